@@ -1,0 +1,49 @@
+# Every target sets itself up in .venv: a fresh Debian needs python3-venv and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: help demo test check e2e fmt lock golden clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'khealth needs Python 3.11 or newer: make PYTHON=python3.12 …' >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(READY) ## run khealth against a simulated cluster: make demo FAULT=scheduler-stalled
+	$(BIN)/khealth demo $(if $(FAULT),--fault $(FAULT)) $(if $(LISTEN),--listen $(LISTEN))
+
+test: $(READY) ## unit and integration tests; no cluster needed
+	$(BIN)/pytest $(ARGS)
+
+e2e: $(READY) ## end-to-end tests on the cluster that KUBECONFIG names
+	$(BIN)/pytest tests/e2e $(ARGS)
+
+check: $(READY) ## linters, types, layers, spelling, and whether generated files are up to date
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python tests/conventions.py
+
+fmt: $(READY) ## format the code, and mend what can be mended by itself
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+golden: $(READY) ## write the golden files anew
+	$(BIN)/pytest tests/unit/test_golden.py --write-golden
+
+lock: $(READY) ## compile requirements/ from pyproject.toml anew
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements/run.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.txt
+
+clean: ## remove what was set up
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

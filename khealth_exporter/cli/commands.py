@@ -1,0 +1,178 @@
+"""What each command does; whatever is heavy is imported by the one command that needs it."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from khealth_exporter import __version__
+from khealth_exporter.cli.arguments import Arguments, parse
+from khealth_exporter.web.address import Address
+
+if TYPE_CHECKING:
+    from khealth_exporter.app import Options, SweepResult
+
+EVERYWHERE = Address("", 8080)
+"""Where khealth serves unless told otherwise."""
+
+_FAILED, _USAGE, _UNKNOWN = 1, 2, 3
+_SIGINT, _SIGPIPE = 128 + 2, 128 + 13
+
+
+class CannotBegin(Exception):  # noqa: N818 - it reads as what happened
+    """What a command was told cannot be done; its text is what to say, in one line or several."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says, and return the exit code."""
+    arguments = parse(argv)
+    try:
+        code = _COMMANDS[arguments.command](arguments)
+        sys.stdout.flush()
+    except CannotBegin as error:
+        print(error, file=sys.stderr)
+        return _USAGE
+    except KeyboardInterrupt:
+        return _SIGINT
+    except BrokenPipeError:
+        # Python would complain again when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SIGPIPE
+    return code
+
+
+def _run(arguments: Arguments) -> int:
+    with _starting(arguments):
+        from khealth_exporter import app  # noqa: PLC0415 - heavy
+
+        return app.start(app.run, _options(arguments, listen=arguments.listen or [EVERYWHERE]))
+
+
+def _once(arguments: Arguments) -> int:
+    with _starting(arguments), _opened(arguments.junit) as junit:
+        from khealth_exporter import app, report  # noqa: PLC0415 - heavy
+
+        found = app.start(app.once, _options(arguments))
+        told = report.Report(__version__, found.cluster, found.snapshots, found.answered)
+        print(report.as_json(told) if arguments.json else report.as_text(told, colour=sys.stdout.isatty()))
+        if junit:
+            junit.write(report.as_junit(told))
+        return told.exit_code
+
+
+def _sweep(arguments: Arguments) -> int:
+    with _starting(arguments):
+        from khealth_exporter import app  # noqa: PLC0415 - heavy
+
+        options = _options(arguments)
+        found = app.start(app.sweep, options, dry_run=arguments.dry_run, everything=arguments.everything)
+    for item in found.deleted:
+        print(f"{'would delete' if arguments.dry_run else 'deleted'} {item}")
+    for item in found.left:
+        print(f"still there after {arguments.timeout:g} s: {item}", file=sys.stderr)
+    if found.failed:
+        print(f"the sweep did not end: {found.failed}", file=sys.stderr)
+    return _code_of(found)
+
+
+def _code_of(found: "SweepResult") -> int:
+    from khealth_exporter.event import Reason, Result  # noqa: PLC0415 - with the rest
+
+    if found.failed:
+        reason = found.failed.reason
+        silent = reason in {Reason.API_UNREACHABLE, Reason.API_TIMEOUT} or reason.result is Result.INCONCLUSIVE
+        return _UNKNOWN if silent else _FAILED
+    return _FAILED if found.left else 0
+
+
+def _demo(arguments: Arguments) -> int:
+    from khealth_exporter.cli import demo  # noqa: PLC0415 - heavy, and the only use of the simulator
+
+    try:
+        fault = demo.parsed(arguments.fault) if arguments.fault else None
+    except ValueError as error:
+        raise CannotBegin(str(error)) from error
+    with _starting(arguments):
+        return demo.start(arguments.listen or [EVERYWHERE], fault)
+
+
+def _check_config(arguments: Arguments) -> int:
+    from khealth_exporter.config import ConfigError, load  # noqa: PLC0415 - heavy
+
+    try:
+        load(arguments.file)
+    except ConfigError as error:
+        raise CannotBegin(str(error)) from error
+    print(f"{arguments.file}: ok")
+    return 0
+
+
+def _routines(arguments: Arguments) -> int:
+    from khealth_exporter.cli import routines  # noqa: PLC0415 - heavy
+    from khealth_exporter.cluster import access, namespace  # noqa: PLC0415 - heavy
+    from khealth_exporter.modules import MODULES  # noqa: PLC0415 - heavy
+
+    shown = routines.as_json if arguments.json else routines.as_text
+    print(shown(MODULES, (*access.PERMISSIONS, *namespace.PERMISSIONS)))
+    return 0
+
+
+_COMMANDS: Mapping[str, Callable[[Arguments], int]] = {
+    "run": _run,
+    "once": _once,
+    "demo": _demo,
+    "check-config": _check_config,
+    "routines": _routines,
+    "sweep": _sweep,
+}
+
+
+@contextlib.contextmanager
+def _starting(arguments: Arguments) -> Iterator[None]:
+    """Log what happens inside, and turn all that keeps it from beginning into CannotBegin."""
+    from khealth_exporter.app import CannotStart  # noqa: PLC0415 - heavy
+    from khealth_exporter.cli import logs  # noqa: PLC0415 - heavy
+    from khealth_exporter.config import ConfigError  # noqa: PLC0415 - heavy
+
+    logs.configure(arguments.log_level, arguments.log_format)
+    try:
+        yield
+    except (CannotStart, ConfigError) as error:
+        raise CannotBegin(str(error)) from error
+
+
+def _options(arguments: Arguments, *, listen: Sequence[Address] = ()) -> "Options":
+    from khealth_exporter.app import Options  # noqa: PLC0415 - heavy
+    from khealth_exporter.config import load  # noqa: PLC0415 - heavy
+
+    config = load(
+        arguments.config,
+        namespace=arguments.namespace,
+        poll_interval=arguments.poll_interval,
+        pod_ttl=arguments.pod_ttl,
+        only=arguments.only,
+    )
+    return Options(
+        config=config,
+        client_mode=arguments.client_mode,
+        kubeconfig=arguments.kubeconfig,
+        context=arguments.context,
+        listen=tuple(listen),
+        timeout=arguments.timeout,
+    )
+
+
+@contextlib.contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO | None]:
+    """Open a report before anything begins, so that nobody learns only at the end that it cannot be written."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise CannotBegin(f"{path}: cannot be written: {error.strerror}") from error
+    with file:
+        yield file

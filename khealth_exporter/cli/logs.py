@@ -1,0 +1,47 @@
+"""The log: on standard error, one line an entry, the libraries' warnings among khealth's own entries."""
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+_ORDER = ("ts", "level", "msg")
+
+
+def configure(level: str, form: str) -> None:
+    """Log what is at least at `level`, as `logfmt` or `json`, with times in UTC.
+
+    The libraries' own logs begin at warnings whatever `level` is: below that some of them tell headers and bodies.
+    """
+    least = logging.getLevelNamesMapping()[level.upper()]
+    entry: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        structlog.processors.format_exc_info,
+    ]
+    line = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.EventRenamer("msg"),
+        _renderer(form),
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=entry, processors=line))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(least, logging.WARNING))
+    logging.getLogger("khealth_exporter").setLevel(least)
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[*entry, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _renderer(form: str) -> Processor:
+    if form == "json":
+        return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+    return structlog.processors.LogfmtRenderer(key_order=_ORDER, bool_as_flag=False)

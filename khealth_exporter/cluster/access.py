@@ -1,0 +1,170 @@
+"""What khealth does in a cluster: the two shared watches, its few requests, and the namespace."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from khealth_exporter.clock import Clock
+from khealth_exporter.cluster.client import Answer, Client
+from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.objects import (
+    KubernetesEvent,
+    KubernetesObject,
+    Node,
+    Pod,
+    RawList,
+    ReplicationController,
+    decode,
+)
+from khealth_exporter.cluster.namespace import NamespaceKeeper
+from khealth_exporter.cluster.ownership import SELECTOR, Identity
+from khealth_exporter.cluster.watch import Signal, Watch
+from khealth_exporter.event import Failed, Permission, Reason, Telemetry
+
+T = TypeVar("T", bound=KubernetesObject)
+
+PERMISSIONS = (
+    *(Permission(verb, "pods", why="see the canaries' way") for verb in ("list", "watch")),
+    *(Permission(verb, "replicationcontrollers", why="see what khealth made") for verb in ("list", "watch")),
+    Permission("delete", "pods", why="take what dead runs left, and what a dead node keeps"),
+    Permission("delete", "replicationcontrollers", why="take what dead runs left"),
+    Permission("list", "nodes", scope="cluster", optional=True, why="tell no node is Ready from no room"),
+    Permission("list", "events", optional=True, why="evidence of a failed attempt"),
+)
+"""What the core needs, whatever the routines do."""
+
+class Cluster:
+    """One namespace of one cluster, seen by two label-selected watches that every routine shares."""
+
+    def __init__(
+        self, client: Client, identity: Identity, clock: Clock, telemetry: Telemetry, random: random.Random
+    ) -> None:
+        self.client, self.identity, self.clock, self.telemetry = client, identity, clock, telemetry
+        self.changed = Signal()
+        self.active: set[str] = set()
+        """Names of the controllers that are being exercised now: not to be swept."""
+        self.namespace = NamespaceKeeper(identity.namespace, client, clock)
+        self._base = f"/api/v1/namespaces/{identity.namespace}"
+
+        def watch(kind: type[T], resource: str) -> Watch[T]:
+            return Watch(
+                kind, resource, f"{self._base}/{resource}", SELECTOR,
+                client=client, clock=clock, telemetry=telemetry, random=random, changed=self.changed,
+            )  # fmt: skip
+
+        self.pods = watch(Pod, "pods")
+        self.controllers = watch(ReplicationController, "replicationcontrollers")
+
+    @property
+    def watches(self) -> tuple[Watch[Pod], Watch[ReplicationController]]:
+        """Both watches."""
+        return self.pods, self.controllers
+
+    @property
+    def live(self) -> bool:
+        """Whether khealth sees."""
+        return all(watch.live for watch in self.watches)
+
+    @property
+    def gaps(self) -> int:
+        """How often changes may have gone unseen."""
+        return sum(watch.gaps for watch in self.watches)
+
+    def server_time(self) -> float:
+        """Return the API server's own time, in Unix seconds."""
+        return self.clock.utc() + self.controllers.server_ahead
+
+    async def until(self, true: Callable[[], bool], deadline: float = float("inf")) -> bool:
+        """Wait until something holds, looking again at each change; tell whether it does when the deadline comes."""
+        try:
+            async with asyncio.timeout_at(deadline if deadline != float("inf") else None):
+                while not true():
+                    await self.changed.wait()
+        except TimeoutError:
+            return true()
+        return True
+
+    async def see(self, deadline: float) -> None:
+        """Wait until both watches are live; raise what keeps them from it, at once where waiting mends nothing."""
+        hopeless = (Reason.FORBIDDEN,)
+        await self.until(
+            lambda: self.live or any(w.trouble and w.trouble.reason in hopeless for w in self.watches), deadline
+        )
+        if not self.live:
+            troubles = [watch.trouble for watch in self.watches if watch.trouble]
+            raise troubles[0] if troubles else Failed(Reason.API_TIMEOUT, "no list and no watch was answered in time")
+
+    async def create_controller(self, manifest: Mapping[str, object], deadline: float) -> Answer:
+        """Create a ReplicationController, and the namespace with it where that is missing; raise Refused."""
+        path = f"{self._base}/replicationcontrollers"
+        try:
+            return await self.client.request("create", "replicationcontrollers", path, body=manifest, deadline=deadline)
+        except Refused as refused:
+            if refused.refusal.code != 404:  # noqa: PLR2004 - HTTP's own
+                raise
+        await self.namespace.make(deadline)
+        return await self.client.request("create", "replicationcontrollers", path, body=manifest, deadline=deadline)
+
+    async def delete(
+        self, resource: str, item: KubernetesObject, deadline: float, *, policy: str = "Background", grace: int | None = None
+    ) -> Answer | None:
+        """Delete this very object (by uid) and what it owns; None where it is gone already; raise Refused."""
+        options: dict[str, object] = {"propagationPolicy": policy, "preconditions": {"uid": item.uid}}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        try:
+            return await self.client.request(
+                "delete", resource, f"{self._base}/{resource}/{item.name}", body=options, deadline=deadline
+            )
+        except Refused as refused:
+            if refused.refusal.code in (404, 409):  # Gone, or another object has its name by now.
+                return None
+            raise
+
+    async def find_controller(self, name: str, deadline: float) -> ReplicationController | None:
+        """Ask the API server itself for a ReplicationController; None where there is none; raise Refused."""
+        path = f"{self._base}/replicationcontrollers/{name}"
+        try:
+            answer = await self.client.request("get", "replicationcontrollers", path, deadline=deadline)
+        except Refused as refused:
+            if refused.refusal.code == 404:  # noqa: PLR2004 - HTTP's own
+                return None
+            raise
+        return decode(ReplicationController, answer.body)
+
+    async def list_pods(self, selector: str, deadline: float) -> list[Pod]:
+        """Ask the API server itself for pods; raise Refused."""
+        return await self._list(Pod, "pods", f"{self._base}/pods", {"labelSelector": selector}, deadline)
+
+    async def list_nodes(self, deadline: float) -> list[Node] | None:
+        """List all nodes; None where that is not permitted or not answered."""
+        try:
+            return await self._list(Node, "nodes", "/api/v1/nodes", {}, deadline)
+        except Refused:
+            return None
+
+    async def list_events(self, deadline: float) -> list[KubernetesEvent]:
+        """List the namespace's Kubernetes Events; none where that is not permitted or not answered."""
+        try:
+            return await self._list(KubernetesEvent, "events", f"{self._base}/events", {}, deadline)
+        except Refused:
+            return []
+
+    async def _list(
+        self, kind: type[T], resource: str, path: str, query: Mapping[str, str], deadline: float
+    ) -> list[T]:
+        found: list[T] = []
+        pages = {**query, "limit": "500"}
+        while True:
+            answer = await self.client.request("list", resource, path, query=pages, deadline=deadline)
+            try:
+                page = msgspec.json.decode(answer.body, type=RawList)
+                found += [decode(kind, raw) for raw in page.items]
+            except msgspec.MsgspecError as error:
+                raise Failed(Reason.API_ERROR, f"a list of {resource} cannot be read: {error}") from error
+            if not page.metadata.continue_:
+                return found
+            pages["continue"] = page.metadata.continue_

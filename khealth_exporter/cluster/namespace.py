@@ -1,0 +1,104 @@
+"""The namespace that khealth works in: made if it is missing, waited for while it goes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from khealth_exporter.clock import Clock
+from khealth_exporter.cluster.client import Client
+from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.objects import KubernetesObject, decode
+from khealth_exporter.cluster.ownership import MANAGED
+from khealth_exporter.event import Failed, Permission, Reason
+
+PERMISSIONS = (
+    Permission("get", "namespaces", scope="cluster", optional=True, why="wait for one that is being deleted"),
+    Permission("create", "namespaces", scope="cluster", optional=True, why="make the namespace if it is missing"),
+    Permission("delete", "namespaces", scope="cluster", optional=True, why="`once` removes the one that it made"),
+    Permission("get", "serviceaccounts", optional=True, why="wait until a new namespace can hold pods"),
+)
+"""What a namespace that does not exist beforehand takes; none of it where it does."""
+
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+"""Labels that keep everything in the namespace to the *restricted* Pod Security Standard."""
+
+_LOOK_AGAIN = 0.25
+"""Seconds between two looks at a namespace that comes or goes."""
+
+
+class NamespaceKeeper:
+    """One namespace's life, as far as it is khealth's business."""
+
+    def __init__(self, name: str, client: Client, clock: Clock) -> None:
+        self.name, self._client, self._clock = name, client, clock
+        self._path = f"/api/v1/namespaces/{name}"
+        self.made = False
+        """Whether this process made it."""
+
+    async def make(self, deadline: float) -> None:
+        """Create it, and wait until it can hold pods; raise Failed(forbidden) where that is not permitted."""
+        labels = {**RESTRICTED, MANAGED: "khealth"}
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": labels}}
+        try:
+            await self._client.request("create", "namespaces", "/api/v1/namespaces", body=body, deadline=deadline)
+            self.made = True
+        except Refused as refused:
+            if refused.reason is Reason.FORBIDDEN:
+                note = f"namespace {self.name} is missing, and khealth may not make it: {refused.note}"
+                raise Failed(Reason.FORBIDDEN, note) from refused
+            if refused.refusal.code != 409:  # noqa: PLR2004 - HTTP's own
+                raise
+        # Pods are refused until the controller manager has made their service account; that is no fault of theirs.
+        await self._until(lambda: self._has_service_account(deadline), deadline)
+
+    async def settled(self, deadline: float) -> None:
+        """Wait, if it is being deleted, until it is gone; raise Failed(interrupted) at the deadline."""
+
+        async def gone_or_well() -> bool:
+            found = await self._look(self._path, "namespaces", deadline)
+            return found is None or not found.leaving
+
+        if not await self._until(gone_or_well, deadline):
+            raise Failed(Reason.INTERRUPTED, f"namespace {self.name} is being deleted, and that does not end")
+
+    async def remove(self, deadline: float) -> bool:
+        """Delete the namespace if this process made it; tell whether nothing of it is left at the deadline."""
+        if not self.made:
+            return True
+
+        async def gone() -> bool:
+            return await self._look(self._path, "namespaces", deadline) is None
+
+        try:
+            await self._client.request("delete", "namespaces", self._path, deadline=deadline)
+        except Refused as refused:
+            if refused.refusal.code != 404:  # noqa: PLR2004 - HTTP's own
+                return False
+        return await self._until(gone, deadline)
+
+    async def _has_service_account(self, deadline: float) -> bool:
+        try:
+            path = f"{self._path}/serviceaccounts/default"
+            return await self._look(path, "serviceaccounts", deadline) is not None
+        except Refused as refused:
+            return refused.reason is Reason.FORBIDDEN
+
+    async def _look(self, path: str, resource: str, deadline: float) -> KubernetesObject | None:
+        try:
+            answer = await self._client.request("get", resource, path, deadline=deadline)
+        except Refused as refused:
+            if refused.refusal.code == 404:  # noqa: PLR2004 - HTTP's own
+                return None
+            raise
+        try:
+            return decode(KubernetesObject, answer.body)
+        except msgspec.MsgspecError as error:
+            raise Failed(Reason.API_ERROR, f"an answer cannot be read: {error}") from error
+
+    async def _until(self, true: Callable[[], Awaitable[bool]], deadline: float) -> bool:
+        while not await true():
+            if self._clock.now() + _LOOK_AGAIN > deadline:
+                return False
+            await asyncio.sleep(_LOOK_AGAIN)
+        return True

@@ -1,0 +1,297 @@
+"""The few fields that khealth reads of Kubernetes' objects; null, missing, unknown or absurd ones never crash it."""
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+
+class Lenient(Struct, frozen=True, rename="camel"):
+    """A part of an object: what is null reads as if it were missing."""
+
+
+def _plain(raw: Any) -> Any:  # noqa: ANN401 - it is any JSON
+    """Return JSON without its nulls, so that defaults stand in for them."""
+    if isinstance(raw, dict):
+        return {key: _plain(value) for key, value in raw.items() if value is not None}
+    if isinstance(raw, list):
+        return [_plain(value) for value in raw if value is not None]
+    return raw
+
+
+class OwnerReference(Lenient, frozen=True):
+    """Who an object goes with."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool = False
+
+
+class Metadata(Lenient, frozen=True):
+    """An object's name, place, age and marks."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str = ""
+    deletion_timestamp: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: list[OwnerReference] = []
+    finalizers: list[str] = []
+
+
+class Condition(Lenient, frozen=True):
+    """One condition of a pod, a node or a controller."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class KubernetesObject(Lenient, frozen=True):
+    """What every object has."""
+
+    metadata: Metadata = Metadata()
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.metadata.name
+
+    @property
+    def uid(self) -> str:
+        """Its uid."""
+        return self.metadata.uid
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is being deleted."""
+        return bool(self.metadata.deletion_timestamp)
+
+
+class ContainerStateDetail(Lenient, frozen=True):
+    """Why a container waits or how it ended."""
+
+    reason: str = ""
+    message: str = ""
+    exit_code: int = 0
+
+
+class ContainerState(Lenient, frozen=True):
+    """One of waiting, running, terminated."""
+
+    waiting: ContainerStateDetail | None = None
+    running: ContainerStateDetail | None = None
+    terminated: ContainerStateDetail | None = None
+
+
+class ContainerStatus(Lenient, frozen=True):
+    """A container as its kubelet sees it."""
+
+    name: str = ""
+    image: str = ""
+    ready: bool = False
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+    @property
+    def has_started(self) -> bool:
+        """Whether it runs, or has run."""
+        return bool(self.state.running or self.state.terminated or self.last_state.terminated)
+
+
+class Container(Lenient, frozen=True):
+    """A container as it was asked for."""
+
+    name: str = ""
+    image: str = ""
+
+
+class PodSpec(Lenient, frozen=True):
+    """What a pod was asked to be."""
+
+    node_name: str = ""
+    containers: list[Container] = []
+
+
+class PodStatus(Lenient, frozen=True):
+    """How far a pod has come."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    start_time: str = ""
+    conditions: list[Condition] = []
+    container_statuses: list[ContainerStatus] = []
+
+
+class Pod(KubernetesObject, frozen=True):
+    """A pod."""
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return its condition of this type, if it has one."""
+        return next((condition for condition in self.status.conditions if condition.type == kind), None)
+
+    def holds(self, kind: str) -> bool:
+        """Tell whether its condition of this type is True."""
+        condition = self.condition(kind)
+        return condition is not None and condition.status == "True"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will never run again."""
+        return self.status.phase in ("Failed", "Succeeded")
+
+    @property
+    def started(self) -> bool:
+        """Whether every container runs or has run."""
+        statuses = self.status.container_statuses
+        return len(statuses) >= max(1, len(self.spec.containers)) and all(status.has_started for status in statuses)
+
+
+class ControllerStatus(Lenient, frozen=True):
+    """What the controller manager says of a ReplicationController."""
+
+    replicas: int = 0
+    observed_generation: int = 0
+    conditions: list[Condition] = []
+
+
+class ReplicationController(KubernetesObject, frozen=True):
+    """A ReplicationController."""
+
+    status: ControllerStatus = ControllerStatus()
+
+    @property
+    def refusal(self) -> str:
+        """Why its pods are refused (condition ReplicaFailure), or nothing."""
+        return next(
+            (c.message or c.reason for c in self.status.conditions if c.type == "ReplicaFailure" and c.status == "True"),
+            "",
+        )
+
+
+class Taint(Lenient, frozen=True):
+    """Why a node repels pods."""
+
+    key: str = ""
+    effect: str = ""
+
+
+class NodeSpec(Lenient, frozen=True):
+    """Whether a node takes pods."""
+
+    unschedulable: bool = False
+    taints: list[Taint] = []
+
+
+class NodeStatus(Lenient, frozen=True):
+    """How a node is."""
+
+    conditions: list[Condition] = []
+
+
+class Node(KubernetesObject, frozen=True):
+    """A node."""
+
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+    @property
+    def ready(self) -> bool:
+        """Whether its kubelet says that it is Ready."""
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+
+    @property
+    def cordoned(self) -> bool:
+        """Whether people or an autoscaler are taking it out of service."""
+        going = {"ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption"}
+        return self.spec.unschedulable or self.leaving or any(taint.key in going for taint in self.spec.taints)
+
+
+class InvolvedObject(Lenient, frozen=True):
+    """What a Kubernetes Event is about."""
+
+    kind: str = ""
+    name: str = ""
+
+
+class KubernetesEvent(KubernetesObject, frozen=True):
+    """A Kubernetes Event, for evidence."""
+
+    reason: str = ""
+    message: str = ""
+    type: str = ""
+    count: int = 0
+    last_timestamp: str = ""
+    event_time: str = ""
+    involved_object: InvolvedObject = InvolvedObject()
+
+
+T = TypeVar("T", bound=KubernetesObject)
+
+
+class ListMetadata(Lenient, frozen=True):
+    """Where a list stands, and whether more of it follows."""
+
+    resource_version: str = ""
+    continue_: str = field(default="", name="continue")
+
+
+class RawList(Lenient, frozen=True):
+    """A list whose items are not decoded yet: one absurd item must not hide the others."""
+
+    metadata: ListMetadata = ListMetadata()
+    items: list[Raw] = []
+
+
+class WatchLine(Struct, Generic[T], frozen=True):
+    """One line of a watch, its object not decoded yet."""
+
+    type: str = ""
+    object: Raw = Raw(b"{}")
+
+
+def decode(kind: type[T], raw: bytes | Raw) -> T:
+    """Return an object of this kind; ValueError (msgspec's) where even a patient look finds none.
+
+    The fast way reads well-formed objects as they are; only what it refuses is read again without its nulls.
+    """
+    try:
+        return _strictly(kind, raw)
+    except msgspec.DecodeError:
+        plain = _plain(msgspec.json.decode(raw))
+        try:
+            return msgspec.convert(plain, kind, strict=False)
+        except msgspec.ValidationError:
+            return msgspec.convert(_only_metadata(plain), kind, strict=False)
+
+
+def _strictly(kind: type[T], raw: bytes | Raw) -> T:
+    return msgspec.json.decode(raw, type=kind)
+
+
+def _only_metadata(plain: Any) -> Any:  # noqa: ANN401 - it is any JSON
+    """Return what identifies an object whose other fields make no sense."""
+    metadata = plain.get("metadata", {}) if isinstance(plain, dict) else {}
+    names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
+    kept = {name: metadata[name] for name in names if isinstance(metadata, dict) and isinstance(metadata.get(name), str)}
+    return {"metadata": kept}
+
+
+def unix_time(timestamp: str) -> float | None:
+    """Return an API timestamp in Unix seconds, None if it is none."""
+    try:
+        return datetime.fromisoformat(timestamp).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,156 @@
+"""Credential plug-ins: the commands that a kubeconfig's `exec` names, as kubectl runs them."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+PATIENCE = 30.0
+"""Seconds that a plug-in may take; it may have to ask an identity provider over the network."""
+
+_STANDARD_ERROR = 500
+"""Characters of a plug-in's standard error that are passed on: its end, where the reason is."""
+
+
+class CredentialsError(Exception):
+    """There are no credentials that could be used; the message names where they were looked for, and the cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What a plug-in gave: a token, or a certificate and its key (PEM), or both; `expires` in Unix seconds."""
+
+    token: str | None
+    certificate: str | None
+    key: str | None
+    expires: float | None
+
+
+class _Variable(msgspec.Struct):
+    name: str
+    value: str
+
+
+class _Exec(msgspec.Struct, rename="camel"):
+    """The `exec` section of a user."""
+
+    command: str
+    api_version: str
+    args: list[str] | None = None
+    env: list[_Variable] | None = None
+    provide_cluster_info: bool = False
+    interactive_mode: Literal["Never", "IfAvailable", "Always"] = "IfAvailable"
+    install_hint: str = ""
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    token: str | None = None
+    client_certificate_data: str | None = None
+    client_key_data: str | None = None
+    expiration_timestamp: datetime | None = None
+
+
+class _ExecCredential(msgspec.Struct, rename="camel"):
+    api_version: str
+    status: _Status | None = None
+
+
+def issue(section: Mapping[str, Any], cluster: Mapping[str, Any], directory: Path) -> Issued:
+    """Run a plug-in and return what it gave, within `PATIENCE` seconds.
+
+    `section` is the user's `exec`, `cluster` the kubeconfig's cluster, `directory` the kubeconfig's own. Raise
+    CredentialsError for whatever goes wrong: the official client would only log it, and go on without credentials.
+    """
+    try:
+        plugin = msgspec.convert(section, _Exec)
+    except msgspec.ValidationError as error:
+        raise CredentialsError(f"exec: {error}") from error
+    if plugin.interactive_mode == "Always":
+        raise CredentialsError(f"exec: {plugin.command} wants to talk to a person (interactiveMode: Always)")
+    output = _run(plugin, _request(plugin, cluster, directory), directory)
+    try:
+        credential = msgspec.json.decode(output, type=_ExecCredential)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise CredentialsError(f"exec: {plugin.command} printed no ExecCredential: {error}") from error
+    return _issued(plugin, credential)
+
+
+def _issued(plugin: _Exec, credential: _ExecCredential) -> Issued:
+    """Return what the plug-in gave, having checked that it is of use."""
+    if credential.api_version != plugin.api_version:
+        raise CredentialsError(
+            f"exec: {plugin.command} answered in {credential.api_version}, not in {plugin.api_version}"
+        )
+    status = credential.status or _Status()
+    certificate, key = status.client_certificate_data or None, status.client_key_data or None
+    if (certificate is None) != (key is None):
+        raise CredentialsError(f"exec: {plugin.command} gave only one of certificate and key")
+    if not status.token and not certificate:
+        raise CredentialsError(f"exec: {plugin.command} gave neither a token nor a certificate")
+    expires = status.expiration_timestamp.timestamp() if status.expiration_timestamp else None
+    return Issued(status.token or None, certificate, key, expires)
+
+
+def _run(plugin: _Exec, request: str, directory: Path) -> bytes:
+    """Run the command in a process group of its own, which ends with it, and return its standard output."""
+    # As kubectl: a path with a slash in it is relative to the kubeconfig, a bare name is looked up on PATH.
+    command = str(directory / plugin.command) if "/" in plugin.command else plugin.command
+    environment = {variable.name: variable.value for variable in plugin.env or ()}
+    try:
+        process = subprocess.Popen(  # noqa: S603 - to run it is what the kubeconfig asks for
+            [command, *(plugin.args or ())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **environment, "KUBERNETES_EXEC_INFO": request},
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        hint = f" ({plugin.install_hint.strip()})" if plugin.install_hint else ""
+        raise CredentialsError(f"exec: {plugin.command} cannot be run: {error}{hint}") from error
+    try:
+        output, complaint = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise CredentialsError(f"exec: {plugin.command} did not end within {PATIENCE:g} s") from error
+    finally:
+        _end(process)
+    if process.returncode:
+        said = complaint.decode(errors="replace").strip()[-_STANDARD_ERROR:] or "nothing on standard error"
+        raise CredentialsError(f"exec: {plugin.command} ended with {process.returncode}: {said}")
+    return output
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a plug-in that has not ended, with all that it has started: these may hold its output open for ever."""
+    with process:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _request(plugin: _Exec, cluster: Mapping[str, Any], directory: Path) -> str:
+    """Return the ExecCredential that asks the plug-in, with the cluster if it wants to know."""
+    spec: dict[str, Any] = {"interactive": False}
+    if plugin.provide_cluster_info:
+        spec["cluster"] = _cluster(cluster, directory)
+    return json.dumps({"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec})
+
+
+def _cluster(cluster: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """Return a kubeconfig's cluster as plug-ins are told of it: the authority as data, its extension as `config`."""
+    passed = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url")
+    told = {name: cluster[name] for name in passed if name in cluster}
+    if "certificate-authority" in cluster and "certificate-authority-data" not in cluster:
+        authority = (directory / cluster["certificate-authority"]).read_bytes()
+        told["certificate-authority-data"] = base64.b64encode(authority).decode()
+    for extension in cluster.get("extensions") or ():
+        if extension["name"] == "client.authentication.k8s.io/exec":
+            told["config"] = extension["extension"]
+    return told

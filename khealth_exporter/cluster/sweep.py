@@ -1,0 +1,120 @@
+"""Sweeping what a dead run left: seen on the watches, so without a request unless there is something to delete."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from khealth_exporter.cluster.access import Cluster
+from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.objects import KubernetesObject, Pod, ReplicationController, unix_time
+from khealth_exporter.cluster.ownership import ATTEMPT, ROUTINE, RUN
+from khealth_exporter.event import Failed
+
+PERIOD = 15.0
+"""Seconds between two looks at what the watches hold."""
+OVERDUE = 15.0
+"""Seconds after its deletion was asked for at which a swept pod is taken with grace 0: its node is dead."""
+_AGAIN = 2.0
+"""Seconds after which what is still there is looked at again."""
+_TRYING = 10.0
+"""Seconds for one deletion."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An object that is to be deleted, or was."""
+
+    kind: str
+    name: str
+    uid: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+class Sweeper:
+    """Deletes what dead runs left in the namespace, and nothing else."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._asked: set[str] = set()
+
+    async def run(self) -> None:
+        """Sweep again and again until cancelled; what one deletion meets does not end it."""
+        while True:
+            if self._cluster.live:
+                await self.sweep()
+            await asyncio.sleep(PERIOD)
+
+    async def sweep(self) -> None:
+        """Delete, once, what is left of dead runs; log what cannot be."""
+        for found in list(self.leftovers()):
+            try:
+                await self._delete(found, self._cluster.clock.now() + _TRYING)
+            except Failed as failed:
+                _log.warning("a leftover could not be deleted", name=found.name, reason=failed.reason, note=failed.note)
+
+    def found(self, *, everything: bool) -> tuple[Leftover, ...]:
+        """Return what there is to delete."""
+        items = self.leftovers(everything=everything)
+        return tuple(Leftover(type(item).__name__, item.name, item.uid) for item in items)
+
+    async def clear(self, wanted: tuple[Leftover, ...], deadline: float) -> tuple[Leftover, ...]:
+        """Delete these, and return what of them is left at the deadline, a monotonic time; raise Refused.
+
+        A pod whose node does not end it within some seconds is taken with grace 0.
+        """
+        uids = {leftover.uid for leftover in wanted}
+
+        def left() -> dict[str, KubernetesObject]:
+            known: dict[str, KubernetesObject] = {**self._cluster.controllers.objects, **self._cluster.pods.objects}
+            return {uid: item for uid, item in known.items() if uid in uids or self._owned(item, uids)}
+
+        while left() and self._cluster.clock.now() < deadline:
+            for item in left().values():
+                await self._delete(item, deadline)
+            again = min(deadline, self._cluster.clock.now() + _AGAIN)
+            await self._cluster.until(lambda: not left(), again)
+        return tuple(Leftover(type(item).__name__, item.name, item.uid) for item in left().values())
+
+    def _owned(self, item: KubernetesObject, uids: set[str]) -> bool:
+        return any(reference.uid in uids for reference in item.metadata.owner_references)
+
+    def leftovers(self, *, everything: bool = False) -> Iterator[KubernetesObject]:
+        """Yield what dead runs left; everything of any khealth if asked for, a living run's too."""
+        ours = (*self._cluster.controllers.objects.values(), *self._cluster.pods.objects.values())
+        for found in ours:
+            if everything or self._dead(found):
+                yield found
+
+    def _dead(self, found: KubernetesObject) -> bool:
+        identity = self._cluster.identity
+        if not identity.mine(found):
+            return identity.dead(found, self._cluster.server_time())
+        labels = found.metadata.labels
+        attempt = identity.name(labels.get(ROUTINE, ""), int(labels.get(ATTEMPT, "0")))
+        return attempt not in self._cluster.active
+
+    async def _delete(self, found: KubernetesObject, deadline: float) -> None:
+        resource = "pods" if isinstance(found, Pod) else "replicationcontrollers"
+        since = unix_time(found.metadata.deletion_timestamp)
+        overdue = since is not None and self._cluster.server_time() - since > OVERDUE
+        if found.leaving and not (overdue and isinstance(found, Pod)):
+            return
+        # A pod whose controller goes too, goes with it.
+        if isinstance(found, Pod) and self._with_controller(found) and not overdue:
+            return
+        policy = "Foreground" if isinstance(found, ReplicationController) else "Background"
+        deleted = await self._cluster.delete(resource, found, deadline, policy=policy, grace=0 if overdue else None)
+        if deleted and found.uid not in self._asked:
+            self._asked.add(found.uid)
+            self._cluster.telemetry.swept(type(found).__name__)
+            _log.info("swept", kind=type(found).__name__, name=found.name, run=found.metadata.labels.get(RUN))
+
+    def _with_controller(self, pod: Pod) -> bool:
+        owners = {reference.uid for reference in pod.metadata.owner_references}
+        return bool(owners & self._cluster.controllers.objects.keys())

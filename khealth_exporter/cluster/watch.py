@@ -1,0 +1,328 @@
+"""One list-and-watch stream: stamps lines on arrival, then decodes."""
+
+import asyncio
+import random
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from typing import Generic, Never, TypeVar
+
+import msgspec
+import structlog
+
+from khealth_exporter.clock import Clock
+from khealth_exporter.cluster.client import Client, Stream
+from khealth_exporter.cluster.errors import Refused, judge
+from khealth_exporter.cluster.objects import KubernetesObject, RawList, WatchLine, decode
+from khealth_exporter.event import Telemetry
+
+T = TypeVar("T", bound=KubernetesObject)
+
+LIFETIME = (240.0, 300.0)
+"""Seconds for which the server is asked to keep a stream; drawn anew for each, so that they do not end together."""
+SUCCESSION = 10.0
+"""Seconds before a stream's end at which its successor is opened."""
+SILENCE = 75.0
+"""Seconds without a byte after which a watch is dead: bookmarks come 60 s apart."""
+TRY_TIMEOUT = 10.0
+"""Seconds for one page of a list, or for a stream's headers."""
+CAUSES = ("ended", "silent", "expired", "garbled", "error", "api_unreachable", "api_timeout", "api_error", "throttled", "forbidden")
+"""Why a watch is opened again, as counted; a refusal is counted under its reason."""
+PAGE = 500
+"""Objects in one page of a list."""
+LONGEST_LINE = 8 << 20
+"""Bytes; no object that the API server stores is larger than etcd's 1.5 MiB."""
+_BACKOFF = (0.1, 5.0)
+"""Seconds of the first and of the longest pause before trying again; each is jittered by half."""
+_CATCHING_UP = 1.0
+"""Seconds after a resumed stream's opening in which its lines may be old news."""
+
+_LIVED = 5.0
+"""Seconds after which a stream that breaks was a good one."""
+
+_Failure = TypeVar("_Failure", bound=Exception)
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Line(Generic[T]):
+    """What a watch said of an object.
+
+    `at` is the monotonic time when its bytes were read; it may have been true up to `delay` seconds earlier for
+    khealth's own doing: a busy event loop or, for a `recovered` line, a stream that was broken.
+    """
+
+    type: str
+    object: T
+    at: float
+    delay: float
+    recovered: bool
+
+
+class _Broken(Exception):  # noqa: N818 - a turn that watches take, no error
+    """A stream that is over, with the cause as counted, and whether only a new list can be trusted."""
+
+    def __init__(self, cause: str, *, relist: bool) -> None:
+        super().__init__(cause)
+        self.cause, self.relist = cause, relist
+
+
+class Signal:
+    """Wakes whoever waits, each time that something has changed."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def fire(self) -> None:
+        """Wake all who wait now."""
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def wait(self) -> None:
+        """Return at the next `fire`."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            await future
+        finally:
+            self._waiting.discard(future)
+
+
+class Watch(Generic[T]):
+    """The live set of one kind of objects in a namespace, and every change of it as it arrives."""
+
+    def __init__(  # noqa: PLR0913 - it has these parts
+        self,
+        kind: type[T],
+        resource: str,
+        path: str,
+        selector: str,
+        *,
+        client: Client,
+        clock: Clock,
+        telemetry: Telemetry,
+        random: random.Random,
+        changed: Signal,
+    ) -> None:
+        self.kind, self.resource, self.path, self.selector = kind, resource, path, selector
+        self._client, self._clock, self._telemetry, self._random = client, clock, telemetry, random
+        self._changed = changed
+        self.objects: dict[str, T] = {}
+        """What exists, by uid."""
+        self.live = False
+        """Whether a stream is open."""
+        self.gaps = 0
+        """How often a new list had to be taken, so that changes may have gone unseen."""
+        self.trouble: Refused | None = None
+        """Why it is not live, where the API server said so."""
+        self.server_ahead = 0.0
+        """Seconds that the API server's clock was ahead of ours at the last list."""
+        self.progressed = clock.now()
+        """When it last did anything, in monotonic seconds: waiting for a server that is away is progress."""
+        self._version = ""
+        self._heard = self._opened = clock.now()
+        self._resuming = False
+        self._subscriptions: weakref.WeakSet[Subscription[T]] = weakref.WeakSet()
+
+    def subscribe(self, wanted: Callable[[T], bool]) -> "Subscription[T]":
+        """Collect the lines of the objects that are wanted, from now on and as long as someone keeps the result."""
+        subscription = Subscription(wanted)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    async def run(self) -> Never:
+        """Keep the set live until cancelled; whatever the server does, it tries again."""
+        listed, failures = False, 0
+        while True:
+            try:
+                if not listed:
+                    await self._list()
+                    listed = True
+                await self._follow()
+            except* _Broken as group:
+                broken = _first(group, _Broken)
+                listed = not broken.relist
+                self._restarting(broken.cause)
+            except* Refused as group:
+                refused = _first(group, Refused)
+                listed = listed and not refused.refusal.expired
+                self._restarting("expired" if refused.refusal.expired else str(refused.reason), refused)
+            # One that had lived is opened again at once: an API server that restarts, or a balancer that cuts.
+            failures = 0 if self._clock.now() - self._opened > _LIVED else failures + 1
+            if failures:
+                longest = min(_BACKOFF[1], _BACKOFF[0] * 2.0 ** min(failures, 16))
+                await asyncio.sleep(longest * self._random.uniform(0.5, 1))
+
+    def _restarting(self, cause: str, trouble: Refused | None = None) -> None:
+        self.live, self._resuming = False, True
+        self.trouble = trouble or self.trouble
+        self.progressed = self._clock.now()
+        self._telemetry.watch_restarted(cause)
+        _log.info("watch restarts", resource=self.resource, cause=cause, note=trouble.note if trouble else "")
+        self._changed.fire()
+
+    async def _list(self) -> None:
+        """Take the whole set anew, page by page, and tell what changed since the last one."""
+        found: dict[str, T] = {}
+        query = {"labelSelector": self.selector, "limit": str(PAGE)}
+        while True:
+            answer = await self._client.request(
+                "list", self.resource, self.path, query=query, deadline=self._clock.now() + TRY_TIMEOUT
+            )
+            page = _decoded_page(answer.body)
+            for raw in page.items:
+                item = decode(self.kind, raw)
+                found[item.uid] = item
+            if not page.metadata.continue_:
+                break
+            query["continue"] = page.metadata.continue_
+        if answer.date is not None:
+            self.server_ahead = answer.date - self._clock.utc(answer.answered)
+        self._version = page.metadata.resource_version
+        self._replace(found)
+
+    def _replace(self, found: dict[str, T]) -> None:
+        now = self._clock.now()
+        delay, self._heard = now - self._heard, now
+        self.gaps += self._resuming
+        for uid, item in list(self.objects.items()):
+            if uid not in found:
+                self._tell(Line("DELETED", item, now, delay, recovered=True))
+        for uid, item in found.items():
+            known = self.objects.get(uid)
+            if known is None or known.metadata.resource_version != item.metadata.resource_version:
+                self._tell(Line("MODIFIED" if known else "ADDED", item, now, delay, recovered=True))
+
+    async def _follow(self) -> Never:
+        """Read one stream after the other; a successor is opened before its predecessor ends."""
+        async with AsyncExitStack() as last:
+            stream, lifetime = await self._open(last)
+            while True:
+                await self._read(stream, lifetime - SUCCESSION)
+                async with AsyncExitStack() as opening, asyncio.TaskGroup() as group:
+                    reading = group.create_task(self._read(stream, SUCCESSION + SILENCE))
+                    stream, lifetime = await self._open(opening)
+                    reading.cancel()
+                    successor = opening.pop_all()
+                await last.aclose()
+                last.push_async_exit(successor)
+
+    async def _open(self, stack: AsyncExitStack) -> tuple[Stream, float]:
+        lifetime = self._random.uniform(*LIFETIME)
+        query = {
+            "watch": "1",
+            "labelSelector": self.selector,
+            "resourceVersion": self._version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": f"{lifetime:.0f}",
+        }
+        stream = await stack.enter_async_context(
+            self._client.stream(self.resource, self.path, query=query, connect_timeout=TRY_TIMEOUT)
+        )
+        self._opened = self.progressed = self._clock.now()
+        self.live, self.trouble = True, None
+        self._changed.fire()
+        return stream, lifetime
+
+    async def _read(self, stream: Stream, seconds: float) -> None:
+        """Take what a stream says for so many seconds; _Broken when it ends before, or falls silent."""
+        buffer = b""
+        end = self._clock.now() + seconds
+        try:
+            while True:
+                async with asyncio.timeout_at(min(end, self._clock.now() + SILENCE)):
+                    chunk = await stream.read()
+                at = self._clock.now()
+                delay = self._clock.delay(at)
+                if not chunk:
+                    raise _Broken("ended", relist=False)
+                buffer = self._take(buffer + chunk, at, delay)
+        except TimeoutError:
+            if self._clock.now() < end:
+                raise _Broken("silent", relist=True) from None
+
+    def _take(self, data: bytes, at: float, delay: float) -> bytes:
+        """Tell every whole line of what arrived, and return the rest."""
+        recovered = self._resuming and at - self._opened < _CATCHING_UP
+        if recovered:
+            delay = max(delay, at - self._heard)
+        else:
+            self._resuming, self._heard = False, at
+        self.progressed = at
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            if line:
+                self._take_line(line, at, delay, recovered)
+        if len(rest) > LONGEST_LINE:
+            raise _Broken("garbled", relist=True)
+        if lines:
+            self._changed.fire()
+        return rest
+
+    def _take_line(self, raw: bytes, at: float, delay: float, recovered: bool) -> None:
+        try:
+            line = msgspec.json.decode(raw, type=WatchLine)
+            if line.type == "ERROR":
+                refusal = judge(200, bytes(line.object))
+                raise _Broken("expired" if refusal.expired else "error", relist=True)
+            item = decode(self.kind, line.object)
+        except msgspec.MsgspecError as error:
+            _log.warning("a watch said what cannot be read", resource=self.resource, error=str(error))
+            raise _Broken("garbled", relist=True) from error
+        version = item.metadata.resource_version
+        if _number(version) <= _number(self._version):
+            return  # A stream and its successor both said it.
+        self._version = version
+        if line.type in ("ADDED", "MODIFIED", "DELETED"):
+            self._tell(Line(line.type, item, at, delay, recovered))
+
+    def _tell(self, line: Line[T]) -> None:
+        if line.type == "DELETED":
+            self.objects.pop(line.object.uid, None)
+        else:
+            self.objects[line.object.uid] = line.object
+        self._telemetry.objects(self.kind.__name__, len(self.objects))
+        for subscription in self._subscriptions:
+            subscription.take(line)
+
+
+class Subscription(Generic[T]):
+    """The lines of some objects, in the order of their arrival, until they are taken."""
+
+    def __init__(self, wanted: Callable[[T], bool]) -> None:
+        self._wanted, self._lines = wanted, deque[Line[T]]()
+
+    def take(self, line: Line[T]) -> None:
+        """Keep a line if it is wanted."""
+        if self._wanted(line.object):
+            self._lines.append(line)
+
+    def drain(self) -> Iterator[Line[T]]:
+        """Yield what has arrived since the last time."""
+        while self._lines:
+            yield self._lines.popleft()
+
+
+def _number(version: str) -> int:
+    """Return a resourceVersion as the number that it is (comparable by API convention since Kubernetes 1.35)."""
+    return int(version) if version.isdecimal() else 0
+
+
+def _decoded_page(body: bytes) -> RawList:
+    try:
+        return msgspec.json.decode(body, type=RawList)
+    except msgspec.MsgspecError as error:
+        raise _Broken("garbled", relist=True) from error
+
+
+def _first(group: BaseExceptionGroup[BaseException], kind: type[_Failure]) -> _Failure:
+    """Return the first exception of a kind in a group, however deep."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            return _first(error, kind)
+        if isinstance(error, kind):
+            return error
+    raise AssertionError(f"no {kind} in {group!r}")

@@ -1,0 +1,129 @@
+"""From YAML's nodes to Values, noting what no configuration may hold."""
+
+from collections.abc import Iterator
+
+import yaml
+
+from khealth_exporter.config.problem import ConfigError, Problem
+from khealth_exporter.config.value import Place, Scalar, Value
+
+_VALUES = 10_000
+_LARGEST = 2**63
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = frozenset({"null", "bool", "int", "float", "str", "timestamp", "value", "merge"})
+
+
+def place_of(mark: yaml.Mark | None) -> Place:
+    """Return a mark's place; the beginning if there is no mark."""
+    return Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+
+
+class Builder:
+    """Turns nodes into Values; an alias becomes a copy, so their number is bounded."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._count = 0
+        self._open: list[yaml.Node] = []
+        self.problems: list[Problem] = []
+
+    def value(self, node: yaml.Node, path: str = "", key: yaml.Node | None = None) -> Value:
+        """Return what a node holds; ConfigError if it contains itself or has no end in sight."""
+        place = place_of(node.start_mark)
+        self._count += 1
+        if self._count > _VALUES:
+            raise ConfigError((self._problem(node, path, f"the file holds more than {_VALUES} values"),))
+        if any(node is outer for outer in self._open):
+            raise ConfigError((self._problem(node, path, "contains itself"),))
+        key_place = place_of(key.start_mark) if key else None
+        self._open.append(node)
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return Value(place, self._mapping(node, path), key=key_place)
+            if isinstance(node, yaml.SequenceNode):
+                return Value(place, self._sequence(node, path), key=key_place)
+            return Value(place, self._scalar(node, path), str(node.value), key_place)
+        finally:
+            self._open.pop()
+
+    def _problem(self, node: yaml.Node, path: str, message: str) -> Problem:
+        place = place_of(node.start_mark)
+        return Problem(self._file, place.line, place.column, path, message)
+
+    def _note(self, node: yaml.Node, path: str, message: str) -> None:
+        self.problems.append(self._problem(node, path, message))
+
+    def _check_tag(self, node: yaml.Node, path: str, *known: str) -> None:
+        if node.tag.removeprefix(_TAG) not in known:
+            self._note(node, path, f"the tag {node.tag.replace(_TAG, '!!')} is not known here")
+
+    def _sequence(self, node: yaml.SequenceNode, path: str) -> list[Value]:
+        self._check_tag(node, path, "seq")
+        return [self.value(item, f"{path}[{index}]") for index, item in enumerate(node.value)]
+
+    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Value]:
+        self._check_tag(node, path, "map")
+        entries: dict[str, Value] = {}
+        for key, item in node.value:
+            name = self._key(key, path)
+            if name is None:
+                continue
+            inner = f"{path}.{name}" if path else name
+            if (first := entries.get(name)) and first.key:
+                self._note(key, inner, f"is given a second time, after line {first.key.line}")
+                continue
+            entries[name] = self.value(item, inner, key)
+        for source in _merged(node):
+            for name, value in self._merge_source(source, path).items():
+                entries.setdefault(name, value)
+        return entries
+
+    def _key(self, node: yaml.Node, path: str) -> str | None:
+        if node.tag == f"{_TAG}merge":
+            return None
+        content = self._scalar(node, path) if isinstance(node, yaml.ScalarNode) else None
+        if isinstance(content, str):
+            return content
+        written = f"{node.value or 'null'} is" if isinstance(node, yaml.ScalarNode) else "a mapping or list is"
+        self._note(node, path, f"as a key {written} not text: put it in quotes")
+        return None
+
+    def _merge_source(self, node: yaml.Node, path: str) -> dict[str, Value]:
+        value = self.value(node, path)
+        if not isinstance(value.content, dict):
+            self._note(node, path, f"<< takes a mapping, not {value.described()}")
+        return value.entries
+
+    def _scalar(self, node: yaml.Node, path: str) -> Scalar:
+        self._check_tag(node, path, *_SCALARS)
+        text = str(node.value)
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            self._note(node, path, "holds half of a character")
+            return ""
+        match node.tag.removeprefix(_TAG):
+            case "null":
+                return None
+            case "bool":
+                return text.lower() in {"yes", "true", "on"}
+            case "int" | "float" as kind:
+                return self._number(node, kind, path)
+            case _:
+                return text
+
+    def _number(self, node: yaml.Node, kind: str, path: str) -> Scalar:
+        constructor = yaml.constructor.SafeConstructor()
+        construct = constructor.construct_yaml_int if kind == "int" else constructor.construct_yaml_float
+        try:
+            number = construct(yaml.ScalarNode(node.tag, node.value))
+        except (ValueError, OverflowError, IndexError):  # what a tag calls a number need not be one
+            return str(node.value)
+        if isinstance(number, int) and abs(number) >= _LARGEST:
+            self._note(node, path, "is too large a number")
+            return 0
+        return float(number) if kind == "float" else int(number)
+
+
+def _merged(node: yaml.MappingNode) -> Iterator[yaml.Node]:
+    for key, item in node.value:
+        if key.tag == f"{_TAG}merge":
+            yield from item.value if isinstance(item, yaml.SequenceNode) else (item,)

@@ -1,0 +1,234 @@
+"""From the configuration file and the command line to the Config that khealth runs with."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import StringConstraints, TypeAdapter, ValidationError
+
+from khealth_exporter.config.document import Document, read
+from khealth_exporter.config.problem import ConfigError, Problem
+from khealth_exporter.config.schema import Found, validated
+from khealth_exporter.config.value import Place, Value
+from khealth_exporter.modules import MODULES, Module
+from khealth_exporter.routine import Routine, RoutineSettings
+from khealth_exporter.settings import NAME_LENGTH, MeasurementSettings, Name, format_duration
+
+_KEYS = ("namespace", "measurement", "modules")
+_FLAGS = {"poll_interval": "--poll-interval", "pod_ttl": "--pod-ttl"}
+
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+_NAMESPACE: TypeAdapter[str] = TypeAdapter(
+    Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutineConfig:
+    """One routine that is to run: its module, its label in metrics, its kind, and what it was told."""
+
+    module: str
+    label: str
+    kind: type[Routine[Any]]
+    settings: RoutineSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The configuration in force; `namespace` is None where khealth is to choose, `file` is "" where there is none."""
+
+    namespace: str | None
+    measurement: MeasurementSettings
+    routines: tuple[RoutineConfig, ...]
+    file: str
+
+    def as_yaml(self) -> str:
+        """Return it as a file that would say the same, all defaults filled in.
+
+        Durations are text; a setting of pydantic's `SecretStr` is masked.
+        """
+        modules: dict[str, dict[str, object]] = {}
+        for routine in self.routines:
+            kind = {} if routine.label == routine.kind.name else {"kind": routine.kind.name}
+            settings = routine.settings.model_dump(mode="json", by_alias=True)
+            modules.setdefault(routine.module, {})[routine.label] = {**kind, **settings}
+        document = {
+            "namespace": self.namespace,
+            "measurement": self.measurement.model_dump(mode="json", by_alias=True),
+            "modules": modules,
+        }
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+
+
+def load(  # noqa: PLR0913 - each is one flag of the command line
+    path: Path | None,
+    *,
+    namespace: str | None = None,
+    poll_interval: float | None = None,
+    pod_ttl: float | None = None,
+    only: Sequence[str] = (),
+    modules: Sequence[Module] = MODULES,
+) -> Config:
+    """Return the configuration of a file, or the defaults if `path` is None; ConfigError with all that is wrong.
+
+    A module that the file does not mention, or gives no routines, runs every kind that it has, with defaults and
+    labelled with the kind's name. Once a module lists routines, exactly these run.
+
+    What is given besides is from the command line: `namespace`, and `poll_interval` and `pod_ttl` (in seconds, for
+    every routine that has such a key) win over the file; only modules and routines named in `only` are kept, if any is.
+    """
+    overrides = {"poll_interval": poll_interval, "pod_ttl": pod_ttl}
+    document = read(path) if path else Document("")
+    reader = _Reader(document, {key: value for key, value in overrides.items() if value is not None}, modules)
+    config = reader.config(namespace, only)
+    if reader.problems:
+        raise ConfigError(_in_order(reader.problems))
+    return config
+
+
+def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return them by place, and of several in one place the first: the others follow from it."""
+    first: dict[tuple[str, int, int, str], Problem] = {}
+    for problem in problems:
+        first.setdefault((problem.file, problem.line, problem.column, "" if problem.line else str(problem)), problem)
+    return tuple(sorted(first.values(), key=lambda problem: (problem.line, problem.column)))
+
+
+class _Reader:
+    """Reads one document, and collects what is wrong with it."""
+
+    def __init__(self, document: Document, overrides: Mapping[str, float], modules: Sequence[Module]) -> None:
+        self._file = document.file
+        self._root = Found(document.file, "", document.root or Value(Place(1, 1), None))
+        self._overrides = overrides
+        self._modules = modules
+        self.problems = list(document.problems)
+
+    def config(self, namespace: str | None, only: Sequence[str]) -> Config:
+        """Return what the document says; it may only be used if nothing is wrong with it."""
+        sections = self._sections(self._root, _KEYS)
+        routines = tuple(self._routines(sections.get("modules")))
+        return Config(
+            self._namespace(namespace, sections.get("namespace")),
+            self._measurement(sections.get("measurement")),
+            tuple(self._kept(routines, only)),
+            self._file,
+        )
+
+    def _sections(self, found: Found, known: Iterable[str] | None) -> dict[str, Found]:
+        """Return the parts of a mapping by key, having noted those that are not `known`; nothing is empty."""
+        if not isinstance(found.value.content, dict | None):
+            self.problems.append(found.problem(f"must be a mapping, not {found.value.described()}"))
+        keys = found.value.entries
+        self.problems += (found.unknown(key, known) for key in keys if known is not None and key not in known)
+        return {key: found.within(key) for key in keys if known is None or key in known}
+
+    def _namespace(self, flag: str | None, found: Found | None) -> str | None:
+        told = flag if flag is not None else found.value.content if found else None
+        if told is None:
+            return None
+        try:
+            return _NAMESPACE.validate_python(told, strict=True)
+        except ValidationError:
+            what = "is not a namespace's name: lower-case letters, digits and '-', at most 63"
+            if flag is not None or found is None:
+                self.problems.append(Problem("--namespace", 0, 0, "", f"the text {flag!r} {what}"))
+            else:
+                self.problems.append(found.problem(f"{found.value.described()} {what}"))
+            return None
+
+    def _measurement(self, found: Found | None) -> MeasurementSettings:
+        if found is None:
+            return MeasurementSettings()
+        settings, problems = validated(MeasurementSettings, found)
+        self.problems += problems
+        return settings or MeasurementSettings()
+
+    def _routines(self, found: Found | None) -> Iterator[RoutineConfig]:
+        sections = self._sections(found, [module.name for module in self._modules]) if found else {}
+        for module in self._modules:
+            section = sections.get(module.name)
+            parts = self._sections(section, None) if section else {}
+            for label, part in parts.items():
+                yield from self._routine(module, label, part)
+            if not parts:
+                nothing = self._root.value
+                for kind in module.routines:
+                    at = Found(self._file, f"modules.{module.name}.{kind.name}", Value(nothing.place, None))
+                    yield from self._routine(module, kind.name, at)
+
+    def _routine(self, module: Module, label: str, found: Found) -> Iterator[RoutineConfig]:
+        try:
+            _NAME.validate_python(label)
+        except ValidationError:
+            what = "is not a routine's name: lower-case letters, digits and '-', a letter first"
+            self.problems.append(found.problem(f"{what}, at most {NAME_LENGTH}", found.value.key))
+            return
+        kind = self._kind(module, label, found)
+        if kind is None:
+            return
+        entries = {key: value for key, value in found.value.entries.items() if key != "kind"}
+        content = entries if isinstance(found.value.content, dict) else found.value.content
+        told = Found(found.file, found.path, Value(found.value.place, content, found.value.text))
+        settings, problems = validated(kind.Settings, told)
+        self.problems += problems
+        if settings is not None:
+            settings = self._overridden(settings)
+            self.problems += self._impossible(settings, told)
+            yield RoutineConfig(module.name, label, kind, settings)
+
+    def _kind(self, module: Module, label: str, found: Found) -> type[Routine[Any]] | None:
+        kinds = {kind.name: kind for kind in module.routines}
+        told = found.value.entries.get("kind")
+        if told is None and label in kinds:
+            return kinds[label]
+        known = ", ".join(sorted(kinds))
+        if told is None:
+            self.problems.append(found.problem(f"needs a kind, because no kind has this name; known: {known}"))
+        elif not isinstance(told.content, str) or told.content not in kinds:
+            what = f"{told.described()} is not a kind of this module; known: {known}"
+            self.problems.append(found.problem(what, told.place, "kind"))
+        elif label in kinds and told.content != label:
+            what = f"must be {label} or left out, because that kind has the routine's name"
+            self.problems.append(found.problem(what, told.place, "kind"))
+        else:
+            return kinds[told.content]
+        return None
+
+    def _overridden(self, settings: RoutineSettings) -> RoutineSettings:
+        known = type(settings).model_fields
+        return settings.model_copy(update={key: value for key, value in self._overrides.items() if key in known})
+
+    def _impossible(self, settings: RoutineSettings, found: Found) -> Iterator[Problem]:
+        """Yield what cannot be true of settings that are each possible."""
+        known = type(settings).model_fields
+        hold = f" plus pod_ttl ({format_duration(settings.hold)})" if "pod_ttl" in known else ""
+        if {"poll_interval", "pod_ttl"} <= known.keys() and settings.pause > settings.hold:
+            pause, ttl = format_duration(settings.pause), format_duration(settings.hold)
+            message = f"poll_interval ({pause}) is above pod_ttl ({ttl})"
+            yield self._combination(found, ("poll_interval", "pod_ttl"), message)
+        total = 2 * settings.timeout + settings.hold
+        if total > settings.interval:
+            message = (
+                f"twice timeout ({format_duration(settings.timeout)}){hold} is {format_duration(total)}, "
+                f"above interval ({format_duration(settings.interval)}): attempts would overlap"
+            )
+            yield self._combination(found, ("pod_ttl", "timeout", "interval"), message)
+
+    def _combination(self, found: Found, keys: Sequence[str], message: str) -> Problem:
+        """Return the problem of a flag, if one has a part in it, or else of the first of the keys that was given."""
+        for key in keys:
+            if key in self._overrides:
+                return Problem(_FLAGS[key], 0, 0, found.path, message)
+        given = next((key for key in keys if key in found.value.entries), None)
+        return found.problem(message, found.value.entries[given].place if given else None, *([given] if given else []))
+
+    def _kept(self, routines: tuple[RoutineConfig, ...], only: Sequence[str]) -> Iterator[RoutineConfig]:
+        names = {module.name for module in self._modules} | {routine.label for routine in routines}
+        for name in only:
+            if name not in names:
+                what = f"no module or routine has this name; known: {', '.join(sorted(names))}"
+                self.problems.append(Problem(name, 0, 0, "", what))
+        return (routine for routine in routines if not only or routine.module in only or routine.label in only)

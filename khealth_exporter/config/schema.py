@@ -1,0 +1,165 @@
+"""Checks a part of the file against a settings model, and says in plain sentences what is wrong with it."""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from khealth_exporter.config.problem import Problem
+from khealth_exporter.config.value import Place, Value
+from khealth_exporter.settings import Duration, Settings
+
+_Model = TypeVar("_Model", bound=Settings)
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text (put it in quotes)",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "set_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "dataclass_type": "a mapping",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "must be above {}"),
+    "greater_than_equal": ("ge", "must be at least {}"),
+    "less_than": ("lt", "must be below {}"),
+    "less_than_equal": ("le", "must be at most {}"),
+    "string_too_short": ("min_length", "must have at least {} characters"),
+    "string_too_long": ("max_length", "must have at most {} characters"),
+    "too_short": ("min_length", "must have at least {} entries"),
+    "too_long": ("max_length", "must have at most {} entries"),
+    "string_pattern_mismatch": ("pattern", "does not match {}"),
+    "literal_error": ("expected", "must be {}"),
+    "enum": ("expected", "must be {}"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where in the file the problems of one part are: its name, the part's path and the part itself."""
+
+    file: str
+    path: str
+    value: Value
+
+    def problem(self, message: str, place: Place | None = None, *inner: str | int) -> Problem:
+        """Return a problem of this part, or of what lies within it."""
+        at = place or self.value.place
+        return Problem(self.file, at.line, at.column, _joined(self.path, inner), message)
+
+    def within(self, key: str) -> "Found":
+        """Return the part under a key that is there."""
+        return Found(self.file, _joined(self.path, (key,)), self.value.entries[key])
+
+    def unknown(self, key: str, known: Iterable[str]) -> Problem:
+        """Return the problem of a key that is not known."""
+        place = self.value.entries[key].key
+        return self.problem(_unknown(key, known), place, key)
+
+
+def validated(model: type[_Model], found: Found) -> tuple[_Model | None, tuple[Problem, ...]]:
+    """Return the settings that a part of the file stands for, or all that is wrong with it; nothing means defaults."""
+    plain = {} if found.value.content is None else found.value.plain()
+    try:
+        # As JSON, a list may become a tuple while no text becomes a number.
+        return model.model_validate_json(json.dumps(plain), strict=True), ()
+    except ValidationError as error:
+        return None, tuple(_problem(model, found, detail) for detail in error.errors(include_url=False))
+
+
+def _problem(model: type[BaseModel], found: Found, detail: ErrorDetails) -> Problem:
+    value, inner = found.value, []
+    for part in detail["loc"]:
+        match value.content:
+            case dict(entries) if part in entries:
+                value = entries[str(part)]
+            case list(items) if isinstance(part, int) and part < len(items):
+                value = items[part]
+            case _:
+                continue
+        inner.append(part)
+    name = str(detail["loc"][-1]) if detail["loc"] else ""
+    if detail["type"] == "missing":
+        return found.problem("is missing", value.place, *inner, name)
+    if detail["type"] == "extra_forbidden":
+        return found.problem(_unknown(name, _keys(model, inner[:-1])), value.key, *inner)
+    return found.problem(_sentence(detail, value), value.place, *inner)
+
+
+def _sentence(detail: ErrorDetails, value: Value) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if wanted := _KINDS.get(kind):
+        return f"must be {wanted}, not {value.described()}"
+    if bound := _BOUNDS.get(kind):
+        name, sentence = bound
+        limit = context[name]
+        return sentence.format(f"{limit:g}" if isinstance(limit, float) else limit)
+    return str(context.get("error", detail["msg"]))
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+    return f"is not known here; did you mean {near[0]}?" if near else f"is not known here; known: {', '.join(names)}"
+
+
+def _joined(path: str, inner: Iterable[str | int]) -> str:
+    for part in inner:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def _keys(model: type[BaseModel], inner: Iterable[str | int]) -> Iterator[str]:
+    current: type[BaseModel] | None = model
+    for part in inner:
+        if isinstance(part, str) and current:
+            current = next((_model_in(f.annotation) for name, f in _fields(current) if name == part), None)
+    return (name for name, _ in _fields(current)) if current else iter(())
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    return ((field.alias or name, field) for name, field in model.model_fields.items())
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - whatever a field is annotated with
+    if isinstance(annotation, type) and not get_origin(annotation) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A key that a routine takes: where it stands, what it holds, what it is if left out, and what it means."""
+
+    name: str
+    type: str
+    default: object
+    meaning: str
+
+
+def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
+    """Yield every key of a settings model; those of a model within it as `outer.inner`."""
+    defaults = model().model_dump(mode="json", by_alias=True)
+    for name, field in _fields(model):
+        if isinstance(field.annotation, type) and not get_origin(field.annotation) and _model_in(field.annotation):
+            yield from settings_of(field.annotation, f"{prefix}{name}.")
+        else:
+            yield Setting(prefix + name, _type(field), defaults[name], " ".join((field.description or "").split()))
+
+
+def _type(field: FieldInfo) -> str:
+    if Duration.__metadata__[0] in field.metadata:  # type: ignore[attr-defined]
+        return "duration"
+    annotation: Any = field.annotation
+    words = {bool: "true or false", int: "whole number", float: "number", str: "text", dict: "mapping"}
+    return words.get(get_origin(annotation) or annotation, "list")

@@ -1,0 +1,246 @@
+"""A pod's way: watch lines become milestones, milestones become steps, each with its error bar and quality."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from khealth_exporter.clock import Clock
+from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.cluster.watch import Line
+from khealth_exporter.event import Component, Measurement, Quality, Reason, Sample, Step
+from khealth_exporter.settings import MeasurementSettings
+
+ACCEPT = Step("accept", Component.API_SERVER, "the write is sent → its answer is complete")
+CREATE = Step("create", Component.CONTROLLER_MANAGER, "the answer → the pod is there")
+SCHEDULE = Step("schedule", Component.SCHEDULER, "the pod is there → it has a node")
+SANDBOX = Step("sandbox", Component.NODE, "it has a node → its sandbox and network stand")
+START = Step("start", Component.NODE, "its sandbox stands → every container has started")
+READY = Step("ready", Component.NODE, "every container has started → it is Ready")
+STARTUP = Step("startup", Component.NODE, "the pod is there → every container has started: the pod-startup SLI")
+DELETE = Step("delete", Component.CONTROLLER_MANAGER, "the delete is sent → the pod is gone")
+
+STEPS = (ACCEPT, CREATE, SCHEDULE, SANDBOX, START, READY, STARTUP, DELETE)
+"""Every step of a pod's way."""
+MILESTONES = ("created", "scheduled", "sandboxed", "started", "ready", "deleted")
+"""What a watch can show of a pod, in the order of its life."""
+SANDBOXED = "PodReadyToStartContainers"
+
+REASONS = (
+    Reason.API_UNREACHABLE,
+    Reason.API_TIMEOUT,
+    Reason.API_ERROR,
+    Reason.API_REJECTED,
+    Reason.WEBHOOK_FAILED,
+    Reason.POD_NOT_CREATED,
+    Reason.POD_NOT_DELETED,
+    Reason.POD_NOT_SCHEDULED,
+    Reason.POD_UNSCHEDULABLE,
+    Reason.NODES_NOT_READY,
+    Reason.ONE_NODE,
+    Reason.KUBELET_SILENT,
+    Reason.SANDBOX_FAILED,
+    Reason.POD_NOT_STARTED,
+    Reason.POD_CRASHED,
+    Reason.POD_NOT_READY,
+    Reason.POD_LOST,
+    Reason.IMAGE_PULL_FAILED,
+    Reason.FORBIDDEN,
+    Reason.THROTTLED,
+    Reason.QUOTA_EXCEEDED,
+    Reason.WATCH_INTERRUPTED,
+    Reason.PROBER_STARVED,
+    Reason.DISRUPTED,
+    Reason.NO_NODE,
+    Reason.INTERRUPTED,
+    Reason.INTERNAL_ERROR,
+)
+"""Why an exercise of pods may fail, or stay inconclusive."""
+
+SLO_EDGES = (1.0, 5.0)
+"""Seconds; a duration that may lie on either side of one says nothing about the objective."""
+COLD_AFTER = 12 * 3600.0
+"""Seconds after which a node may have lost an image that it had."""
+
+_AFTER = {"created": SCHEDULE, "scheduled": SANDBOX, "sandboxed": START, "started": READY}
+"""What a pod is at, once it has reached a milestone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something was seen (monotonic seconds), and how much earlier, for khealth's own doing, it may have been."""
+
+    at: float
+    delay: float = 0.0
+    recovered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How late the watch shows what was written, in seconds: `certain` is sure, `possible` cannot be ruled out."""
+
+    certain: float = 0.0
+    possible: float = 0.0
+
+    @classmethod
+    def of_write(cls, sent: float, answered: float, seen: float) -> "Lag":
+        """Take it from a write of our own: it happened after it was sent, and before it was answered."""
+        return cls(max(0.0, seen - answered), max(0.0, seen - sent))
+
+    def or_worse(self, other: "Lag") -> "Lag":
+        """Return the worse of two."""
+        return Lag(max(self.certain, other.certain), max(self.possible, other.possible))
+
+
+class Way:
+    """One pod's way from ADDED to DELETED, as its watch showed it."""
+
+    def __init__(self, pod: Pod) -> None:
+        self.pod = pod
+        self.moments: dict[str, Moment] = {}
+
+    @property
+    def node(self) -> str | None:
+        """The node that it was given."""
+        return self.pod.spec.node_name or None
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has been removed."""
+        return "deleted" in self.moments
+
+    @property
+    def well(self) -> bool:
+        """Whether it is there to stay, and Ready."""
+        return not self.gone and not self.pod.leaving and not self.pod.ended and self.pod.holds("Ready")
+
+    @property
+    def progress(self) -> int:
+        """How many milestones it has reached, a sandbox that was never shown included."""
+        reached = [index for index, name in enumerate(MILESTONES[:-1], 1) if name in self.moments]
+        return max(reached, default=0)
+
+    def frozen(self) -> "Way":
+        """Return a copy that later lines leave as it is."""
+        twin = Way(self.pod)
+        twin.moments = dict(self.moments)
+        return twin
+
+    def take(self, line: Line[Pod]) -> None:
+        """Take note of what one line says."""
+        moment = Moment(line.at, line.delay, line.recovered)
+        self.pod = line.object
+        self.moments.setdefault("created", moment)
+        reached = {"deleted"} if line.type == "DELETED" else set(milestones(line.object))
+        for name in reached:
+            self.moments.setdefault(name, moment)
+
+
+def milestones(pod: Pod) -> Iterator[str]:
+    """Yield the milestones that a pod's present state shows."""
+    yield "created"
+    if pod.spec.node_name:
+        yield "scheduled"
+    if pod.holds(SANDBOXED):
+        yield "sandboxed"
+    if pod.started:
+        yield "started"
+    if pod.holds("Ready"):
+        yield "ready"
+
+
+def behind(way: Way | None, pod: Pod) -> bool:
+    """Tell whether the API server says that a pod is further on than the watch has shown."""
+    return way is None or way.gone or any(name not in way.moments for name in milestones(pod))
+
+
+@dataclass(frozen=True, slots=True)
+class Ruler:
+    """Turns two moments into a measurement, by what is known of khealth's own delay."""
+
+    limits: MeasurementSettings
+    lag: Lag = Lag()
+
+    def measure(self, step: Step, begin: Moment, end: Moment, *, censored: bool = False) -> Measurement:
+        """Return a step's duration; one that comes out negative is 0, with an error bar of at least what was cut."""
+        seconds = end.at - begin.at
+        uncertainty = max(begin.delay, end.delay) + self.lag.possible
+        late = max(begin.delay, end.delay) > self.limits.loop_lag or self.lag.certain > self.limits.watch_lag
+        measured = Measurement(
+            step.name,
+            max(0.0, seconds),
+            max(uncertainty, -seconds),
+            Quality.DEGRADED if late or begin.recovered or end.recovered else Quality.EXACT,
+            censored,
+        )
+        return straddling(measured)
+
+
+def straddling(measured: Measurement) -> Measurement:
+    """Discard a degraded measurement whose error bar lies on both sides of an objective's edge."""
+    unclear = any(abs(measured.seconds - edge) < measured.uncertainty for edge in SLO_EDGES)
+    discard = measured.quality is Quality.DEGRADED and unclear
+    return replace(measured, quality=Quality.DISCARDED) if discard else measured
+
+
+def beginning(way: Way, ruler: Ruler, answered: Moment, deadline: Moment | None = None) -> Iterator[Measurement]:
+    """Yield the steps of a pod from the answer to Ready.
+
+    With a deadline, the step that a pod is stuck in counts with the time waited, and `startup` too if it has not
+    started; later steps get nothing.
+    """
+    seen = way.moments
+    if "created" not in seen:
+        return
+    yield ruler.measure(CREATE, answered, seen["created"])
+    spans = (
+        (SCHEDULE, "created", "scheduled"),
+        (SANDBOX, "scheduled", "sandboxed"),
+        (START, "sandboxed" if "sandboxed" in seen else "scheduled", "started"),
+        (READY, "started", "ready"),
+        (STARTUP, "created", "started"),
+    )
+    for step, begin, end in spans:
+        if begin in seen and end in seen:
+            yield ruler.measure(step, seen[begin], seen[end])
+    if deadline is not None and not way.gone:
+        yield from _stuck(way, ruler, deadline)
+
+
+def _stuck(way: Way, ruler: Ruler, deadline: Moment) -> Iterator[Measurement]:
+    seen = way.moments
+    if "ready" in seen:
+        return
+    last = max((name for name in _AFTER if name in seen), key=MILESTONES.index)
+    yield ruler.measure(_AFTER[last], seen[last], deadline, censored=True)
+    if "started" not in seen:
+        yield ruler.measure(STARTUP, seen["created"], deadline, censored=True)
+
+
+class SeenImages:
+    """Which image has started on which node, and when: the first start there may have pulled it."""
+
+    def __init__(self, *, remember: bool = True) -> None:
+        self._remember = remember
+        self._warm: dict[tuple[str, str], tuple[float, float]] = {}
+        """By image and node: since when it has been there for sure, and its last start (monotonic seconds)."""
+
+    def note(self, ways: Iterable[Way], image: str) -> None:
+        """Take note of the pods that have started."""
+        started = sorted((way.moments["started"].at, way.node or "") for way in ways if "started" in way.moments)
+        for at, node in started:
+            since, last = self._warm.get((image, node), (at, at))
+            self._warm[image, node] = (at if at - last > COLD_AFTER else since, at)
+
+    def graded(self, measured: Measurement, way: Way, image: str) -> Measurement:
+        """Call the `startup` of a pod cold that was there before its image had ever started on its node."""
+        if not self._remember or measured.step != STARTUP.name or measured.censored or not way.node:
+            return measured
+        warm = self._warm.get((image, way.node))
+        cold = warm is None or way.moments["created"].at < warm[0]
+        return replace(measured, quality=Quality.COLD) if cold else measured
+
+
+def sample(way: Way, measurements: Iterable[Measurement], clock: Clock) -> Sample:
+    """Return what was measured of a pod."""
+    observed = {name: way.moments.get(name) for name in MILESTONES}
+    times = {name: clock.utc(moment.at) if moment else None for name, moment in observed.items()}
+    return Sample(way.pod.name, way.pod.uid, way.node, tuple(measurements), times)

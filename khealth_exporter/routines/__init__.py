@@ -1,0 +1,1 @@
+"""One file each: the exercises that khealth can do."""

@@ -1,0 +1,176 @@
+"""The scheduler: binds pods to nodes, or says why it cannot."""
+
+import asyncio
+from collections import Counter
+from typing import Final
+
+from khealth_exporter.simulator import documents, quantities
+from khealth_exporter.simulator.documents import (
+    Document,
+    has_condition,
+    is_active,
+    is_deleting,
+    labels_of,
+    name_of,
+    namespace_of,
+    node_of,
+    spec_of,
+    status_of,
+)
+from khealth_exporter.simulator.recorder import Occurrence, Source
+from khealth_exporter.simulator.resources import NODES, PODS
+from khealth_exporter.simulator.store import Commit, Key, key_of
+from khealth_exporter.simulator.workqueue import WorkQueue
+from khealth_exporter.simulator.world import Component, World
+
+_SOURCE: Final = Source("default-scheduler")
+_RETRY: Final = 10.0
+_AFFINITY: Final = "node(s) didn't match Pod's node affinity/selector"
+_TAINT: Final = "node(s) had untolerated taint(s)"
+_CORDONED: Final = "node(s) were unschedulable"
+_REPELLING: Final = {"NoSchedule", "NoExecute"}
+
+
+class Scheduler(Component):
+    """Takes one pod after another."""
+
+    holding = ("scheduler-stalled",)
+
+    def __init__(self, world: World) -> None:
+        """Listen to that world's pods and nodes."""
+        super().__init__(world)
+        self._queue: WorkQueue[Key] = WorkQueue(world.settings.speed)
+        self._unschedulable: set[Key] = set()
+        world.store.listen(self._listen)
+
+    def start(self) -> None:
+        """Start scheduling."""
+        self.world.tasks.create_task(self._queue.work(self._schedule))
+
+    def _listen(self, commit: Commit) -> None:
+        if commit.resource is PODS:
+            if commit.kind == "ADDED" and not node_of(commit.document):
+                self._queue.add(commit.key)
+            elif commit.kind == "DELETED":
+                self._unschedulable.discard(commit.key)
+                self._retry_all()
+        elif commit.resource is NODES and _matters(commit):
+            self._retry_all()
+
+    def _retry_all(self) -> None:
+        waiting, self._unschedulable = self._unschedulable, set()
+        for key in waiting:
+            self._queue.add(key)
+
+    async def _schedule(self, key: Key) -> None:
+        await self.pause(self.world.settings.delays.schedule)
+        await self.turn()
+        pod = self.world.store.get(PODS, key)
+        if pod is None or node_of(pod) or is_deleting(pod):
+            return
+        fitting, refused = self._sift(pod)
+        if not fitting:
+            self._give_up(pod, refused)
+            self._unschedulable.add(key)
+            asyncio.get_running_loop().call_later(self.world.scaled(_RETRY), self._retry, key)
+            return
+        node = self._best(pod, fitting)
+        self.world.deletion.bind(key, node)
+        message = f"Successfully assigned {key[0]}/{key[1]} to {node}"
+        self.world.recorder.record(_SOURCE, PODS, pod, Occurrence("Normal", "Scheduled", message))
+
+    def _retry(self, key: Key) -> None:
+        if key in self._unschedulable:
+            self._unschedulable.discard(key)
+            self._queue.add(key)
+
+    def _sift(self, pod: Document) -> tuple[list[Document], Counter[str]]:
+        """Return the nodes that the pod fits on, and how often each reason refuses one."""
+        fitting, refused = [], Counter[str]()
+        for node in self.world.store.all(NODES):
+            reasons = _refusals(pod, node) or self._shortages(pod, node)
+            refused.update(reasons)
+            if not reasons:
+                fitting.append(node)
+        return fitting, refused
+
+    def _shortages(self, pod: Document, node: Document) -> list[str]:
+        others = [other for other in self.world.store.all(PODS) if _takes_room(other) and node_of(other) == name_of(node)]
+        room = status_of(node).get("allocatable") or {}
+        reasons = []
+        if len(others) + 1 > quantities.parse(room.get("pods", self.world.settings.pods_per_node)):
+            reasons.append("Too many pods")
+        for resource in ("cpu", "memory"):
+            if resource in room and quantities.requested(pod, resource):
+                taken = sum(quantities.requested(other, resource) for other in others)
+                if taken + quantities.requested(pod, resource) > quantities.parse(room[resource]):
+                    reasons.append(f"Insufficient {resource}")
+        return reasons
+
+    def _best(self, pod: Document, nodes: list[Document]) -> str:
+        """Return the node with the fewest pods of the same labels, then of any; chance decides what is left."""
+        alike, busy = Counter[str](), Counter[str]()
+        for other in self.world.store.all(PODS):
+            if _takes_room(other):
+                busy[node_of(other)] += 1
+                same = namespace_of(other) == namespace_of(pod) and labels_of(other) == labels_of(pod)
+                alike[node_of(other)] += same
+        names = [name_of(node) for node in nodes]
+        return min(names, key=lambda name: (alike[name], busy[name], self.world.random.random()))
+
+    def _give_up(self, pod: Document, refused: Counter[str]) -> None:
+        message = _complaint(sum(1 for _ in self.world.store.all(NODES)), refused)
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        conditions = documents.with_conditions(pod, [{**condition, "lastProbeTime": None}], self.world.now())
+        patch = {"status": {"conditions": conditions}}
+        self.world.registry.patch(PODS, key_of(pod), patch, subresource="status")
+        self.world.recorder.record(_SOURCE, PODS, pod, Occurrence("Warning", "FailedScheduling", message))
+
+
+def _matters(commit: Commit) -> bool:
+    before, after = commit.before, commit.document
+    if before is None:
+        return True
+    return spec_of(before) != spec_of(after) or has_condition(before, "Ready") != has_condition(after, "Ready")
+
+
+def _takes_room(pod: Document) -> bool:
+    return bool(node_of(pod)) and (is_active(pod) or is_deleting(pod))
+
+
+def _refusals(pod: Document, node: Document) -> list[str]:
+    spec, labels = spec_of(pod), labels_of(node)
+    wanted: dict[str, str] = spec.get("nodeSelector") or {}
+    if not wanted.items() <= labels.items():
+        return [_AFFINITY]
+    if spec_of(node).get("unschedulable") and not _tolerates(
+        spec, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    ):
+        return [_CORDONED]
+    taints = spec_of(node).get("taints") or []
+    if any(taint["effect"] in _REPELLING and not _tolerates(spec, taint) for taint in taints):
+        return [_TAINT]
+    return []
+
+
+def _tolerates(spec: Document, taint: Document) -> bool:
+    return any(tolerates(toleration, taint) for toleration in spec.get("tolerations") or [])
+
+
+def tolerates(toleration: Document, taint: Document) -> bool:
+    """Tell whether the toleration covers the taint."""
+    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
+        return False
+    if toleration.get("key") and toleration["key"] != taint["key"]:
+        return False
+    if toleration.get("operator", "Equal") == "Exists":
+        return True
+    return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
+
+
+def _complaint(nodes: int, refused: Counter[str]) -> str:
+    if not nodes:
+        return "no nodes available to schedule pods"
+    reasons = ", ".join(sorted(f"{count} {reason}" for reason, count in refused.items()))
+    helpless = f"{nodes} Preemption is not helpful for scheduling"
+    return f"0/{nodes} nodes are available: {reasons}. preemption: 0/{nodes} nodes are available: {helpless}."

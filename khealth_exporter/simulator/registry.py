@@ -1,0 +1,153 @@
+"""What each verb of the API means for the store: creating, reading, updating and patching."""
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from khealth_exporter.simulator import defaults, errors, validation
+from khealth_exporter.simulator.admission import Admission
+from khealth_exporter.simulator.documents import (
+    Document,
+    is_deleting,
+    merged,
+    metadata,
+    name_of,
+    namespace_of,
+    spec_of,
+    timestamp,
+    uid_of,
+)
+from khealth_exporter.simulator.resources import NAMESPACES, Resource
+from khealth_exporter.simulator.store import Store
+
+_SUFFIX_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
+_SUFFIX_LENGTH: Final = 5
+_STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
+_SERVER_OWNED: Final = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion")
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Creates, updates and patches with their rules; every method is one step that nothing interrupts."""
+
+    store: Store
+    admission: Admission
+    random: random.Random
+    now: Callable[[], float]
+    """Seconds since the epoch."""
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Document:
+        """Return the object. Raises `ApiError` (404)."""
+        found = self.store.get(resource, (namespace, name))
+        if found is None:
+            raise errors.not_found(resource, name)
+        return found
+
+    def create(self, resource: Resource, namespace: str, document: Document, *, dry_run: bool = False) -> Document:
+        """Create the object and return it as stored. Raises `ApiError`."""
+        given = {key: value for key, value in document.items() if key not in {"kind", "apiVersion"}}
+        if resource.namespaced and namespace_of(given) not in {"", namespace}:
+            raise errors.bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        given = self.admission.begin(resource, namespace, given)
+        created = defaults.fill(resource, {**given, "metadata": self._new_metadata(resource, namespace, given)})
+        validation.check(resource, created)
+        self.admission.finish(resource, namespace, created)
+        if self.store.get(resource, (namespace, name_of(created))) is not None:
+            raise errors.already_exists(resource, name_of(created))
+        return created if dry_run else self.store.put(resource, created)
+
+    def update(
+        self, resource: Resource, key: tuple[str, str], document: Document, *, subresource: str = "", dry_run: bool = False
+    ) -> Document:
+        """Replace the object, or its status, and return it as stored. Raises `ApiError`."""
+        before = self.get(resource, *key)
+        if name_of(document) not in {"", key[1]}:
+            raise errors.bad_request(
+                f"the name of the object ({name_of(document)}) does not match the name on the URL ({key[1]})"
+            )
+        revision = metadata(document).get("resourceVersion")
+        if not revision and resource.needs_revision:
+            raise errors.revision_required(resource, key[1])
+        if revision and revision != metadata(before)["resourceVersion"]:
+            raise errors.conflict(resource, key[1], _STALE)
+        if uid_of(document) not in {"", uid_of(before)}:
+            why = f"Precondition failed: UID in precondition: {uid_of(document)}, UID in object meta: {uid_of(before)}"
+            raise errors.conflict(resource, key[1], why)
+        return self._replace(resource, before, document, subresource, dry_run=dry_run)
+
+    def patch(
+        self,
+        resource: Resource,
+        key: tuple[str, str],
+        change: Callable[[Document], Document] | Document,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Document:
+        """Apply a merge patch, or what the function makes of the object, and return it as stored. Raises `ApiError`."""
+        before = self.get(resource, *key)
+        after = change(before) if callable(change) else merged(before, change)
+        if metadata(after).get("resourceVersion") != metadata(before)["resourceVersion"]:
+            raise errors.conflict(resource, key[1], _STALE)
+        return self._replace(resource, before, after, subresource, dry_run=dry_run)
+
+    def forget_if_done(self, resource: Resource, document: Document) -> Document:
+        """Remove an object whose deletion waits for nothing any more; return it as it is now."""
+        waits = metadata(document).get("finalizers") or (metadata(document).get("deletionGracePeriodSeconds") or 0) > 0
+        if is_deleting(document) and not waits and resource is not NAMESPACES:
+            return self.store.remove(resource, document)
+        return document
+
+    def _new_metadata(self, resource: Resource, namespace: str, document: Document) -> Document:
+        given = dict(metadata(document))
+        for field in (*_SERVER_OWNED, "uid", "creationTimestamp", "namespace", "managedFields", "selfLink"):
+            given.pop(field, None)
+        prefix = given.get("generateName")
+        name = given.pop("name", None) or (prefix and prefix + self._suffix()) or ""
+        made: Document = {"name": name, **given}
+        if namespace:
+            made["namespace"] = namespace
+        made["uid"] = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+        if resource.counts_generations:
+            made["generation"] = 1
+        made["creationTimestamp"] = timestamp(self.now())
+        return made
+
+    def _suffix(self) -> str:
+        return "".join(self.random.choices(_SUFFIX_LETTERS, k=_SUFFIX_LENGTH))
+
+    def _replace(
+        self, resource: Resource, before: Document, given: Document, subresource: str, *, dry_run: bool
+    ) -> Document:
+        after = {key: value for key, value in given.items() if key not in {"kind", "apiVersion"}}
+        if subresource == "status":
+            after = {**before, "status": after.get("status") or {}}
+        else:
+            after["metadata"] = _kept_metadata(before, after)
+            if resource.has_status and "status" in before:
+                after["status"] = before["status"]
+            if resource is NAMESPACES:
+                after["spec"] = before["spec"]
+            validation.check_update(resource, before, after)
+            if resource.counts_generations and spec_of(after) != spec_of(before):
+                generation = int(metadata(before).get("generation", 0)) + 1
+                after["metadata"] = {**after["metadata"], "generation": generation}
+        if dry_run:
+            return after
+        return self.forget_if_done(resource, self.store.put(resource, after))
+
+
+def _kept_metadata(before: Document, after: Document) -> Document:
+    """Return the client's metadata with what only the server may change, and drop what is empty."""
+    kept = {key: value for key, value in metadata(after).items() if key not in _SERVER_OWNED and value not in ({}, [])}
+    ours = metadata(before)
+    for field in ("name", "namespace", "uid", "creationTimestamp"):
+        if field in ours:
+            kept.setdefault(field, ours[field])
+    kept |= {field: ours[field] for field in _SERVER_OWNED if field in ours}
+    kept.pop("managedFields", None)
+    return kept

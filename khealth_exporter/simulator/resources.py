@@ -1,0 +1,118 @@
+"""The resources that the simulated API server knows."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resource:
+    """One kind of object, and how the API server treats it."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+    has_status: bool = False
+    """There is a `/status` subresource, and the object itself ignores changes of its status."""
+    counts_generations: bool = False
+    """metadata.generation counts the versions of the spec."""
+    returns_deleted: bool = False
+    """A delete is answered by the object rather than by a Status."""
+    orphans_by_default: bool = False
+    """A delete without a propagation policy leaves the dependents alone."""
+    needs_revision: bool = False
+    """An update without a resourceVersion is refused."""
+    short_names: tuple[str, ...] = ()
+
+    @property
+    def api_version(self) -> str:
+        """The object's apiVersion."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def qualified(self) -> str:
+        """The plural with its group, as error messages write it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def envelope(self, raw: bytes) -> bytes:
+        """Return the JSON of an object with its kind and apiVersion, which stored objects go without."""
+        return f'{{"kind":"{self.kind}","apiVersion":"{self.api_version}",'.encode() + raw[1:]
+
+    @property
+    def qualified_kind(self) -> str:
+        """The kind with its group, as error messages write it."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+
+NAMESPACES: Final = Resource(
+    "", "v1", "namespaces", "Namespace", namespaced=False, has_status=True, returns_deleted=True, short_names=("ns",)
+)
+NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False, has_status=True, short_names=("no",))
+PODS: Final = Resource(
+    "", "v1", "pods", "Pod", has_status=True, counts_generations=True, returns_deleted=True, short_names=("po",)
+)
+REPLICATION_CONTROLLERS: Final = Resource(
+    "",
+    "v1",
+    "replicationcontrollers",
+    "ReplicationController",
+    has_status=True,
+    counts_generations=True,
+    orphans_by_default=True,
+    short_names=("rc",),
+)
+SERVICE_ACCOUNTS: Final = Resource(
+    "", "v1", "serviceaccounts", "ServiceAccount", returns_deleted=True, short_names=("sa",)
+)
+RESOURCE_QUOTAS: Final = Resource(
+    "", "v1", "resourcequotas", "ResourceQuota", has_status=True, returns_deleted=True, short_names=("quota",)
+)
+LIMIT_RANGES: Final = Resource("", "v1", "limitranges", "LimitRange", short_names=("limits",))
+EVENTS: Final = Resource("", "v1", "events", "Event", short_names=("ev",))
+CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap", short_names=("cm",))
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease", needs_revision=True)
+POLICIES: Final = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicy",
+    namespaced=False,
+    has_status=True,
+    counts_generations=True,
+)
+POLICY_BINDINGS: Final = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicybindings",
+    "ValidatingAdmissionPolicyBinding",
+    namespaced=False,
+    counts_generations=True,
+)
+
+RESOURCES: Final = (
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICATION_CONTROLLERS,
+    SERVICE_ACCOUNTS,
+    RESOURCE_QUOTAS,
+    LIMIT_RANGES,
+    EVENTS,
+    CONFIG_MAPS,
+    LEASES,
+    POLICIES,
+    POLICY_BINDINGS,
+)
+
+
+def find(group: str, version: str, plural: str) -> Resource | None:
+    """Return the resource that a path names, if it is known."""
+    return next(
+        (found for found in RESOURCES if (found.group, found.version, found.plural) == (group, version, plural)), None
+    )
+
+
+def find_kind(api_version: str, kind: str) -> Resource | None:
+    """Return the resource of an owner reference, if it is known."""
+    return next((found for found in RESOURCES if (found.api_version, found.kind) == (api_version, kind)), None)

@@ -1,0 +1,176 @@
+"""The API server's face: HTTP in, faults on the way, Status objects or objects out."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from khealth_exporter.simulator import discovery, errors
+from khealth_exporter.simulator.access import Access
+from khealth_exporter.simulator.answer import Answer
+from khealth_exporter.simulator.documents import encode
+from khealth_exporter.simulator.errors import ApiError
+from khealth_exporter.simulator.request_info import RequestInfo, parse
+from khealth_exporter.simulator.request_log import RequestLog, RequestRecord
+from khealth_exporter.simulator.settings import Delay
+from khealth_exporter.simulator.verbs import Verbs
+from khealth_exporter.simulator.watching import WatchStream
+from khealth_exporter.simulator.world import World
+
+_SLOW: Final = 1.0
+_REFUSALS: Final[dict[str, Callable[[], ApiError]]] = {
+    "api-429": errors.too_many_requests,
+    "api-500": lambda: errors.internal_error("simulated failure"),
+    "api-503": errors.service_unavailable,
+}
+
+
+@dataclass(slots=True, eq=False)
+class OpenWatch:
+    """A watch that a client has open."""
+
+    stream: WatchStream
+    request: web.BaseRequest
+
+    def cut(self) -> None:
+        """Close the connection without an end."""
+        if self.request.transport is not None:
+            self.request.transport.abort()
+
+
+@dataclass(slots=True)
+class ApiServer:
+    """Answers requests; `handle` is aiohttp's handler."""
+
+    world: World
+    access: Access
+    verbs: Verbs
+    log: RequestLog
+    random: random.Random
+    watches: set[OpenWatch] = field(default_factory=set)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        arrived = asyncio.get_running_loop().time()
+        body = await request.read()
+        info: RequestInfo | None = None
+        try:
+            await self.world.faults.clear("api-paused")
+            info = parse(request.method, request.path, request.query)
+            user = self.access.user(request.headers)
+            self._refuse()
+            if info is None:
+                return await self._respond(request, info, arrived, await self._outside(request, user, body))
+            self.access.check(user, info)
+            if info.verb == "watch":
+                return await self._watch(request, info, arrived)
+            answer = await self._answer(info, body, request.content_type)
+        except ApiError as error:
+            answer = _refused(error)
+        return await self._respond(request, info, arrived, answer)
+
+    def _refuse(self) -> None:
+        for name, refusal in _REFUSALS.items():
+            if self.world.faults.active(name):
+                raise refusal()
+
+    async def _outside(self, request: web.BaseRequest, user: str, body: bytes) -> Answer:
+        if request.method == "POST":
+            return self.access.review(user, request.path, body)
+        return discovery.answer(request.path, healthy=not self.world.faults.active("etcd-stalled"))
+
+    async def _answer(self, info: RequestInfo, body: bytes, content_type: str) -> Answer:
+        """Do what is asked; a write is done even if its client does not wait for it."""
+        delays = self.world.settings.delays
+        if not info.is_write:
+            await self._take(delays.read)
+            await self._storage(info)
+            return await self.verbs.read(info)
+        done = self.world.tasks.create_task(self._write(info, body, content_type))
+        answer = await asyncio.shield(done)
+        if isinstance(answer, ApiError):
+            raise answer
+        await self._take(delays.answer)
+        return answer
+
+    async def _write(self, info: RequestInfo, body: bytes, content_type: str) -> Answer | ApiError:
+        try:
+            await self._take(self.world.settings.delays.write)
+            await self._storage(info)
+            return self.verbs.write(info, body, content_type)
+        except ApiError as error:
+            return error
+
+    async def _take(self, delay: Delay) -> None:
+        await asyncio.sleep(self.world.scaled(delay.draw(self.random)))
+
+    async def _storage(self, info: RequestInfo) -> None:
+        """Wait for etcd, where the request needs it. Raises `ApiError` (500)."""
+        if not self.world.faults.active("etcd-stalled"):
+            return
+        if info.verb == "list" and info.query.get("resourceVersion") == "0":
+            return
+        try:
+            async with asyncio.timeout(self.world.settings.storage_timeout):
+                await self.world.faults.clear("etcd-stalled")
+        except TimeoutError:
+            raise errors.storage_error() from None
+
+    async def _respond(
+        self, request: web.BaseRequest, info: RequestInfo | None, arrived: float, answer: Answer
+    ) -> web.StreamResponse:
+        if self.world.faults.active("api-slow"):
+            await asyncio.sleep(_SLOW)
+        await self.world.faults.clear("api-paused")
+        self._log(request, info, arrived, answer.code)
+        return web.Response(
+            status=answer.code, body=answer.body, headers={**_headers(), **answer.headers, "Content-Type": answer.kind}
+        )
+
+    async def _watch(self, request: web.BaseRequest, info: RequestInfo, arrived: float) -> web.StreamResponse:
+        stream = self.verbs.watch(info)
+        stream.dead = self.world.faults.active("watch-silent")
+        response = web.StreamResponse(headers={**_headers(), "Content-Type": "application/json"})
+        response.enable_chunked_encoding()
+        self._log(request, info, arrived, HTTPStatus.OK)
+        await response.prepare(request)
+        watch = OpenWatch(stream, request)
+        self.watches.add(watch)
+        try:
+            async for line in stream.lines():
+                await response.write(line)
+            await response.write_eof()
+        except ConnectionResetError:
+            pass
+        finally:
+            self.watches.discard(watch)
+        return response
+
+    def _log(self, request: web.BaseRequest, info: RequestInfo | None, arrived: float, code: int) -> None:
+        if info is None:
+            return
+        agent = request.headers.get("User-Agent", "")
+        record = RequestRecord(
+            arrived, info.verb, info.resource.plural, info.subresource, info.namespace, info.name, agent, int(code)
+        )
+        self.log.add(record)
+
+
+def _headers() -> dict[str, str]:
+    return {
+        "Audit-Id": str(uuid.uuid4()),
+        "Cache-Control": "no-cache, private",
+        "Date": formatdate(usegmt=True),
+    }
+
+
+def _refused(error: ApiError) -> Answer:
+    if error.plain:
+        return Answer(error.code, f"{error.message}\n".encode(), "text/plain; charset=utf-8", dict(error.headers()))
+    return Answer(error.code, encode(error.status()), headers=dict(error.headers()))

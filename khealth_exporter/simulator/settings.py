@@ -1,0 +1,106 @@
+"""What a simulated cluster can be given: its size, its pace, its users."""
+
+import math
+import random
+from dataclasses import dataclass, field
+from typing import Final
+
+ADMIN_TOKEN: Final = "simulated-admin"  # noqa: S105  # it opens nothing but the simulator
+_SLOWEST: Final = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A log-normal delay in seconds: its median, and its spread as the standard deviation of its logarithm."""
+
+    median: float
+    sigma: float = 0.25
+
+    def draw(self, generator: random.Random) -> float:
+        """Return one delay; at most six medians."""
+        return min(self.median * math.exp(self.sigma * generator.gauss(0.0, 1.0)), _SLOWEST * self.median)
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """How long each part of a healthy cluster takes; the defaults look like a small real one."""
+
+    write: Delay = Delay(0.003, 0.3)
+    """From a write's arrival to its commit."""
+    answer: Delay = Delay(0.002, 0.8)
+    """From a commit to the write's answer: watchers may hear of what follows before that."""
+    read: Delay = Delay(0.001, 0.3)
+    service_account: Delay = Delay(0.03)
+    replicate: Delay = Delay(0.011, 0.3)
+    """From a ReplicationController's change to its first pod."""
+    replicate_next: Delay = Delay(0.003, 0.3)
+    """From one pod of a ReplicationController to its next."""
+    schedule: Delay = Delay(0.005, 0.4)
+    accept: Delay = Delay(0.015, 0.4)
+    """From the binding to the kubelet's first report."""
+    sandbox: Delay = Delay(0.135, 0.2)
+    start: Delay = Delay(0.4, 0.2)
+    pull: Delay = Delay(1.5, 0.3)
+    """How long an image that cannot be pulled is tried."""
+    crash: Delay = Delay(0.3, 0.2)
+    """How long a crashing container runs."""
+    exit: Delay = Delay(1.0, 0.02)
+    """From SIGTERM to the end of the containers; the grace period cuts it short."""
+    tear_down: Delay = Delay(0.1, 0.3)
+    """From the end of the containers to the end of the pod."""
+    collect: Delay = Delay(0.012, 0.4)
+    """From a deletion to what the garbage collector makes of it."""
+    end_namespace: Delay = Delay(5.3, 0.05)
+    """From a namespace's deletion to the deletion of what is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """What one user may not do; `*` stands for every user, verb or resource."""
+
+    user: str
+    verb: str
+    resource: str
+    """The plural, with `/subresource` where one is meant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorSettings:
+    """What a simulated cluster is made of."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    control_host: str = "127.0.0.1"
+    control_port: int = 0
+    nodes: int = 2
+    fake_nodes: int = 0
+    """Nodes without a kubelet of their own, as KWOK makes them: their pods are ready at once."""
+    seed: int = 1
+    speed: float = 1.0
+    """How much faster than real the cluster's components are; the API's own times (bookmarks, time-outs) stay."""
+    node_grace: float = 20.0
+    """Seconds of a kubelet's silence until its node is Unknown; divided by `speed`."""
+    heartbeat: float = 10.0
+    """Seconds between a kubelet's renewals of its node's lease; divided by `speed`."""
+    bookmark_interval: float = 60.0
+    storage_timeout: float = 7.0
+    """Seconds that a request waits for a stalled etcd."""
+    revision_timeout: float = 3.0
+    """Seconds that a list waits for a resourceVersion that lies in the future."""
+    history_limit: int = 1000
+    """Changes of each resource that a watch can be resumed from."""
+    events_limit: int = 300
+    """Objects of kind Event that are kept."""
+    requests_limit: int = 5000
+    truth_limit: int = 2000
+    images: tuple[str, ...] = ("registry.k8s.io/pause:3.10.1", "registry.k8s.io/pause:3.10")
+    """Images that every node has; no other can be pulled."""
+    pods_per_node: int = 250
+    cpu_per_node: str = "8"
+    memory_per_node: str = "16Gi"
+    namespaces: tuple[str, ...] = ()
+    """Namespaces that exist from the start besides the system's."""
+    tokens: tuple[tuple[str, str], ...] = ()
+    """Further bearer tokens, each with its user."""
+    denials: tuple[Denial, ...] = ()
+    delays: Delays = field(default_factory=Delays)

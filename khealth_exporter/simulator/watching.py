@@ -1,0 +1,138 @@
+"""A watch: what one watcher is sent, line by line, from the history that all watchers share."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+from khealth_exporter.simulator import errors
+from khealth_exporter.simulator.documents import decode, encode
+from khealth_exporter.simulator.faults import Faults
+from khealth_exporter.simulator.resources import PODS, Resource
+from khealth_exporter.simulator.selection import Selector
+from khealth_exporter.simulator.store import Change, Compacted, Kind, Store
+
+_LAST_BOOKMARK: Final = 2.0
+"""Seconds before its end that a watch is sent a last bookmark."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRequest:
+    """What a watcher asked for."""
+
+    resource: Resource
+    selector: Selector
+    revision: int | None
+    """Changes after this one are sent; None and 0 begin with the present."""
+    bookmarks: bool
+    initial_events: bool
+    """The end of the present state is marked by a bookmark."""
+    timeout: float
+    """Seconds until the watch ends."""
+
+
+@dataclass(slots=True)
+class WatchStream:
+    """The lines of one watch; they are made as they are read, so that a slow reader costs nothing."""
+
+    request: WatchRequest
+    store: Store
+    faults: Faults
+    bookmark_interval: float
+    dead: bool = False
+    """Nothing is sent any more, and nothing says so."""
+    _position: int = field(init=False, default=0)
+    _after: int = field(init=False, default=0)
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """Yield the lines until the watch ends."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.request.timeout
+        last_bookmark = end - min(_LAST_BOOKMARK, self.request.timeout / 2)
+        bookmark = min(loop.time() + self.bookmark_interval, last_bookmark)
+        history = self.store.history(self.request.resource)
+        try:
+            for line in self._beginning():
+                yield line
+            while loop.time() < end:
+                await self._silence()
+                changes = history.since(self._position)
+                for change in changes:
+                    self._position += 1
+                    line = self._translate(change)
+                    if line is not None:
+                        yield line
+                if changes:
+                    continue
+                now = loop.time()
+                if now >= bookmark:
+                    bookmark = min(now + self.bookmark_interval, last_bookmark) if now < last_bookmark else math.inf
+                    if self.request.bookmarks and self.store.revision >= self._after:
+                        yield self._bookmark()
+                    continue
+                await self._change_or(min(bookmark, end))
+        except Compacted:
+            yield self._gone()
+
+    async def _silence(self) -> None:
+        """Wait while a fault keeps the watch silent."""
+        while self.dead or self.faults.active("api-paused") or self.faults.active("etcd-stalled"):
+            await self.faults.bell.wait()
+
+    async def _change_or(self, moment: float) -> None:
+        try:
+            async with asyncio.timeout_at(moment):
+                await self.store.history(self.request.resource).bell.wait()
+        except TimeoutError:
+            return
+
+    def _beginning(self) -> list[bytes]:
+        """Return the present state, where the watch does not resume from a revision. Raises `Compacted`."""
+        history = self.store.history(self.request.resource)
+        if self.request.revision and not self.request.initial_events:
+            self._after = self.request.revision
+            self._position = history.position(self.request.revision)
+            return []
+        records = self.store.records(self.request.resource, self.request.selector)
+        lines = [self._line("ADDED", record.raw) for _, record in records]
+        self._position = history.end
+        if self.request.initial_events and self.request.bookmarks:
+            lines.append(self._bookmark(initial=True))
+        return lines
+
+    def _translate(self, change: Change) -> bytes | None:
+        """Return what the change is to this watcher: what leaves the selector is deleted, what enters it is added."""
+        if change.revision <= self._after:
+            return None
+        selector = self.request.selector
+        wanted = change.kind != "DELETED" and selector.matches(change.traits)
+        was_wanted = change.traits_before is not None and selector.matches(change.traits_before)
+        if wanted:
+            return self._line("MODIFIED" if was_wanted else "ADDED", change.raw)
+        if not was_wanted or change.raw_before is None:
+            return None
+        if change.kind == "DELETED":
+            return self._line("DELETED", change.raw)
+        last = decode(change.raw_before)
+        last["metadata"]["resourceVersion"] = str(change.revision)
+        return self._line("DELETED", encode(last))
+
+    def _line(self, kind: Kind, raw: bytes) -> bytes:
+        return f'{{"type":"{kind}","object":'.encode() + self.request.resource.envelope(raw) + b"}\n"
+
+    def _bookmark(self, *, initial: bool = False) -> bytes:
+        about: dict[str, object] = {"resourceVersion": str(self.store.revision)}
+        if initial:
+            about["annotations"] = {"k8s.io/initial-events-end": "true"}
+        empty: dict[str, object] = {"metadata": about}
+        if self.request.resource is PODS:
+            empty |= {"spec": {"containers": None}, "status": {}}
+        raw = self.request.resource.envelope(encode(empty))
+        return b'{"type":"BOOKMARK","object":' + raw + b"}\n"
+
+    def _gone(self) -> bytes:
+        message = f"too old resource version: {self._after} ({self.store.compacted or self.store.revision})"
+        status = errors.ApiError(HTTPStatus.GONE, "Expired", message).status()
+        return encode({"type": "ERROR", "object": status}) + b"\n"

@@ -1,0 +1,59 @@
+"""A controller's queue of keys: each waits once, is worked on by one worker at a time, and backs off when it fails."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+_FIRST_BACKOFF = 0.005
+_LONGEST_BACKOFF = 1000.0
+
+
+class WorkQueue(Generic[K]):
+    """Keys to be looked at again."""
+
+    def __init__(self, speed: float) -> None:
+        """Divide every delay by `speed`."""
+        self._speed = speed
+        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._queued: set[K] = set()
+        self._working: set[K] = set()
+        self._again: set[K] = set()
+        self._failures: dict[K, int] = {}
+
+    def add(self, key: K) -> None:
+        """Have the key looked at, as soon as a worker is free."""
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Have the key looked at after that many of the cluster's seconds."""
+        asyncio.get_running_loop().call_later(seconds / self._speed, self.add, key)
+
+    def add_failed(self, key: K) -> None:
+        """Have the key looked at again, the later the more often it has failed."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        self.add_after(key, min(_FIRST_BACKOFF * 2.0**failures, _LONGEST_BACKOFF))
+
+    def forget(self, key: K) -> None:
+        """Count no failures of the key any more."""
+        self._failures.pop(key, None)
+
+    async def work(self, look: Callable[[K], Awaitable[None]]) -> None:
+        """Look at the keys one after another, for ever."""
+        while True:
+            key = await self._ready.get()
+            self._queued.discard(key)
+            self._working.add(key)
+            try:
+                await look(key)
+            finally:
+                self._working.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self.add(key)

@@ -1,0 +1,74 @@
+"""What every component of the simulated cluster works with, and the base that they share."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ParamSpec
+
+from khealth_exporter.simulator.deletion import Deletion
+from khealth_exporter.simulator.documents import timestamp
+from khealth_exporter.simulator.errors import ApiError
+from khealth_exporter.simulator.faults import API_OUTAGES, Faults
+from khealth_exporter.simulator.recorder import Recorder
+from khealth_exporter.simulator.registry import Registry
+from khealth_exporter.simulator.settings import Delay, SimulatorSettings
+from khealth_exporter.simulator.store import Store
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The parts of one simulated cluster."""
+
+    settings: SimulatorSettings
+    random: random.Random
+    store: Store
+    faults: Faults
+    registry: Registry
+    deletion: Deletion
+    recorder: Recorder
+    tasks: asyncio.TaskGroup
+
+    def now(self) -> str:
+        """Return the present as Kubernetes' Time."""
+        return timestamp(self.registry.now())
+
+    def scaled(self, seconds: float) -> float:
+        """Return how long the component's `seconds` last at the cluster's speed."""
+        return seconds / self.settings.speed
+
+
+class Component:
+    """A part of the control plane or of a node: it works at its pace, and stands still while a fault holds it."""
+
+    holding: tuple[str, ...] = ()
+    """The faults that stop it, besides those of the API server."""
+
+    def __init__(self, world: World) -> None:
+        """Work in that world."""
+        self.world = world
+
+    async def turn(self, node: str = "") -> None:
+        """Wait until nothing holds the component; what it then does before it next awaits, cannot be interrupted."""
+        await self.world.faults.clear(*self.holding, *API_OUTAGES, node=node)
+
+    async def pause(self, delay: Delay) -> None:
+        """Take the time that a part of the work takes."""
+        await asyncio.sleep(self.world.scaled(delay.draw(self.world.random)))
+
+    def spawn(
+        self, work: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Task[None]:
+        """Start work of its own, which ends quietly where its object has gone or changed meanwhile."""
+        return self.world.tasks.create_task(_forgiving(work, *args, **kwargs))
+
+
+async def _forgiving(work: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs) -> None:
+    try:
+        await work(*args, **kwargs)
+    except ApiError as error:
+        if error.code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.FORBIDDEN}:
+            raise

@@ -1,0 +1,1 @@
+"""The web server: figures for Prometheus, state for scripts, and a page for people."""
