@@ -97,7 +97,7 @@ def as_json(report: Report) -> str:
         "result": report.result.value,
         "attempts": [_attempt(entry) for entry in _entries(report)],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json.dumps(document, indent=2)
 
 
 def _attempt(entry: _Entry) -> dict[str, object]:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from khealth_exporter import __version__
 from khealth_exporter.settings import parse_duration
@@ -17,16 +17,19 @@ FORMATS = ("logfmt", "json")
 _MODES = ("auto", "in-cluster", "kubeconfig")
 
 
-@dataclass(slots=True)
+@dataclass
 class Arguments:
-    """What the command line said, or the default of what it did not say; durations in seconds."""
+    """What the command line said, or the default of what it did not say; durations in seconds.
+
+    It is argparse's namespace, which has to be writable and to have a `__dict__`.
+    """
 
     command: str = ""
     log_level: str = "info"
     log_format: str = "logfmt"
     config: Path | None = None
     listen: list[Address] = field(default_factory=list)
-    client_mode: str = "auto"
+    client_mode: Literal["auto", "in-cluster", "kubeconfig"] = "auto"
     kubeconfig: Path | None = None
     context: str | None = None
     namespace: str | None = None
@@ -71,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
             parents=[*parents, logs],
         )
 
+    _add_commands(add)
+    return parser
+
+
+def _add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     shared = _shared()
     run = add("run", "exercise the cluster until SIGTERM or SIGINT, and serve what is found", shared)
     _add_only(run, "MODULE", "run these alone")
@@ -80,19 +88,17 @@ def _parser() -> argparse.ArgumentParser:
     once.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report too")
     demo = add("demo", "show everything with a simulated cluster inside the process")
     _add_listen(demo)
-    demo.add_argument("--fault", metavar="NAME", help="what is broken in the simulated cluster")
+    demo.add_argument("--fault", metavar="NAME", help="what is broken in the simulated cluster; a wrong name lists all")
     check = add("check-config", "say what is wrong with a configuration file, every error at once")
     check.add_argument("file", type=Path, metavar="FILE")
     routines = add("routines", "list modules and routines: what each does, its steps, reasons, settings, permissions")
     routines.add_argument("--json", action="store_true", help="print one JSON document")
     sweep = add("sweep", "delete what dead runs left in the namespace, and nothing else", shared)
     sweep.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
-    sweep.add_argument(
-        "--all", action="store_true", dest="everything", help="every khealth object, a living run's too, whatever its age"
-    )
+    everything = "every khealth object whatever its age, a living run's too"
+    sweep.add_argument("--all", action="store_true", dest="everything", help=everything)
     for command in (once, sweep):
         _add_duration(command, "--timeout", "the whole command may take; default 5m")
-    return parser
 
 
 def _flags() -> argparse.ArgumentParser:

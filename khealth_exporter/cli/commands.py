@@ -1,6 +1,7 @@
 """What each command does; whatever is heavy is imported by the one command that needs it."""
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,12 +28,15 @@ class CannotBegin(Exception):  # noqa: N818 - it reads as what happened
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may not have every character
     arguments = parse(argv)
     try:
         code = _COMMANDS[arguments.command](arguments)
         sys.stdout.flush()
     except CannotBegin as error:
-        print(error, file=sys.stderr)
+        _complain(str(error))
         return _USAGE
     except KeyboardInterrupt:
         return _SIGINT
@@ -51,15 +55,16 @@ def _run(arguments: Arguments) -> int:
 
 
 def _once(arguments: Arguments) -> int:
-    with _starting(arguments), _opened(arguments.junit) as junit:
+    with _starting(arguments):
         from khealth_exporter import app, report  # noqa: PLC0415 - heavy
 
-        found = app.start(app.once, _options(arguments))
-        told = report.Report(__version__, found.cluster, found.snapshots, found.answered)
-        print(report.as_json(told) if arguments.json else report.as_text(told, colour=sys.stdout.isatty()))
-        if junit:
-            junit.write(report.as_junit(told))
-        return told.exit_code
+        options = _options(arguments)
+        with _opened(arguments.junit) as junit:
+            found = app.start(app.once, options)
+            told = report.Report(__version__, found.cluster, found.snapshots, found.answered)
+            junit.write(report.as_junit(told) if arguments.junit else "")
+    _say(report.as_json(told) if arguments.json else report.as_text(told, colour=sys.stdout.isatty()))
+    return told.exit_code
 
 
 def _sweep(arguments: Arguments) -> int:
@@ -69,11 +74,11 @@ def _sweep(arguments: Arguments) -> int:
         options = _options(arguments)
         found = app.start(app.sweep, options, dry_run=arguments.dry_run, everything=arguments.everything)
     for item in found.deleted:
-        print(f"{'would delete' if arguments.dry_run else 'deleted'} {item}")
+        _say(f"{'would delete' if arguments.dry_run else 'deleted'} {item}")
     for item in found.left:
-        print(f"still there after {arguments.timeout:g} s: {item}", file=sys.stderr)
+        _complain(f"still there after {arguments.timeout:g} s: {item}")
     if found.failed:
-        print(f"the sweep did not end: {found.failed}", file=sys.stderr)
+        _complain(f"the sweep did not end: {found.failed}")
     return _code_of(found)
 
 
@@ -91,9 +96,9 @@ def _demo(arguments: Arguments) -> int:
     from khealth_exporter.cli import demo  # noqa: PLC0415 - heavy, and the only use of the simulator
 
     try:
-        fault = demo.parsed(arguments.fault) if arguments.fault else None
+        fault = demo.check(arguments.fault) if arguments.fault else None
     except ValueError as error:
-        raise CannotBegin(str(error)) from error
+        raise CannotBegin(f"khealth: {error}") from error
     with _starting(arguments):
         return demo.start(arguments.listen or [EVERYWHERE], fault)
 
@@ -105,7 +110,7 @@ def _check_config(arguments: Arguments) -> int:
         load(arguments.file)
     except ConfigError as error:
         raise CannotBegin(str(error)) from error
-    print(f"{arguments.file}: ok")
+    _say(f"{arguments.file}: ok")
     return 0
 
 
@@ -115,7 +120,7 @@ def _routines(arguments: Arguments) -> int:
     from khealth_exporter.modules import MODULES  # noqa: PLC0415 - heavy
 
     shown = routines.as_json if arguments.json else routines.as_text
-    print(shown(MODULES, (*access.PERMISSIONS, *namespace.PERMISSIONS)))
+    _say(shown(MODULES, (*access.PERMISSIONS, *namespace.PERMISSIONS)))
     return 0
 
 
@@ -139,8 +144,10 @@ def _starting(arguments: Arguments) -> Iterator[None]:
     logs.configure(arguments.log_level, arguments.log_format)
     try:
         yield
-    except (CannotStart, ConfigError) as error:
+    except ConfigError as error:
         raise CannotBegin(str(error)) from error
+    except CannotStart as error:
+        raise CannotBegin(f"khealth: {error}") from error
 
 
 def _options(arguments: Arguments, *, listen: Sequence[Address] = ()) -> "Options":
@@ -164,15 +171,19 @@ def _options(arguments: Arguments, *, listen: Sequence[Address] = ()) -> "Option
     )
 
 
-@contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO | None]:
+def _opened(path: Path | None) -> TextIO:
     """Open a report before anything begins, so that nobody learns only at the end that it cannot be written."""
     if path is None:
-        yield None
-        return
+        return io.StringIO()
     try:
-        file = path.open("w", encoding="utf-8")
+        return path.open("w", encoding="utf-8")
     except OSError as error:
-        raise CannotBegin(f"{path}: cannot be written: {error.strerror}") from error
-    with file:
-        yield file
+        raise CannotBegin(f"khealth: {path} cannot be written: {error.strerror}") from error
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

@@ -27,7 +27,7 @@ def as_json(modules: tuple[Module, ...], shared: tuple[Permission, ...]) -> str:
         {"module": m.name, "meaning": m.meaning, "routines": [_document(kind) for kind in m.routines]} for m in modules
     ]
     permissions = [asdict(permission) for permission in shared]
-    return json.dumps({"modules": document, "permissions": permissions}, indent=2, ensure_ascii=False)
+    return json.dumps({"modules": document, "permissions": permissions}, indent=2)
 
 
 def _document(kind: type[Routine[Any]]) -> dict[str, object]:

@@ -171,7 +171,9 @@ def no_answer(error: BaseException) -> Refusal:
         return Refusal(Reason.API_TIMEOUT, clean(f"no answer in time {error}"), retry=True)
     # An authority that was replaced while khealth runs is on the disk already: reading again mends it.
     renew = isinstance(error, ssl.SSLCertVerificationError)
-    return Refusal(Reason.API_UNREACHABLE, clean(str(error) or type(error).__name__), retry=True, renew=renew)
+    # The HTTP client's own words name Python objects; those of the system, or of OpenSSL, are its cause.
+    words = str(error.__cause__ or error) or type(error).__name__
+    return Refusal(Reason.API_UNREACHABLE, clean(words), retry=True, renew=renew)
 
 
 def no_credentials(error: BaseException) -> Refusal:

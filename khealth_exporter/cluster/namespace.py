@@ -23,6 +23,8 @@ PERMISSIONS = (
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
 """Labels that keep everything in the namespace to the *restricted* Pod Security Standard."""
 
+_LOOKING = 5.0
+"""Seconds for one look."""
 _LOOK_AGAIN = 0.25
 """Seconds between two looks at a namespace that comes or goes."""
 
@@ -53,10 +55,13 @@ class NamespaceKeeper:
         await self._until(lambda: self._has_service_account(deadline), deadline)
 
     async def settled(self, deadline: float) -> None:
-        """Wait, if it is being deleted, until it is gone; raise Failed(interrupted) at the deadline."""
+        """Wait, if it is being deleted, until it is gone; raise Failed(interrupted) at the deadline.
+
+        Raise Refused soon where the API server does not say: to wait for that is an attempt's business.
+        """
 
         async def gone_or_well() -> bool:
-            found = await self._look(self._path, "namespaces", deadline)
+            found = await self._look(self._path, "namespaces", min(deadline, self._clock.now() + _LOOKING))
             return found is None or not found.leaving
 
         if not await self._until(gone_or_well, deadline):

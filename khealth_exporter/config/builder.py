@@ -32,7 +32,7 @@ class Builder:
         place = place_of(node.start_mark)
         self._count += 1
         if self._count > _VALUES:
-            raise ConfigError((self._problem(node, path, f"the file holds more than {_VALUES} values"),))
+            raise ConfigError((self._problem(node, "", f"the file holds more than {_VALUES} values"),))
         if any(node is outer for outer in self._open):
             raise ConfigError((self._problem(node, path, "contains itself"),))
         key_place = place_of(key.start_mark) if key else None
@@ -84,8 +84,9 @@ class Builder:
         content = self._scalar(node, path) if isinstance(node, yaml.ScalarNode) else None
         if isinstance(content, str):
             return content
-        written = f"{node.value or 'null'} is" if isinstance(node, yaml.ScalarNode) else "a mapping or list is"
-        self._note(node, path, f"as a key {written} not text: put it in quotes")
+        written = f"{node.value or 'nothing'} (put it in quotes)"
+        what = written if isinstance(node, yaml.ScalarNode) else "a mapping or a list"
+        self._note(node, path, f"a key must be text, not {what}")
         return None
 
     def _merge_source(self, node: yaml.Node, path: str) -> dict[str, Value]:

@@ -92,8 +92,8 @@ def _composed(text: str) -> yaml.Node | None:
         character = ord(text[error.position])
         message = f"is not valid YAML: the character U+{character:04X} may not stand in it"
         raise _Refused(_end_of(text[: error.position]), message) from error
-    except (ValueError, OverflowError) as error:  # PyYAML's own, for a version or an escape that is no number
-        raise _Refused(Place(1, 1), f"is not valid YAML: {error}") from error
+    except (ValueError, OverflowError) as error:  # how PyYAML meets a number that is none
+        raise _Refused(Place(1, 1), "is not valid YAML: an escape or the version in it is impossible") from error
 
 
 def _syntax(error: yaml.MarkedYAMLError) -> str:

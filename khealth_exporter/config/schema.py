@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -103,6 +103,8 @@ def _sentence(detail: ErrorDetails, value: Value) -> str:
     if bound := _BOUNDS.get(kind):
         name, sentence = bound
         limit = context[name]
+        if name == "min_length" and limit == 1:
+            return "must not be empty"
         return sentence.format(f"{limit:g}" if isinstance(limit, float) else limit)
     return str(context.get("error", detail["msg"]))
 
@@ -161,5 +163,12 @@ def _type(field: FieldInfo) -> str:
     if Duration.__metadata__[0] in field.metadata:  # type: ignore[attr-defined]
         return "duration"
     annotation: Any = field.annotation
-    words = {bool: "true or false", int: "whole number", float: "number", str: "text", dict: "mapping"}
+    words = {
+        bool: "true or false",
+        int: "whole number",
+        float: "number",
+        dict: "mapping",
+        str: "text",
+        SecretStr: "text",
+    }
     return words.get(get_origin(annotation) or annotation, "list")

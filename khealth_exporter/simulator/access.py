@@ -8,12 +8,10 @@ from khealth_exporter.simulator import errors
 from khealth_exporter.simulator.answer import Answer
 from khealth_exporter.simulator.documents import Document, decode, encode
 from khealth_exporter.simulator.faults import Faults
-from khealth_exporter.simulator.request_info import RequestInfo
+from khealth_exporter.simulator.request_info import REVIEWS, RequestInfo
 from khealth_exporter.simulator.settings import ADMIN_TOKEN, Denial
 
 ADMIN: Final = "simulated-admin"
-ANONYMOUS: Final = "system:anonymous"
-_REVIEWS: Final = "/apis/authorization.k8s.io/v1/"
 
 
 class Access:
@@ -34,10 +32,13 @@ class Access:
         self._denials.discard(denial)
 
     def user(self, headers: Mapping[str, str]) -> str:
-        """Return who the request is from. Raises `ApiError` (401)."""
+        """Return who the request is from. Raises `ApiError` (401).
+
+        A request without a token is the default user's: kubectl sends no token over plain HTTP.
+        """
         kind, _, token = headers.get("Authorization", "").partition(" ")
         if not kind:
-            return ANONYMOUS
+            return ADMIN
         if kind.lower() != "bearer" or token.strip() not in self._users:
             raise errors.unauthorized()
         return self._users[token.strip()]
@@ -51,20 +52,19 @@ class Access:
     def review(self, user: str, path: str, body: bytes) -> Answer:
         """Answer a SelfSubjectAccessReview or SelfSubjectRulesReview. Raises `ApiError` (404)."""
         asked: Document = decode(body) if body else {}
-        if path == _REVIEWS + "selfsubjectaccessreviews":
+        if path == REVIEWS + "selfsubjectaccessreviews":
             wanted = (asked.get("spec") or {}).get("resourceAttributes") or {}
             plural = wanted.get("resource", "") + (f"/{wanted['subresource']}" if wanted.get("subresource") else "")
             status: Document = {"allowed": self._allowed(user, wanted.get("verb", ""), plural)}
-        elif path == _REVIEWS + "selfsubjectrulesreviews":
-            everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
-            rules = [] if user == ANONYMOUS else [everything]
+        elif path == REVIEWS + "selfsubjectrulesreviews":
+            rules = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
             status = {"resourceRules": rules, "nonResourceRules": [], "incomplete": bool(self._denials)}
         else:
             raise errors.no_such_resource()
         return Answer(HTTPStatus.CREATED, encode({**asked, "metadata": {}, "status": status}))
 
     def _allowed(self, user: str, verb: str, plural: str) -> bool:
-        if user == ANONYMOUS or (user == ADMIN and verb == "create" and self._faults.active("forbidden")):
+        if user == ADMIN and verb == "create" and self._faults.active("forbidden"):
             return False
         return not any(
             denial.user in {user, "*"} and denial.verb in {verb, "*"} and denial.resource in {plural, "*"}

@@ -19,9 +19,9 @@ from khealth_exporter.simulator.faults import Faults
 from khealth_exporter.simulator.resources import (
     LIMIT_RANGES,
     NAMESPACES,
+    PODS,
     POLICIES,
     POLICY_BINDINGS,
-    PODS,
     RESOURCE_QUOTAS,
     SERVICE_ACCOUNTS,
     Resource,

@@ -90,9 +90,7 @@ class Deletion:
         last = self.registry.forget_if_done(resource, stored)
         return last, last is not stored
 
-    def delete_collection(
-        self, resource: Resource, selector: Selector, options: DeleteOptions
-    ) -> list[Document]:
+    def delete_collection(self, resource: Resource, selector: Selector, options: DeleteOptions) -> list[Document]:
         """Delete everything that the selector wants and return it."""
         keys = [key for key, _ in self.registry.store.records(resource, selector)]
         return [self.delete(resource, key, options)[0] for key in keys]
@@ -160,7 +158,7 @@ class Deletion:
     def _with_finalizers(self, resource: Resource, found: Document, options: DeleteOptions) -> Document:
         """Add the finalizer that the policy needs; whatever has one is marked rather than removed."""
         policy = options.policy or ("Orphan" if resource.orphans_by_default else None)
-        finalizers = [name for name in metadata(found).get("finalizers") or []]
+        finalizers = list(metadata(found).get("finalizers") or [])
         if policy is not None:
             finalizers = [name for name in finalizers if name not in {ORPHAN, FOREGROUND}]
             finalizers += {"Orphan": [ORPHAN], "Foreground": [FOREGROUND], "Background": []}[policy]

@@ -16,7 +16,9 @@ def apply(document: Document, patch: object) -> Document:
         try:
             _step(result, step)
         except (KeyError, IndexError, ValueError, TypeError) as error:
-            raise errors.unprocessable(f"the server rejected our request due to an error in our request: {error}") from None
+            raise errors.unprocessable(
+                f"the server rejected our request due to an error in our request: {error}"
+            ) from None
     return result
 
 

@@ -61,7 +61,13 @@ class Registry:
         return created if dry_run else self.store.put(resource, created)
 
     def update(
-        self, resource: Resource, key: tuple[str, str], document: Document, *, subresource: str = "", dry_run: bool = False
+        self,
+        resource: Resource,
+        key: tuple[str, str],
+        document: Document,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
     ) -> Document:
         """Replace the object, or its status, and return it as stored. Raises `ApiError`."""
         before = self.get(resource, *key)

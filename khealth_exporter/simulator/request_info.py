@@ -18,6 +18,9 @@ _METHODS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """The verb with a name in the path, and without."""
 
+REVIEWS: Final = "/apis/authorization.k8s.io/v1/"
+"""Below this, a user asks what he may do: nothing is stored there."""
+
 _CORE_PREFIX: Final = 2
 _GROUP_PREFIX: Final = 3
 
@@ -59,6 +62,8 @@ class RequestInfo:
 def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo | None:
     """Return what the request asks for, or None for a path outside the resources. Raises `ApiError` (404, 405)."""
     parts = path.strip("/").split("/")
+    if path.startswith(REVIEWS):
+        return None
     if parts[0] == "api" and len(parts) > _CORE_PREFIX:
         group, version, rest = "", parts[1], parts[_CORE_PREFIX:]
     elif parts[0] == "apis" and len(parts) > _GROUP_PREFIX:

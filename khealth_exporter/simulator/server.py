@@ -56,9 +56,14 @@ class ApiServer:
     watches: set[OpenWatch] = field(default_factory=set)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
+        """Answer one request; a write is done even if its client does not wait for it."""
         arrived = asyncio.get_running_loop().time()
         body = await request.read()
+        if request.method in {"GET", "HEAD"}:
+            return await self._serve(request, body, arrived)
+        return await asyncio.shield(self.world.tasks.create_task(self._serve(request, body, arrived)))
+
+    async def _serve(self, request: web.BaseRequest, body: bytes, arrived: float) -> web.StreamResponse:
         info: RequestInfo | None = None
         try:
             await self.world.faults.clear("api-paused")
@@ -66,11 +71,12 @@ class ApiServer:
             user = self.access.user(request.headers)
             self._refuse()
             if info is None:
-                return await self._respond(request, info, arrived, await self._outside(request, user, body))
-            self.access.check(user, info)
-            if info.verb == "watch":
-                return await self._watch(request, info, arrived)
-            answer = await self._answer(info, body, request.content_type)
+                answer = self._outside(request, user, body)
+            else:
+                self.access.check(user, info)
+                if info.verb == "watch":
+                    return await self._watch(request, info, arrived)
+                answer = await self._answer(info, body, request.content_type)
         except ApiError as error:
             answer = _refused(error)
         return await self._respond(request, info, arrived, answer)
@@ -80,32 +86,25 @@ class ApiServer:
             if self.world.faults.active(name):
                 raise refusal()
 
-    async def _outside(self, request: web.BaseRequest, user: str, body: bytes) -> Answer:
+    def _outside(self, request: web.BaseRequest, user: str, body: bytes) -> Answer:
         if request.method == "POST":
             return self.access.review(user, request.path, body)
         return discovery.answer(request.path, healthy=not self.world.faults.active("etcd-stalled"))
 
     async def _answer(self, info: RequestInfo, body: bytes, content_type: str) -> Answer:
-        """Do what is asked; a write is done even if its client does not wait for it."""
         delays = self.world.settings.delays
+        await self._take(delays.write if info.is_write else delays.read)
+        await self._storage(info)
         if not info.is_write:
-            await self._take(delays.read)
-            await self._storage(info)
             return await self.verbs.read(info)
-        done = self.world.tasks.create_task(self._write(info, body, content_type))
-        answer = await asyncio.shield(done)
-        if isinstance(answer, ApiError):
-            raise answer
+        if self.world.faults.active("api-down"):
+            raise errors.service_unavailable()
+        try:
+            answer = self.verbs.write(info, body, content_type)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise errors.bad_request(f"{info.resource.kind} in version v1 cannot be handled: {error}") from error
         await self._take(delays.answer)
         return answer
-
-    async def _write(self, info: RequestInfo, body: bytes, content_type: str) -> Answer | ApiError:
-        try:
-            await self._take(self.world.settings.delays.write)
-            await self._storage(info)
-            return self.verbs.write(info, body, content_type)
-        except ApiError as error:
-            return error
 
     async def _take(self, delay: Delay) -> None:
         await asyncio.sleep(self.world.scaled(delay.draw(self.random)))

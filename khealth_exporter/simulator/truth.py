@@ -4,8 +4,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
-from khealth_exporter.simulator.documents import Document, has_condition, name_of, namespace_of, node_of, status_of, uid_of
+from khealth_exporter.simulator.documents import (
+    Document,
+    has_condition,
+    name_of,
+    namespace_of,
+    node_of,
+    status_of,
+    uid_of,
+)
 from khealth_exporter.simulator.resources import PODS
 from khealth_exporter.simulator.store import Commit
 
@@ -49,7 +58,7 @@ class TruthLog:
         uid = uid_of(pod)
         truth = self._pods.get(uid) or PodTruth(uid, namespace_of(pod), name_of(pod), created=now)
         reached = _reached(commit)
-        changes: dict[str, float] = {name: now for name in reached if getattr(truth, name) is None}
+        changes: dict[str, Any] = {name: now for name in reached if getattr(truth, name) is None}
         self._pods[uid] = replace(truth, node=node_of(pod), **changes)
         while len(self._pods) > self._limit:
             self._pods.popitem(last=False)

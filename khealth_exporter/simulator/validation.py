@@ -73,9 +73,7 @@ def _frozen_fields(pod: Document) -> Document:
 def _metadata(resource: Resource, document: Document) -> Iterator[Cause]:
     name = name_of(document)
     if not name:
-        yield Cause(
-            "FieldValueRequired", "Required value: name or generateName is required", "metadata.name"
-        )
+        yield Cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name")
         return
     pattern, rule, longest = (
         (_LABEL, _LABEL_RULE, _LONGEST_LABEL)

@@ -69,6 +69,8 @@ class Verbs:
 
     def write(self, info: RequestInfo, body: bytes, content_type: str) -> Answer:
         """Create, update, patch or delete; nothing interrupts it. Raises `ApiError`."""
+        if "protobuf" in content_type or "cbor" in content_type:
+            raise errors.unsupported_media_type()
         given = _decoded(body)
         match info.verb:
             case "create":

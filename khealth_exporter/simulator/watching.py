@@ -61,9 +61,9 @@ class WatchStream:
                 changes = history.since(self._position)
                 for change in changes:
                     self._position += 1
-                    line = self._translate(change)
-                    if line is not None:
-                        yield line
+                    translated = self._translate(change)
+                    if translated is not None:
+                        yield translated
                 if changes:
                     continue
                 now = loop.time()

@@ -11,8 +11,8 @@ from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.page import CONTENT_SECURITY_POLICY
 from khealth_exporter.web.pages import Pages, Sources
 
-_KEEP_ALIVE = 75.0
-"""Seconds that a connection may idle, or take to send its request: longer than usual scrape intervals."""
+_PATIENCE = 75.0
+"""Seconds; longer than usual scrape intervals."""
 _STALLED = 30_000
 """Milliseconds after which a client that takes none of its answer is dropped."""
 _LINE, _HEADER, _HEADERS = 4096, 8192, 64
@@ -30,14 +30,17 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class WebServer:
-    """Serves what `sources` knows on some addresses, from `start` to `stop`."""
+    """Serves what `sources` knows on some addresses, from `start` to `stop`.
 
-    def __init__(self, addresses: Sequence[Address], sources: Sources) -> None:
+    `patience` is for how many seconds a connection may idle, or take to send a request.
+    """
+
+    def __init__(self, addresses: Sequence[Address], sources: Sources, *, patience: float = _PATIENCE) -> None:
         self._wanted = tuple(addresses)
         self._runner = web.AppRunner(
             application(sources),
             access_log=None,
-            keepalive_timeout=_KEEP_ALIVE,
+            keepalive_timeout=patience,
             lingering_time=1.0,
             max_line_size=_LINE,
             max_field_size=_HEADER,

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
-from khealth_exporter.simulator.deletion import FOREGROUND, ORPHAN, DeleteOptions
+from khealth_exporter.simulator.deletion import FOREGROUND, ORPHAN, DeleteOptions, Policy
 from khealth_exporter.simulator.documents import Document, is_deleting, metadata, namespace_of, owners_of, uid_of
 from khealth_exporter.simulator.resources import Resource, find_kind
 from khealth_exporter.simulator.store import Commit, Key
@@ -116,7 +116,7 @@ class GarbageCollector(Component):
                 return
             leaving = leaving or exists
         own = bool(self._dependents.get(uid_of(document)))
-        policy = "Foreground" if leaving and own else "Background"
+        policy: Policy = "Foreground" if leaving and own else "Background"
         options = DeleteOptions(uid=uid_of(document), policy=policy)
         self.world.deletion.delete(item.resource, item.key, options)
 
@@ -128,6 +128,4 @@ class GarbageCollector(Component):
 
 
 def _blocks(dependent: Document, owner: str) -> bool:
-    return any(
-        reference["uid"] == owner and reference.get("blockOwnerDeletion") for reference in owners_of(dependent)
-    )
+    return any(reference["uid"] == owner and reference.get("blockOwnerDeletion") for reference in owners_of(dependent))

@@ -135,7 +135,9 @@ class Kubelets(Component):
             await self._patience(backoff, "image-missing", node)
             backoff = min(backoff * 2, _LONGEST_BACKOFF)
         for container in spec_of(self._pod(key))["containers"]:
-            message = f'Container image "{container["image"]}" already present on machine and can be accessed by the pod'
+            message = (
+                f'Container image "{container["image"]}" already present on machine and can be accessed by the pod'
+            )
             self._say(key, node, Occurrence("Normal", "Pulled", message, _field(self._pod(key))))
 
     def _missing_images(self, key: Key, node: str) -> dict[str, str]:

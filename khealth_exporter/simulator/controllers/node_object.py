@@ -11,6 +11,18 @@ _PRESSURES: Final = (
     ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
     ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
 )
+_READY: Final = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "KubeletReady",
+    "message": "kubelet is posting ready status",
+}
+_NOT_READY: Final = {
+    "type": "Ready",
+    "status": "False",
+    "reason": "KubeletNotReady",
+    "message": "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady",
+}
 
 
 def build(name: str, address: str, settings: SimulatorSettings, now: str, *, fake: bool) -> Document:
@@ -48,34 +60,19 @@ def build(name: str, address: str, settings: SimulatorSettings, now: str, *, fak
 
 def conditions(now: str, *, ready: bool, since: dict[str, Document]) -> list[Document]:
     """Return what a kubelet says of its node; `since` gives the conditions as they were, by type."""
-    said = [(kind, "False", reason, message) for kind, reason, message in _PRESSURES]
-    if ready:
-        said.append(("Ready", "True", "KubeletReady", "kubelet is posting ready status"))
-    else:
-        why = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady"
-        said.append(("Ready", "False", "KubeletNotReady", why))
-    return [_condition(now, since.get(kind, {}), kind, status, reason, message) for kind, status, reason, message in said]
+    said = [
+        {"type": kind, "status": "False", "reason": reason, "message": message} for kind, reason, message in _PRESSURES
+    ]
+    said.append(_READY if ready else _NOT_READY)
+    return [{**_timed(found, since.get(found["type"], {}), now), "lastHeartbeatTime": now} for found in said]
 
 
 def unknown(now: str, since: dict[str, Document]) -> list[Document]:
     """Return what the control plane says of a node whose kubelet is silent."""
-    message = "Kubelet stopped posting node status."
-    return [
-        {
-            **_condition(now, before, kind, "Unknown", "NodeStatusUnknown", message),
-            "lastHeartbeatTime": before.get("lastHeartbeatTime", now),
-        }
-        for kind, before in since.items()
-    ]
+    silent = {"status": "Unknown", "reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
+    return [_timed({**before, **silent}, before, now) for before in since.values()]
 
 
-def _condition(now: str, before: Document, kind: str, status: str, reason: str, message: str) -> Document:
-    changed = before.get("lastTransitionTime", now) if before.get("status") == status else now
-    return {
-        "type": kind,
-        "status": status,
-        "lastHeartbeatTime": now,
-        "lastTransitionTime": changed,
-        "reason": reason,
-        "message": message,
-    }
+def _timed(found: Document, before: Document, now: str) -> Document:
+    same = before.get("status") == found["status"]
+    return {**found, "lastTransitionTime": before.get("lastTransitionTime", now) if same else now}

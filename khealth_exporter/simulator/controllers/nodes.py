@@ -195,5 +195,3 @@ def _patience(pod: Document, taints: list[Document]) -> float | None:
         if len(limits) == len(found):
             least = min(limits) if least is None else min(least, *limits)
     return least
-
-

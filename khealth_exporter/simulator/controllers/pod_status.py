@@ -14,13 +14,15 @@ State = Callable[[Document], Document]
 
 def accepted(pod: Document, host: str, now: str) -> Document:
     """Return the kubelet's first report: it has the pod, and has begun nothing."""
-    no_sandbox = _condition(_SANDBOX, False, "PodSandboxNotReady", "no pod sandbox exists")
+    no_sandbox = _condition(_SANDBOX, "False", "PodSandboxNotReady", "no pod sandbox exists")
     waiting = [_waiting(container, "ContainerCreating") for container in spec_of(pod)["containers"]]
     fresh = {**pod, "status": {**status_of(pod), "containerStatuses": waiting}}
     return {
         "phase": "Pending",
         "observedGeneration": metadata(pod).get("generation", 1),
-        "conditions": _conditions(fresh, [no_sandbox, _condition("Initialized", True), *_readiness(fresh, False)], now),
+        "conditions": _conditions(
+            fresh, [no_sandbox, _condition("Initialized", "True"), *_readiness(fresh, ready=False)], now
+        ),
         "hostIP": host,
         "hostIPs": [{"ip": host}],
         "startTime": now,
@@ -30,7 +32,7 @@ def accepted(pod: Document, host: str, now: str) -> Document:
 
 def sandboxed(pod: Document, address: str, now: str) -> Document:
     """Return the report that the sandbox and its network are there."""
-    conditions = _conditions(pod, [_condition(_SANDBOX, True)], now)
+    conditions = _conditions(pod, [_condition(_SANDBOX, "True")], now)
     return {"conditions": conditions, "podIP": address, "podIPs": [{"ip": address}]}
 
 
@@ -59,7 +61,7 @@ def running(pod: Document, now: str, *, ready: bool) -> Document:
 def became_ready(pod: Document, now: str) -> Document:
     """Return the report that the pod is ready, its containers running on."""
     statuses = [{**status, "ready": True} for status in status_of(pod)["containerStatuses"]]
-    return {"containerStatuses": statuses, "conditions": _conditions(pod, _readiness(pod, True), now)}
+    return {"containerStatuses": statuses, "conditions": _conditions(pod, _readiness(pod, ready=True), now)}
 
 
 def crashed(pod: Document, now: str, *, final: bool) -> Document:
@@ -95,8 +97,8 @@ def terminated(pod: Document, now: str) -> Document:
         }
         for status in status_of(pod).get("containerStatuses") or []
     ]
-    gone = _condition(_SANDBOX, False, "PodSandboxNotReady", "pod sandbox is not ready")
-    completed = [_condition(kind, False, "PodCompleted") for kind in ("Ready", "ContainersReady")]
+    gone = _condition(_SANDBOX, "False", "PodSandboxNotReady", "pod sandbox is not ready")
+    completed = [_condition(kind, "False", "PodCompleted") for kind in ("Ready", "ContainersReady")]
     return {
         "phase": "Succeeded",
         "observedGeneration": metadata(pod).get("generation", 1),
@@ -116,8 +118,8 @@ def simulated_by_kwok(pod: Document, host: str, now: str) -> Document:
     return {**begun["status"], **status, "conditions": conditions, "podIP": host, "podIPs": [{"ip": host}]}
 
 
-def _condition(kind: str, holds: bool, reason: str = "", message: str = "") -> Document:
-    found: Document = {"type": kind, "status": "True" if holds else "False", "lastProbeTime": None}
+def _condition(kind: str, status: str, reason: str = "", message: str = "") -> Document:
+    found: Document = {"type": kind, "status": status, "lastProbeTime": None}
     if reason:
         found["reason"] = reason
     if message:
@@ -130,13 +132,13 @@ def _conditions(pod: Document, changed: list[Document], now: str) -> list[Docume
     return with_conditions(pod, [{**found, "observedGeneration": generation} for found in changed], now)
 
 
-def _readiness(pod: Document, ready: bool) -> list[Document]:
+def _readiness(pod: Document, *, ready: bool) -> list[Document]:
     if ready:
-        return [_condition("Ready", True), _condition("ContainersReady", True)]
+        return [_condition("Ready", "True"), _condition("ContainersReady", "True")]
     statuses = status_of(pod).get("containerStatuses") or []
     unready = " ".join(status["name"] for status in statuses if not status["ready"])
     message = f"containers with unready status: [{unready}]"
-    return [_condition(kind, False, "ContainersNotReady", message) for kind in ("Ready", "ContainersReady")]
+    return [_condition(kind, "False", "ContainersNotReady", message) for kind in ("Ready", "ContainersReady")]
 
 
 def _waiting(container: Document, reason: str) -> Document:
@@ -161,9 +163,7 @@ def _ended(status: Document, code: int, reason: str, now: str) -> Document:
 
 
 def _with_containers(pod: Document, names: Mapping[str, str] | list[str], state: State, now: str) -> Document:
-    statuses = [
-        state(status) if status["name"] in names else status for status in status_of(pod)["containerStatuses"]
-    ]
+    statuses = [state(status) if status["name"] in names else status for status in status_of(pod)["containerStatuses"]]
     changed = {**pod, "status": {**status_of(pod), "containerStatuses": statuses}}
     ready = all(status["ready"] for status in statuses)
-    return {"containerStatuses": statuses, "conditions": _conditions(pod, _readiness(changed, ready), now)}
+    return {"containerStatuses": statuses, "conditions": _conditions(pod, _readiness(changed, ready=ready), now)}

@@ -5,14 +5,13 @@ from collections import Counter
 from typing import Final
 
 from khealth_exporter.simulator import documents, quantities
+from khealth_exporter.simulator.controllers.occupancy import RESOURCES, Occupancy, kin_of
 from khealth_exporter.simulator.documents import (
     Document,
     has_condition,
-    is_active,
     is_deleting,
     labels_of,
     name_of,
-    namespace_of,
     node_of,
     spec_of,
     status_of,
@@ -41,6 +40,8 @@ class Scheduler(Component):
         super().__init__(world)
         self._queue: WorkQueue[Key] = WorkQueue(world.settings.speed)
         self._unschedulable: set[Key] = set()
+        self._occupancy = Occupancy()
+        world.store.listen(self._occupancy.listen)
         world.store.listen(self._listen)
 
     def start(self) -> None:
@@ -95,28 +96,23 @@ class Scheduler(Component):
         return fitting, refused
 
     def _shortages(self, pod: Document, node: Document) -> list[str]:
-        others = [other for other in self.world.store.all(PODS) if _takes_room(other) and node_of(other) == name_of(node)]
-        room = status_of(node).get("allocatable") or {}
+        name, room = name_of(node), status_of(node).get("allocatable") or {}
         reasons = []
-        if len(others) + 1 > quantities.parse(room.get("pods", self.world.settings.pods_per_node)):
+        if self._occupancy.pods[name] + 1 > quantities.parse(room.get("pods", self.world.settings.pods_per_node)):
             reasons.append("Too many pods")
-        for resource in ("cpu", "memory"):
-            if resource in room and quantities.requested(pod, resource):
-                taken = sum(quantities.requested(other, resource) for other in others)
-                if taken + quantities.requested(pod, resource) > quantities.parse(room[resource]):
-                    reasons.append(f"Insufficient {resource}")
+        for resource in RESOURCES:
+            wanted = quantities.requested(pod, resource)
+            if wanted and self._occupancy.taken(name, resource) + wanted > quantities.parse(room.get(resource, 0)):
+                reasons.append(f"Insufficient {resource}")
         return reasons
 
     def _best(self, pod: Document, nodes: list[Document]) -> str:
         """Return the node with the fewest pods of the same labels, then of any; chance decides what is left."""
-        alike, busy = Counter[str](), Counter[str]()
-        for other in self.world.store.all(PODS):
-            if _takes_room(other):
-                busy[node_of(other)] += 1
-                same = namespace_of(other) == namespace_of(pod) and labels_of(other) == labels_of(pod)
-                alike[node_of(other)] += same
+        kin, occupancy = kin_of(pod), self._occupancy
         names = [name_of(node) for node in nodes]
-        return min(names, key=lambda name: (alike[name], busy[name], self.world.random.random()))
+        return min(
+            names, key=lambda name: (occupancy.alike(name, kin), occupancy.pods[name], self.world.random.random())
+        )
 
     def _give_up(self, pod: Document, refused: Counter[str]) -> None:
         message = _complaint(sum(1 for _ in self.world.store.all(NODES)), refused)
@@ -132,10 +128,6 @@ def _matters(commit: Commit) -> bool:
     if before is None:
         return True
     return spec_of(before) != spec_of(after) or has_condition(before, "Ready") != has_condition(after, "Ready")
-
-
-def _takes_room(pod: Document) -> bool:
-    return bool(node_of(pod)) and (is_active(pod) or is_deleting(pod))
 
 
 def _refusals(pod: Document, node: Document) -> list[str]:

@@ -1,0 +1,185 @@
+"""How exact khealth's times are: beside two bare watchers of the same pods, and against the API server's audit log."""
+
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.audit import Interval, Truth, lines, truth
+from benchmarks.figures import Goal, conclude, needed, parser, percentile, table
+from benchmarks.harness import configuration, events, namespace, program, samples, wait_for_watcher, watched
+from khealth_exporter.pods import MILESTONES
+
+NAMESPACE = "bench-accuracy"
+ROUTINES = {
+    "small": {"replicas": 3, "pod_ttl": "1s", "poll_interval": "1s"},
+    "large": {"replicas": 10, "pod_ttl": "1s", "poll_interval": "1s"},
+}
+SPANS = {
+    "schedule": ("created", "scheduled"),
+    "sandbox": ("scheduled", "sandboxed"),
+    "start": ("sandboxed", "started"),
+    "ready": ("started", "ready"),
+    "startup": ("created", "started"),
+}
+"""Steps between two milestones, which a bare watcher sees too."""
+STEPS = ("create", *SPANS, "delete")
+
+Seen = Mapping[str, Mapping[str, float]]
+"""By pod and milestone, a time in Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What three observers and the API server itself say of the same pods."""
+
+    khealth: Mapping[str, Mapping[str, Any]]
+    watchers: tuple[Seen, Seen]
+    truth: Truth
+
+
+def observe(log: Path, pods: int, seconds: float) -> Run:
+    """Let khealth exercise the cluster until so many pods have gone, watched by two others."""
+    end = time.monotonic() + seconds
+    start = log.stat().st_size
+    with namespace(NAMESPACE), tempfile.TemporaryDirectory() as folder:
+        recorded, seen = Path(folder) / "events", [Path(folder) / name for name in "ab"]
+        with ExitStack() as running:
+            for file in seen:
+                out = running.enter_context(file.open("wb"))
+                running.enter_context(program("-m", "benchmarks.watcher", NAMESPACE, out=out))
+                wait_for_watcher(file)
+            settings = configuration(Path(folder) / "config.yaml", NAMESPACE, ROUTINES)
+            running.enter_context(program("-m", "benchmarks.recorder", settings, recorded))
+            while time.monotonic() < end and len(gone(recorded)) < pods:
+                time.sleep(2)
+        time.sleep(1)
+        told = truth(lines(log, start, NAMESPACE), NAMESPACE)
+        return Run(samples(events(recorded)), (watched(seen[0]), watched(seen[1])), told)
+
+
+def gone(recorded: Path) -> list[str]:
+    """Return the pods that have gone their whole way."""
+    return [name for name, sample in samples(events(recorded)).items() if "deleted" in sample["observed"]]
+
+
+def differences(run: Run) -> dict[str, tuple[list[float], list[float]]]:
+    """Return, by milestone, khealth minus each watcher, and one watcher minus the other, in seconds."""
+    one, other = run.watchers
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in MILESTONES}
+    for pod, sample in run.khealth.items():
+        for name, at in sample["observed"].items():
+            if name in one.get(pod, {}) and name in other.get(pod, {}):
+                found[name][0].extend((at - one[pod][name], at - other[pod][name]))
+                found[name][1].append(one[pod][name] - other[pod][name])
+    return found
+
+
+def beside(run: Run) -> tuple[dict[str, Any], list[Goal]]:
+    """Compare khealth with the bare watchers, and print it."""
+    found = differences(run)
+    found["all"] = ([d for ours, _ in found.values() for d in ours], [d for _, bare in found.values() for d in bare])
+    figures: dict[str, Any] = {}
+    for name, (ours, bare) in found.items():
+        figures[name] = {
+            "pairs": len(ours),
+            "median_ms": 1000 * percentile(ours, 0.5),
+            "bare_median_ms": 1000 * percentile(bare, 0.5),
+            "p90_ms": 1000 * percentile([abs(d) for d in ours], 0.9),
+            "bare_p90_ms": 1000 * percentile([abs(d) for d in bare], 0.9),
+            "p99_ms": 1000 * percentile([abs(d) for d in ours], 0.99),
+            "bare_p99_ms": 1000 * percentile([abs(d) for d in bare], 0.99),
+        }
+        figures[name]["p99_ratio"] = figures[name]["p99_ms"] / (figures[name]["bare_p99_ms"] or float("nan"))
+    heads = ("milestone", *figures["all"])
+    table("khealth minus bare watcher, beside bare watcher minus bare watcher", heads, _rows(figures))
+    medians = max(abs(figure["median_ms"]) for figure in figures.values())
+    return figures, [
+        Goal("khealth minus bare watcher: worst median, ms", medians, 2.0),
+        Goal("p99 of the difference, to that of two bare watchers", figures["all"]["p99_ratio"], 1.2),
+    ]
+
+
+def errors(run: Run) -> Iterator[tuple[str, float, float, float]]:
+    """Yield each measured step that the log tells of: its name, error, error bar and the truth's width, in seconds."""
+    for pod, sample in run.khealth.items():
+        for step, measured in sample["measurements"].items():
+            true = _true(run.truth, pod, step)
+            if true and not measured["censored"]:
+                yield step, true.error(measured["seconds"]), measured["uncertainty"], true.high - true.low
+
+
+def bare_errors(run: Run) -> Iterator[tuple[str, float]]:
+    """Yield the errors of the first bare watcher, for the steps that it sees."""
+    for pod, seen in run.watchers[0].items():
+        for step, (begin, end) in SPANS.items():
+            true = _true(run.truth, pod, step)
+            if true and begin in seen and end in seen and pod in run.khealth:
+                yield step, true.error(max(0.0, seen[end] - seen[begin]))
+
+
+def _true(told: Truth, pod: str, step: str) -> Interval | None:
+    known, controller = told.pods.get(pod, {}), pod.rpartition("-")[0]
+    match step:
+        case "create":
+            begin, end = told.accepted.get(controller), known.get("created")
+        case "delete":
+            begin, end = told.asked_to_go.get(controller), known.get("deleted")
+        case _:
+            begin, end = (known.get(name) for name in SPANS[step])
+    return begin.until(end) if begin and end else None
+
+
+def against_truth(run: Run) -> tuple[dict[str, Any], list[Goal]]:
+    """Compare khealth's steps with the audit log, and print it."""
+    measured: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    for step, *rest in errors(run):
+        measured[step].append((rest[0], rest[1], rest[2]))
+        measured["all"].append((rest[0], rest[1], rest[2]))
+    bare: dict[str, list[float]] = defaultdict(list)
+    for step, error in bare_errors(run):
+        bare[step].append(abs(error))
+    figures = {step: _figures(measured[step], bare[step]) for step in (*STEPS, "all") if measured[step]}
+    table("khealth's steps against the audit log", ("step", *figures["all"]), _rows(figures))
+    inside = figures["all"]["inside_bar"] if "all" in figures else 0.0
+    return figures, [Goal("truths that lie within the error bar", inside, 0.99, at_least=True)]
+
+
+def _figures(found: Sequence[tuple[float, float, float]], bare: Sequence[float]) -> dict[str, Any]:
+    off = [abs(error) for error, _, _ in found]
+    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    return {
+        "steps": len(found),
+        "truth_width_p50_ms": 1000 * percentile([width for _, _, width in found], 0.5),
+        **{f"error_{name}_ms": 1000 * percentile(off, share) for name, share in shares.items()},
+        "bare_error_p99_ms": 1000 * percentile(bare, 0.99),
+        "bar_p50_ms": 1000 * percentile([bar for _, bar, _ in found], 0.5),
+        "inside_bar": sum(abs(error) <= bar for error, bar, _ in found) / len(found),
+    }
+
+
+def _rows(figures: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
+    return [[name, *known.values()] for name, known in figures.items()]
+
+
+def main() -> int:
+    """Take the figures."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--pods", type=int, default=500, help="how many")
+    given = arguments.parse_args()
+    run = observe(needed(given.audit_log), given.pods, given.seconds)
+    print(f"{len(run.khealth)} pods")
+    pairs, goals = beside(run)
+    steps, more = against_truth(run)
+    figures = {"pods": len(run.khealth), "beside_bare_watchers": pairs, "against_the_audit_log": steps}
+    enough = Goal("pods", len(run.khealth), given.pods, at_least=True)
+    return conclude("accuracy", figures, [enough, *goals, *more], insist=given.insist)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

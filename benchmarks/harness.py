@@ -1,0 +1,104 @@
+"""What every benchmark needs around it: a namespace of its own, programs that surely end, a configuration."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from khealth_exporter.cluster.objects import Pod, decode
+from khealth_exporter.event import Phase
+from khealth_exporter.pods import milestones
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 60.0
+"""Seconds that a program has to end after SIGTERM; khealth cleans up first."""
+
+
+def kubectl(*arguments: str, check: bool = True) -> str:
+    """Run kubectl, and return what it says."""
+    done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, timeout=180, check=check)
+    return done.stdout
+
+
+@contextmanager
+def namespace(name: str) -> Iterator[str]:
+    """Make a namespace, and delete it in the end."""
+    kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true")
+    kubectl("create", "namespace", name)
+    try:
+        yield name
+    finally:
+        kubectl("delete", "namespace", name, "--wait=false", check=False)
+
+
+@contextmanager
+def program(*command: object, out: IO[bytes] | int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program of this Python until the block ends; its log goes to standard error."""
+    process = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, stdout=out, env=os.environ)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def configuration(file: Path, namespace: str, routines: Mapping[str, Mapping[str, object]]) -> Path:
+    """Write a configuration of rcscheduler routines; JSON is YAML too."""
+    known = {name: {"kind": "rcscheduler", **settings} for name, settings in routines.items()}
+    file.write_text(json.dumps({"namespace": namespace, "modules": {"rcscheduler": known}}), encoding="utf-8")
+    return file
+
+
+def events(file: Path) -> list[dict[str, Any]]:
+    """Return what the recorder has written so far."""
+    lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def samples(recorded: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return by pod what was recorded of it: the parts that init and cleanup made, joined."""
+    found: dict[str, dict[str, Any]] = {}
+    for event in recorded:
+        for part in event["samples"]:
+            known = found.setdefault(part["object"], {"observed": {}, "measurements": {}})
+            known["observed"] |= {name: at for name, at in part["observed"].items() if at is not None}
+            known["measurements"] |= {measured["step"]: measured for measured in part["measurements"]}
+    return found
+
+
+def attempts(recorded: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many attempts have ended."""
+    return sum(event["phase"] == Phase.CLEANUP for event in recorded)
+
+
+def watched(file: Path) -> dict[str, dict[str, float]]:
+    """Return by pod and milestone when a bare watcher saw it, in Unix seconds."""
+    found: dict[str, dict[str, float]] = {}
+    for line in file.read_bytes().split(b"\n")[1:-1]:
+        stamp, _, said = line.partition(b" ")
+        event = json.loads(said)
+        if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
+            continue
+        pod = decode(Pod, json.dumps(event["object"]).encode())
+        seen = found.setdefault(pod.name, {})
+        for milestone in {"deleted"} if event["type"] == "DELETED" else set(milestones(pod)):
+            seen.setdefault(milestone, float(stamp))
+    return found
+
+
+def wait_for_watcher(file: Path, seconds: float = 20.0) -> None:
+    """Return once a bare watcher's stream is open."""
+    end = time.monotonic() + seconds
+    while not file.read_bytes().startswith(b"200 watching"):
+        if time.monotonic() > end:
+            sys.exit("a bare watcher could not open its stream")
+        time.sleep(0.1)

@@ -1,0 +1,31 @@
+"""A bare watcher, the reference: blocking reads, and a time for each line before anything else is done with it."""
+
+import http.client
+import json
+import os
+import sys
+import time
+from urllib.parse import urlsplit
+
+from benchmarks.access import Access
+
+
+def watch(access: Access, namespace: str, *, decode: bool = False) -> None:
+    """Write each line of a namespace's pod watch to standard output, preceded by its arrival in Unix seconds.
+
+    With `decode` it also reads what the line says, as anyone must who wants to know more than that something happened.
+    """
+    server = urlsplit(access.server)
+    connection = http.client.HTTPSConnection(server.hostname or "", server.port, context=access.tls())
+    path = f"/api/v1/namespaces/{namespace}/pods?watch=1&allowWatchBookmarks=true&timeoutSeconds=3600"
+    connection.request("GET", path, headers={**access.headers, "User-Agent": "bench-watcher"})
+    response = connection.getresponse()
+    os.write(1, b"%d watching\n" % response.status)
+    for line in response:
+        os.write(1, b"%.6f %s" % (time.time(), line))
+        if decode:
+            json.loads(line)
+
+
+if __name__ == "__main__":
+    watch(Access.load(), sys.argv[1], decode="decode" in sys.argv[2:])

@@ -1,0 +1,161 @@
+"""What `khealth once` says of a healthy cluster, and of each way in which one is broken."""
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+
+from bodies.target import Target, wait_for
+
+MILESTONES = ["created", "scheduled", "sandboxed", "started", "ready", "deleted"]
+STEPS = ["create", "schedule", "sandbox", "start", "ready", "startup", "delete"]
+
+
+def test_a_healthy_cluster_is_well(target: Target) -> None:
+    """Exit 0, and every one of the three pods is sampled, each step of it with its time."""
+    found = target.once(target.configure())
+    samples = found.attempt["samples"]
+    measured = [sorted(step for step, seconds in s["steps"].items() if seconds is not None) for s in samples]
+    assert ((0, "success", None), [sorted(STEPS)] * 3) == (found.verdict, measured)
+
+
+def test_milestones_are_in_the_order_of_a_pods_life(target: Target) -> None:
+    """No pod is seen to start before it is scheduled, and so on."""
+    found = target.once(target.configure(replicas=1))
+    (sample,) = found.attempt["samples"]
+    times = [sample["observed"][name] for name in MILESTONES]
+    assert sorted(times) == times
+
+
+def test_once_leaves_nothing(target: Target) -> None:
+    """When it has ended, no object of it is left."""
+    target.once(target.configure())
+    assert [] == target.objects()
+
+
+def test_a_missing_namespace_is_made_and_removed(target: Target) -> None:
+    """The namespace that `once` made itself is gone when it ends."""
+    target.namespace += "-new"
+    found = target.once(target.configure())
+    names = [item.metadata.name for item in target.core.list_namespace().items]
+    target.namespace = target.namespace.removesuffix("-new")
+    assert ((0, "success", None), False) == (found.verdict, f"{target.namespace}-new" in names)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reasons"),
+    [
+        ("scheduler-stalled", {"pod_not_scheduled"}),
+        ("scheduler-stopped", {"pod_not_scheduled"}),
+        ("controller-stalled", {"pod_not_created"}),
+        ("controller-stopped", {"pod_not_created"}),
+        ("kubelet-stalled", {"kubelet_silent"}),
+        ("runtime-stalled", {"kubelet_silent", "sandbox_failed", "pod_not_started"}),
+        ("kubelet-stalled:node-2", {"one_node"}),
+    ],
+)
+def test_a_broken_component_is_named(target: Target, fault: str, reasons: set[str]) -> None:
+    """Exit 1, with the reason that names what was broken and nothing else."""
+    with target.broken(fault):
+        found = target.once(target.quick())
+    code, result, reason = found.verdict
+    assert (1, "failure", True) == (code, result, reason in reasons), found.attempt
+
+
+@pytest.mark.parametrize(
+    ("fault", "reasons"),
+    [
+        ("api-paused", {"api_timeout"}),
+        ("api-down", {"api_unreachable"}),
+        ("etcd-stalled", {"api_timeout", "api_error"}),
+    ],
+)
+def test_an_api_server_that_does_not_answer_is_named(target: Target, fault: str, reasons: set[str]) -> None:
+    """Exit 3 (or 1, where it did answer that it cannot), with the API server's reason."""
+    with target.broken(fault):
+        found = target.once(target.quick())
+    code, result, reason = found.verdict
+    assert ("failure", True) == (result, reason in reasons), found.attempt
+    assert code == (1 if reason == "api_error" else 3)
+
+
+def test_an_image_that_cannot_be_pulled_is_named(target: Target) -> None:
+    """The registry is to blame, not the kubelet."""
+    found = target.once(target.quick(pod={"image": "registry.invalid/nothing:1"}))
+    assert (1, "failure", "image_pull_failed") == found.verdict
+
+
+def test_a_selector_that_nothing_matches_is_unschedulable(target: Target) -> None:
+    """The scheduler has spoken: there is no such node."""
+    found = target.once(target.quick(pod={"nodeSelector": {"khealth.io/no-such-node": "true"}}))
+    assert (1, "failure", "pod_unschedulable") == found.verdict
+
+
+def test_an_exceeded_quota_is_inconclusive(target: Target) -> None:
+    """A quota says nothing of the cluster's health."""
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    target.core.create_namespaced_resource_quota(target.namespace, quota)
+    wait_for("the quota's status", lambda: _quota_is_counted(target))
+    found = target.once(target.quick())
+    assert (3, "inconclusive", "quota_exceeded") == found.verdict
+
+
+def _quota_is_counted(target: Target) -> bool:
+    (quota,) = target.core.list_namespaced_resource_quota(target.namespace).items
+    return bool(quota.status and quota.status.hard)
+
+
+def test_pods_that_a_limit_range_refuses_are_rejected(target: Target) -> None:
+    """What the API server refuses the controller manager is found in the controller's condition."""
+    limit = {"type": "Container", "min": {"memory": "64Mi"}}
+    body = {"metadata": {"name": "large"}, "spec": {"limits": [limit]}}
+    target.core.create_namespaced_limit_range(target.namespace, body)
+    found = target.once(target.quick())
+    assert (1, "failure", "api_rejected") == found.verdict
+
+
+def test_pods_that_an_admission_policy_refuses_are_rejected(target: Target) -> None:
+    """The same by a ValidatingAdmissionPolicy."""
+    name = target.namespace
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    labels = {"matchLabels": {"kubernetes.io/metadata.name": target.namespace}}
+    target.admission.create_validating_admission_policy(
+        {
+            "metadata": {"name": name},
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {"resourceRules": [rule], "namespaceSelector": labels},
+                "validations": [{"expression": "false", "message": "nothing may run here"}],
+            },
+        }
+    )
+    try:
+        target.admission.create_validating_admission_policy_binding(
+            {"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}}
+        )
+        wait_for("the policy to be in force", lambda: _pods_are_refused(target))
+        found = target.once(target.quick())
+    finally:
+        target.admission.delete_validating_admission_policy_binding(name)
+        target.admission.delete_validating_admission_policy(name)
+    assert (1, "failure", "api_rejected") == found.verdict
+
+
+def _pods_are_refused(target: Target) -> bool:
+    restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    pod = {
+        "metadata": {"name": "refused"},
+        "spec": {
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "a", "image": "a", "securityContext": restricted}],
+        },
+    }
+    try:
+        target.core.create_namespaced_pod(target.namespace, pod, dry_run="All")
+    except ApiException as error:
+        return "nothing may run here" in str(error.body)
+    return False
+
+
+def test_without_the_right_to_create_it_is_inconclusive(target: Target) -> None:
+    """What khealth may not do says nothing of the cluster."""
+    found = target.once(target.quick(), kubeconfig=target.without_rights())
+    assert (3, "inconclusive", "forbidden") == found.verdict

@@ -1,0 +1,182 @@
+"""What `khealth run` shows while it runs, and what is left when it ends, however it ends."""
+
+import signal
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bodies.target import Running, Target, wait_for
+
+LABELS = 'module="rcscheduler",routine="rcscheduler"'
+
+
+def holding(target: Target, **settings: Any) -> Any:
+    """Return a configuration whose pods are held long enough to break something meanwhile."""
+    bounds = {"interval": "45s", "timeout": f"{target.timeout:g}s", "pod_ttl": "20s", "poll_interval": "1s"}
+    return target.configure(**bounds | settings)
+
+
+def short(target: Target) -> Any:
+    """Return a configuration whose attempts follow each other quickly."""
+    bounds = {"timeout": f"{target.timeout:g}s", "pod_ttl": "1s", "poll_interval": "500ms"}
+    return target.configure(interval=f"{2 * target.timeout + 1:g}s", **bounds)
+
+
+def all_held(target: Target) -> bool:
+    """Tell whether the three pods are Ready and stay."""
+    pods = target.pods()
+    ready = [c for pod in pods for c in pod.status.conditions or [] if c.type == "Ready" and c.status == "True"]
+    return len(pods) == len(ready) == 3 and not any(pod.metadata.deletion_timestamp for pod in pods)
+
+
+def counted(running: Running, counter: str, reason: str) -> Callable[[], bool]:
+    """Return a condition: that this reason has been counted."""
+    return lambda: bool(running.metric(f'khealth_{counter}_total{{{LABELS},reason="{reason}"}}'))
+
+
+def test_nothing_is_known_before_the_first_verdict(target: Target) -> None:
+    """503, and the gauges that need a verdict are absent, not 0; counters stand at 0."""
+    with target.running(holding(target)) as running:
+        shown = running.state(), running.metric(f"khealth_success{{{LABELS}}}")
+        attempts = running.metric(f"khealth_attempts_total{{{LABELS}}}")
+        running.stop()
+    assert ((503, None), 0.0) == (shown, attempts)
+
+
+def test_a_pod_that_is_evicted_in_the_hold_is_a_disruption(target: Target) -> None:
+    """A drain is no failure of the cluster."""
+    with target.running(holding(target)) as running:
+        wait_for("the hold", lambda: all_held(target))
+        name = target.pods()[0].metadata.name
+        eviction = {"metadata": {"name": name, "namespace": target.namespace}}
+        target.core.create_namespaced_pod_eviction(name, target.namespace, eviction)
+        wait_for("the verdict", counted(running, "inconclusive", "disrupted"))
+        shown = running.state(), running.metric(f"khealth_consecutive_failures{{{LABELS}}}")
+        running.stop()
+    assert (503, 0.0) == shown
+
+
+def test_a_pod_that_a_stranger_deletes_in_the_hold_is_lost(target: Target) -> None:
+    """It vanished, and nothing explains it."""
+    with target.running(holding(target)) as running:
+        wait_for("the hold", lambda: all_held(target))
+        target.core.delete_namespaced_pod(target.pods()[0].metadata.name, target.namespace)
+        wait_for("the verdict", counted(running, "failures", "pod_lost"))
+        shown = running.state(), running.metric(f"khealth_consecutive_failures{{{LABELS}}}")
+        running.stop()
+    assert (500, 1.0) == shown
+
+
+def test_a_fault_shows_and_its_end_shows(target: Target) -> None:
+    """A scheduler that stalls in a hold fails the next attempt; the one after mending succeeds."""
+    with target.running(short(target)) as running:
+        wait_for("the first success", lambda: running.state() == 200)
+        with target.broken("scheduler-stalled"):
+            wait_for("the failure", counted(running, "failures", "pod_not_scheduled"), 4 * target.timeout + 5)
+            failing = running.state(), running.metric(f"khealth_success{{{LABELS}}}")
+        wait_for("recovery", lambda: running.state() == 200, 4 * target.timeout + 10)
+        well = running.metric(f"khealth_success{{{LABELS}}}"), running.metric(f"khealth_consecutive_failures{{{LABELS}}}")
+        running.stop()
+    assert ((500, 0.0), (1.0, 0.0)) == (failing, well)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reasons"),
+    [
+        ("api-down", {"api_unreachable"}),
+        ("api-paused", {"api_timeout", "api_unreachable"}),
+        ("kubelet-stalled", {"kubelet_silent", "nodes_not_ready"}),
+        ("controller-stalled", {"pod_not_deleted", "pod_not_created"}),
+    ],
+)
+def test_a_fault_that_begins_in_the_hold_shows_within_the_next_attempt(
+    target: Target, fault: str, reasons: set[str]
+) -> None:
+    """Whatever breaks while the pods are held, the verdict names it soon, and mending it makes khealth well again."""
+    with target.running(holding(target, pod_ttl="10s", interval=f"{2 * target.timeout + 10:g}s")) as running:
+        wait_for("the hold", lambda: all_held(target))
+        with target.broken(fault):
+            wait_for("a failure", lambda: running.state() == 500, 60 + 2 * target.timeout)
+            status = running.get("/status")[1]
+        wait_for("recovery", lambda: running.state() == 200, 90 + 2 * target.timeout)
+        running.stop()
+    assert any(f'"{reason}"' in status for reason in reasons), status
+
+
+def test_sigterm_cleans_up_and_ends_with_0(target: Target) -> None:
+    """In the midst of an attempt, nothing is left."""
+    with target.running(holding(target)) as running:
+        wait_for("the hold", lambda: all_held(target))
+        code = running.stop()
+    assert (0, []) == (code, target.objects())
+
+
+def test_a_second_signal_ends_at_once(target: Target) -> None:
+    """With 128 + its number, although the cleanup cannot end."""
+    with target.running(holding(target)) as running:
+        wait_for("the hold", lambda: all_held(target))
+        with target.broken("controller-stalled"):
+            running.process.send_signal(signal.SIGTERM)
+            wait_for("stopping", lambda: "a second signal ends at once" in running.log)
+            running.process.send_signal(signal.SIGINT)
+            code = running.process.wait(5)
+    assert 128 + signal.SIGINT == code
+
+
+@pytest.mark.parametrize("moment", ["created", "held"])
+def test_what_a_killed_run_left_is_swept(target: Target, moment: str) -> None:
+    """Kill -9 at any moment: the next sweep takes all of it, though not before it is older than it may become."""
+    settings = target.configure(interval="10s", timeout="2s", pod_ttl="1s", poll_interval="500ms", replicas=2)
+    with target.running(settings) as running:
+        wait_for(moment, lambda: target.objects() if moment == "created" else target.pod_is_ready())
+        running.process.kill()
+        running.process.wait()
+    early = target.run("sweep", "--dry-run")
+    late = target.run("sweep", "--all", "--timeout", "60s")
+    assert ((0, ""), 0, []) == ((early.returncode, early.stdout), late.returncode, target.objects())
+
+
+def test_a_living_neighbour_is_left_alone(target: Target) -> None:
+    """A sweep without --all touches nothing that may rightfully live."""
+    with target.running(holding(target)) as running:
+        wait_for("the hold", lambda: all_held(target))
+        swept = target.run("sweep")
+        kept = all_held(target)
+        running.stop()
+    assert (0, True) == (swept.returncode, kept)
+
+
+def test_dead_objects_are_swept_by_the_next_run(target: Target) -> None:
+    """What is older than its max-age goes, without anyone asking for it."""
+    labels = {
+        "app.kubernetes.io/managed-by": "khealth",
+        "khealth.io/routine": "rcscheduler",
+        "khealth.io/run": "dead0000",
+        "khealth.io/attempt": "1",
+    }
+    controller = {
+        "metadata": {"name": "khealth-dead", "labels": labels, "annotations": {"khealth.io/max-age": "1"}},
+        "spec": {"replicas": 0, "selector": labels, "template": {"metadata": {"labels": labels}, "spec": _nothing()}},
+    }
+    target.core.create_namespaced_replication_controller(target.namespace, controller)
+    with target.running(holding(target)) as running:
+        wait_for("the sweep", lambda: "khealth-dead" not in target.objects())
+        swept = running.metric('khealth_swept_objects_total{kind="ReplicationController"}')
+        running.stop()
+    assert 1.0 == swept
+
+
+def _nothing() -> dict[str, Any]:
+    return {"containers": [{"name": "none", "image": "registry.k8s.io/pause:3.10.1"}]}
+
+
+def test_every_page_answers(target: Target) -> None:
+    """Whatever a user opens is there."""
+    with target.running(short(target)) as running:
+        wait_for("the first success", lambda: running.state() == 200)
+        pages = ("/", "/metrics", "/status", "/status/rcscheduler", "/health", "/config", "/-/healthy", "/-/ready")
+        codes = {page: running.get(page)[0] for page in pages}
+        running.stop()
+    assert dict.fromkeys(pages, 200) == codes

@@ -1,0 +1,235 @@
+"""What a test body needs of a cluster, simulated or real: a namespace, faults on order, and khealth run against it."""
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes import client, config
+
+SELECTOR = "app.kubernetes.io/managed-by=khealth"
+
+
+def wait_for(what: str, true: Callable[[], Any], seconds: float = 60) -> Any:
+    """Return what a condition gives once it gives something; AssertionError at the end of the bound."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = true()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Once:
+    """What `khealth once --json` said."""
+
+    code: int
+    document: Mapping[str, Any]
+    log: str
+
+    @property
+    def attempt(self) -> Mapping[str, Any]:
+        """The one attempt."""
+        (attempt,) = self.document["attempts"]
+        return attempt  # type: ignore[no-any-return]
+
+    @property
+    def verdict(self) -> tuple[int, str, str | None]:
+        """Exit code, result and reason."""
+        return self.code, self.attempt["result"], self.attempt["reason"]
+
+
+class Target(ABC):
+    """One cluster, and a namespace in it for one test."""
+
+    timeout = 8.0
+    """Seconds that bound init in tests that break something: a paused kubelet's node turns NotReady after 20 s."""
+    patience = 90.0
+    """Seconds within which a healthy cluster does anything."""
+
+    def __init__(self, kubeconfig: Path, folder: Path) -> None:
+        self.kubeconfig, self.folder = kubeconfig, folder
+        self.namespace = f"khealth-test-{secrets.token_hex(3)}"
+        api = config.new_client_from_config(str(kubeconfig))
+        self.core = client.CoreV1Api(api)
+        self.admission = client.AdmissionregistrationV1Api(api)
+        self._broken: list[str] = []
+
+    @abstractmethod
+    def _begin(self, fault: str) -> None: ...
+
+    @abstractmethod
+    def _end(self, fault: str) -> None: ...
+
+    @abstractmethod
+    def without_rights(self) -> Path:
+        """Return a kubeconfig of someone who may list and watch in the namespace, and create nothing."""
+
+    @contextmanager
+    def broken(self, fault: str) -> Iterator[None]:
+        """Break something for the block, and mend it."""
+        self.begin(fault)
+        try:
+            yield
+        finally:
+            self.end(fault)
+
+    def begin(self, fault: str) -> None:
+        """Break something until `end`, or until the test is over."""
+        self._broken.append(fault)
+        self._begin(fault)
+
+    def end(self, fault: str) -> None:
+        """Mend what was broken."""
+        self._end(fault)
+        self._broken.remove(fault)
+
+    def make_namespace(self) -> None:
+        """Make the test's namespace, and wait until it can hold pods."""
+        body = {"metadata": {"name": self.namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+        self.core.create_namespace(body)
+        wait_for("a service account", self._has_service_account, self.patience)
+
+    def _has_service_account(self) -> bool:
+        found = self.core.list_namespaced_service_account(self.namespace).items
+        return any(account.metadata.name == "default" for account in found)
+
+    def close(self) -> None:
+        """Mend everything, sweep once, and assert that nothing is left."""
+        broken = list(self._broken)
+        for fault in broken:
+            self.end(fault)
+        if broken:
+            wait_for("a healthy cluster", self.healthy, self.patience)
+        swept = self.run("sweep", "--all", "--timeout", "60s")
+        left = self.objects()
+        self.core.delete_namespace(self.namespace)
+        assert (0, []) == (swept.returncode, left), swept.stderr
+
+    def healthy(self) -> bool:
+        """Tell whether the API server answers and every node is Ready."""
+        try:
+            nodes = self.core.list_node(_request_timeout=5).items
+        except Exception:  # noqa: BLE001 - whatever it is, it is not healthy yet
+            return False
+        ready = [c.status for node in nodes for c in node.status.conditions or [] if c.type == "Ready"]
+        return len(ready) == len(nodes) > 0 and set(ready) == {"True"}
+
+    def objects(self) -> list[str]:
+        """Return the names of all khealth objects of the namespace."""
+        controllers = self.core.list_namespaced_replication_controller(self.namespace, label_selector=SELECTOR).items
+        return [item.metadata.name for item in (*controllers, *self.pods())]
+
+    def pods(self) -> list[Any]:
+        """Return the canary pods."""
+        return self.core.list_namespaced_pod(self.namespace, label_selector=SELECTOR).items  # type: ignore[no-any-return]
+
+    def pod_is_ready(self) -> str | None:
+        """Return the name of a canary pod that is Ready and stays, if there is one."""
+        for pod in self.pods():
+            conditions = {c.type: c.status for c in pod.status.conditions or []}
+            if conditions.get("Ready") == "True" and not pod.metadata.deletion_timestamp:
+                return str(pod.metadata.name)
+        return None
+
+    def configure(self, **settings: Any) -> Path:
+        """Write a configuration of one rcscheduler with these settings."""
+        text = {"modules": {"rcscheduler": {"rcscheduler": settings}}}
+        path = self.folder / f"khealth-{secrets.token_hex(2)}.yaml"
+        path.write_text(yaml.safe_dump(text))
+        return path
+
+    def quick(self, **settings: Any) -> Path:
+        """Write a configuration with bounds that suit tests which break something."""
+        return self.configure(**{"timeout": f"{self.timeout:g}s", "pod_ttl": "2s", "poll_interval": "1s"} | settings)
+
+    def command(self, *arguments: object, kubeconfig: Path | None = None) -> list[str]:
+        """Return khealth's command line against this cluster."""
+        command, *rest = map(str, arguments)
+        given = ("--kubeconfig", str(kubeconfig or self.kubeconfig), "--namespace", self.namespace)
+        return [sys.executable, "-m", "khealth_exporter", command, *given, *rest]
+
+    def run(self, *arguments: object, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run khealth to its end."""
+        words = self.command(*arguments, kubeconfig=kubeconfig)
+        return subprocess.run(words, capture_output=True, text=True, timeout=150, check=False)  # noqa: S603
+
+    def once(self, settings: Path, kubeconfig: Path | None = None) -> Once:
+        """Run `khealth once rcscheduler --json`."""
+        done = self.run("once", "--config", settings, "rcscheduler", "--json", kubeconfig=kubeconfig)
+        assert done.stdout, done.stderr
+        return Once(done.returncode, json.loads(done.stdout), done.stderr)
+
+    @contextmanager
+    def running(self, settings: Path) -> Iterator["Running"]:
+        """Run `khealth run` for the block; kill it in the end if it is still there."""
+        log = self.folder / f"run-{secrets.token_hex(2)}.log"
+        with log.open("wb") as stream:
+            words = self.command("run", "--config", settings, "--listen", "127.0.0.1:0", "--log.format", "json")
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=stream)  # noqa: S603
+        running = Running(process, log)
+        try:
+            yield running
+        finally:
+            process.kill()
+            process.wait()
+
+
+class Running:
+    """A `khealth run` that serves on a port of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process, self._log = process, log
+        self._address = wait_for("serving", self._serving, 30)
+
+    def _serving(self) -> str | None:
+        assert self.process.poll() is None, self.log
+        match = re.search(r'"khealth serves"', self.log) and re.search(r"127\.0\.0\.1:(\d+)", self.log)
+        return match.group(0) if match else None
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return self._log.read_text()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return a page's code and text."""
+        try:
+            with urllib.request.urlopen(f"http://{self._address}{path}", timeout=10) as answer:  # noqa: S310
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, series: str) -> float | None:
+        """Return a series' value, None where it is absent."""
+        match = re.search(rf"^{re.escape(series)} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
+        return float(match.group(1)) if match else None
+
+    def state(self) -> int:
+        """Return the code of /status: 200 well, 500 failing, 503 not known."""
+        return self.get("/status")[0]
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+def environment() -> dict[str, str]:
+    """Return this environment without what names another cluster."""
+    return {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}

@@ -1,0 +1,310 @@
+"""What an answer means, by what a real API server has answered."""
+
+import json
+import ssl
+from errno import ECONNREFUSED, EMFILE
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from khealth_exporter.cluster.errors import Refusal, Refused, clean, judge, no_answer, no_credentials, read_status
+from khealth_exporter.event import Reason, Result
+
+ANSWERS = Path(__file__).parent / "answers"
+
+GIVE_UP, RETRY = False, True
+
+MEANINGS = {
+    "rbac": (Reason.FORBIDDEN, GIVE_UP),
+    "bad_token": (Reason.FORBIDDEN, GIVE_UP),
+    "exceeded_quota": (Reason.QUOTA_EXCEEDED, GIVE_UP),
+    "failed_quota": (Reason.API_REJECTED, GIVE_UP),
+    "limit_range": (Reason.API_REJECTED, GIVE_UP),
+    "pod_security": (Reason.API_REJECTED, GIVE_UP),
+    "priority_class_missing": (Reason.API_REJECTED, GIVE_UP),
+    "priority_forbidden": (Reason.API_REJECTED, GIVE_UP),
+    "service_account_missing": (Reason.API_REJECTED, GIVE_UP),
+    "namespace_terminating": (Reason.INTERRUPTED, GIVE_UP),
+    "namespace_missing": (Reason.API_REJECTED, GIVE_UP),
+    "not_found": (Reason.API_REJECTED, GIVE_UP),
+    "already_exists": (Reason.API_REJECTED, GIVE_UP),
+    "conflict_uid": (Reason.API_REJECTED, GIVE_UP),
+    "conflict_version": (Reason.API_REJECTED, GIVE_UP),
+    "invalid": (Reason.API_REJECTED, GIVE_UP),
+    "malformed": (Reason.API_REJECTED, GIVE_UP),
+    "expired_list": (Reason.WATCH_INTERRUPTED, GIVE_UP),
+    "expired_watch": (Reason.WATCH_INTERRUPTED, GIVE_UP),
+    "version_too_large": (Reason.API_ERROR, RETRY),
+    "webhook_failed": (Reason.WEBHOOK_FAILED, GIVE_UP),
+    "admission_policy": (Reason.API_REJECTED, GIVE_UP),
+    "disruption_budget": (Reason.THROTTLED, GIVE_UP),
+    "priority_and_fairness": (Reason.THROTTLED, RETRY),
+}
+"""What each answer means that `record_answers.py` has recorded from Kubernetes 1.37."""
+
+
+def recorded(name: str) -> Refusal:
+    """Judge a recorded answer; a watch's is the object of its first line."""
+    answer = json.loads((ANSWERS / f"{name}.json").read_text())
+    body = answer["body"]
+    if "watch=" in answer["request"]:
+        body = json.dumps(json.loads(body)["object"])
+    return judge(answer["code"], body.encode(), answer["headers"])
+
+
+def status(message: str, reason: str = "", *causes: str, retry_after: object = None) -> bytes:
+    """Return a Status as the API server writes it."""
+    details = {"causes": [{"reason": cause} for cause in causes], "retryAfterSeconds": retry_after}
+    return json.dumps({"kind": "Status", "message": message, "reason": reason, "details": details}).encode()
+
+
+def test_every_recorded_answer_has_its_meaning() -> None:
+    """No answer is recorded that is not judged here."""
+    assert {file.stem for file in ANSWERS.glob("*.json")} == set(MEANINGS)
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+def test_a_recorded_answer_means_what_the_table_says(name: str) -> None:
+    """A real answer gets the reason of its line, and is retried only where that may help."""
+    refusal = recorded(name)
+    assert (refusal.reason, refusal.retry) == MEANINGS[name]
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+def test_a_recorded_answer_makes_a_note_that_begins_with_its_code(name: str) -> None:
+    """A note is short and begins with what can be searched for."""
+    refusal = recorded(name)
+    assert refusal.note.startswith(f"HTTP {refusal.code}: ")
+    assert len(refusal.note) <= 200
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "exists", "conflict", "expired", "renew"),
+    [
+        ("not_found", True, False, False, False, False),
+        ("namespace_missing", True, False, False, False, False),
+        ("already_exists", False, True, False, False, False),
+        ("conflict_uid", False, False, True, False, False),
+        ("conflict_version", False, False, True, False, False),
+        ("expired_list", False, False, False, True, False),
+        ("expired_watch", False, False, False, True, False),
+        ("bad_token", False, False, False, False, True),
+        ("rbac", False, False, False, False, False),
+    ],
+)
+def test_what_callers_act_upon_is_told_apart(  # noqa: PLR0913 - a row of the table each
+    *, name: str, missing: bool, exists: bool, conflict: bool, expired: bool, renew: bool
+) -> None:
+    """404, both kinds of 409, 410 and 401 are told by a property of their own."""
+    refusal = recorded(name)
+    told = (refusal.missing, refusal.exists, refusal.conflict, refusal.expired, refusal.renew)
+    assert told == (missing, exists, conflict, expired, renew)
+
+
+def test_a_failing_webhook_is_named_in_the_note() -> None:
+    """Who reads the note knows which webhook to look at."""
+    assert '"dead.answers.example.com"' in recorded("webhook_failed").note
+
+
+def test_an_eviction_that_a_budget_forbids_differs_from_a_throttled_request() -> None:
+    """Both are 429; the causes tell."""
+    assert recorded("disruption_budget").causes == ("DisruptionBudget",)
+    assert recorded("priority_and_fairness").causes == ()
+
+
+def test_retry_after_is_taken_from_the_header() -> None:
+    """The header says how long to wait."""
+    assert recorded("priority_and_fairness").retry_after == 1
+
+
+def test_retry_after_is_taken_from_the_status_where_there_is_no_header() -> None:
+    """The details of a Status say how long to wait."""
+    assert judge(503, status("later", retry_after=7)).retry_after == 7
+
+
+@pytest.mark.parametrize(
+    "header", ["0", "-1", "1.5", "nan", "inf", "Wed, 21 Oct 2015 07:28:00 GMT", "1" * 400, "", "²"]
+)
+def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(header: str) -> None:
+    """What the API server never sends cannot make khealth wait for ever, or crash."""
+    assert judge(503, status("later", retry_after=header), {"Retry-After": header}).retry_after is None
+
+
+# The texts below are those of the API server's source, where the case cannot be had on order:
+# apiserver/pkg/server/filters/with_retry_after.go, pkg/storage/cacher/ready.go and delegator.go, and
+# pkg/admission/plugin/webhook/errors/statuserror.go.
+@pytest.mark.parametrize(
+    ("code", "body", "reason", "retry"),
+    [
+        (429, b"The apiserver is shutting down, please try again later.\n", Reason.API_ERROR, RETRY),
+        (429, status("storage is (re)initializing", "TooManyRequests"), Reason.API_ERROR, RETRY),
+        (429, status("Timeout: Too large resource version: 9, current: 8", "TooManyRequests"), Reason.API_ERROR, RETRY),
+        (429, b"", Reason.THROTTLED, RETRY),
+        (503, status("apiserver is shutting down", "ServiceUnavailable"), Reason.API_ERROR, RETRY),
+        (504, status("Timeout: request did not complete", "Timeout"), Reason.API_TIMEOUT, RETRY),
+        (500, status("etcdserver: request timed out", "InternalError"), Reason.API_ERROR, GIVE_UP),
+        (400, status('admission webhook "a.b" denied the request: no'), Reason.API_REJECTED, GIVE_UP),
+        (503, status('admission webhook "a.b" denied the request: no'), Reason.API_REJECTED, GIVE_UP),
+        (429, status('admission webhook "a.b" denied the request: no'), Reason.API_REJECTED, GIVE_UP),
+        (502, b"<html><head><title>502 Bad Gateway</title></head></html>", Reason.API_UNREACHABLE, RETRY),
+        (503, b"<html>no backend</html>", Reason.API_ERROR, RETRY),
+        (504, b"upstream request timeout", Reason.API_TIMEOUT, RETRY),
+        (302, b"", Reason.API_ERROR, GIVE_UP),
+        (413, b"", Reason.API_REJECTED, GIVE_UP),
+        (999, b"", Reason.API_ERROR, GIVE_UP),
+        (123456, b"", Reason.API_ERROR, GIVE_UP),
+    ],
+)
+def test_an_answer_from_the_source_means_what_the_table_says(
+    *, code: int, body: bytes, reason: Reason, retry: bool
+) -> None:
+    """What cannot be recorded on order gets the reason of its line all the same."""
+    refusal = judge(code, body)
+    assert (refusal.reason, refusal.retry) == (reason, retry)
+
+
+def test_a_quota_is_recognised_in_the_403_of_a_pod_too() -> None:
+    """The message names the quota, whatever was to be created."""
+    message = 'pods "a" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=5, limited: pods=5'
+    assert judge(403, status(message, "Forbidden")).reason is Reason.QUOTA_EXCEEDED
+
+
+def test_a_proxys_page_is_told_without_its_tags() -> None:
+    """A page becomes one line of words."""
+    assert judge(502, b"<html>\r\n<h1>Bad Gateway</h1>\n<p>nginx</p></html>").note == "HTTP 502: Bad Gateway nginx"
+
+
+def test_half_a_status_is_still_understood() -> None:
+    """A proxy that cuts the answer short does not turn missing rights into a fault of the cluster."""
+    body = b'{"kind":"Status","message":"pods is forbidden: User \\"a\\" cannot create resource \\"pods\\" in'
+    assert judge(403, body).reason is Reason.FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"null",
+        b"[]",
+        b"{}",
+        b'"text"',
+        b'{"message":null,"reason":null,"details":null,"code":null}',
+        b'{"message":{},"reason":[],"details":{"causes":{"a":1},"retryAfterSeconds":[]},"code":"x"}',
+        b'{"details":{"causes":[null,1,"a",{"reason":5},{}]}}',
+        b'{"details":[],"code":1e400}',
+        b'{"message":"\\ud800"}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+)
+def test_an_absurd_body_is_read_as_far_as_it_makes_sense(body: bytes) -> None:
+    """Null, wrong types, deep nesting and broken text neither crash nor mislead."""
+    refusal = judge(403, body)
+    assert (refusal.reason, refusal.status_reason) == (Reason.API_REJECTED, "")
+
+
+@given(code=st.integers(0, 1000), body=st.binary(max_size=500))
+def test_no_bytes_can_break_the_judgement(code: int, body: bytes) -> None:
+    """Any bytes under any code get a meaning."""
+    assert isinstance(judge(code, body), Refusal)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = st.sampled_from(["kind", "code", "message", "reason", "details", "causes", "retryAfterSeconds"])
+
+
+@given(
+    code=st.integers(0, 1000),
+    body=st.dictionaries(FIELDS, JSON | st.dictionaries(FIELDS, JSON)),
+    retry_after=st.text(),
+)
+def test_no_object_can_break_the_judgement(code: int, body: object, retry_after: str) -> None:
+    """Whatever a Status holds, its note is one short line that can be shown anywhere."""
+    refusal = judge(code, json.dumps(body).encode(), {"Retry-After": retry_after})
+    assert refusal.note.isprintable()
+    assert len(refusal.note) <= 200
+    refusal.note.encode()
+
+
+@given(cut=st.integers(0, 400), name=st.sampled_from(sorted(MEANINGS)))
+def test_no_truncation_can_break_the_judgement(cut: int, name: str) -> None:
+    """A real answer cut anywhere gets a meaning."""
+    answer = json.loads((ANSWERS / f"{name}.json").read_text())
+    assert isinstance(judge(answer["code"], answer["body"].encode()[:cut]), Refusal)
+
+
+def test_a_note_holds_no_control_characters() -> None:
+    """No escape sequence, line break or change of direction reaches a log or a page."""
+    assert clean("a\x1b[31mb\r\nc\x00d\u202ee\ud800f") == "a [31mb c d e f"
+
+
+def test_a_long_note_is_cut_short() -> None:
+    """A note has 200 characters at most, and shows that it was cut."""
+    assert clean("a" * 1000) == "a" * 199 + "…"
+
+
+def test_a_status_tells_its_own_code() -> None:
+    """An ERROR line of a watch comes under 200: what happened is told inside."""
+    assert read_status(b'{"kind":"Status","code":410}').code == 410
+
+
+def refused_connection() -> OSError:
+    """Return what connecting to a closed port raises."""
+    return ConnectionRefusedError(ECONNREFUSED, "Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "renew"),
+    [
+        (TimeoutError(), Reason.API_TIMEOUT, False),
+        (refused_connection(), Reason.API_UNREACHABLE, False),
+        (ConnectionResetError(), Reason.API_UNREACHABLE, False),
+        (ssl.SSLError(1, "handshake failure"), Reason.API_UNREACHABLE, False),
+        (ssl.SSLCertVerificationError(1, "unable to get local issuer certificate"), Reason.API_UNREACHABLE, True),
+        (OSError(EMFILE, "Too many open files"), Reason.PROBER_STARVED, False),
+    ],
+)
+def test_no_answer_means_what_prevented_it(*, error: OSError, reason: Reason, renew: bool) -> None:
+    """Time-outs, refusals and khealth's own limits are told apart."""
+    refusal = no_answer(error)
+    assert (refusal.reason, refusal.renew, refusal.retry, refusal.code) == (reason, renew, True, 0)
+    assert refusal.note
+
+
+def test_missing_credentials_say_nothing_of_the_cluster() -> None:
+    """A plug-in that fails makes an attempt inconclusive."""
+    refusal = no_credentials(RuntimeError("the plug-in said no"))
+    assert (refusal.reason, refusal.reason.result, refusal.retry) == (Reason.FORBIDDEN, Result.INCONCLUSIVE, False)
+    assert refusal.note == "the plug-in said no"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "undecided"),
+    [
+        (no_answer(TimeoutError()), True),
+        (no_answer(refused_connection()), True),
+        (judge(502, b""), True),
+        (judge(504, b""), True),
+        (judge(500, b""), False),
+        (judge(429, b""), False),
+        (no_credentials(TimeoutError()), False),
+        (no_answer(OSError(EMFILE, "Too many open files")), False),
+    ],
+)
+def test_a_write_may_have_been_done_where_nobody_who_knows_has_answered(*, refusal: Refusal, undecided: bool) -> None:
+    """Time-outs and gateways leave a write undecided; an answer of the API server does not."""
+    assert refusal.undecided == undecided
+    assert Refused(refusal, "create pods").unanswered == undecided
+
+
+def test_refused_says_what_was_asked_and_how_it_was_refused() -> None:
+    """The note of the failure names the request."""
+    refused = Refused(judge(404, status('pods "a" not found', "NotFound")), "get pods", tries=3)
+    assert (refused.reason, refused.note) == (Reason.API_REJECTED, 'get pods: HTTP 404: pods "a" not found')
+    assert refused.tries == 3

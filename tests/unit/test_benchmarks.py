@@ -1,0 +1,163 @@
+"""The benchmarks' own sums: what they read from the audit log, and what they make of it."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.audit import Interval, lines, requests, truth, unix
+from benchmarks.figures import Goal, conclude, percentile
+
+
+def event(  # noqa: PLR0913 - a line of the log has this much
+    verb: str,
+    resource: str,
+    *,
+    second: float,
+    name: str = "",
+    subresource: str = "",
+    body: dict[str, Any] | None = None,
+    code: int = 200,
+    stage: str = "ResponseComplete",
+    audit_id: str | None = None,
+    agent: str = "khealth/1",
+    made: str = "",
+) -> dict[str, Any]:
+    """Return a line of the audit log; its answer was complete half a second after it was received."""
+    about = {"namespace": "bench", "resource": resource, "name": name, "subresource": subresource}
+    return {
+        "auditID": audit_id or f"{verb}-{resource}-{subresource}-{second}",
+        "stage": stage,
+        "verb": verb,
+        "userAgent": agent,
+        "objectRef": {key: value for key, value in about.items() if value},
+        "requestObject": body,
+        "responseObject": {"metadata": {"name": made}} if made else {},
+        "responseStatus": {"code": code},
+        "requestReceivedTimestamp": f"2026-11-23T12:00:{second:09.6f}Z",
+        "stageTimestamp": f"2026-11-23T12:00:{second + 0.5:09.6f}Z",
+    }
+
+
+def at(second: float, cause: str) -> Interval:
+    """Return the interval of an event."""
+    begin = unix("2026-11-23T12:00:00Z")
+    return Interval(begin + second, begin + second + 0.5, cause)
+
+
+def patch(second: float, **status: object) -> dict[str, Any]:
+    """Return a kubelet's patch of the status of the pod p."""
+    return event("patch", "pods", second=second, name="p", subresource="status", body={"status": status})
+
+
+READY = {"conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [{"state": {"running": {}}}]}
+
+
+class TestTruth:
+    def test_a_pod_is_created_under_the_name_that_the_answer_gives_it(self) -> None:
+        told = truth([event("create", "pods", second=1, made="p", code=201)], "bench")
+        assert told.pods == {"p": {"created": at(1, "create-pods--1")}}
+
+    def test_a_binding_schedules(self) -> None:
+        told = truth([event("create", "pods", second=2, name="p", subresource="binding", code=201)], "bench")
+        assert told.pods["p"].keys() == {"scheduled"}
+
+    def test_the_first_patch_that_shows_a_milestone_counts(self) -> None:
+        sandbox = {"conditions": [{"type": "PodReadyToStartContainers", "status": "True"}]}
+        told = truth([patch(3, **sandbox), patch(4, **READY), patch(5, **READY)], "bench")
+        assert told.pods["p"] == {
+            "sandboxed": at(3, "patch-pods-status-3"),
+            "started": at(4, "patch-pods-status-4"),
+            "ready": at(4, "patch-pods-status-4"),
+        }
+
+    def test_a_condition_that_does_not_hold_is_no_milestone(self) -> None:
+        told = truth([patch(3, conditions=[{"type": "Ready", "status": "False"}, {"type": "Initialized"}])], "bench")
+        assert dict(told.pods) == {}
+
+    def test_a_pod_has_not_started_while_one_container_waits(self) -> None:
+        waiting: list[object] = [{"state": {"running": {}}}, {"state": {"waiting": {}}}]
+        assert dict(truth([patch(3, containerStatuses=waiting)], "bench").pods) == {}
+
+    def test_only_a_delete_with_grace_0_removes(self) -> None:
+        asked = event("delete", "pods", second=5, name="p", body={"propagationPolicy": "Background"})
+        done = event("delete", "pods", second=6, name="p", body={"gracePeriodSeconds": 0})
+        assert truth([asked, done], "bench").pods == {"p": {"deleted": at(6, "delete-pods--6")}}
+
+    def test_what_was_refused_did_not_happen(self) -> None:
+        refused = event("create", "replicationcontrollers", second=1, name="c", code=404)
+        assert truth([refused], "bench").accepted == {}
+
+    def test_a_controller_is_asked_to_go_when_the_request_is_received(self) -> None:
+        told = truth([event("delete", "replicationcontrollers", second=7, name="c")], "bench")
+        assert told.asked_to_go == {"c": Interval(at(7, "").low, at(7, "").low)}
+
+    def test_another_namespace_is_not_looked_at(self) -> None:
+        assert dict(truth([event("create", "pods", second=1, made="p")], "other").pods) == {}
+
+
+class TestInterval:
+    def test_a_duration_lies_between_the_nearest_and_the_farthest_ends(self) -> None:
+        assert Interval(1, 2, "a").until(Interval(5, 7, "b")) == Interval(3, 6)
+
+    def test_two_milestones_of_one_request_are_no_time_apart(self) -> None:
+        assert Interval(1, 2, "a").until(Interval(1, 2, "a")) == Interval(0, 0)
+
+    @pytest.mark.parametrize(("value", "error"), [(3, 0), (6, 0), (2.5, -0.5), (7, 1)])
+    def test_an_error_is_the_distance_to_the_interval(self, value: float, error: float) -> None:
+        assert Interval(3, 6).error(value) == error
+
+
+class TestRequests:
+    def test_a_watch_counts_once_though_it_has_two_lines(self) -> None:
+        begun = event("watch", "pods", second=1, stage="ResponseStarted", audit_id="w")
+        ended = event("watch", "pods", second=9, audit_id="w")
+        assert requests([begun, ended], "khealth/") == Counter({("watch", "pods"): 1})
+
+    def test_a_refused_request_was_a_request(self) -> None:
+        assert requests([event("create", "pods", second=1, code=403)], "khealth/") == Counter({("create", "pods"): 1})
+
+    def test_other_clients_are_not_counted(self) -> None:
+        assert requests([event("list", "pods", second=1, agent="kubectl/1")], "khealth/") == Counter()
+
+
+class TestLines:
+    def test_only_lines_from_the_offset_on_that_hold_the_text_are_read(self, tmp_path: Path) -> None:
+        log = tmp_path / "audit.jsonl"
+        early, late, other = ({"n": number, "ns": ns} for number, ns in ((1, "bench"), (2, "bench"), (3, "other")))
+        log.write_text("".join(json.dumps(line) + "\n" for line in (early, late, other)))
+        start = len(json.dumps(early)) + 1
+        assert list(lines(log, start, "bench")) == [late]
+
+    def test_a_line_that_is_still_being_written_is_left_out(self, tmp_path: Path) -> None:
+        log = tmp_path / "audit.jsonl"
+        log.write_text('{"ns": "bench"}\n{"ns": "bench", ')
+        assert list(lines(log, 0, "bench")) == [{"ns": "bench"}]
+
+
+class TestFigures:
+    @pytest.mark.parametrize(("share", "expected"), [(0, 1), (0.5, 2.5), (1, 4), (0.25, 1.75)])
+    def test_a_percentile_is_interpolated(self, share: float, expected: float) -> None:
+        assert percentile([4, 1, 3, 2], share) == expected
+
+    @pytest.mark.parametrize(
+        ("goal", "met"),
+        [
+            (Goal("g", 1.0, 1.0), True),
+            (Goal("g", 1.1, 1.0), False),
+            (Goal("g", 1.0, 1.0, at_least=True), True),
+            (Goal("g", 0.9, 1.0, at_least=True), False),
+            (Goal("g", float("nan"), 1.0), False),
+        ],
+    )
+    def test_a_goal_is_met_at_its_bound(self, goal: Goal, met: bool) -> None:
+        assert goal.met is met
+
+    @pytest.mark.parametrize(("insist", "code"), [(True, 1), (False, 0)])
+    def test_a_missed_goal_fails_only_who_insists(
+        self, insist: bool, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("benchmarks.figures.OUT", tmp_path / "out")
+        assert conclude("name", {}, [Goal("g", 2.0, 1.0)], insist=insist) == code

@@ -1,0 +1,100 @@
+"""An event loop in which time passes only while everyone waits, and then at once."""
+
+import asyncio
+import functools
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+from khealth_exporter.clock import Clock
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+EPOCH = 1_700_000_000.0
+"""Unix time at which every scenario begins."""
+BEGINNING = 1000.0
+"""Monotonic time at which every scenario begins."""
+_FORBEARANCE = 100_000
+"""Turns of the loop in a row that may pass without time passing."""
+
+
+class Deadlock(Exception):  # noqa: N818 - it reads as what happened
+    """Everyone waits for something, and no timer will ever end it."""
+
+
+class Livelock(Exception):  # noqa: N818 - it reads as what happened
+    """Something goes on and on without ever waiting for time to pass."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop with a clock of its own, that jumps to the next timer instead of waiting for it."""
+
+    def __init__(self) -> None:
+        self.now = BEGINNING
+        super().__init__(_Jumping(self))
+
+    def time(self) -> float:
+        """Return the virtual monotonic time, in seconds."""
+        return self.now
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass as it does while something computes: nobody is run meanwhile."""
+        self.now += seconds
+
+    def next_timer(self) -> float:
+        """Return when the next timer is due."""
+        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        return scheduled[0].when()
+
+
+class _Jumping(selectors.DefaultSelector):
+    """A selector that lets virtual time pass instead of waiting."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._turns = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what is ready now; where nothing is, let time pass until the next timer."""
+        ready = super().select(0)
+        self._turns = 0 if timeout else self._turns + 1
+        if self._turns > _FORBEARANCE:
+            self._turns = 0
+            raise Livelock
+        if not ready and timeout is None:
+            raise Deadlock
+        if not ready and timeout:
+            # Exactly then: a sum of floats may fall short of it.
+            self._loop.now = max(self._loop.now, self._loop.next_timer())
+        return ready
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a scenario from the beginning of virtual time to its end."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+def virtual(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Make a test of a coroutine function that runs in virtual time."""
+
+    @functools.wraps(test)
+    def in_virtual_time(*arguments: P.args, **keywords: P.kwargs) -> T:
+        return run(test(*arguments, **keywords))
+
+    return in_virtual_time
+
+
+def virtual_loop() -> VirtualLoop:
+    """Return the running virtual loop."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop
+
+
+def virtual_clock() -> Clock:
+    """Return a clock of the running virtual loop."""
+    loop = virtual_loop()
+    return Clock(monotonic=loop.time, utc=lambda: EPOCH + loop.time() - BEGINNING)
