@@ -115,10 +115,12 @@ def _refused(message: str) -> Reason:
     return Reason.POD_NOT_CREATED if reason is Reason.API_ERROR else reason
 
 
-def not_ready(way: Way, nodes: Nodes) -> Finding:
-    """Say why one pod is not (or no longer) there and Ready."""
+def not_ready(way: Way, nodes: Nodes, pulling: frozenset[str] = frozenset()) -> Finding:
+    """Say why one pod is not (or no longer) there and Ready; `pulling` names those whose image is on its way."""
     pod = way.pod
     place, reason, note = _disrupted(way, nodes) or _lost(way) or _unscheduled(pod, nodes) or _on_node(way, nodes)
+    if reason is Reason.POD_NOT_STARTED and pod.name in pulling and not pod.ended:
+        reason, note = Reason.IMAGE_PULL_FAILED, "its image is still being pulled"
     return Finding(place, reason, f"{pod.name}: {note}", way.node, way.progress)
 
 

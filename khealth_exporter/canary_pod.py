@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from khealth_exporter.canaries import Placement
+from khealth_exporter.following import Placement
 from khealth_exporter.settings import Settings
 
 PAUSE = "registry.k8s.io/pause:3.10.1"

@@ -69,7 +69,7 @@ class Attempt:
             ended=event.ended if event.phase is Phase.CLEANUP else None,
             measurements=self.measurements + event.measurements,
             samples=_joined(self.samples, event.samples),
-            evidence=self.evidence + event.evidence,
+            evidence=self.evidence or event.evidence,
         )
 
 
@@ -188,8 +188,9 @@ class Collector:
             _log.warning(
                 "attempt did not succeed", module=event.module, routine=event.routine, attempt=event.attempt,
                 phase=event.phase, result=event.result, reason=event.reason, note=event.note,
-                evidence=[f"{e.kind} {e.name}: {'; '.join(e.lines)}" for e in event.evidence],
             )  # fmt: skip
+            for seen in event.evidence:
+                _log.info("evidence", routine=event.routine, kind=seen.kind, name=seen.name, lines=list(seen.lines))
 
 
 def after(status: RoutineStatus, event: Event) -> RoutineStatus:

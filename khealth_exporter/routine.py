@@ -91,6 +91,9 @@ class Routine(ABC, Generic[S]):
     async def cleanup(self) -> None:
         """Remove whatever init may have begun, however far it came; it may be called again until it returns."""
 
+    def close(self) -> None:
+        """Let go of what the attempt held: it is over, however it went."""
+
     async def rest(self, seconds: float) -> None:
         """Wait between two polls; one who can see trouble come returns earlier."""
         await asyncio.sleep(seconds)

@@ -20,6 +20,8 @@ OVERTIME = 10.0
 """Seconds beyond its bound that a phase has to find out whom to blame; after that it is cut off."""
 _LONGEST_NOTE = 200
 """Characters of an exception's text that a note keeps."""
+_SHORTEST = 0.001
+"""Seconds for which an attempt has its slot at least: one that took no time does not get the same slot again."""
 
 _log = structlog.get_logger()
 
@@ -96,13 +98,15 @@ class Runner:
         number = 1
         while True:
             self.clock.anchor()
+            began = self.clock.now()
             await _Attempt(self, number, stop, once=once).run()
             if once or stop.requested:
                 return
             number += 1
             now = self.clock.now()
+            slot = grid.next(max(now, began + _SHORTEST))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), grid.next(now) - now)
+                await asyncio.wait_for(stop.wait(), slot - now)
             if stop.requested:
                 return
 
@@ -134,6 +138,7 @@ class _Attempt:
                 await self._phase(routine, Phase.POLL, self._settings.hold, lambda: self._hold(routine))
         finally:
             await self._cleanup(routine)
+            routine.close()
 
     async def _phase(
         self, routine: Routine[Any], phase: Phase, seconds: float, work: Callable[[], Awaitable[None]]
@@ -141,7 +146,11 @@ class _Attempt:
         """Run init or the hold, and tell whether all is well."""
         begun, notes = self._clock.now(), _Notes()
         routine.deadline, routine.record = begun + seconds, notes.record
-        outcome = await self._bounded(phase, work, seconds + OVERTIME, self._stop)
+        try:
+            outcome = await self._bounded(phase, work, seconds + OVERTIME, self._stop)
+        except asyncio.CancelledError:
+            self._end(phase, begun, _Outcome(Reason.INTERRUPTED, "khealth itself is being ended"), notes)
+            raise
         self._end(phase, begun, outcome, notes)
         return outcome.reason is None
 

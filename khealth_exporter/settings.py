@@ -1,9 +1,9 @@
 """The types that settings are made of."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, ValidationInfo
 
 _DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m(?!s))?(?:(?P<s>\d+(?:\.\d+)?)s)?(?:(?P<ms>\d+)ms)?")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -17,7 +17,7 @@ def parse_duration(text: object) -> float:
     match = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
     if match is None:
         raise ValueError(f"{text!r} is not a duration: write a number with its unit, as in 500ms, 5s or 2m")
-    return sum(float(number) * _UNITS[unit] for unit, number in match.groupdict().items() if number)
+    return round(sum(float(number) * _UNITS[unit] for unit, number in match.groupdict().items() if number), 3)
 
 
 def format_duration(seconds: float) -> str:
@@ -28,12 +28,16 @@ def format_duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f}ms" if seconds else "0s"
 
 
-def _duration(value: Any) -> float:  # noqa: ANN401 - pydantic hands in whatever the file says
-    return value if isinstance(value, float) else parse_duration(value)
+def _duration(value: object, info: ValidationInfo) -> float:
+    # Our own code says seconds; a file has to name its unit.
+    return value if isinstance(value, float) and info.mode == "python" else parse_duration(value)
 
 
-Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration), Field(gt=0)]
-"""A duration above zero, in seconds; written `500ms`, `5s`, `2m`."""
+_SHORTEST, _LONGEST = 0.001, 7 * 86400.0
+Duration = Annotated[
+    float, BeforeValidator(_duration), PlainSerializer(format_duration), Field(ge=_SHORTEST, le=_LONGEST)
+]
+"""A duration from a millisecond to a week, in seconds; written `500ms`, `5s`, `2m`."""
 
 NAME_LENGTH = 30
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=NAME_LENGTH)]

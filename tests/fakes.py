@@ -1,9 +1,24 @@
 """Stand-ins for what is outside of a unit: an API server in memory, and telemetry that can be read."""
 
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
 from prometheus_client import CollectorRegistry
 
 from khealth_exporter.clock import Clock
+from khealth_exporter.cluster.client import Answer, Client, Stream
+from khealth_exporter.cluster.errors import Refusal, Refused, judge
+from khealth_exporter.event import Reason
 from khealth_exporter.metrics import Metrics
+
+Json = dict[str, Any]
+KINDS = {"pods": "Pod", "replicationcontrollers": "ReplicationController"}
 
 
 class Telemetered:
@@ -20,3 +35,311 @@ class Telemetered:
     def total(self, name: str) -> float:
         """Return the sum over all series of a name."""
         return sum(s.value for family in self.registry.collect() for s in family.samples if s.name == name)
+
+    def counted(self, name: str, label: str) -> dict[str, float]:
+        """Return a counter's values above 0, by one of its labels."""
+        samples = [s for family in self.registry.collect() for s in family.samples if s.name == name]
+        return {s.labels[label]: s.value for s in samples if s.value}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that was sent."""
+
+    verb: str
+    resource: str
+    path: str
+    query: Mapping[str, str]
+    body: Json
+    at: float
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+
+def refusal(code: int, message: str = "", reason: str = "", *causes: str) -> Refusal:
+    """Return what a `Status` of the API server means."""
+    status = {"message": message, "reason": reason, "details": {"causes": [{"reason": cause} for cause in causes]}}
+    return judge(code, json.dumps(status).encode())
+
+
+UNREACHABLE = Refusal(Reason.API_UNREACHABLE, "connection refused", retry=True)
+TIMEOUT = Refusal(Reason.API_TIMEOUT, "no answer in time", retry=True)
+FORBIDDEN = refusal(403, 'pods is forbidden: User "khealth" cannot list resource "pods"')
+GONE = refusal(410, "too old resource version", "Expired")
+UNAVAILABLE = refusal(503, "etcdserver: leader changed")
+
+Fault = Callable[[Asked], Awaitable[Refusal | Answer | None]]
+
+
+class FakeStream(Stream):
+    """A watch whose bytes are what a test says."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.closed: float | None = None
+        self._chunks: asyncio.Queue[bytes | Refusal] = asyncio.Queue()
+
+    async def read(self) -> bytes:
+        """Return what was fed next."""
+        chunk = await self._chunks.get()
+        if isinstance(chunk, Refusal):
+            raise Refused(chunk, "watch")
+        return chunk
+
+    def feed(self, *chunks: bytes) -> None:
+        """Let bytes arrive, each chunk by itself."""
+        for chunk in chunks:
+            self._chunks.put_nowait(chunk)
+
+    def say(self, kind: str, item: Json) -> None:
+        """Let one line arrive."""
+        self.feed(line(kind, item))
+
+    def end(self, why: Refusal | Literal[b""] = b"") -> None:
+        """End the stream, or break its connection."""
+        self._chunks.put_nowait(why)
+
+    @property
+    def version(self) -> str:
+        """The resourceVersion that it was opened from."""
+        return self.asked.query["resourceVersion"]
+
+
+def line(kind: str, item: Json) -> bytes:
+    """Return a line of a watch."""
+    return json.dumps({"type": kind, "object": item}).encode() + b"\n"
+
+
+def stamp(unix: float) -> str:
+    """Return a time as the API server writes it."""
+    return datetime.fromtimestamp(int(unix), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _selects(selector: str, item: Json) -> bool:
+    labels = item["metadata"].get("labels", {})
+    return all(labels.get(name) == value for name, _, value in (part.partition("=") for part in selector.split(",") if part))
+
+
+@dataclass
+class FakeApi(Client):
+    """An API server in memory: objects by resource and name, a history to watch, and faults on order."""
+
+    clock: Clock
+    latency: float = 0.01
+    ahead: float = 0.0
+    """Seconds that its clock is ahead of ours."""
+    page: int = 500
+    objects: dict[str, dict[str, Json]] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    streams: list[FakeStream] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    """Each may answer or refuse a request in the server's place, or let it pass."""
+    created: Callable[[str, Json], None] = lambda _resource, _item: None
+    """What a controller does about a new object."""
+    deleted: Callable[[str, Json, Json], bool] = lambda _resource, _item, _options: True
+    """What becomes of a deletion: whether the object goes at once."""
+    version: int = 100
+    compacted: int = 0
+    closed: bool = False
+    _history: list[tuple[int, str, str, Json]] = field(default_factory=list)
+    _opened: deque[FakeStream] = field(default_factory=deque)
+    _new: asyncio.Event = field(default_factory=asyncio.Event)
+
+    # What a test does.
+
+    def put(self, resource: str, item: Json) -> Json:
+        """Create or change an object, and let the watches know."""
+        known = self.objects.setdefault(resource, {}).get(item["metadata"]["name"])
+        self.version += 1
+        metadata = {
+            "uid": f"uid-{self.version}",
+            "creationTimestamp": stamp(self.clock.utc() + self.ahead),
+            **(known["metadata"] if known else {}),
+            **item["metadata"],
+            "resourceVersion": str(self.version),
+        }
+        item = {**item, "metadata": metadata}
+        self.objects[resource][metadata["name"]] = item
+        self._tell(resource, "MODIFIED" if known else "ADDED", item)
+        return item
+
+    def remove(self, resource: str, name: str) -> None:
+        """Remove an object, and let the watches know."""
+        item = self.objects[resource].pop(name)
+        self.version += 1
+        item = {**item, "metadata": {**item["metadata"], "resourceVersion": str(self.version)}}
+        self._tell(resource, "DELETED", item)
+
+    def bookmark(self) -> None:
+        """Send a bookmark to every watch."""
+        for stream in self.open_streams():
+            stream.say("BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}})
+
+    def cut(self, why: Refusal | Literal[b""] = b"") -> None:
+        """End every watch."""
+        for stream in self.open_streams():
+            stream.end(why)
+
+    def open_streams(self, resource: str = "") -> list[FakeStream]:
+        """Return the watches that are open now."""
+        return [s for s in self.streams if s.closed is None and resource in ("", s.asked.resource)]
+
+    def compact(self) -> None:
+        """Forget the history: who resumes is told that it is too late."""
+        self.compacted = self.version
+
+    async def opened(self) -> FakeStream:
+        """Return the next watch that is opened."""
+        while not self._opened:
+            self._new.clear()
+            await self._new.wait()
+        return self._opened.popleft()
+
+    def named(self, verb: str, resource: str = "") -> list[Asked]:
+        """Return the requests of a verb."""
+        return [asked for asked in self.asked if asked.verb == verb and resource in ("", asked.resource)]
+
+    def _tell(self, resource: str, kind: str, item: Json) -> None:
+        self._history.append((self.version, resource, kind, item))
+        for stream in self.open_streams(resource):
+            if _selects(stream.asked.query.get("labelSelector", ""), item):
+                stream.say(kind, item)
+
+    # What khealth does.
+
+    async def request(  # noqa: PLR0913 - as the real one
+        self,
+        verb: str,
+        resource: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: bytes | Mapping[str, Any] | None = None,
+        deadline: float,
+        try_timeout: float = 10.0,  # noqa: ARG002, ASYNC109 - as the real one
+    ) -> Answer:
+        """Answer a request after the latency, unless a fault says otherwise."""
+        if self.clock.now() >= deadline:
+            raise Refused(Refusal(Reason.PROBER_STARVED, "its deadline had passed"), verb)
+        asked = Asked(verb, resource, path, dict(query or {}), _parsed(body), self.clock.now())
+        self.asked.append(asked)
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await self._answered(asked)
+        except TimeoutError:
+            answer = TIMEOUT
+        if isinstance(answer, Refusal):
+            raise Refused(answer, f"{verb} {resource}")
+        return answer
+
+    async def _answered(self, asked: Asked) -> Answer | Refusal:
+        for fault in self.faults:
+            outcome = await fault(asked)
+            if outcome is not None:
+                return outcome
+        await asyncio.sleep(self.latency)
+        result = getattr(self, f"_{asked.verb}")(asked)
+        return result if isinstance(result, Refusal) else self.answer(asked, result)
+
+    def answer(self, asked: Asked, body: Json | bytes) -> Answer:
+        """Return an answer that arrives now."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        now = self.clock.now()
+        return Answer(200, raw, asked.at, now, 0.0, 1, self.clock.utc(now) + self.ahead)
+
+    def _list(self, asked: Asked) -> Json:
+        items = [i for i in self.objects.get(asked.resource, {}).values() if _selects(asked.query.get("labelSelector", ""), i)]
+        first = int(asked.query.get("continue", "0"))
+        following = {"continue": str(first + self.page)} if first + self.page < len(items) else {}
+        return {"metadata": {"resourceVersion": str(self.version), **following}, "items": items[first : first + self.page]}
+
+    def _get(self, asked: Asked) -> Json | Refusal:
+        return self.objects.get(asked.resource, {}).get(asked.name) or refusal(404, "not found", "NotFound")
+
+    def _create(self, asked: Asked) -> Json | Refusal:
+        name = asked.body["metadata"]["name"]
+        if name in self.objects.get(asked.resource, {}):
+            return refusal(409, "already exists", "AlreadyExists")
+        item = self.put(asked.resource, {**asked.body, "metadata": {"generation": 1, **asked.body["metadata"]}})
+        self.created(asked.resource, item)
+        return item
+
+    def _delete(self, asked: Asked) -> Json | Refusal:
+        item = self.objects.get(asked.resource, {}).get(asked.name)
+        if item is None:
+            return refusal(404, "not found", "NotFound")
+        if asked.body.get("preconditions", {}).get("uid") not in (None, item["metadata"]["uid"]):
+            return refusal(409, "the UID in the precondition does not match", "Conflict")
+        if self.deleted(asked.resource, item, asked.body):
+            self.remove(asked.resource, asked.name)
+        elif "deletionTimestamp" not in item["metadata"]:
+            when = stamp(self.clock.utc() + self.ahead)
+            self.put(asked.resource, {**item, "metadata": {**item["metadata"], "deletionTimestamp": when}})
+        return {"kind": "Status", "status": "Success"}
+
+    @asynccontextmanager
+    async def stream(
+        self, resource: str, path: str, *, query: Mapping[str, str], connect_timeout: float
+    ) -> AsyncIterator[Stream]:
+        """Open a watch that begins with what happened since its resourceVersion."""
+        asked = Asked("watch", resource, path, dict(query), {}, self.clock.now())
+        self.asked.append(asked)
+        try:
+            async with asyncio.timeout(connect_timeout):
+                refused = await self._opening(asked)
+        except TimeoutError:
+            refused = TIMEOUT
+        if refused is not None:
+            raise Refused(refused, "watch")
+        stream = FakeStream(asked)
+        self.streams.append(stream)
+        self._opened.append(stream)
+        self._new.set()
+        for version, told, kind, item in self._history:
+            if version > int(stream.version) and told == resource and _selects(query.get("labelSelector", ""), item):
+                stream.say(kind, item)
+        try:
+            yield stream
+        finally:
+            stream.closed = self.clock.now()
+
+    async def _opening(self, asked: Asked) -> Refusal | None:
+        for fault in self.faults:
+            outcome = await fault(asked)
+            if isinstance(outcome, Refusal):
+                return outcome
+        await asyncio.sleep(self.latency)
+        return GONE if int(asked.query["resourceVersion"]) < self.compacted else None
+
+    async def close(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
+
+
+def _parsed(body: bytes | Mapping[str, Any] | None) -> Json:
+    # By way of bytes: what the server keeps is no part of what khealth holds.
+    parsed: Json = json.loads(body if isinstance(body, bytes) else json.dumps(body or {}))
+    return parsed
+
+
+def refusing(*verbs: str, resource: str = "", by: Refusal) -> Fault:
+    """Return a fault that refuses these verbs."""
+
+    async def fault(asked: Asked) -> Refusal | None:
+        refused = asked.verb in verbs and resource in ("", asked.resource)
+        return by if refused else None
+
+    return fault
+
+
+def hanging(*verbs: str, resource: str = "", seconds: float = 1e9) -> Fault:
+    """Return a fault that lets these verbs wait."""
+
+    async def fault(asked: Asked) -> None:
+        if asked.verb in verbs and resource in ("", asked.resource):
+            await asyncio.sleep(seconds)
+
+    return fault

@@ -131,12 +131,14 @@ class Client:
         body: bytes | Mapping[str, Any] | None = None,
         deadline: float,
         try_timeout: float = 10.0,
+        retries: bool = True,
     ) -> Answer:
         """Ask until there is an answer, or until `deadline`, a monotonic time; each try has its own time-out, in s.
 
         No answer, 429, 502, 503 and 504 are tried again, on a new connection, as late as the server asks for. A 401
         is tried once more with credentials read anew. Raise Refused for any other refusal at once, at the deadline
-        with the last refusal's reason, and where the server asks to wait for longer than that.
+        with the last refusal's reason, and where the server asks to wait for longer than that. Without `retries` the
+        first answer stands.
         """
         call = self._call(verb, resource, path, query, body)
         tries = _Tries()
@@ -147,7 +149,7 @@ class Client:
             tries.add(outcome, cut_short=remaining < try_timeout)
             if await self._renewed(outcome, tries, deadline):
                 continue
-            if not outcome.retry or not await self._waited(outcome, tries.count, deadline):
+            if not (retries and outcome.retry) or not await self._waited(outcome, tries.count, deadline):
                 break
         last = tries.last or Refusal(Reason.PROBER_STARVED, "its deadline had passed before it could be sent")
         raise Refused(last, call.name, tries=tries.count, unanswered=tries.unanswered)

@@ -94,7 +94,9 @@ def from_kubeconfig(paths: str, context: str) -> Loaded:
             else _Perishable()
         )
         configuration = Configuration(host=cluster["server"])
-        _KUBECONFIG.KubeConfigLoader(merged, context, temp_file_path=private).load_and_set(configuration)
+        # Without a base, paths are relative to the file that each is in.
+        loader = _KUBECONFIG.KubeConfigLoader(merged, context, config_base_path=None, temp_file_path=private)
+        loader.load_and_set(configuration)
         if user and not configuration.api_key and not configuration.cert_file:
             raise CredentialsError(f"user {named} has nothing to show, only {', '.join(user.value)}")
         return _loaded(configuration, chosen.safe_get("namespace"), perishable, proxied="proxy-url" in cluster)

@@ -170,7 +170,7 @@ class Watch(Generic[T]):
         query = {"labelSelector": self.selector, "limit": str(PAGE)}
         while True:
             answer = await self._client.request(
-                "list", self.resource, self.path, query=query, deadline=self._clock.now() + TRY_TIMEOUT
+                "list", self.resource, self.path, query=query, deadline=self._clock.now() + TRY_TIMEOUT, retries=False
             )
             page = _decoded_page(answer.body)
             for raw in page.items:

@@ -71,6 +71,10 @@ class RcScheduler(Routine[RcSchedulerSettings]):
         """Delete the controller in the foreground, and wait until no pod is left."""
         await self._canaries.remove(self.deadline, self.settings.timeout, self.record)
 
+    def close(self) -> None:
+        """Let what is left, if anything, be swept."""
+        self._canaries.close()
+
     def _manifest(self) -> Mapping[str, object]:
         """Return the controller; its selector is this attempt's alone."""
         identity = self.context.cluster.identity

@@ -129,8 +129,9 @@ class Admission:
                 raise _denied(name_of(pod), name_of(policy), name_of(binding))
 
     def _quotas(self, namespace: str, pod: Document) -> None:
-        used = pods_used(self.store, namespace)
-        for quota in self.store.all(RESOURCE_QUOTAS, namespace):
+        quotas = list(self.store.all(RESOURCE_QUOTAS, namespace))
+        used = pods_used(self.store, namespace) if quotas else {}
+        for quota in quotas:
             hard = spec_of(quota).get("hard") or {}
             exceeded = {
                 key: hard[key]

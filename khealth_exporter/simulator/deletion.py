@@ -157,8 +157,9 @@ class Deletion:
 
     def _with_finalizers(self, resource: Resource, found: Document, options: DeleteOptions) -> Document:
         """Add the finalizer that the policy needs; whatever has one is marked rather than removed."""
-        policy = options.policy or ("Orphan" if resource.orphans_by_default else None)
         finalizers = list(metadata(found).get("finalizers") or [])
+        undecided = not {ORPHAN, FOREGROUND} & set(finalizers)
+        policy = options.policy or ("Orphan" if resource.orphans_by_default and undecided else None)
         if policy is not None:
             finalizers = [name for name in finalizers if name not in {ORPHAN, FOREGROUND}]
             finalizers += {"Orphan": [ORPHAN], "Foreground": [FOREGROUND], "Background": []}[policy]

@@ -15,6 +15,7 @@ class Door:
         """Listen where the reservation, which is never listened on itself, keeps the address from others."""
         self._world = world
         self._handler = handler
+        self._listener: socket.socket | None = None
         self._listening: asyncio.Server | None = None
         self.host, self.port = reservation.getsockname()[:2]
 
@@ -22,6 +23,7 @@ class Door:
         """Listen; connections queue up from now on."""
         listener = bound(self.host, self.port)
         listener.listen(socket.SOMAXCONN)
+        self._listener = listener
         listener.setblocking(False)  # noqa: FBT003  # the socket module's own signature
         self._world.tasks.create_task(self._accept(listener))
 
@@ -30,15 +32,17 @@ class Door:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         for connection in self._handler.connections:
             if connection.transport is not None:
                 connection.transport.abort()
 
     async def _accept(self, listener: socket.socket) -> None:
-        if self._world.faults.active("api-down"):
-            listener.close()
-            return
-        self._listening = await asyncio.get_running_loop().create_server(self._handler, sock=listener)
+        """Take connections, unless the door was shut again before it came to that."""
+        if self._listener is listener:
+            self._listening = await asyncio.get_running_loop().create_server(self._handler, sock=listener)
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -6,7 +6,7 @@ from typing import Final
 
 from khealth_exporter.simulator import errors
 from khealth_exporter.simulator.errors import ApiError
-from khealth_exporter.simulator.resources import NAMESPACES, PODS, Resource, find
+from khealth_exporter.simulator.resources import PODS, Resource, find
 
 _METHODS: Final[Mapping[str, tuple[str, str]]] = {
     "GET": ("get", "list"),
@@ -90,6 +90,4 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo | Non
 def _serves(resource: Resource, subresource: str) -> bool:
     if subresource == "status":
         return resource.has_status
-    if subresource == "finalize":
-        return resource is NAMESPACES
     return not subresource or (resource is PODS and subresource in {"eviction", "binding"})

@@ -11,9 +11,10 @@ from khealth_exporter.simulator.resources import EVENTS, PODS, Resource
 
 LabelTest = Callable[[Mapping[str, str]], bool]
 
-_SET_BASED = re.compile(r"^\s*(?P<key>[^\s!=,()]+)\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)\s*$")
+_SET_BASED = re.compile(r"^\s*(?P<key>[^\s!=,()]+)\s+(?P<operator>(?:not)?in)\s*\((?P<values>[^()]*)\)\s*$")
 _EQUALITY = re.compile(r"^\s*(?P<key>[^\s!=,()]+)\s*(?P<operator>==|!=|=)\s*(?P<value>[^\s!=,()]*)\s*$")
 _EXISTENCE = re.compile(r"^\s*(?P<negated>!?)\s*(?P<key>[^\s!=,()]+)\s*$")
+_AFTER_OPERATOR = re.compile(r"^[^\s!=,()]+\s*(==|!=|=)\s*")
 _FIELD = re.compile(r"^(?P<path>[^!=]+)(?P<operator>==|!=|=)(?P<value>.*)$")
 
 _COMMON_FIELDS: Final = ("metadata.name", "metadata.namespace")
@@ -90,7 +91,8 @@ def _requirement(text: str) -> LabelTest:
         return (_none_of if found["operator"] == "!=" else _one_of)(found["key"], {found["value"]})
     if found := _EXISTENCE.match(text):
         return (_absent if found["negated"] else _present)(found["key"], set())
-    raise errors.bad_request(f"unable to parse requirement: found '{text.strip()}', expected: identifier")
+    rest = _AFTER_OPERATOR.sub("", text.strip())
+    raise errors.bad_request(f"unable to parse requirement: found '{rest[:1]}', expected: identifier")
 
 
 def _one_of(key: str, values: set[str]) -> LabelTest:
@@ -111,7 +113,7 @@ def _absent(key: str, _values: set[str]) -> LabelTest:
 
 _OPERATORS: Final[Mapping[str, Callable[[str, set[str]], LabelTest]]] = {
     "In": _one_of,
-    "NotIn": _none_of,
+    "NotIn": _none_of,  # codespell:ignore notin
     "Exists": _present,
     "DoesNotExist": _absent,
 }

@@ -129,13 +129,15 @@ class ApiServer:
         await self.world.faults.clear("api-paused")
         self._log(request, info, arrived, answer.code)
         return web.Response(
-            status=answer.code, body=answer.body, headers={**_headers(), **answer.headers, "Content-Type": answer.kind}
+            status=answer.code,
+            body=answer.body,
+            headers={**self._headers(), **answer.headers, "Content-Type": answer.kind},
         )
 
     async def _watch(self, request: web.BaseRequest, info: RequestInfo, arrived: float) -> web.StreamResponse:
         stream = self.verbs.watch(info)
         stream.dead = self.world.faults.active("watch-silent")
-        response = web.StreamResponse(headers={**_headers(), "Content-Type": "application/json"})
+        response = web.StreamResponse(headers={**self._headers(), "Content-Type": "application/json"})
         response.enable_chunked_encoding()
         self._log(request, info, arrived, HTTPStatus.OK)
         await response.prepare(request)
@@ -151,6 +153,13 @@ class ApiServer:
             self.watches.discard(watch)
         return response
 
+    def _headers(self) -> dict[str, str]:
+        return {
+            "Audit-Id": str(uuid.UUID(int=self.random.getrandbits(128), version=4)),
+            "Cache-Control": "no-cache, private",
+            "Date": formatdate(self.world.registry.now(), usegmt=True),
+        }
+
     def _log(self, request: web.BaseRequest, info: RequestInfo | None, arrived: float, code: int) -> None:
         if info is None:
             return
@@ -159,14 +168,6 @@ class ApiServer:
             arrived, info.verb, info.resource.plural, info.subresource, info.namespace, info.name, agent, int(code)
         )
         self.log.add(record)
-
-
-def _headers() -> dict[str, str]:
-    return {
-        "Audit-Id": str(uuid.uuid4()),
-        "Cache-Control": "no-cache, private",
-        "Date": formatdate(usegmt=True),
-    }
 
 
 def _refused(error: ApiError) -> Answer:

@@ -15,7 +15,7 @@ from khealth_exporter.simulator.selection import Selector
 from khealth_exporter.simulator.store import Change, Compacted, Kind, Store
 
 _LAST_BOOKMARK: Final = 2.0
-"""Seconds before its end that a watch is sent a last bookmark."""
+"""Seconds before its end that a watch is sent a last bookmark; one that is shorter gets none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class WatchStream:
         """Yield the lines until the watch ends."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self.request.timeout
-        last_bookmark = end - min(_LAST_BOOKMARK, self.request.timeout / 2)
+        last_bookmark = end - _LAST_BOOKMARK if self.request.timeout > _LAST_BOOKMARK else math.inf
         bookmark = min(loop.time() + self.bookmark_interval, last_bookmark)
         history = self.store.history(self.request.resource)
         try:

@@ -74,19 +74,19 @@ def test_an_api_server_that_does_not_answer_is_named(target: Target, fault: str,
         found = target.once(target.quick())
     code, result, reason = found.verdict
     assert ("failure", True) == (result, reason in reasons), found.attempt
-    assert code == (1 if reason == "api_error" else 3)
+    assert code == (1 if reason == "api_error" else 3), found.attempt
 
 
 def test_an_image_that_cannot_be_pulled_is_named(target: Target) -> None:
     """The registry is to blame, not the kubelet."""
     found = target.once(target.quick(pod={"image": "registry.invalid/nothing:1"}))
-    assert (1, "failure", "image_pull_failed") == found.verdict
+    assert (1, "failure", "image_pull_failed") == found.verdict, found.attempt["note"]
 
 
 def test_a_selector_that_nothing_matches_is_unschedulable(target: Target) -> None:
     """The scheduler has spoken: there is no such node."""
     found = target.once(target.quick(pod={"nodeSelector": {"khealth.io/no-such-node": "true"}}))
-    assert (1, "failure", "pod_unschedulable") == found.verdict
+    assert (1, "failure", "pod_unschedulable") == found.verdict, found.attempt["note"]
 
 
 def test_an_exceeded_quota_is_inconclusive(target: Target) -> None:

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -47,7 +48,7 @@ class RealCluster(Target):
 
     def without_rights(self) -> Path:
         """Return a service account's kubeconfig, who may list and watch alone."""
-        rbac = client.RbacAuthorizationV1Api(self.core.api_client)
+        rbac: Any = client.RbacAuthorizationV1Api(self.api)
         name = "without-rights"
         self.core.create_namespaced_service_account(self.namespace, {"metadata": {"name": name}})
         rules = [{"apiGroups": [""], "resources": ["pods", "replicationcontrollers"], "verbs": ["list", "watch"]}]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 from fakes import Telemetered
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from virtual_time import BEGINNING, EPOCH, run, virtual, virtual_clock, virtual_loop
@@ -208,12 +208,10 @@ def scenario(scripts: Sequence[Script], stop_at: float, offset: float) -> Played
     return run(play(numbered, stop_at=min(stop_at, 60.0 * 8), offset=offset))
 
 
-many = settings(max_examples=150, deadline=None)
 SCENARIOS = given(st.lists(SCRIPTS, min_size=1, max_size=4), STOPS, OFFSETS)
 
 
 @SCENARIOS
-@many
 def test_cleanup_runs_whenever_init_began(scripts: list[Script], stop_at: float, offset: float) -> None:
     """Whatever an attempt did, and whenever a stop came: where init began, cleanup began after it had ended."""
     played = scenario(scripts, stop_at, offset)
@@ -227,7 +225,6 @@ def test_cleanup_runs_whenever_init_began(scripts: list[Script], stop_at: float,
 
 
 @SCENARIOS
-@many
 def test_cleanup_goes_to_its_end_or_to_its_bound(scripts: list[Script], stop_at: float, offset: float) -> None:
     """A cleanup that is given up has had its whole bound (but for one pause); one that is not has returned."""
     played = scenario(scripts, stop_at, offset)
@@ -239,7 +236,6 @@ def test_cleanup_goes_to_its_end_or_to_its_bound(scripts: list[Script], stop_at:
 
 
 @SCENARIOS
-@many
 def test_every_phase_is_bounded(scripts: list[Script], stop_at: float, offset: float) -> None:
     """No phase lasts longer than its bound and the overtime, but for what it does when it is cancelled."""
     played = scenario(scripts, stop_at, offset)
@@ -250,7 +246,6 @@ def test_every_phase_is_bounded(scripts: list[Script], stop_at: float, offset: f
 
 
 @SCENARIOS
-@many
 def test_every_phase_that_began_makes_one_event(scripts: list[Script], stop_at: float, offset: float) -> None:
     """An attempt's Events are init's, the hold's if it was held, and cleanup's, in this order and once each."""
     played = scenario(scripts, stop_at, offset)
@@ -263,7 +258,6 @@ def test_every_phase_that_began_makes_one_event(scripts: list[Script], stop_at: 
 
 
 @SCENARIOS
-@many
 def test_an_attempt_has_one_verdict_the_first_that_is_no_success(
     scripts: list[Script], stop_at: float, offset: float
 ) -> None:
@@ -279,7 +273,6 @@ def test_an_attempt_has_one_verdict_the_first_that_is_no_success(
 
 
 @SCENARIOS
-@many
 def test_attempts_add_up_in_the_metrics(scripts: list[Script], stop_at: float, offset: float) -> None:
     """Attempts are as many as successes, failures and inconclusive ones together."""
     played = scenario(scripts, stop_at, offset)
@@ -295,7 +288,6 @@ def test_attempts_add_up_in_the_metrics(scripts: list[Script], stop_at: float, o
 
 
 @SCENARIOS
-@many
 def test_attempts_keep_to_their_grid(scripts: list[Script], stop_at: float, offset: float) -> None:
     """The first begins at once, every other one in a slot of its own: a multiple of the interval after the offset."""
     played = scenario(scripts, stop_at, offset)
@@ -308,7 +300,6 @@ def test_attempts_keep_to_their_grid(scripts: list[Script], stop_at: float, offs
 
 
 @SCENARIOS
-@many
 def test_an_attempt_begins_in_the_first_slot_after_the_last_one_ended(
     scripts: list[Script], stop_at: float, offset: float
 ) -> None:
@@ -322,7 +313,6 @@ def test_an_attempt_begins_in_the_first_slot_after_the_last_one_ended(
 
 
 @SCENARIOS
-@many
 def test_nothing_is_begun_after_a_stop(scripts: list[Script], stop_at: float, offset: float) -> None:
     """Once a stop is asked for, no attempt, no hold and no poll begins; cleanups do."""
     played = scenario(scripts, stop_at, offset)
@@ -332,7 +322,6 @@ def test_nothing_is_begun_after_a_stop(scripts: list[Script], stop_at: float, of
 
 
 @given(SCRIPTS, OFFSETS)
-@many
 def test_the_second_attempt_does_not_feel_the_first(script: Script, offset: float) -> None:
     """After any attempt, one in which all is well is a success that takes the time that it takes."""
     played = run(play({1: script}, stop_at=200.0, offset=offset))
@@ -347,7 +336,6 @@ def test_the_second_attempt_does_not_feel_the_first(script: Script, offset: floa
 @given(SCRIPTS, st.floats(0, 60, allow_nan=False))
 @example(Script(), 0.5)
 @example(Script(), 5.0)
-@many
 def test_a_cancelled_attempt_is_cleaned_up_and_no_success(script: Script, cancel_at: float) -> None:
     """Where the runner itself is cancelled in init, cleanup runs all the same, and the attempt is no success."""
 

@@ -1,6 +1,7 @@
 """The kubelets: bring pods up, keep them, take them down, and report as real ones do."""
 
 import asyncio
+import contextlib
 from typing import Final
 
 from khealth_exporter.simulator.controllers import pod_status
@@ -211,15 +212,13 @@ class Kubelets(Component):
         await self.world.faults.clear(fault, *self.holding, *API_OUTAGES, node=node)
 
     async def _patience(self, seconds: float, fault: str, node: str) -> None:
-        """Wait that long, but no longer than the fault lasts."""
-        try:
-            async with asyncio.timeout(self.world.scaled(seconds)):
-                if self.world.faults.active(fault, node):
-                    await self.world.faults.clear(fault, node=node)
-                else:
-                    await asyncio.sleep(self.world.scaled(seconds) + 1.0)
-        except TimeoutError:
+        """Wait that long, but where the fault is in force no longer than it lasts."""
+        if not self.world.faults.active(fault, node):
+            await asyncio.sleep(self.world.scaled(seconds))
             return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.world.scaled(seconds)):
+                await self.world.faults.clear(fault, node=node)
 
     def _pod(self, key: Key) -> Document:
         return self.world.registry.get(PODS, *key)

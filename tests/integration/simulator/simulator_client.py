@@ -13,6 +13,7 @@ PAUSE = "registry.k8s.io/pause:3.10.1"
 NAMESPACE = "canary"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 CONTROLLERS = f"/api/v1/namespaces/{NAMESPACE}/replicationcontrollers"
+LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 MERGE = "application/merge-patch+json"
 BOUND = 20.0
 
@@ -163,3 +164,26 @@ def waiting_reason(document: Any) -> str:
     """Return why the first container waits."""
     statuses = document.get("status", {}).get("containerStatuses") or [{}]
     return str(statuses[0].get("state", {}).get("waiting", {}).get("reason", ""))
+
+
+def status(code: int, reason: str, message: str, **details: Any) -> dict[str, Any]:
+    """Return a Status object of a failure."""
+    about = {"details": details} if details else {}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        **about,
+        "code": code,
+    }
+
+
+async def settled(client: Client, name: str = "r", replicas: int = 2) -> list[Any]:
+    """Return a ReplicationController's pods, once they are ready."""
+    await client.post(CONTROLLERS, controller(name, replicas))
+    await client.reaches(CONTROLLERS, lambda found: found["status"].get("readyReplicas", 0) == replicas)
+    pods: list[Any] = (await client.get(PODS)).body["items"]
+    return pods

@@ -122,6 +122,15 @@ async def test_foreground_deletes_the_controller_last(client: Client) -> None:
     assert revisions == sorted(revisions)
 
 
+async def test_second_delete_keeps_the_policy(client: Client, simulator: Simulator) -> None:
+    """A foreground deletion under way is not turned into an orphaning one by a delete that says nothing."""
+    simulator.begin("controller-stalled")
+    await client.post(CONTROLLERS, controller("r", 0))
+    await client.delete(f"{CONTROLLERS}/r", {"propagationPolicy": "Foreground"})
+    again = await client.delete(f"{CONTROLLERS}/r")
+    assert again.body["metadata"]["finalizers"] == ["foregroundDeletion"]
+
+
 async def test_background_collects_the_pods(client: Client) -> None:
     """The controller goes at once, its pods follow."""
     (one,) = await ready_controller(client, "r", 1)

@@ -5,11 +5,9 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from integration.simulator.simulator_client import NAMESPACE, PODS, Client, pod
+from integration.simulator.simulator_client import LEASES, NAMESPACE, PODS, Client, pod
 
 from khealth_exporter.simulator import Simulator, SimulatorSettings
-
-LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 
 
 def lease(name: str, **labels: str) -> dict[str, object]:
@@ -67,7 +65,7 @@ async def test_watch_ends_cleanly_after_its_time(client: Client) -> None:
     """After timeoutSeconds the stream ends, with a bookmark shortly before."""
     revision = (await client.get(LEASES)).body["metadata"]["resourceVersion"]
     async with client.watch(
-        LEASES, timeoutSeconds="1", allowWatchBookmarks="true", resourceVersion=revision
+        LEASES, timeoutSeconds="3", allowWatchBookmarks="true", resourceVersion=revision
     ) as watcher:
         assert (await watcher.next())["type"] == "BOOKMARK"
         with pytest.raises(EOFError):

@@ -136,7 +136,7 @@ def test_bad_quantity() -> None:
     ("expression", "wanted"),
     [
         ({"key": "a", "operator": "In", "values": ["x"]}, True),
-        ({"key": "a", "operator": "NotIn", "values": ["x"]}, False),
+        ({"key": "a", "operator": "NotIn", "values": ["x"]}, False),  # codespell:ignore notin
         ({"key": "a", "operator": "Exists"}, True),
         ({"key": "a", "operator": "DoesNotExist"}, False),
     ],

@@ -1,0 +1,145 @@
+"""The pods of one attempt as the watches show them, and what the API server says when it is asked."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from khealth_exporter.blame import Nodes
+from khealth_exporter.cluster.access import Cluster
+from khealth_exporter.cluster.objects import KubernetesObject, ReplicationController, decode
+from khealth_exporter.cluster.ownership import ATTEMPT, ROUTINE, RUN
+from khealth_exporter.event import Evidence, Failed, Reason
+from khealth_exporter.evidence import of_controller, of_events, of_pod
+from khealth_exporter.pods import Lag, Moment, Ruler, Way, behind
+from khealth_exporter.routine import Context
+
+CATCHING_UP = 1.0
+"""Seconds for the watch to show what a list showed, before it counts as interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The image of the pods, and where they may run: their nodeSelector, and the taints that they tolerate."""
+
+    image: str
+    selector: Mapping[str, str] = field(default_factory=dict)
+    tolerated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found out before anyone is blamed."""
+
+    nodes: Nodes
+    pulling: frozenset[str]
+    """Names of the pods whose image is being pulled, so far as Kubernetes Events tell."""
+    evidence: tuple[Evidence, ...]
+
+
+class Following:
+    """One ReplicationController and its pods, followed on the watches through one attempt."""
+
+    def __init__(self, label: str, attempt: int, context: Context, placement: Placement) -> None:
+        self._context, self._placement = context, placement
+        self._cluster: Cluster = context.cluster
+        self._clock = context.clock
+        identity = self._cluster.identity
+        self.name = identity.name(label, attempt)
+        self._labels = {RUN: identity.run, ROUTINE: label, ATTEMPT: str(attempt)}
+        self._pods = self._cluster.pods.subscribe(self._ours)
+        self._controllers = self._cluster.controllers.subscribe(lambda found: found.name == self.name)
+        self.ways: dict[str, Way] = {}
+        """Every pod that was seen, by uid."""
+        self._controller: ReplicationController | None = None
+        self._begun = self._shown = self._controller_gone = False
+        self._answered = Moment(self._clock.now())
+        self._sent = self._answered.at
+        self._lag = Lag()
+        self._cluster.active.add(self.name)
+
+    def close(self) -> None:
+        """Say that the attempt is over: what is left of it may be swept."""
+        self._cluster.active.discard(self.name)
+
+    def _ours(self, found: KubernetesObject) -> bool:
+        return self._labels.items() <= found.metadata.labels.items()
+
+    @property
+    def _selector(self) -> str:
+        return ",".join(f"{name}={value}" for name, value in self._labels.items())
+
+    @property
+    def _ruler(self) -> Ruler:
+        return Ruler(self._context.measurement, self._lag)
+
+    def _update(self) -> None:
+        """Take in what the watches have shown."""
+        for line in self._controllers.drain():
+            self._controller, self._controller_gone = line.object, line.type == "DELETED"
+            if not self._shown and not line.recovered:
+                self._lag = Lag.of_write(self._sent, self._answered.at, line.at)
+                self._cluster.telemetry.watch_lag(self._lag.certain)
+            self._shown = True
+        for pod_line in self._pods.drain():
+            way = self.ways.setdefault(pod_line.object.uid, Way(pod_line.object))
+            way.take(pod_line)
+
+    async def _until(self, true: Callable[[], bool], deadline: float) -> bool:
+        """Wait until something holds of what was seen; tell whether it does when the deadline comes."""
+
+        def updated() -> bool:
+            self._update()
+            return true()
+
+        return await self._cluster.until(updated, deadline)
+
+    @property
+    def _well(self) -> list[Way]:
+        return [way for way in self.ways.values() if way.well]
+
+    @property
+    def _spoilt(self) -> bool:
+        """Whether a pod went, or was asked to go, before its time."""
+        return any(way.gone or way.pod.leaving for way in self.ways.values())
+
+    async def _ask(self, asked: float) -> None:
+        """Ask the API server before blaming; raise what its silence means, or watch_interrupted where it knows more."""
+        pods = {pod.uid: pod for pod in await self._cluster.list_pods(self._selector, asked)}
+
+        def seen() -> bool:
+            shown = not any(behind(self.ways.get(uid), pod) for uid, pod in pods.items())
+            return shown and all(uid in pods or way.gone for uid, way in self.ways.items())
+
+        caught_up = await self._until(seen, self._clock.now() + CATCHING_UP)
+        if not caught_up or not self._shown:
+            raise Failed(Reason.WATCH_INTERRUPTED, "the API server shows more than the watch has")
+
+    async def _facts(self, asked: float) -> Facts:
+        """Return what nodes and Events say, and the evidence: the canary is gone when someone looks."""
+        async with asyncio.TaskGroup() as group:
+            nodes = group.create_task(self._cluster.list_nodes(asked))
+            events = group.create_task(self._cluster.list_events(asked))
+        evidence = [of_pod(way) for way in self.ways.values() if not way.well]
+        if self._controller:
+            evidence.append(of_controller(self._controller))
+        evidence += of_events(events.result(), self.name)
+        pulls = {
+            reason: {event.involved_object.name for event in events.result() if event.reason == reason}
+            for reason in ("Pulling", "Pulled")
+        }
+        where = self._placement
+        return Facts(
+            Nodes.of(nodes.result(), where.selector, where.tolerated),
+            frozenset(pulls["Pulling"] - pulls["Pulled"]),
+            tuple(evidence),
+        )
+
+
+def controller_in(body: bytes) -> ReplicationController | None:
+    """Return the controller that an answer holds, None where it holds none."""
+    try:
+        return decode(ReplicationController, body)
+    except msgspec.MsgspecError:
+        return None

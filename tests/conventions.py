@@ -1,0 +1,61 @@
+"""What CONTRIBUTING promises and no linter checks: short files and functions, and no address that is not public."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+LONGEST_FILE = 300
+LONGEST_FUNCTION = 40
+PRIVATE = re.compile(r"(?<![\w.])/(?:work|root|home)/\w+|--(?:extra-)?index-url|files\.pythonhosted|registry\.npmjs")
+"""Paths of somebody's machine, and addresses of package registries."""
+PATTERNS = {"tests/conventions.py"}
+
+
+def tracked() -> list[Path]:
+    """Return every file that git keeps or would keep."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [path for line in listed.stdout.splitlines() if (path := Path(line)).is_file()]
+
+
+def too_long(path: Path) -> Iterator[str]:
+    """Yield what of a Python file needs more than a glance."""
+    text = path.read_text()
+    lines = text.count("\n")
+    if path.parts[0] == "khealth_exporter" and lines > LONGEST_FILE:
+        yield f"{path}: {lines} lines, more than {LONGEST_FILE}"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > LONGEST_FUNCTION:
+                yield f"{path}:{node.lineno}: {node.name} has {length} lines, more than {LONGEST_FUNCTION}"
+
+
+def private(path: Path) -> Iterator[str]:
+    """Yield the lines that name what only one workplace has."""
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        if PRIVATE.search(line):
+            yield f"{path}:{number}: {line.strip()[:100]}"
+
+
+def main() -> int:
+    """Check every file; print what is wrong."""
+    wrong = []
+    for path in tracked():
+        if path.suffix == ".py":
+            wrong += too_long(path)
+        if str(path) not in PATTERNS:
+            wrong += private(path)
+    print(*wrong, sep="\n" if wrong else "")  # noqa: T201 - its purpose
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

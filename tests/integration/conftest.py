@@ -1,0 +1,68 @@
+"""The simulator as a process of its own, one for all tests, with what the shared bodies need of a cluster."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bodies.target import Target, wait_for
+
+SAME = {"scheduler-stopped": "scheduler-stalled", "controller-stopped": "controller-stalled"}
+"""Faults that differ on a real cluster alone."""
+
+
+class SimulatedCluster(Target):
+    """The simulator, told what to break by its control address."""
+
+    timeout = 3.0
+    patience = 30.0
+
+    def __init__(self, kubeconfig: Path, folder: Path, control: str) -> None:
+        super().__init__(kubeconfig, folder)
+        self._control = control
+
+    def _begin(self, fault: str) -> None:
+        self._tell("POST", fault)
+
+    def _end(self, fault: str) -> None:
+        self._tell("DELETE", fault)
+
+    def _tell(self, method: str, fault: str) -> None:
+        url = f"{self._control}/faults/{SAME.get(fault, fault)}"
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10):  # noqa: S310
+            pass
+
+    def without_rights(self) -> Path:
+        """Return a kubeconfig of someone who may list and watch alone."""
+        self.begin("forbidden")
+        return self.kubeconfig
+
+
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A running simulator: its kubeconfig and its control address."""
+    folder = tmp_path_factory.mktemp("simulator")
+    kubeconfig, log = folder / "kubeconfig", folder / "stdout"
+    words = [sys.executable, "-m", "khealth_exporter.simulator", "--kubeconfig", str(kubeconfig), "--speed", "2"]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(words, stdout=stream)  # noqa: S603
+    try:
+        wait_for("the simulator", lambda: kubeconfig.exists() and log.read_text().endswith("\n"), 30)
+        yield kubeconfig, json.loads(log.read_text())["control"]
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def target(simulator: tuple[Path, str], tmp_path: Path) -> Iterator[Target]:
+    """The simulated cluster, with a namespace of the test's own; everything must be gone afterwards."""
+    kubeconfig, control = simulator
+    cluster = SimulatedCluster(kubeconfig, tmp_path, control)
+    cluster.make_namespace()
+    yield cluster
+    cluster.close()
