@@ -3,6 +3,8 @@
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPSConnection
+from urllib.parse import urlsplit
 
 from kubernetes import client, config
 
@@ -26,9 +28,12 @@ class Access:
         headers = {"Authorization": token} if token else {}
         return cls(known.host, headers, known.ssl_ca_cert, known.cert_file, known.key_file)
 
-    def tls(self) -> ssl.SSLContext:
-        """Return what connections are made with."""
+    def connection(self) -> HTTPConnection:
+        """Return a connection of the standard library's."""
+        server = urlsplit(self.server)
+        if server.scheme == "http":
+            return HTTPConnection(server.netloc)
         context = ssl.create_default_context(cafile=self.authority)
         if self.certificate:
             context.load_cert_chain(self.certificate, self.key)
-        return context
+        return HTTPSConnection(server.netloc, context=context)

@@ -1,11 +1,9 @@
 """A bare watcher, the reference: blocking reads, and a time for each line before anything else is done with it."""
 
-import http.client
 import json
 import os
 import sys
 import time
-from urllib.parse import urlsplit
 
 from benchmarks.access import Access
 
@@ -15,8 +13,7 @@ def watch(access: Access, namespace: str, *, decode: bool = False) -> None:
 
     With `decode` it also reads what the line says, as anyone must who wants to know more than that something happened.
     """
-    server = urlsplit(access.server)
-    connection = http.client.HTTPSConnection(server.hostname or "", server.port, context=access.tls())
+    connection = access.connection()
     path = f"/api/v1/namespaces/{namespace}/pods?watch=1&allowWatchBookmarks=true&timeoutSeconds=3600"
     connection.request("GET", path, headers={**access.headers, "User-Agent": "bench-watcher"})
     response = connection.getresponse()

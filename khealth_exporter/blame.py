@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from khealth_exporter.cluster.errors import clean, judge
-from khealth_exporter.cluster.objects import Node, Pod, ReplicationController
+from khealth_exporter.cluster.objects import GOING, Node, Pod, ReplicationController
 from khealth_exporter.event import Reason, Result
 from khealth_exporter.pods import SANDBOXED, Way
 
@@ -73,9 +73,10 @@ class Nodes:
 
 
 def _tolerated(node: Node, keys: set[str]) -> bool:
-    # Taints of this prefix say how a node is at the moment; what else repels pods is there to stay.
-    lasting = (t for t in node.spec.taints if not t.key.startswith("node.kubernetes.io/") and t.effect != "PreferNoSchedule")
-    return "" in keys or all(taint.key in keys for taint in lasting)
+    # Taints of this prefix, and an autoscaler's, say how a node is at the moment; what else repels pods is there to stay.
+    passing = {taint.key for taint in node.spec.taints if taint.key.startswith("node.kubernetes.io/")} | GOING
+    lasting = {taint.key for taint in node.spec.taints if taint.effect != "PreferNoSchedule"} - passing
+    return "" in keys or lasting <= keys
 
 
 def blame(findings: Sequence[Finding], others: Iterable[Way] = ()) -> Finding:
@@ -86,7 +87,8 @@ def blame(findings: Sequence[Finding], others: Iterable[Way] = ()) -> Finding:
     counted = Counter((finding.place, finding.reason) for finding in findings)
     first = min(findings, key=lambda f: (f.place, -counted[f.place, f.reason]))
     nodes = {finding.node for finding in findings}
-    failing = first.reason.result is Result.FAILURE and first.reason is not Reason.POD_LOST and first.node is not None
+    elsewhere = first.reason in (Reason.POD_LOST, Reason.NODES_NOT_READY)
+    failing = first.reason.result is Result.FAILURE and not elsewhere and first.node is not None
     further = max(finding.progress for finding in findings)
     if failing and len(nodes) == 1 and any(w.node not in (None, first.node) and w.progress > further for w in others):
         return Finding(first.place, Reason.ONE_NODE, f"{first.reason} on {first.node} alone: {first.note}", first.node)
@@ -110,6 +112,8 @@ def _refused(message: str) -> Reason:
     for cause in ("error looking up service account", "cannot create resource"):
         if cause in message:
             return Reason.POD_NOT_CREATED  # Another of its controllers is late, or it has lost its own rights.
+    if "because it is being terminated" in message:
+        return Reason.INTERRUPTED  # The whole namespace goes.
     code = 403 if " is forbidden: " in message or " is invalid: " in message or "denied the request" in message else 500
     reason = judge(code, message.encode()).reason
     return Reason.POD_NOT_CREATED if reason is Reason.API_ERROR else reason
@@ -121,7 +125,7 @@ def not_ready(way: Way, nodes: Nodes, pulling: frozenset[str] = frozenset()) -> 
     place, reason, note = _disrupted(way, nodes) or _lost(way) or _unscheduled(pod, nodes) or _on_node(way, nodes)
     if reason is Reason.POD_NOT_STARTED and pod.name in pulling and not pod.ended:
         reason, note = Reason.IMAGE_PULL_FAILED, "its image is still being pulled"
-    return Finding(place, reason, f"{pod.name}: {note}", way.node, way.progress)
+    return Finding(place, reason, clean(f"{pod.name}: {note}"), way.node, way.progress)
 
 
 _Said = tuple[int, Reason, str]

@@ -142,6 +142,7 @@ class Canaries(Following):
             answer = await self._cluster.delete("replicationcontrollers", target, deadline, policy="Foreground")
             if answer:
                 self._asked_to_go = Moment(answer.sent)
+                self._delete = answer.sent, answer.answered
         await self._delete_orphans(deadline)
         asked = self._asked_to_go.at if self._asked_to_go else self._clock.now()
         if not await self._gone(max(deadline - timeout / 2, asked + timeout / 4)):

@@ -10,6 +10,7 @@ from khealth_exporter.blame import Nodes
 from khealth_exporter.cluster.access import Cluster
 from khealth_exporter.cluster.objects import KubernetesObject, ReplicationController, decode
 from khealth_exporter.cluster.ownership import ATTEMPT, ROUTINE, RUN
+from khealth_exporter.cluster.watch import Line
 from khealth_exporter.event import Evidence, Failed, Reason
 from khealth_exporter.evidence import of_controller, of_events, of_pod
 from khealth_exporter.pods import Lag, Moment, Ruler, Way, behind
@@ -57,6 +58,8 @@ class Following:
         self._answered = Moment(self._clock.now())
         self._sent = self._answered.at
         self._lag = Lag()
+        self._delete: tuple[float, float] | None = None
+        """When our delete was sent and answered, until the watch shows it."""
         self._cluster.active.add(self.name)
 
     def close(self) -> None:
@@ -72,19 +75,29 @@ class Following:
 
     @property
     def _ruler(self) -> Ruler:
-        return Ruler(self._context.measurement, self._lag)
+        return Ruler(self._context.measurement, self._lag.or_worse(Lag(possible=self._context.lags.possible)))
 
     def _update(self) -> None:
         """Take in what the watches have shown."""
         for line in self._controllers.drain():
             self._controller, self._controller_gone = line.object, line.type == "DELETED"
-            if not self._shown and not line.recovered:
-                self._lag = Lag.of_write(self._sent, self._answered.at, line.at)
-                self._cluster.telemetry.watch_lag(self._lag.certain)
+            if not self._shown:
+                self._note(self._sent, self._answered.at, line)
+            elif self._delete and line.object.leaving:
+                self._note(*self._delete, line)
+                self._delete = None
             self._shown = True
         for pod_line in self._pods.drain():
             way = self.ways.setdefault(pod_line.object.uid, Way(pod_line.object))
             way.take(pod_line)
+
+    def _note(self, sent: float, answered: float, line: Line[ReplicationController]) -> None:
+        """Take note of how late the watch has shown a write of ours."""
+        if not line.recovered:
+            lag = Lag.of_write(sent, answered, line.at)
+            self._lag = self._lag.or_worse(lag)
+            self._context.lags.note(lag)
+            self._cluster.telemetry.watch_lag(lag.certain)
 
     async def _until(self, true: Callable[[], bool], deadline: float) -> bool:
         """Wait until something holds of what was seen; tell whether it does when the deadline comes."""

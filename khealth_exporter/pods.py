@@ -1,5 +1,6 @@
 """A pod's way: watch lines become milestones, milestones become steps, each with its error bar and quality."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -60,6 +61,9 @@ SLO_EDGES = (1.0, 5.0)
 COLD_AFTER = 12 * 3600.0
 """Seconds after which a node may have lost an image that it had."""
 
+_WRITES = 32
+"""Writes of our own whose lag is remembered: sixteen attempts."""
+
 _AFTER = {"created": SCHEDULE, "scheduled": SANDBOX, "sandboxed": START, "started": READY}
 """What a pod is at, once it has reached a milestone."""
 
@@ -88,6 +92,25 @@ class Lag:
     def or_worse(self, other: "Lag") -> "Lag":
         """Return the worse of two."""
         return Lag(max(self.certain, other.certain), max(self.possible, other.possible))
+
+
+class Lags:
+    """What khealth's last writes have told of the watches' lag, whichever attempt made them.
+
+    A pod's way is busiest where no write of ours falls into it, so it is held to the worst that was seen of late.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[Lag] = deque(maxlen=_WRITES)
+
+    def note(self, lag: Lag) -> None:
+        """Take note of one more write's."""
+        self._recent.append(lag)
+
+    @property
+    def possible(self) -> float:
+        """How late, in seconds, the watches may be."""
+        return max((lag.possible for lag in self._recent), default=0.0)
 
 
 class Way:

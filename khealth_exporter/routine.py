@@ -10,7 +10,7 @@ from typing import ClassVar, Generic, TypeVar
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.access import Cluster
 from khealth_exporter.event import Measurement, Permission, Reason, Sample, Step
-from khealth_exporter.pods import SeenImages
+from khealth_exporter.pods import Lags, SeenImages
 from khealth_exporter.settings import Duration, MeasurementSettings, Settings
 
 
@@ -54,6 +54,7 @@ class Context:
     measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
     images: SeenImages = field(default_factory=SeenImages)
     chance: random.Random = field(default_factory=random.SystemRandom)
+    lags: Lags = field(default_factory=Lags)
 
 
 class Routine(ABC, Generic[S]):

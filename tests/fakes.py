@@ -219,7 +219,8 @@ class FakeApi(Client):
         query: Mapping[str, str] | None = None,
         body: bytes | Mapping[str, Any] | None = None,
         deadline: float,
-        try_timeout: float = 10.0,  # noqa: ARG002, ASYNC109 - as the real one
+        try_timeout: float = 10.0,  # noqa: ARG002 - as the real one
+        retries: bool = True,  # noqa: ARG002
     ) -> Answer:
         """Answer a request after the latency, unless a fault says otherwise."""
         if self.clock.now() >= deadline:

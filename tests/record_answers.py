@@ -323,11 +323,12 @@ async def priority_and_fairness(cluster: Cluster, namespace: str) -> Recorded:
     await cluster.make(roles, named("view", roleRef=view, subjects=[{"kind": "ServiceAccount", "name": "nobody"}]))
     # Whoever waits for the future keeps the level's only seat for three seconds.
     path = f"{namespace}/configmaps?resourceVersion=999999999999&resourceVersionMatch=NotOlderThan"
-    while True:
-        answers = await asyncio.gather(*(cluster.ask("GET", path, token=token) for _ in range(2)))
-        for answer in answers:
-            if answer.code == 429:
-                return answer
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            answers = await asyncio.gather(*(cluster.ask("GET", path, token=token) for _ in range(2)))
+            for answer in answers:
+                if answer.code == 429:
+                    return answer
 
 
 CASES = (

@@ -15,7 +15,7 @@ EPOCH = 1_700_000_000.0
 """Unix time at which every scenario begins."""
 BEGINNING = 1000.0
 """Monotonic time at which every scenario begins."""
-_FORBEARANCE = 100_000
+_FORBEARANCE = 10_000
 """Turns of the loop in a row that may pass without time passing."""
 
 

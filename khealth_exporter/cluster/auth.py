@@ -58,6 +58,11 @@ class Credentials:
         return self._loaded.namespace
 
     @property
+    def in_cluster(self) -> bool:
+        """Whether they are those of the pod that khealth runs in."""
+        return self._loaded.in_cluster
+
+    @property
     def proxy(self) -> str | None:
         """The URL of the proxy on the way."""
         return self._loaded.proxy

@@ -88,9 +88,7 @@ class _Call:
     body: bytes | None
     headers: Mapping[str, str]
 
-    @property
-    def name(self) -> str:
-        """How it is called in a note."""
+    def __str__(self) -> str:
         return f"{self.verb} {self.resource}"
 
 
@@ -142,7 +140,7 @@ class Client:
         """
         call = self._call(verb, resource, path, query, body)
         tries = _Tries()
-        while (remaining := deadline - self._clock.now()) > 0:
+        while (remaining := deadline - self._clock.now()) > 0 and not self._connections.closed:
             outcome = await self._try(call, remaining, min(try_timeout, remaining))
             if isinstance(outcome, Answer):
                 return replace(outcome, tries=tries.count + 1)
@@ -152,7 +150,7 @@ class Client:
             if not (retries and outcome.retry) or not await self._waited(outcome, tries.count, deadline):
                 break
         last = tries.last or Refusal(Reason.PROBER_STARVED, "its deadline had passed before it could be sent")
-        raise Refused(last, call.name, tries=tries.count, unanswered=tries.unanswered)
+        raise Refused(last, str(call), tries=tries.count, unanswered=tries.unanswered)
 
     @asynccontextmanager
     async def stream(
@@ -169,14 +167,14 @@ class Client:
         while isinstance(opened := await self._open(call, deadline - self._clock.now()), Refusal):
             tries.add(opened, cut_short=False)
             if not await self._renewed(opened, tries, deadline):
-                raise Refused(tries.last or opened, call.name, tries=tries.count)
+                raise Refused(tries.last or opened, str(call), tries=tries.count)
         try:
-            yield Stream(opened, call.name)
+            yield Stream(opened, str(call))
         finally:
             opened.close()
 
     async def close(self) -> None:
-        """Close every connection; requests under way fail."""
+        """Close every connection; requests under way fail, and are not tried again."""
         await self._connections.close()
 
     def _call(
@@ -187,14 +185,14 @@ class Client:
         query: Mapping[str, str] | None,
         body: bytes | Mapping[str, Any] | None,
     ) -> _Call:
-        content = "application/merge-patch+json" if verb == "patch" else "application/json"
-        return _Call(
-            verb,
-            resource,
-            URL(self._credentials.server + path, encoded=True).with_query(query),
-            body if isinstance(body, bytes | None) else msgspec.json.encode(body),
-            {"Accept-Encoding": "identity"} if verb == "watch" else {} if body is None else {"Content-Type": content},
-        )
+        headers = {}
+        if verb == "watch":
+            headers["Accept-Encoding"] = "identity"
+        elif body is not None:
+            headers["Content-Type"] = "application/merge-patch+json" if verb == "patch" else "application/json"
+        encoded = body if isinstance(body, bytes | None) else msgspec.json.encode(body)
+        url = URL(self._credentials.server + path, encoded=True).with_query(query)
+        return _Call(verb, resource, url, encoded, headers)
 
     async def _try(self, call: _Call, remaining: float, seconds: float) -> Answer | Refusal:
         """Ask once: `seconds` for the answer, all that remains for credentials."""

@@ -47,6 +47,7 @@ class Connections:
         self._kept = self._session(aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE, limit=_LIMIT))
         self._single = self._session(aiohttp.TCPConnector(force_close=True, limit=0))
         self._users: Counter[aiohttp.ClientSession] = Counter()
+        self.closed = False
 
     @property
     def single(self) -> aiohttp.ClientSession:
@@ -69,7 +70,7 @@ class Connections:
 
     def distrust(self, session: aiohttp.ClientSession) -> None:
         """Use none of its idle connections again."""
-        if session is self._kept:
+        if session is self._kept and not self.closed:
             self._kept = self._session(aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE, limit=_LIMIT))
 
     async def _close_unused(self) -> None:
@@ -78,7 +79,8 @@ class Connections:
             await session.close()
 
     async def close(self) -> None:
-        """Close all of them, those in use too."""
+        """Close all of them for good, those in use too."""
+        self.closed = True
         for session in {self._kept, self._single, *self._users}:
             await session.close()
 

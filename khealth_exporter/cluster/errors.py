@@ -70,7 +70,7 @@ class Refusal:
 class Refused(Failed):
     """A request has failed; `refusal` says how its last try ended.
 
-    `tries` is how often it was sent; `unanswered` tells that at least one try got no answer from the API server, so
+    `tries` is how often it was tried; `unanswered` tells that at least one try got no answer from the API server, so
     that a write may have been done although it is reported as failed.
     """
 

@@ -188,6 +188,10 @@ class Taint(Lenient, frozen=True):
     effect: str = ""
 
 
+GOING = {"ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption"}
+"""Keys of the taints by which autoscalers take a node out of service."""
+
+
 class NodeSpec(Lenient, frozen=True):
     """Whether a node takes pods."""
 
@@ -215,8 +219,7 @@ class Node(KubernetesObject, frozen=True):
     @property
     def cordoned(self) -> bool:
         """Whether people or an autoscaler are taking it out of service."""
-        going = {"ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption"}
-        return self.spec.unschedulable or self.leaving or any(taint.key in going for taint in self.spec.taints)
+        return self.spec.unschedulable or self.leaving or any(taint.key in GOING for taint in self.spec.taints)
 
 
 class InvolvedObject(Lenient, frozen=True):
@@ -238,6 +241,7 @@ class KubernetesEvent(KubernetesObject, frozen=True):
     involved_object: InvolvedObject = InvolvedObject()
 
 
+P = TypeVar("P")
 T = TypeVar("T", bound=KubernetesObject)
 
 
@@ -268,17 +272,24 @@ def decode(kind: type[T], raw: bytes | Raw) -> T:
     The fast way reads well-formed objects as they are; only what it refuses is read again without its nulls.
     """
     try:
-        return _strictly(kind, raw)
+        return parse(kind, raw)
     except msgspec.DecodeError:
-        plain = _plain(msgspec.json.decode(raw))
+        try:
+            plain = _plain(parse(object, raw))
+        except RecursionError as error:
+            raise msgspec.DecodeError(str(error)) from error
         try:
             return msgspec.convert(plain, kind, strict=False)
         except msgspec.ValidationError:
             return msgspec.convert(_only_metadata(plain), kind, strict=False)
 
 
-def _strictly(kind: type[T], raw: bytes | Raw) -> T:
-    return msgspec.json.decode(raw, type=kind)
+def parse(kind: type[P], raw: bytes | Raw) -> P:
+    """Return JSON as this type, exactly; DecodeError (msgspec's) for whatever is wrong with it."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def _only_metadata(plain: Any) -> Any:  # noqa: ANN401 - it is any JSON

@@ -9,7 +9,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +39,7 @@ class Loaded:
     """All that one reading of credentials gave.
 
     `material` differs where the certificates do. `token_file` is what the token in `authorization` came from;
-    `expires`, in Unix seconds, is when a plug-in has to be asked again.
+    `expires`, in Unix seconds, is when a plug-in has to be asked again. `in_cluster` tells that they are a pod's own.
     """
 
     server: str
@@ -51,6 +51,7 @@ class Loaded:
     authorization: str | None = None
     token_file: Path | None = None
     expires: float | None = None
+    in_cluster: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def from_service_account() -> Loaded:
         namespace = None
         with suppress(FileNotFoundError):
             namespace = (SERVICE_ACCOUNT / "namespace").read_text().strip() or None
-        return _loaded(configuration, namespace, _Perishable(token_file=token))
+        return replace(_loaded(configuration, namespace, _Perishable(token_file=token)), in_cluster=True)
 
 
 def from_kubeconfig(paths: str, context: str) -> Loaded:

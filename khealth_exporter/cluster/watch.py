@@ -6,16 +6,17 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Generic, Never, TypeVar
 
 import msgspec
 import structlog
+from msgspec import Raw
 
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.client import Client, Stream
 from khealth_exporter.cluster.errors import Refused, judge
-from khealth_exporter.cluster.objects import KubernetesObject, RawList, WatchLine, decode
+from khealth_exporter.cluster.objects import KubernetesObject, RawList, WatchLine, decode, parse
 from khealth_exporter.event import Telemetry
 
 T = TypeVar("T", bound=KubernetesObject)
@@ -39,6 +40,8 @@ _BACKOFF = (0.1, 5.0)
 _CATCHING_UP = 1.0
 """Seconds after a resumed stream's opening in which its lines may be old news."""
 
+_DIGITS = 20
+"""Digits of a resourceVersion: a 64-bit number's; Python refuses to read numbers of thousands."""
 _LIVED = 5.0
 """Seconds after which a stream that breaks was a good one."""
 
@@ -123,6 +126,7 @@ class Watch(Generic[T]):
         self.progressed = clock.now()
         """When it last did anything, in monotonic seconds: waiting for a server that is away is progress."""
         self._version = ""
+        self._rest = b""
         self._heard = self._opened = clock.now()
         self._resuming = False
         self._subscriptions: weakref.WeakSet[Subscription[T]] = weakref.WeakSet()
@@ -136,7 +140,10 @@ class Watch(Generic[T]):
     async def run(self) -> Never:
         """Keep the set live until cancelled; whatever the server does, it tries again."""
         listed, failures = False, 0
+        # Where an earlier call has crashed, changes may have gone unseen.
+        self.live, self._resuming = False, bool(self._version)
         while True:
+            began = self._clock.now()
             try:
                 if not listed:
                     await self._list()
@@ -151,7 +158,8 @@ class Watch(Generic[T]):
                 listed = listed and not refused.refusal.expired
                 self._restarting("expired" if refused.refusal.expired else str(refused.reason), refused)
             # One that had lived is opened again at once: an API server that restarts, or a balancer that cuts.
-            failures = 0 if self._clock.now() - self._opened > _LIVED else failures + 1
+            lived = self._opened >= began and self._clock.now() - self._opened > _LIVED
+            failures = 0 if lived else failures + 1
             if failures:
                 longest = min(_BACKOFF[1], _BACKOFF[0] * 2.0 ** min(failures, 16))
                 await asyncio.sleep(longest * self._random.uniform(0.5, 1))
@@ -174,7 +182,7 @@ class Watch(Generic[T]):
             )
             page = _decoded_page(answer.body)
             for raw in page.items:
-                item = decode(self.kind, raw)
+                item = _decoded(self.kind, raw)
                 found[item.uid] = item
             if not page.metadata.continue_:
                 break
@@ -201,11 +209,13 @@ class Watch(Generic[T]):
         async with AsyncExitStack() as last:
             stream, lifetime = await self._open(last)
             while True:
+                self._rest = b""
                 await self._read(stream, lifetime - SUCCESSION)
-                async with AsyncExitStack() as opening, asyncio.TaskGroup() as group:
-                    reading = group.create_task(self._read(stream, SUCCESSION + SILENCE))
-                    stream, lifetime = await self._open(opening)
-                    reading.cancel()
+                async with AsyncExitStack() as opening:
+                    async with asyncio.TaskGroup() as group:
+                        reading = group.create_task(self._read(stream, SUCCESSION + SILENCE))
+                        stream, lifetime = await self._open(opening)
+                        reading.cancel()
                     successor = opening.pop_all()
                 await last.aclose()
                 last.push_async_exit(successor)
@@ -229,20 +239,18 @@ class Watch(Generic[T]):
 
     async def _read(self, stream: Stream, seconds: float) -> None:
         """Take what a stream says for so many seconds; _Broken when it ends before, or falls silent."""
-        buffer = b""
-        end = self._clock.now() + seconds
-        try:
-            while True:
-                async with asyncio.timeout_at(min(end, self._clock.now() + SILENCE)):
-                    chunk = await stream.read()
-                at = self._clock.now()
-                delay = self._clock.delay(at)
-                if not chunk:
+        heard = self._clock.now()
+        end = heard + seconds
+        while self._clock.now() < min(end, heard + SILENCE):
+            # One timer for many chunks, set anew only when it runs out: one for each would cost as much as its lines.
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(end, heard + SILENCE)):
+                    while chunk := await stream.read():
+                        heard = self._clock.now()
+                        self._rest = self._take(self._rest + chunk, heard, self._clock.delay(heard))
                     raise _Broken("ended", relist=False)
-                buffer = self._take(buffer + chunk, at, delay)
-        except TimeoutError:
-            if self._clock.now() < end:
-                raise _Broken("silent", relist=True) from None
+        if self._clock.now() < end:
+            raise _Broken("silent", relist=True)
 
     def _take(self, data: bytes, at: float, delay: float) -> bytes:
         """Tell every whole line of what arrived, and return the rest."""
@@ -264,7 +272,7 @@ class Watch(Generic[T]):
 
     def _take_line(self, raw: bytes, at: float, delay: float, recovered: bool) -> None:
         try:
-            line = msgspec.json.decode(raw, type=WatchLine)
+            line = parse(WatchLine, raw)
             if line.type == "ERROR":
                 refusal = judge(200, bytes(line.object))
                 raise _Broken("expired" if refusal.expired else "error", relist=True)
@@ -280,11 +288,13 @@ class Watch(Generic[T]):
             self._tell(Line(line.type, item, at, delay, recovered))
 
     def _tell(self, line: Line[T]) -> None:
+        known = len(self.objects)
         if line.type == "DELETED":
             self.objects.pop(line.object.uid, None)
         else:
             self.objects[line.object.uid] = line.object
-        self._telemetry.objects(self.kind.__name__, len(self.objects))
+        if len(self.objects) != known:
+            self._telemetry.objects(self.kind.__name__, len(self.objects))
         for subscription in self._subscriptions:
             subscription.take(line)
 
@@ -300,6 +310,11 @@ class Subscription(Generic[T]):
         if self._wanted(line.object):
             self._lines.append(line)
 
+    def close(self) -> None:
+        """Want nothing more: it holds on to whoever asks, and would else live until Python looks for such circles."""
+        self._wanted = lambda _: False
+        self._lines.clear()
+
     def drain(self) -> Iterator[Line[T]]:
         """Yield what has arrived since the last time."""
         while self._lines:
@@ -308,12 +323,19 @@ class Subscription(Generic[T]):
 
 def _number(version: str) -> int:
     """Return a resourceVersion as the number that it is (comparable by API convention since Kubernetes 1.35)."""
-    return int(version) if version.isdecimal() else 0
+    return int(version) if version.isdecimal() and len(version) <= _DIGITS else 0
 
 
 def _decoded_page(body: bytes) -> RawList:
     try:
-        return msgspec.json.decode(body, type=RawList)
+        return parse(RawList, body)
+    except msgspec.MsgspecError as error:
+        raise _Broken("garbled", relist=True) from error
+
+
+def _decoded(kind: type[T], raw: Raw) -> T:
+    try:
+        return decode(kind, raw)
     except msgspec.MsgspecError as error:
         raise _Broken("garbled", relist=True) from error
 

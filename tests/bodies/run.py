@@ -9,8 +9,6 @@ import pytest
 
 from bodies.target import Running, Target, wait_for
 
-LABELS = 'module="rcscheduler",routine="rcscheduler"'
-
 
 def holding(target: Target, **settings: Any) -> Any:
     """Return a configuration whose pods are held long enough to break something meanwhile."""
@@ -33,14 +31,14 @@ def all_held(target: Target) -> bool:
 
 def counted(running: Running, counter: str, reason: str) -> Callable[[], bool]:
     """Return a condition: that this reason has been counted."""
-    return lambda: bool(running.metric(f'khealth_{counter}_total{{{LABELS},reason="{reason}"}}'))
+    return lambda: bool(running.metric(f"khealth_{counter}_total", reason=reason))
 
 
 def test_nothing_is_known_before_the_first_verdict(target: Target) -> None:
     """503, and the gauges that need a verdict are absent, not 0; counters stand at 0."""
     with target.running(holding(target)) as running:
-        shown = running.state(), running.metric(f"khealth_success{{{LABELS}}}")
-        attempts = running.metric(f"khealth_attempts_total{{{LABELS}}}")
+        shown = running.state(), running.metric("khealth_success")
+        attempts = running.metric("khealth_attempts_total")
         running.stop()
     assert ((503, None), 0.0) == (shown, attempts)
 
@@ -53,7 +51,7 @@ def test_a_pod_that_is_evicted_in_the_hold_is_a_disruption(target: Target) -> No
         eviction = {"metadata": {"name": name, "namespace": target.namespace}}
         target.core.create_namespaced_pod_eviction(name, target.namespace, eviction)
         wait_for("the verdict", counted(running, "inconclusive", "disrupted"))
-        shown = running.state(), running.metric(f"khealth_consecutive_failures{{{LABELS}}}")
+        shown = running.state(), running.metric("khealth_consecutive_failures")
         running.stop()
     assert (503, 0.0) == shown
 
@@ -64,7 +62,7 @@ def test_a_pod_that_a_stranger_deletes_in_the_hold_is_lost(target: Target) -> No
         wait_for("the hold", lambda: all_held(target))
         target.core.delete_namespaced_pod(target.pods()[0].metadata.name, target.namespace)
         wait_for("the verdict", counted(running, "failures", "pod_lost"))
-        shown = running.state(), running.metric(f"khealth_consecutive_failures{{{LABELS}}}")
+        shown = running.state(), running.metric("khealth_consecutive_failures")
         running.stop()
     assert (500, 1.0) == shown
 
@@ -75,9 +73,9 @@ def test_a_fault_shows_and_its_end_shows(target: Target) -> None:
         wait_for("the first success", lambda: running.state() == 200)
         with target.broken("scheduler-stalled"):
             wait_for("the failure", counted(running, "failures", "pod_not_scheduled"), 4 * target.timeout + 5)
-            failing = running.state(), running.metric(f"khealth_success{{{LABELS}}}")
+            failing = running.state(), running.metric("khealth_success")
         wait_for("recovery", lambda: running.state() == 200, 4 * target.timeout + 10)
-        well = running.metric(f"khealth_success{{{LABELS}}}"), running.metric(f"khealth_consecutive_failures{{{LABELS}}}")
+        well = running.metric("khealth_success"), running.metric("khealth_consecutive_failures")
         running.stop()
     assert ((500, 0.0), (1.0, 0.0)) == (failing, well)
 
@@ -163,7 +161,7 @@ def test_dead_objects_are_swept_by_the_next_run(target: Target) -> None:
     target.core.create_namespaced_replication_controller(target.namespace, controller)
     with target.running(holding(target)) as running:
         wait_for("the sweep", lambda: "khealth-dead" not in target.objects())
-        swept = running.metric('khealth_swept_objects_total{kind="ReplicationController"}')
+        swept = running.metric("khealth_swept_objects_total", kind="ReplicationController")
         running.stop()
     assert 1.0 == swept
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 from kubernetes import client, config
+from prometheus_client.parser import text_string_to_metric_families
 
 SELECTOR = "app.kubernetes.io/managed-by=khealth"
 
@@ -112,16 +113,15 @@ class Target(ABC):
 
     def close(self) -> None:
         """Mend everything; what was broken may have left objects, but not after one sweep."""
-        broken = list(self._broken)
-        for fault in broken:
+        for fault in list(self._broken):
             self.end(fault)
-        if broken:
-            wait_for("a healthy cluster", self.healthy, self.patience)
+        wait_for("a healthy cluster", self.healthy, self.patience)
+        if self.objects():
             swept = self.run("sweep", "--all", "--timeout", "60s")
             assert swept.returncode == 0, swept.stderr
         left = self.objects()
         self.core.delete_namespace(self.namespace)
-        assert [] == left
+        assert [] == left, left
 
     def healthy(self) -> bool:
         """Tell whether the API server answers and every node is Ready."""
@@ -217,10 +217,13 @@ class Running:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def metric(self, series: str) -> float | None:
+    def metric(self, name: str, **labels: str) -> float | None:
         """Return a series' value, None where it is absent."""
-        match = re.search(rf"^{re.escape(series)} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
-        return float(match.group(1)) if match else None
+        for family in text_string_to_metric_families(self.get("/metrics")[1]):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        return None
 
     def state(self) -> int:
         """Return the code of /status: 200 well, 500 failing, 503 not known."""

@@ -52,6 +52,11 @@ def build(name: str, address: str, settings: SimulatorSettings, now: str, *, fak
             "kubeletVersion": "v1.37.2",
             "operatingSystem": "linux",
             "osImage": "simulated",
+            "bootID": "simulated",
+            "kernelVersion": "simulated",
+            "kubeProxyVersion": "",
+            "machineID": "simulated",
+            "systemUUID": "simulated",
         },
     }
     annotations = {FAKE_NODE: "fake"} if fake else {"simulator/kubelet": "true"}

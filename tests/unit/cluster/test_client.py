@@ -1,0 +1,935 @@
+"""Requests: how they are tried, timed and counted, against small servers that misbehave on order."""
+
+import asyncio
+import gzip
+import random
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import trustme
+from aiohttp import web
+
+import khealth_exporter
+from khealth_exporter.clock import Clock
+from khealth_exporter.cluster import client as client_module
+from khealth_exporter.cluster.auth import Credentials, CredentialsError, plain_credentials
+from khealth_exporter.cluster.client import Answer, Client
+from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.sources import Loaded
+from khealth_exporter.event import Reason
+
+Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+PATIENCE = 20.0
+"""Seconds after which a test has failed that waits for something."""
+
+
+@dataclass
+class Hands:
+    """A clock that a test sets."""
+
+    seconds: float = 1000.0
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that has these hands."""
+        return Clock(lambda: self.seconds, lambda: self.seconds)
+
+
+class Counted:
+    """Telemetry that remembers requests; each takes a second of the clock that has `hands`."""
+
+    def __init__(self) -> None:
+        self.hands = Hands()
+        self.requests: list[tuple[str, str, str]] = []
+        self.seconds: list[float] = []
+
+    def request(self, verb: str, resource: str, code: str, seconds: float) -> None:
+        """Remember a request."""
+        self.hands.seconds += 1
+        self.requests.append((verb, resource, code))
+        self.seconds.append(seconds)
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes alone."""
+        return [code for _, _, code in self.requests]
+
+    def watch_restarted(self, cause: str) -> None:
+        """Take no notice."""
+
+    def watch_lag(self, seconds: float) -> None:
+        """Take no notice."""
+
+    def loop_busy(self, seconds: float) -> None:
+        """Take no notice."""
+
+    def swept(self, kind: str) -> None:
+        """Take no notice."""
+
+    def objects(self, kind: str, count: int) -> None:
+        """Take no notice."""
+
+
+@dataclass
+class Seen:
+    """One request as a server has seen it."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    port: int
+    """The client's, which tells connections apart."""
+
+
+@dataclass
+class Server:
+    """A server that behaves as it is told, request after request; the last behaviour stays."""
+
+    script: list[Behaviour]
+    url: str = ""
+    seen: list[Seen] = field(default_factory=list)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Behave."""
+        assert request.transport is not None
+        port = request.transport.get_extra_info("peername")[1]
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.seen.append(Seen(request.method, request.raw_path, headers, await request.read(), port))
+        behave = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        return await behave(request)
+
+    async def hang(self, _request: web.Request) -> web.StreamResponse:
+        """Answer nothing until the test is over."""
+        await self.released.wait()
+        return web.Response()
+
+    async def saw(self, requests: int) -> None:
+        """Wait for so many requests."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.seen) < requests:  # noqa: ASYNC110 - a test's own server has no need of an event
+                await asyncio.sleep(0.005)
+
+
+def answering(code: int = 200, body: bytes = b"{}", **headers: str) -> Behaviour:
+    """Return what answers like that."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.Response(status=code, body=body, headers=named)
+
+    return answer
+
+
+async def reset(request: web.Request) -> web.StreamResponse:
+    """Cut the connection without an answer."""
+    assert isinstance(request.transport, asyncio.Transport)
+    request.transport.abort()
+    return web.Response()
+
+
+async def half(request: web.Request) -> web.StreamResponse:
+    """Cut the connection in the middle of the answer."""
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b"{")
+    return await reset(request)
+
+
+@asynccontextmanager
+async def serving(*script: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+    """Serve on a port of this machine."""
+    server = Server(list(script))
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    server.url = f"{'https' if tls else 'http'}://{host}:{port}"
+    try:
+        yield server
+    finally:
+        server.released.set()
+        await runner.cleanup()
+
+
+@pytest.fixture
+def telemetry() -> Counted:
+    """Return what counts."""
+    return Counted()
+
+
+@asynccontextmanager
+async def client_of(
+    server: Server | str, telemetry: Counted, *, credentials: Credentials | None = None, clock: Clock | None = None
+) -> AsyncIterator[Client]:
+    """Return a client of that server."""
+    url = server if isinstance(server, str) else server.url
+    client = Client(credentials or plain_credentials(url), clock or Clock(), telemetry, random.Random(1))
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def get(client: Client, *, seconds: float = PATIENCE, **options: Any) -> Answer:
+    """Get a pod within so many seconds."""
+    deadline = client._clock.now() + seconds
+    return await client.request("get", "pods", "/api/v1/pods/a", deadline=deadline, **options)
+
+
+async def refused(asked: Awaitable[object]) -> Refused:
+    """Return how a request is refused."""
+    with pytest.raises(Refused) as caught:
+        await asked
+    return caught.value
+
+
+@contextmanager
+def closed_port() -> Iterator[str]:
+    """Return the URL of a port where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+# --- one request -----------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_comes_with_its_times(telemetry: Counted) -> None:
+    """Sent before answered, both within the call; the server's clock beside them."""
+    async with (
+        serving(answering(body=b'{"a":1}', Date="Wed, 21 Oct 2015 07:28:00 GMT")) as server,
+        client_of(server, telemetry) as client,
+    ):
+        before = client._clock.now()
+        answer = await get(client)
+        after = client._clock.now()
+    assert (answer.code, answer.body, answer.tries, answer.delay) == (200, b'{"a":1}', 1, 0.0)
+    assert before <= answer.sent <= answer.answered <= after
+    assert answer.date == 1445412480.0
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Wed, 99 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 99999 07:28:00 GMT"])
+async def test_a_server_that_does_not_know_the_date_has_none(telemetry: Counted, date: str) -> None:
+    """A wrong header is no error."""
+    async with serving(answering(Date=date)) as server, client_of(server, telemetry) as client:
+        assert (await get(client)).date is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "method", "content"),
+    [
+        ("get", "GET", None),
+        ("list", "GET", None),
+        ("create", "POST", "application/json"),
+        ("update", "PUT", "application/json"),
+        ("patch", "PATCH", "application/merge-patch+json"),
+        ("delete", "DELETE", "application/json"),
+        ("deletecollection", "DELETE", "application/json"),
+    ],
+)
+async def test_a_verb_becomes_a_method(telemetry: Counted, verb: str, method: str, content: str | None) -> None:
+    """Kubernetes' verbs, HTTP's methods."""
+    body = {"a": 1} if content else None
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        await client.request(verb, "pods", "/api/v1/pods", body=body, deadline=client._clock.now() + PATIENCE)
+    seen = server.seen[0]
+    assert (seen.method, seen.headers.get("content-type")) == (method, content)
+    assert seen.body == (b'{"a":1}' if content else b"")
+    assert telemetry.requests == [(verb, "pods", "200")]
+
+
+async def test_a_request_says_who_asks(telemetry: Counted) -> None:
+    """The token, and a User-Agent that begins with the version."""
+    async with serving(answering()) as server:
+        credentials = plain_credentials(server.url, token="secret")
+        async with client_of(server, telemetry, credentials=credentials) as client:
+            await get(client)
+    headers = server.seen[0].headers
+    assert headers["authorization"] == "Bearer secret"
+    assert headers["user-agent"].startswith(f"khealth/{khealth_exporter.__version__} ")
+    assert headers["accept"] == "application/json"
+
+
+async def test_path_and_query_are_appended_to_the_servers_own_path(telemetry: Counted) -> None:
+    """Behind Rancher every path has a prefix; selectors are encoded."""
+    async with serving(answering()) as server:
+        credentials = plain_credentials(f"{server.url}/k8s/clusters/x/")
+        async with client_of(server, telemetry, credentials=credentials) as client:
+            await get(client, query={"labelSelector": "a=b,c in (d,e)&f"})
+    path, _, query = server.seen[0].target.partition("?")
+    assert path == "/k8s/clusters/x/api/v1/pods/a"
+    assert query == "labelSelector=a%3Db,c+in+(d,e)%26f"
+
+
+async def test_bytes_are_sent_as_they_are(telemetry: Counted) -> None:
+    """Who encodes for himself is not disturbed."""
+    async with serving(answering(201)) as server, client_of(server, telemetry) as client:
+        answer = await client.request("create", "pods", "/", body=b"{ }", deadline=client._clock.now() + PATIENCE)
+    assert (answer.code, server.seen[0].body) == (201, b"{ }")
+
+
+async def test_a_compressed_answer_is_unpacked(telemetry: Counted) -> None:
+    """The API server compresses large lists."""
+    async with (
+        serving(answering(body=gzip.compress(b"large"), Content_Encoding="gzip")) as server,
+        client_of(server, telemetry) as client,
+    ):
+        assert (await get(client)).body == b"large"
+
+
+async def test_connections_are_kept_for_half_a_minute(telemetry: Counted) -> None:
+    """Two requests share one; none goes out on a connection that was idle for longer."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        await get(client)
+        await get(client)
+        connector = client._connections._kept.connector
+        assert connector is not None
+        assert connector._keepalive_timeout == 30.0
+    assert server.seen[0].port == server.seen[1].port
+
+
+async def test_a_redirect_is_not_followed(telemetry: Counted) -> None:
+    """Credentials go nowhere but to the server."""
+    async with serving(answering(302, Location="/elsewhere")) as server, client_of(server, telemetry) as client:
+        refusal = (await refused(get(client))).refusal
+    assert (refusal.reason, refusal.code, len(server.seen)) == (Reason.API_ERROR, 302, 1)
+
+
+async def test_a_proxy_is_asked_instead_of_the_server(telemetry: Counted) -> None:
+    """With the whole URL, as proxies want it."""
+    async with serving(answering()) as proxy:
+        credentials = Credentials(lambda: Loaded("http://cluster.invalid", proxy=proxy.url), Clock())
+        async with client_of(proxy, telemetry, credentials=credentials) as client:
+            assert (await get(client)).code == 200
+    assert proxy.seen[0].headers["host"] == "cluster.invalid"
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(404, Reason.API_REJECTED), (403, Reason.API_REJECTED), (500, Reason.API_ERROR), (410, Reason.WATCH_INTERRUPTED)],
+)
+async def test_a_refusal_that_stays_is_raised_at_once(telemetry: Counted, code: int, reason: Reason) -> None:
+    """To ask again would change nothing."""
+    async with serving(answering(code)) as server, client_of(server, telemetry) as client:
+        refusal = await refused(get(client))
+    assert (refusal.reason, refusal.refusal.code, refusal.tries, len(server.seen)) == (reason, code, 1, 1)
+    assert refusal.note.startswith(f"get pods: HTTP {code}: ")
+    assert not refusal.unanswered
+    assert telemetry.requests == [("get", "pods", str(code))]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "counted"),
+    [
+        (answering(429), "429"),
+        (answering(502), "502"),
+        (answering(503), "503"),
+        (answering(504), "504"),
+        (reset, "none"),
+        (half, "none"),
+    ],
+)
+async def test_what_may_pass_is_tried_again_on_a_new_connection(
+    telemetry: Counted, trouble: Behaviour, counted: str
+) -> None:
+    """Each try is counted, and the answer tells that it was not the first."""
+    async with serving(trouble, answering()) as server, client_of(server, telemetry) as client:
+        answer = await get(client)
+    assert (answer.code, answer.tries, telemetry.codes) == (200, 2, [counted, "200"])
+    assert server.seen[0].port != server.seen[1].port
+
+
+async def test_a_try_that_hangs_is_given_up_and_its_connection_closed(telemetry: Counted) -> None:
+    """The next one is made elsewhere, well before the deadline."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        server.script = [server.hang, answering()]
+        answer = await get(client, try_timeout=0.5)
+    assert telemetry.codes == [*["none"] * (answer.tries - 1), "200"]
+    assert answer.tries > 1
+    assert server.seen[0].port != server.seen[1].port
+
+
+async def test_only_the_last_try_is_timed(telemetry: Counted) -> None:
+    """What came before is told by the number of tries."""
+    async with serving(answering(503), answering()) as server, client_of(server, telemetry) as client:
+        before = client._clock.now()
+        answer = await get(client)
+    assert answer.sent > before + client_module._FIRST_PAUSE / 2
+
+
+async def test_a_connection_that_was_closed_while_idle_is_a_try_of_its_own(telemetry: Counted) -> None:
+    """The HTTP client would repeat it unseen, and its time would be the API server's."""
+    async with serving(answering(), reset, answering()) as server, client_of(server, telemetry) as client:
+        await get(client)
+        answer = await get(client)
+    assert (answer.tries, telemetry.codes) == (2, ["200", "none", "200"])
+    ports = [seen.port for seen in server.seen]
+    assert ports[0] == ports[1] != ports[2]
+
+
+async def test_after_a_failure_no_idle_connection_is_used_again(telemetry: Counted) -> None:
+    """Behind a load balancer that drops packets all of them may be dead."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        both = asyncio.Barrier(2)
+
+        async def together(_request: web.Request) -> web.StreamResponse:
+            await both.wait()
+            return web.Response()
+
+        server.script = [together]
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(get(client), get(client))
+        server.script = [reset, answering()]
+        await get(client)
+        await get(client)
+    before, after = {seen.port for seen in server.seen[:3]}, {seen.port for seen in server.seen[3:]}
+    assert len(before) == 2
+    assert not before & after
+
+
+async def test_a_failure_disturbs_no_other_request(telemetry: Counted) -> None:
+    """What is under way keeps its connection, and the connection ends with it."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        gate = asyncio.Event()
+
+        async def slow(_request: web.Request) -> web.StreamResponse:
+            await gate.wait()
+            return web.Response()
+
+        server.script = [slow, answering(503), answering()]
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+            under_way = group.create_task(get(client))
+            await server.saw(1)
+            assert (await get(client)).tries == 2
+            gate.set()
+        assert under_way.result().tries == 1
+        await get(client)
+        assert len(client._connections._users) == 1
+    assert server.seen[3].port == server.seen[2].port
+
+
+async def test_nobody_listening_is_unreachable(telemetry: Counted, pauses: list[float]) -> None:
+    """It is tried until the deadline."""
+    with closed_port() as url:
+        async with client_of(url, telemetry, clock=telemetry.hands.clock) as client:
+            refusal = await refused(get(client, seconds=5))
+    assert (refusal.reason, refusal.unanswered, refusal.tries) == (Reason.API_UNREACHABLE, True, 5)
+    assert (telemetry.codes, len(pauses)) == (["none"] * 5, 4)
+    assert "Connect call failed" in refusal.note
+
+
+async def test_a_name_that_nobody_knows_is_unreachable(telemetry: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS is a part of the way to the API server."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    async with client_of("http://khealth.invalid", telemetry, clock=telemetry.hands.clock) as client:
+        refusal = await refused(get(client, seconds=1))
+    assert refusal.reason is Reason.API_UNREACHABLE
+    assert "Name or service not known" in refusal.note
+
+
+async def test_a_paused_server_is_a_time_out(telemetry: Counted) -> None:
+    """The kernel still takes connections for a program that is stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as paused:
+        async with client_of(f"http://127.0.0.1:{paused.getsockname()[1]}", telemetry) as client:
+            refusal = await refused(get(client, seconds=0.3))
+    assert (refusal.reason, refusal.unanswered, telemetry.codes) == (Reason.API_TIMEOUT, True, ["none"])
+
+
+async def test_the_deadline_fails_with_the_last_refusals_reason(telemetry: Counted) -> None:
+    """It is what stands in the way."""
+    clock = telemetry.hands.clock
+    async with (
+        serving(answering(503), answering(429)) as server,
+        client_of(server, telemetry, clock=clock) as client,
+    ):
+        refusal = await refused(get(client, seconds=3))
+    assert (refusal.reason, refusal.tries, len(server.seen)) == (Reason.THROTTLED, 3, 3)
+
+
+async def test_a_try_that_the_deadline_cuts_short_says_less_than_a_refusal(telemetry: Counted) -> None:
+    """It had no fair chance to be answered; that it may have been heard is told."""
+    hands = telemetry.hands
+
+    async def late(_request: web.Request) -> web.StreamResponse:
+        hands.seconds += 8.5
+        return web.Response(status=503)
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        hands.seconds += 0.5
+        return await server.hang(request)
+
+    async with serving(late, hang) as server, client_of(server, telemetry, clock=hands.clock) as client:
+        refusal = await refused(get(client, seconds=10))
+    assert (refusal.reason, refusal.tries, refusal.unanswered) == (Reason.API_ERROR, 2, True)
+
+
+async def test_a_deadline_that_has_passed_is_not_the_clusters_fault(telemetry: Counted) -> None:
+    """Nothing is sent, and nothing is blamed on the API server."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        refusal = await refused(get(client, seconds=0))
+    assert (refusal.reason, refusal.tries, refusal.unanswered) == (Reason.PROBER_STARVED, 0, False)
+    assert server.seen == []
+
+
+async def test_a_create_that_was_heard_but_not_answered_is_recognisable(telemetry: Counted) -> None:
+    """The second try finds the object there: the caller knows by the name whose it is."""
+    status = b'{"kind":"Status","reason":"AlreadyExists","message":"pods \\"a\\" already exists","code":409}'
+    async with serving(reset, answering(409, status)) as server, client_of(server, telemetry) as client:
+        deadline = client._clock.now() + PATIENCE
+        refusal = await refused(client.request("create", "pods", "/api/v1/pods", body={}, deadline=deadline))
+    assert (refusal.refusal.exists, refusal.unanswered, refusal.tries) == (True, True, 2)
+
+
+# --- pauses ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return how long the client wants to wait between tries, which it does not."""
+    asked: list[float] = []
+    sleep = asyncio.sleep
+
+    async def no_sleep(seconds: float) -> None:
+        if seconds:  # A sleep of 0, with which aiohttp gives way, is no pause.
+            asked.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", no_sleep)
+    return asked
+
+
+async def test_retry_after_is_honoured(telemetry: Counted, pauses: list[float]) -> None:
+    """The server knows when it will be back."""
+    script = answering(429, Retry_After="7"), answering(503, Retry_After="2"), answering()
+    async with serving(*script) as server, client_of(server, telemetry) as client:
+        assert (await get(client)).tries == 3
+    assert pauses == [7, 2]
+
+
+async def test_a_retry_after_beyond_the_deadline_ends_the_request(telemetry: Counted, pauses: list[float]) -> None:
+    """There is nothing to wait for."""
+    async with serving(answering(429, Retry_After="21")) as server, client_of(server, telemetry) as client:
+        refusal = await refused(get(client))
+    assert (refusal.reason, refusal.refusal.retry_after, len(server.seen), pauses) == (Reason.THROTTLED, 21, 1, [])
+
+
+async def test_pauses_grow_with_jitter_up_to_two_seconds(telemetry: Counted, pauses: list[float]) -> None:
+    """Many probers do not come back together."""
+    async with serving(*[answering(503)] * 12, answering()) as server, client_of(server, telemetry) as client:
+        await get(client, seconds=600)
+    for pause, longest in zip(pauses, [0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 7], strict=True):
+        assert longest / 2 <= pause <= longest
+    assert len(set(pauses)) == 12
+
+
+async def test_the_last_pause_leaves_time_for_an_answer(telemetry: Counted, pauses: list[float]) -> None:
+    """Half of what remains is waited, the other half is for the try."""
+    script = [answering(503)] * 5 + [answering()]
+    async with serving(*script) as server, client_of(server, telemetry, clock=telemetry.hands.clock) as client:
+        await get(client, seconds=5.5)
+    assert pauses[-1] == pytest.approx(0.25)
+
+
+# --- credentials -----------------------------------------------------------------------------------------------------
+
+
+class Renewing:
+    """Credentials of which a test says what each reading gives."""
+
+    def __init__(self, server: str, *tokens: str | CredentialsError) -> None:
+        self.tokens = list(tokens)
+        self.server = server
+        self.readings = 0
+
+    def __call__(self) -> Loaded:
+        self.readings += 1
+        token = self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
+        if isinstance(token, CredentialsError):
+            raise token
+        return Loaded(self.server, authorization=token)
+
+
+async def test_a_401_is_answered_with_new_credentials(telemetry: Counted) -> None:
+    """A token may have been replaced a moment ago."""
+    async with serving(answering(401), answering()) as server:
+        reads = Renewing(server.url, "old", "new")
+        async with client_of(server, telemetry, credentials=Credentials(reads, Clock())) as client:
+            answer = await get(client)
+    assert [seen.headers["authorization"] for seen in server.seen] == ["old", "new"]
+    assert (answer.tries, telemetry.codes) == (2, ["401", "200"])
+
+
+async def test_a_second_401_is_forbidden(telemetry: Counted) -> None:
+    """Credentials are read again once a request, no more."""
+    async with serving(answering(401)) as server:
+        reads = Renewing(server.url, "old", "new")
+        async with client_of(server, telemetry, credentials=Credentials(reads, Clock())) as client:
+            refusal = await refused(get(client))
+    assert (refusal.reason, refusal.tries, reads.readings) == (Reason.FORBIDDEN, 2, 2)
+
+
+async def test_a_401_whose_renewal_fails_tells_why(telemetry: Counted) -> None:
+    """The plug-in's words are worth more than the server's."""
+    async with serving(answering(401)) as server:
+        reads = Renewing(server.url, "old", CredentialsError("please log in"))
+        async with client_of(server, telemetry, credentials=Credentials(reads, Clock())) as client:
+            refusal = await refused(get(client))
+    assert (refusal.reason, refusal.note) == (Reason.FORBIDDEN, "get pods: please log in")
+    assert len(server.seen) == 1
+
+
+class Expired(Credentials):
+    """Credentials that have expired for good."""
+
+    async def headers(self) -> dict[str, str]:
+        """Refuse."""
+        raise CredentialsError("please log in")
+
+
+class Slow(Credentials):
+    """Credentials whose plug-in takes its time."""
+
+    async def headers(self) -> dict[str, str]:
+        """Wait for longer than any test."""
+        await asyncio.sleep(1000)
+        return {}
+
+
+@pytest.mark.parametrize(("kind", "note"), [(Expired, "please log in"), (Slow, "no credentials in time")])
+async def test_without_credentials_nothing_is_sent(telemetry: Counted, kind: type[Credentials], note: str) -> None:
+    """It says nothing of the cluster, and is not counted as a request."""
+    async with serving(answering()) as server:
+        credentials = kind(lambda: Loaded(server.url), Clock())
+        async with client_of(server, telemetry, credentials=credentials) as client:
+            refusal = await refused(get(client, seconds=0.1))
+    assert (refusal.reason, refusal.note, refusal.unanswered) == (Reason.FORBIDDEN, f"get pods: {note}", False)
+    assert (server.seen, telemetry.requests) == ([], [])
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Return a certificate authority."""
+    return trustme.CA()
+
+
+def server_tls(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    """Return a server's side, which asks for the client's certificate too."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(*(names or ("127.0.0.1",))).configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def client_tls(authority: trustme.CA, *, name: str | None = None) -> ssl.SSLContext:
+    """Return a client's side, with a certificate if it has a name."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    if name:
+        authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+async def test_a_clients_certificate_is_shown(telemetry: Counted, authority: trustme.CA) -> None:
+    """It is who asks."""
+    shown: list[Any] = []
+
+    async def look(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        shown.append(request.transport.get_extra_info("peercert"))
+        return web.Response()
+
+    async with serving(look, tls=server_tls(authority)) as server:
+        credentials = plain_credentials(server.url, tls=client_tls(authority, name="khealth@example.com"))
+        async with client_of(server, telemetry, credentials=credentials) as client:
+            await get(client)
+    assert shown[0]["subjectAltName"] == (("email", "khealth@example.com"),)
+
+
+async def test_another_certificate_takes_another_connection(telemetry: Counted, authority: trustme.CA) -> None:
+    """A connection of the old certificate would still be who asked before."""
+    async with serving(answering(), answering(401), answering(), tls=server_tls(authority)) as server:
+        contexts = iter([client_tls(authority, name=f"{name}@example.com") for name in ("old", "new")])
+        materials = iter([b"old", b"new"])
+        credentials = Credentials(lambda: Loaded(server.url, tls=next(contexts), material=next(materials)), Clock())
+        async with client_of(server, telemetry, credentials=credentials) as client:
+            await get(client)
+            await get(client)
+    ports = [seen.port for seen in server.seen]
+    assert ports[0] == ports[1] != ports[2]
+
+
+async def test_a_server_that_is_not_trusted_is_unreachable(telemetry: Counted, authority: trustme.CA) -> None:
+    """After the authority has been read again once: it may have been replaced while khealth runs."""
+    readings = 0
+
+    def read() -> Loaded:
+        nonlocal readings
+        readings += 1
+        return Loaded(server.url, tls=client_tls(trustme.CA()))
+
+    clock = telemetry.hands.clock
+    async with (
+        serving(answering(), tls=server_tls(authority)) as server,
+        client_of(server, telemetry, credentials=Credentials(read, clock), clock=clock) as client,
+    ):
+        refusal = await refused(get(client, seconds=3))
+    assert (refusal.reason, refusal.tries, readings) == (Reason.API_UNREACHABLE, 3, 2)
+    assert "certificate verify failed" in refusal.note
+    assert "object at 0x" not in refusal.note
+
+
+async def test_an_authority_that_was_replaced_is_read(telemetry: Counted, authority: trustme.CA) -> None:
+    """A cluster may change its authority without khealth being restarted."""
+    async with serving(answering(), tls=server_tls(authority)) as server:
+        loads = iter(
+            [
+                Loaded(server.url, tls=client_tls(trustme.CA()), material=b"old"),
+                Loaded(server.url, tls=client_tls(authority), material=b"new"),
+            ]
+        )
+        async with client_of(server, telemetry, credentials=Credentials(lambda: next(loads), Clock())) as client:
+            assert (await get(client)).tries == 2
+
+
+async def test_a_server_may_bear_another_name(telemetry: Counted, authority: trustme.CA) -> None:
+    """tls-server-name is what its certificate is checked for."""
+    async with serving(answering(), tls=server_tls(authority, "kubernetes.default")) as server:
+        loaded = Loaded(server.url, tls=client_tls(authority), server_hostname="kubernetes.default")
+        async with client_of(server, telemetry, credentials=Credentials(lambda: loaded, Clock())) as client:
+            assert (await get(client)).code == 200
+
+
+async def test_a_request_is_sent_only_after_the_handshake(telemetry: Counted, authority: trustme.CA) -> None:
+    """To connect is not what is measured."""
+    clock, shaken = Clock(), list[float]()
+    context = server_tls(authority, "kubernetes.default")
+    context.sni_callback = lambda *_: shaken.append(clock.now())
+    async with serving(answering(), tls=context) as server:
+        loaded = Loaded(server.url, tls=client_tls(authority), server_hostname="kubernetes.default")
+        credentials = Credentials(lambda: loaded, clock)
+        async with client_of(server, telemetry, credentials=credentials, clock=clock) as client:
+            answer = await get(client)
+    assert len(shaken) == 1
+    assert answer.sent > shaken[0]
+
+
+# --- cancellation ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_request_is_counted_and_its_connection_closed(telemetry: Counted) -> None:
+    """Cancellation is never swallowed; the next request makes a new connection."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        server.script = [server.hang, answering()]
+        task = asyncio.ensure_future(get(client))
+        await server.saw(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await get(client)
+    assert telemetry.codes == ["none", "200"]
+    assert server.seen[0].port != server.seen[1].port
+
+
+async def test_a_bound_of_the_caller_is_his_own(telemetry: Counted) -> None:
+    """A time-out around a request is a TimeoutError, not a refusal, and the try is counted."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        server.script = [server.hang]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await get(client)
+    assert telemetry.codes == ["none"]
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+class Lines:
+    """A stream of which a test says what it sends, and when."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.cut = False
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Send what comes; end at None."""
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        while (chunk := await self.queue.get()) is not None:
+            await response.write(chunk)
+        return await reset(request) if self.cut else response
+
+
+WATCH = {"watch": "1", "resourceVersion": "5"}
+
+
+async def test_a_stream_gives_bytes_as_they_arrive(telemetry: Counted) -> None:
+    """And nothing at the end; it is counted when its headers have come."""
+    lines = Lines()
+    async with (
+        serving(lines) as server,
+        client_of(server, telemetry) as client,
+        asyncio.timeout(PATIENCE),
+        client.stream("pods", "/api/v1/pods", query=WATCH, connect_timeout=PATIENCE) as stream,
+    ):
+        assert telemetry.requests == [("watch", "pods", "200")]
+        for chunk in (b'{"type":', b'"ADDED"}\n'):
+            lines.queue.put_nowait(chunk)
+            assert await stream.read() == chunk
+        lines.queue.put_nowait(None)
+        assert await stream.read() == b""
+    seen = server.seen[0]
+    assert (seen.method, seen.target) == ("GET", "/api/v1/pods?watch=1&resourceVersion=5")
+    assert seen.headers["accept-encoding"] == "identity"
+
+
+async def test_a_stream_may_be_silent_for_longer_than_it_took_to_open(telemetry: Counted) -> None:
+    """How long silence may last is its reader's business."""
+    lines = Lines()
+    async with (
+        serving(lines) as server,
+        client_of(server, telemetry) as client,
+        client.stream("pods", "/", query=WATCH, connect_timeout=2.0) as stream,
+    ):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2.2):
+                await stream.read()
+        lines.queue.put_nowait(b"late")
+        assert await stream.read() == b"late"
+        lines.queue.put_nowait(None)
+
+
+async def test_a_stream_has_a_connection_of_its_own(telemetry: Counted) -> None:
+    """It takes none that may be dead, and leaves none to others."""
+    lines = Lines()
+    async with serving(answering(), lines, answering()) as server, client_of(server, telemetry) as client:
+        await get(client)
+        async with client.stream("pods", "/", query=WATCH, connect_timeout=PATIENCE):
+            await get(client)
+        lines.queue.put_nowait(None)
+        await get(client)
+    ports = [seen.port for seen in server.seen]
+    assert ports[0] == ports[2] == ports[3] != ports[1]
+
+
+async def test_a_stream_that_is_left_closes_its_connection(telemetry: Counted) -> None:
+    """The server notices."""
+    gone = asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b"x")
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            gone.set()
+            raise
+
+    async with serving(endless) as server, client_of(server, telemetry) as client:
+        async with client.stream("pods", "/", query=WATCH, connect_timeout=PATIENCE) as stream:
+            await stream.read()
+        async with asyncio.timeout(PATIENCE):
+            await gone.wait()
+
+
+async def test_a_stream_that_breaks_is_refused(telemetry: Counted) -> None:
+    """A broken connection is no end."""
+    lines = Lines()
+    lines.cut = True
+    async with (
+        serving(lines) as server,
+        client_of(server, telemetry) as client,
+        client.stream("pods", "/", query=WATCH, connect_timeout=PATIENCE) as stream,
+    ):
+        lines.queue.put_nowait(b"a")
+        assert await stream.read() == b"a"
+        lines.queue.put_nowait(None)
+        refusal = await refused(stream.read())
+    assert refusal.reason is Reason.API_UNREACHABLE
+
+
+async def opened(client: Client, seconds: float = PATIENCE) -> None:
+    """Open a stream, and leave it."""
+    async with client.stream("pods", "/", query=WATCH, connect_timeout=seconds):
+        pass
+
+
+@pytest.mark.parametrize(("code", "expired"), [(410, True), (403, False), (503, False), (204, False)])
+async def test_a_stream_is_refused_at_once(telemetry: Counted, *, code: int, expired: bool) -> None:
+    """Who watches knows better when to try again."""
+    async with serving(answering(code, b"")) as server, client_of(server, telemetry) as client:
+        refusal = await refused(opened(client))
+    assert (refusal.refusal.code, refusal.refusal.expired, len(server.seen)) == (code, expired, 1)
+    assert telemetry.requests == [("watch", "pods", str(code))]
+
+
+async def test_a_stream_that_is_not_answered_in_time_is_refused(telemetry: Counted) -> None:
+    """Its headers have a time-out, its body has none."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        server.script = [server.hang]
+        refusal = await refused(opened(client, 0.2))
+    assert (refusal.reason, telemetry.codes) == (Reason.API_TIMEOUT, ["none"])
+
+
+async def test_a_stream_to_nobody_is_refused(telemetry: Counted) -> None:
+    """As a request would be."""
+    with closed_port() as url:
+        async with client_of(url, telemetry) as client:
+            refusal = await refused(opened(client))
+    assert refusal.reason is Reason.API_UNREACHABLE
+
+
+async def test_a_streams_401_is_answered_with_new_credentials(telemetry: Counted) -> None:
+    """A watch outlives many tokens."""
+    lines = Lines()
+    lines.queue.put_nowait(None)
+    async with serving(answering(401), lines) as server:
+        reads = Renewing(server.url, "old", "new")
+        async with client_of(server, telemetry, credentials=Credentials(reads, Clock())) as client:
+            await opened(client)
+    assert [seen.headers["authorization"] for seen in server.seen] == ["old", "new"]
+    assert telemetry.codes == ["401", "200"]
+
+
+async def test_a_streams_second_401_is_forbidden(telemetry: Counted) -> None:
+    """Credentials are read again once."""
+    async with serving(answering(401)) as server:
+        reads = Renewing(server.url, "old", "new")
+        async with client_of(server, telemetry, credentials=Credentials(reads, Clock())) as client:
+            refusal = await refused(opened(client))
+    assert (refusal.reason, reads.readings) == (Reason.FORBIDDEN, 2)
+
+
+async def test_closing_ends_what_is_under_way(telemetry: Counted) -> None:
+    """It is not tried again, and nothing is left behind."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        server.script = [server.hang]
+        task = asyncio.ensure_future(get(client))
+        await server.saw(1)
+        await client.close()
+        assert (await refused(task)).tries == 1
+    assert len(server.seen) == 1
