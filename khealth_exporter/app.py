@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import structlog
-from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry, disable_created_metrics
 
 from khealth_exporter.clock import Clock, measured_loop
 from khealth_exporter.cluster.access import Cluster
@@ -85,6 +85,7 @@ class Process:
 
 def start(main: Callable[..., Coroutine[Any, Any, _T]], *arguments: object, **keywords: object) -> _T:
     """Run a coroutine function to its end, with `process=` added, in an event loop whose busy time is measured."""
+    disable_created_metrics()
     clock = Clock()
     registry = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
@@ -226,7 +227,7 @@ async def _exporter(options: Options, process: Process, credentials: Credentials
 
 def _identity(options: Options, process: Process, credentials: Credentials) -> Identity:
     """Return who this run is: in a Pod of its own namespace it owns what it makes (names by the downward API)."""
-    home = credentials.namespace if getattr(credentials, "in_cluster", False) else None
+    home = credentials.namespace if credentials.in_cluster else None
     namespace = options.config.namespace or home or NAMESPACE
     name, uid = os.environ.get("POD_NAME"), os.environ.get("POD_UID")
     owner = Owner(name, uid) if name and uid and namespace == home else None

@@ -65,6 +65,8 @@ class Following:
     def close(self) -> None:
         """Say that the attempt is over: what is left of it may be swept."""
         self._cluster.active.discard(self.name)
+        self._pods.close()
+        self._controllers.close()
 
     def _ours(self, found: KubernetesObject) -> bool:
         return self._labels.items() <= found.metadata.labels.items()

@@ -146,7 +146,7 @@ class Metrics:
         self.suspended.labels(module, label).set(0)
         self.interval.labels(module, label).set(settings.interval)
         self.success.declare((module, label), settings.interval)
-        for reason in {*kind.reasons, Reason.INTERRUPTED, Reason.INTERNAL_ERROR}:
+        for reason in dict.fromkeys((*kind.reasons, Reason.INTERRUPTED, Reason.INTERNAL_ERROR)):
             counter = self.failures if reason.result is Result.FAILURE else self.inconclusive
             counter.labels(module, label, reason)
         for quality in Quality:
