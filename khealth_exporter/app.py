@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import structlog
-from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry, disable_created_metrics
+from prometheus_client import (
+    GC_COLLECTOR,
+    PLATFORM_COLLECTOR,
+    PROCESS_COLLECTOR,
+    CollectorRegistry,
+    disable_created_metrics,
+)
 
 from khealth_exporter.clock import Clock, measured_loop
 from khealth_exporter.cluster.access import Cluster
@@ -85,7 +91,7 @@ class Process:
 
 def start(main: Callable[..., Coroutine[Any, Any, _T]], *arguments: object, **keywords: object) -> _T:
     """Run a coroutine function to its end, with `process=` added, in an event loop whose busy time is measured."""
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     clock = Clock()
     registry = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):

@@ -105,8 +105,7 @@ class Canaries(Following):
         now, blamed = Moment(self._clock.now()), False
         frozen = [way.frozen() for way in self.ways.values()]
         try:
-            if now.at - deadline > STARVED:
-                raise Failed(Reason.PROBER_STARVED, "khealth itself was not run for seconds")
+            self._awake(now.at - deadline)
             await self._ask(now.at + ASKING)
             failed = await self._judged(frozen, max(0, count - len(frozen)), now.at + ASKING)
             blamed = failed.reason.result is Result.FAILURE
@@ -120,6 +119,10 @@ class Canaries(Following):
                 record(Sample(f"{self.name} pod {number + 1}", "", None, (step,), dict.fromkeys(MILESTONES)))
         return failed
 
+    def _awake(self, late: float) -> None:
+        if late > STARVED:
+            raise Failed(Reason.PROBER_STARVED, f"khealth itself was not run for {late:.1f} s")
+
     async def _judged(self, frozen: list[Way], missing: int, asked: float) -> Failed:
         facts = await self._facts(asked)
         findings = [not_ready(way, facts.nodes, facts.pulling) for way in frozen if not way.well]
@@ -128,10 +131,10 @@ class Canaries(Following):
         found = blame(findings, frozen)
         return Failed(found.reason, found.note, facts.evidence)
 
-    async def remove(self, deadline: float, timeout: float, record: Callable[[Sample], None]) -> None:
+    async def remove(self, deadline: float, patience: float, record: Callable[[Sample], None]) -> None:
         """Delete the controller with its pods, and return once they are gone; raise Failed.
 
-        At half of `timeout` before the deadline, pods that are still there are deleted with grace 0.
+        At half of `patience` seconds before the deadline, pods that are still there are deleted with grace 0.
         """
         if not self._begun:
             return
@@ -145,7 +148,7 @@ class Canaries(Following):
                 self._delete = answer.sent, answer.answered
         await self._delete_orphans(deadline)
         asked = self._asked_to_go.at if self._asked_to_go else self._clock.now()
-        if not await self._gone(max(deadline - timeout / 2, asked + timeout / 4)):
+        if not await self._gone(max(deadline - patience / 2, asked + patience / 4)):
             await self._force(deadline, record)
         self._record_deletions(record)
         if self._stuck:

@@ -14,9 +14,7 @@ _WAITED = 20e-6
 class Clock:
     """One process's time: durations are of the monotonic clock, and its anchor translates them to UTC."""
 
-    def __init__(
-        self, monotonic: Callable[[], float] = time.monotonic, utc: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, utc: Callable[[], float] = time.time) -> None:
         self._monotonic, self._utc = monotonic, utc
         self._offset = 0.0
         self._idle_since: Callable[[], float] | None = None

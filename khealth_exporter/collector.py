@@ -1,7 +1,6 @@
 """Collector: the only reader of its module's Events; Snapshot: what it knows."""
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -10,7 +9,7 @@ from typing import Any
 import structlog
 
 from khealth_exporter.clock import Clock
-from khealth_exporter.event import Event, Evidence, Measurement, Phase, Reason, Result, Sample, Verdict
+from khealth_exporter.event import Event, Evidence, Measurement, Phase, Result, Sample, Verdict
 from khealth_exporter.metrics import EXPIRY, Metrics
 from khealth_exporter.routine import Context, Routine, RoutineSettings
 from khealth_exporter.runner import Runner, Stop

@@ -100,7 +100,9 @@ class Metrics:
         self.leader_since = self._gauge("leader_since_timestamp_seconds", "Since when it is, in Unix time.")
         self.known_objects = self._gauge("objects", "Objects in the namespace that khealth made.", ("kind",))
         self.suspended = self._gauge("suspended", "Whether a routine is suspended by configuration.", _ROUTINE)
-        info = self._gauge("reason_info", "Always 1: the component that each reason belongs to.", ("reason", "component"))
+        info = self._gauge(
+            "reason_info", "Always 1: the component that each reason belongs to.", ("reason", "component")
+        )
         for reason in Reason:
             info.labels(reason, reason.component).set(1)
         self.reloaded = self._gauge("config_last_reload_successful", "Whether the configuration last read is in force.")
@@ -117,7 +119,10 @@ class Metrics:
             "api_requests", "Requests to the API server, by the answer's code.", ("verb", "resource", "code")
         )
         self.request_duration = self._histogram(
-            "api_request_duration_seconds", "Duration of requests to the API server.", ("verb", "resource"), REQUEST_EDGES
+            "api_request_duration_seconds",
+            "Duration of requests to the API server.",
+            ("verb", "resource"),
+            REQUEST_EDGES,
         )
         self.watch_restarts = self._counter("watch_restarts", "Watches that had to be opened again.", ("cause",))
         for cause in CAUSES:

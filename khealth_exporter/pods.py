@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from khealth_exporter.clock import Clock
+from khealth_exporter.cluster.lines import Line
 from khealth_exporter.cluster.objects import Pod
-from khealth_exporter.cluster.watch import Line
 from khealth_exporter.event import Component, Measurement, Quality, Reason, Sample, Step
 from khealth_exporter.settings import MeasurementSettings
 

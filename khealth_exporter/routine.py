@@ -13,7 +13,6 @@ from khealth_exporter.event import Measurement, Permission, Reason, Sample, Step
 from khealth_exporter.pods import Lags, SeenImages
 from khealth_exporter.settings import Duration, MeasurementSettings, Settings
 
-
 LEEWAY = 60.0
 """Seconds beyond an attempt's bounds after which what it made counts as left behind."""
 
@@ -42,7 +41,7 @@ class RoutineSettings(Settings):
         return 2 * self.timeout + self.hold + LEEWAY
 
 
-S = TypeVar("S", bound=RoutineSettings, covariant=True)
+S_co = TypeVar("S_co", bound=RoutineSettings, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Context:
     lags: Lags = field(default_factory=Lags)
 
 
-class Routine(ABC, Generic[S]):
+class Routine(ABC, Generic[S_co]):
     """One exercise of the cluster. To return is success; to raise `Failed(reason, note)` is failure.
 
     For every attempt the runner makes a new object, calls `init` once, `poll` until the hold is over, and in any case
@@ -74,7 +73,7 @@ class Routine(ABC, Generic[S]):
     """What RBAC must grant."""
     Settings: ClassVar[type[RoutineSettings]]
 
-    def __init__(self, label: str, attempt: int, settings: S, context: Context) -> None:
+    def __init__(self, label: str, attempt: int, settings: S_co, context: Context) -> None:
         self.label, self.attempt, self.settings, self.context = label, attempt, settings, context
         self.deadline = float("inf")
         self.record: Callable[[Sample | Measurement], None] = lambda _: None

@@ -73,7 +73,7 @@ class Stop:
 class Runner:
     """Owns one routine's loop, and turns what happens into Events: init, polls until the TTL, always cleanup."""
 
-    def __init__(  # noqa: PLR0913 - it has these parts
+    def __init__(  # noqa: PLR0913, PLR0917 - it has these parts
         self,
         module: str,
         label: str,

@@ -10,6 +10,8 @@ import msgspec
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.client import Answer, Client
 from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.lines import Signal
+from khealth_exporter.cluster.namespace import NamespaceKeeper
 from khealth_exporter.cluster.objects import (
     KubernetesEvent,
     KubernetesObject,
@@ -19,9 +21,8 @@ from khealth_exporter.cluster.objects import (
     ReplicationController,
     decode,
 )
-from khealth_exporter.cluster.namespace import NamespaceKeeper
 from khealth_exporter.cluster.ownership import SELECTOR, Identity
-from khealth_exporter.cluster.watch import Signal, Watch
+from khealth_exporter.cluster.watch import Watch
 from khealth_exporter.event import Failed, Permission, Reason, Telemetry
 
 T = TypeVar("T", bound=KubernetesObject)
@@ -35,6 +36,7 @@ PERMISSIONS = (
     Permission("list", "events", optional=True, why="evidence of a failed attempt"),
 )
 """What the core needs, whatever the routines do."""
+
 
 class Cluster:
     """One namespace of one cluster, seen by two label-selected watches that every routine shares."""
@@ -109,7 +111,13 @@ class Cluster:
         return await self.client.request("create", "replicationcontrollers", path, body=manifest, deadline=deadline)
 
     async def delete(
-        self, resource: str, item: KubernetesObject, deadline: float, *, policy: str = "Background", grace: int | None = None
+        self,
+        resource: str,
+        item: KubernetesObject,
+        deadline: float,
+        *,
+        policy: str = "Background",
+        grace: int | None = None,
     ) -> Answer | None:
         """Delete this very object (by uid) and what it owns; None where it is gone already; raise Refused."""
         options: dict[str, object] = {"propagationPolicy": policy, "preconditions": {"uid": item.uid}}

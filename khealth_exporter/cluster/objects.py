@@ -176,7 +176,11 @@ class ReplicationController(KubernetesObject, frozen=True):
     def refusal(self) -> str:
         """Why its pods are refused (condition ReplicaFailure), or nothing."""
         return next(
-            (c.message or c.reason for c in self.status.conditions if c.type == "ReplicaFailure" and c.status == "True"),
+            (
+                c.message or c.reason
+                for c in self.status.conditions
+                if c.type == "ReplicaFailure" and c.status == "True"
+            ),
             "",
         )
 
@@ -296,7 +300,9 @@ def _only_metadata(plain: Any) -> Any:  # noqa: ANN401 - it is any JSON
     """Return what identifies an object whose other fields make no sense."""
     metadata = plain.get("metadata", {}) if isinstance(plain, dict) else {}
     names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
-    kept = {name: metadata[name] for name in names if isinstance(metadata, dict) and isinstance(metadata.get(name), str)}
+    kept = {
+        name: metadata[name] for name in names if isinstance(metadata, dict) and isinstance(metadata.get(name), str)
+    }
     return {"metadata": kept}
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import structlog
 
 from khealth_exporter.cluster.access import Cluster
-from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.objects import KubernetesObject, Pod, ReplicationController, unix_time
 from khealth_exporter.cluster.ownership import ATTEMPT, ROUTINE, RUN
 from khealth_exporter.event import Failed

@@ -3,9 +3,7 @@
 import asyncio
 import random
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Generic, Never, TypeVar
 
@@ -16,6 +14,7 @@ from msgspec import Raw
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.client import Client, Stream
 from khealth_exporter.cluster.errors import Refused, judge
+from khealth_exporter.cluster.lines import Line, Signal, Subscription
 from khealth_exporter.cluster.objects import KubernetesObject, RawList, WatchLine, decode, parse
 from khealth_exporter.event import Telemetry
 
@@ -29,7 +28,10 @@ SILENCE = 75.0
 """Seconds without a byte after which a watch is dead: bookmarks come 60 s apart."""
 TRY_TIMEOUT = 10.0
 """Seconds for one page of a list, or for a stream's headers."""
-CAUSES = ("ended", "silent", "expired", "garbled", "error", "api_unreachable", "api_timeout", "api_error", "throttled", "forbidden")
+CAUSES = (
+    "ended", "silent", "expired", "garbled", "error",
+    "api_unreachable", "api_timeout", "api_error", "throttled", "forbidden",
+)  # fmt: skip
 """Why a watch is opened again, as counted; a refusal is counted under its reason."""
 PAGE = 500
 """Objects in one page of a list."""
@@ -49,49 +51,12 @@ _Failure = TypeVar("_Failure", bound=Exception)
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Line(Generic[T]):
-    """What a watch said of an object.
-
-    `at` is the monotonic time when its bytes were read; it may have been true up to `delay` seconds earlier for
-    khealth's own doing: a busy event loop or, for a `recovered` line, a stream that was broken.
-    """
-
-    type: str
-    object: T
-    at: float
-    delay: float
-    recovered: bool
-
-
 class _Broken(Exception):  # noqa: N818 - a turn that watches take, no error
     """A stream that is over, with the cause as counted, and whether only a new list can be trusted."""
 
     def __init__(self, cause: str, *, relist: bool) -> None:
         super().__init__(cause)
         self.cause, self.relist = cause, relist
-
-
-class Signal:
-    """Wakes whoever waits, each time that something has changed."""
-
-    def __init__(self) -> None:
-        self._waiting: set[asyncio.Future[None]] = set()
-
-    def fire(self) -> None:
-        """Wake all who wait now."""
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
-
-    async def wait(self) -> None:
-        """Return at the next `fire`."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
-        try:
-            await future
-        finally:
-            self._waiting.discard(future)
 
 
 class Watch(Generic[T]):
@@ -281,11 +246,13 @@ class Watch(Generic[T]):
             _log.warning("a watch said what cannot be read", resource=self.resource, error=str(error))
             raise _Broken("garbled", relist=True) from error
         version = item.metadata.resource_version
-        if _number(version) <= _number(self._version):
+        if 0 < _number(version) <= _number(self._version):
             return  # A stream and its successor both said it.
         self._version = version
-        if line.type in ("ADDED", "MODIFIED", "DELETED"):
-            self._tell(Line(line.type, item, at, delay, recovered))
+        # What was never heard of before is new to whoever listens, whatever the server thinks it has told.
+        kind = "ADDED" if line.type == "MODIFIED" and item.uid not in self.objects else line.type
+        if kind in ("ADDED", "MODIFIED", "DELETED"):
+            self._tell(Line(kind, item, at, delay, recovered))
 
     def _tell(self, line: Line[T]) -> None:
         known = len(self.objects)
@@ -297,28 +264,6 @@ class Watch(Generic[T]):
             self._telemetry.objects(self.kind.__name__, len(self.objects))
         for subscription in self._subscriptions:
             subscription.take(line)
-
-
-class Subscription(Generic[T]):
-    """The lines of some objects, in the order of their arrival, until they are taken."""
-
-    def __init__(self, wanted: Callable[[T], bool]) -> None:
-        self._wanted, self._lines = wanted, deque[Line[T]]()
-
-    def take(self, line: Line[T]) -> None:
-        """Keep a line if it is wanted."""
-        if self._wanted(line.object):
-            self._lines.append(line)
-
-    def close(self) -> None:
-        """Want nothing more: it holds on to whoever asks, and would else live until Python looks for such circles."""
-        self._wanted = lambda _: False
-        self._lines.clear()
-
-    def drain(self) -> Iterator[Line[T]]:
-        """Yield what has arrived since the last time."""
-        while self._lines:
-            yield self._lines.popleft()
 
 
 def _number(version: str) -> int:

@@ -37,7 +37,7 @@ class RcSchedulerSettings(RoutineSettings):
 
 
 class RcScheduler(Routine[RcSchedulerSettings]):
-    """Can this cluster create, schedule, start, keep and delete pods, and how long does each step take?"""
+    """Exercise the way of a pod: can it be created, scheduled, started, kept and deleted, and how long does each take."""
 
     name: ClassVar[str] = "rcscheduler"
     steps: ClassVar[tuple[Step, ...]] = pods.STEPS

@@ -1,7 +1,6 @@
 """What `khealth run` shows while it runs, and what is left when it ends, however it ends."""
 
 import signal
-
 from collections.abc import Callable
 from typing import Any
 

@@ -212,7 +212,7 @@ class Running:
     def get(self, path: str) -> tuple[int, str]:
         """Return a page's code and text."""
         try:
-            with urllib.request.urlopen(f"http://{self._address}{path}", timeout=10) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"http://{self._address}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from kubernetes import client
-
 from bodies.target import Target
+from kubernetes import client
 
 BREAKS = {
     "scheduler-stalled": (("pause", "resume"), ("kube-scheduler",)),

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from bodies.target import Target, wait_for
 
 SAME = {"scheduler-stopped": "scheduler-stalled", "controller-stopped": "controller-stalled"}

@@ -1,7 +1,6 @@
 """Faults that only a simulator has on order: each is named as what it is."""
 
 import pytest
-
 from bodies.run import all_held, counted, holding
 from bodies.target import Target, wait_for
 
@@ -67,7 +66,9 @@ def test_a_watch_that_is_cut_in_the_hold_changes_nothing(target: Target) -> None
         wait_for("the hold", lambda: all_held(target))
         target.begin("watch-cut")
         wait_for("the verdict", lambda: running.metric("khealth_attempts_total"))
-        restarts = sum(running.metric("khealth_watch_restarts_total", cause=cause) or 0 for cause in ("ended", "api_unreachable"))
+        restarts = sum(
+            running.metric("khealth_watch_restarts_total", cause=cause) or 0 for cause in ("ended", "api_unreachable")
+        )
         shown = running.state(), restarts >= 1
         running.stop()
     assert (200, True) == shown

@@ -32,7 +32,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from khealth_exporter.blame import PULLING, Finding, Nodes, blame, not_created, not_deleted, not_ready
-from khealth_exporter.cluster.watch import Line
+from khealth_exporter.cluster.lines import Line
 from khealth_exporter.event import Reason, Result
 from khealth_exporter.pods import Way
 

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.objects import Pod
-from khealth_exporter.cluster.watch import Line
+from khealth_exporter.cluster.lines import Line
 from khealth_exporter.event import Measurement, Quality
 from khealth_exporter.pods import (
     COLD_AFTER,

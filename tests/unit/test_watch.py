@@ -19,7 +19,8 @@ from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.client import Answer
 from khealth_exporter.cluster.errors import Refusal
 from khealth_exporter.cluster.objects import Pod
-from khealth_exporter.cluster.watch import CAUSES, LIFETIME, SUCCESSION, Line, Signal, Subscription, Watch
+from khealth_exporter.cluster.lines import Line, Signal, Subscription
+from khealth_exporter.cluster.watch import CAUSES, LIFETIME, SUCCESSION, Watch
 from khealth_exporter.event import Reason
 
 SELECTOR = "app.kubernetes.io/managed-by=khealth"
