@@ -73,7 +73,7 @@ class Nodes:
 
 
 def _tolerated(node: Node, keys: set[str]) -> bool:
-    # Taints of this prefix, and an autoscaler's, say how a node is at the moment; whatever else repels is there to stay.
+    # Taints of this prefix, and an autoscaler's, say how a node is at the moment; what else repels is there to stay.
     passing = {taint.key for taint in node.spec.taints if taint.key.startswith("node.kubernetes.io/")} | GOING
     lasting = {taint.key for taint in node.spec.taints if taint.effect != "PreferNoSchedule"} - passing
     return "" in keys or lasting <= keys

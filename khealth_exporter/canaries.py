@@ -190,13 +190,20 @@ class Canaries(Following):
                 record(sample(way, [step], self._clock))
 
     async def _force(self, deadline: float, record: Callable[[Sample], None]) -> None:
-        """Find out what keeps the pods from going, and delete them with grace 0; raise Failed if that is in vain."""
+        """Find out what keeps them from going, and do without whom they wait for; raise Failed if that is in vain.
+
+        The pods go with grace 0, without their kubelets. Once they are gone, a second delete in the background takes the
+        controller's finalizer away: it goes without the garbage collector, even where the controller manager is dead.
+        """
         if self._stuck is None:
             self._stuck = await self._stuck_by(record)
         # To find out whom to blame may have taken what was left of the time.
         deadline = max(deadline, self._clock.now() + FORCING)
         for way in [way for way in self.ways.values() if not way.gone]:
             await self._cluster.delete("pods", way.pod, deadline, grace=0)
+        pods_gone = await self._until(lambda: all(way.gone for way in self.ways.values()), deadline)
+        if pods_gone and self._controller and not self._controller_gone:
+            await self._cluster.delete("replicationcontrollers", self._controller, deadline)
         if not await self._gone(deadline):
             raise self._stuck
 

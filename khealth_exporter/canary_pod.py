@@ -11,6 +11,9 @@ from khealth_exporter.settings import Settings
 PAUSE = "registry.k8s.io/pause:3.10.1"
 """The smallest image that every cluster has: a static program that sleeps."""
 
+LINUX = {"kubernetes.io/os": "linux"}
+"""Label of the nodes that can run it."""
+
 UNTOUCHED = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "true",
     "sidecar.istio.io/inject": "false",
@@ -64,7 +67,8 @@ class PodSettings(Settings):
     @property
     def placement(self) -> Placement:
         """The image, and where the pods may run."""
-        return Placement(self.image, self.nodeSelector, tuple(toleration.key for toleration in self.tolerations))
+        tolerated = tuple(toleration.key for toleration in self.tolerations)
+        return Placement(self.image, LINUX | self.nodeSelector, tolerated)
 
     @property
     def marks(self) -> dict[str, str]:
@@ -81,7 +85,7 @@ def pod_spec(settings: PodSettings, labels: Mapping[str, str]) -> Mapping[str, o
         "terminationGracePeriodSeconds": 1,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "nodeSelector": {"kubernetes.io/os": "linux"} | settings.nodeSelector,
+        "nodeSelector": settings.placement.selector,
         "tolerations": tolerations,
         # Only a wish: a broken node looks least loaded, and would attract them all.
         "topologySpreadConstraints": [

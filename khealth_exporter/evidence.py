@@ -14,11 +14,11 @@ _EVENTS = 12
 def of_pod(way: Way) -> Evidence:
     """Return a pod's phase, conditions and container states."""
     pod = way.pod
-    lines = [f"phase {pod.status.phase or 'unknown'} on {way.node or 'no node'}"]
+    lines = [clean(f"phase {pod.status.phase or 'unknown'} on {way.node or 'no node'}")]
     if way.gone:
         lines.append("deleted")
     elif pod.leaving:
-        lines.append(f"being deleted since {pod.metadata.deletion_timestamp}")
+        lines.append(clean(f"being deleted since {pod.metadata.deletion_timestamp}"))
     lines += _conditions(pod.status.conditions)
     for container in pod.status.container_statuses:
         state, last = container.state, container.last_state.terminated

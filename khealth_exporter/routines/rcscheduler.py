@@ -37,7 +37,7 @@ class RcSchedulerSettings(RoutineSettings):
 
 
 class RcScheduler(Routine[RcSchedulerSettings]):
-    """Exercise the way of a pod: can it be created, scheduled, started, kept and deleted, and how long does each take."""
+    """Exercise a pod's way: is it created, scheduled, started, kept and deleted, and how long does each step take."""
 
     name: ClassVar[str] = "rcscheduler"
     steps: ClassVar[tuple[Step, ...]] = pods.STEPS

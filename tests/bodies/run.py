@@ -110,6 +110,16 @@ def test_sigterm_cleans_up_and_ends_with_0(target: Target) -> None:
     assert (0, []) == (code, target.objects())
 
 
+@pytest.mark.parametrize("fault", ["controller-stalled", "kubelet-stalled"])
+def test_nothing_is_left_by_a_cleanup_that_nobody_helps(target: Target, fault: str) -> None:
+    """Neither a dead controller manager nor dead kubelets keep it from ending, with nothing left."""
+    with target.running(holding(target)) as running:
+        wait_for("the hold", lambda: all_held(target))
+        with target.broken(fault):
+            code, left = running.stop(), target.objects()
+    assert (0, []) == (code, left)
+
+
 def test_a_second_signal_ends_at_once(target: Target) -> None:
     """With 128 + its number, although the cleanup cannot end."""
     with target.running(holding(target)) as running:

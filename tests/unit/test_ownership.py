@@ -1,0 +1,124 @@
+"""Names, labels and owners of what khealth makes; and what of it a dead run left."""
+
+import re
+from typing import Any
+
+import pytest
+from documents import read
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from khealth_exporter.cluster.objects import KubernetesObject
+from khealth_exporter.cluster.ownership import ATTEMPT, INSTANCE, MANAGED, MAX_AGE, ROUTINE, RUN, SELECTOR, Identity, Owner
+
+OWNER = Owner("khealth-7d9f", "uid-of-our-pod")
+OURS = Identity("ab12cd34", "khealth", OWNER)
+HOMELESS = Identity("ab12cd34", "khealth")
+CREATED, BORN = "2026-11-23T14:30:00Z", 1795444200.0
+
+
+def made(run: str = "other", max_age: str | None = "100", *, created: str = CREATED, **annotations: str) -> KubernetesObject:
+    """Return an object that a run of khealth made."""
+    ages = {} if max_age is None else {MAX_AGE: max_age}
+    metadata = {"name": "x", "labels": {RUN: run}, "annotations": {**ages, **annotations}, "creationTimestamp": created}
+    return read(KubernetesObject, {"metadata": metadata})
+
+
+def test_the_selector_finds_what_the_labels_mark() -> None:
+    """Whatever khealth makes carries the label that it watches."""
+    name, _, value = SELECTOR.partition("=")
+    assert value == OURS.labels("a", 1)[name]
+
+
+def test_labels_say_whose_an_object_is() -> None:
+    """Manager, routine, run and attempt."""
+    expected = {MANAGED: "khealth", ROUTINE: "a", RUN: "ab12cd34", ATTEMPT: "7"}
+    assert expected == OURS.labels("a", 7)
+
+
+NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,28}[a-z0-9])?", fullmatch=True)
+
+
+@given(NAMES, st.integers(1, 10**8 - 1))
+@example("a" * 30, 10**8 - 1)
+def test_names_leave_room_for_a_pods_suffix(routine: str, attempt: int) -> None:
+    """A ReplicationController's pods are called like it, with a hyphen and five letters: 63 at most."""
+    name = OURS.name(routine, attempt)
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
+    assert len(name) + 6 <= 63
+
+
+@given(NAMES, NAMES, st.integers(1, 99), st.integers(1, 99), st.sampled_from(["ab12cd34", "ff00ff00"]))
+def test_no_two_attempts_share_a_name(one: str, other: str, first: int, second: int, run: str) -> None:
+    """Another routine, run or attempt has another name."""
+    names = Identity("ab12cd34", "khealth").name(one, first), Identity(run, "khealth").name(other, second)
+    assert (names[0] == names[1]) == ((one, first, "ab12cd34") == (other, second, run))
+
+
+def test_what_is_made_in_a_pod_goes_with_it() -> None:
+    """Its owner is khealth's own Pod, and the annotation names the instance."""
+    metadata = OURS.metadata("a", 1, 100.0)
+    reference = {"apiVersion": "v1", "kind": "Pod", "name": "khealth-7d9f", "uid": "uid-of-our-pod"}
+    assert ([reference], "uid-of-our-pod") == (metadata["ownerReferences"], OURS.annotations(1.0)[INSTANCE])
+
+
+def test_what_is_made_elsewhere_has_no_owner() -> None:
+    """Outside of a Pod, or in another namespace, only sweeps take what is left."""
+    assert "ownerReferences" not in HOMELESS.metadata("a", 1, 100.0)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(100.0, "100"), (100.2, "101")])
+def test_the_longest_rightful_life_is_annotated_in_seconds(seconds: float, text: str) -> None:
+    """Rounded up: nobody is swept a moment too early."""
+    assert text == HOMELESS.annotations(seconds)[MAX_AGE]
+
+
+def test_what_this_run_made_is_mine() -> None:
+    """The run's own word decides."""
+    assert (True, False) == (OURS.mine(made("ab12cd34")), OURS.mine(made("other")))
+
+
+@pytest.mark.parametrize(("age", "dead"), [(0.0, False), (100.0, False), (100.1, True), (-50.0, False)])
+def test_what_is_older_than_its_max_age_is_dead(age: float, dead: bool) -> None:
+    """By the API server's own clock, and only beyond it."""
+    assert dead is OURS.dead(made(), BORN + age)
+
+
+def test_what_an_earlier_process_of_the_same_pod_made_is_dead() -> None:
+    """A container that was restarted is a new run in the same Pod."""
+    assert OURS.dead(made(**{INSTANCE: "uid-of-our-pod"}), BORN)
+
+
+def test_what_a_living_neighbour_made_is_not_dead() -> None:
+    """Another instance's objects live out their time."""
+    assert not OURS.dead(made(**{INSTANCE: "uid-of-another-pod"}), BORN + 99.0)
+
+
+def test_what_this_run_made_is_never_dead() -> None:
+    """However old it is, and whatever instance it names: the run itself knows."""
+    assert not OURS.dead(made("ab12cd34", **{INSTANCE: "uid-of-our-pod"}), BORN + 1e6)
+
+
+@pytest.mark.parametrize(("age", "dead"), [(3600.0, False), (3601.0, True)])
+def test_without_a_max_age_an_hour_is_allowed(age: float, dead: bool) -> None:
+    """Somebody may have stripped the annotation."""
+    assert dead is OURS.dead(made(max_age=None), BORN + age)
+
+
+@pytest.mark.parametrize("max_age", ["soon", "", "nan", "inf", "1e400"])
+def test_a_max_age_that_makes_no_sense_protects(max_age: str) -> None:
+    """What is not understood is not deleted."""
+    assert not OURS.dead(made(max_age=max_age), BORN + 1e9)
+
+
+@pytest.mark.parametrize("created", ["", "yesterday"])
+def test_what_has_no_age_is_not_dead(created: str) -> None:
+    """Nor is what has no birthday."""
+    assert not OURS.dead(made(created=created), BORN + 1e9)
+
+
+@given(st.text(max_size=10), st.text(max_size=30), st.floats(allow_nan=False))
+def test_no_annotation_raises(max_age: str, created: str, now: float) -> None:
+    """Whatever stands on a neighbour's objects."""
+    verdict: Any = OURS.dead(made(max_age=max_age, created=created), now)
+    assert isinstance(verdict, bool)
