@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from khealth_exporter.cluster.objects import Pod, decode
+from khealth_exporter.cluster.decoding import decode
+from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.event import Phase
 from khealth_exporter.pods import milestones
 

@@ -124,6 +124,9 @@ class Canaries(Following):
             raise Failed(Reason.PROBER_STARVED, f"khealth itself was not run for {late:.1f} s")
 
     async def _judged(self, frozen: list[Way], missing: int, asked: float) -> Failed:
+        if missing:
+            # Its status says why, and its watch may have stopped without a word.
+            self._controller = await self._cluster.find_controller(self.name, asked) or self._controller
         facts = await self._facts(asked)
         findings = [not_ready(way, facts.nodes, facts.pulling) for way in frozen if not way.well]
         if missing:
@@ -141,14 +144,14 @@ class Canaries(Following):
         self._update()
         target = await self._target(deadline)
         if target and self._asked_to_go is None:
-            self._asked_to_go = Moment(self._clock.now())
+            asked = Moment(self._clock.now())
             answer = await self._cluster.delete("replicationcontrollers", target, deadline, policy="Foreground")
+            self._asked_to_go = Moment(answer.sent) if answer else asked
             if answer:
-                self._asked_to_go = Moment(answer.sent)
                 self._delete = answer.sent, answer.answered
         await self._delete_orphans(deadline)
-        asked = self._asked_to_go.at if self._asked_to_go else self._clock.now()
-        if not await self._gone(max(deadline - patience / 2, asked + patience / 4)):
+        since = self._asked_to_go.at if self._asked_to_go else self._clock.now()
+        if not await self._gone(max(deadline - patience / 2, since + patience / 4)):
             await self._force(deadline, record)
         self._record_deletions(record)
         if self._stuck:
@@ -192,8 +195,8 @@ class Canaries(Following):
     async def _force(self, deadline: float, record: Callable[[Sample], None]) -> None:
         """Find out what keeps them from going, and do without whom they wait for; raise Failed if that is in vain.
 
-        The pods go with grace 0, without their kubelets. Once they are gone, a second delete in the background takes the
-        controller's finalizer away: it goes without the garbage collector, even where the controller manager is dead.
+        The pods go with grace 0, without their kubelets. Once they are gone, a second delete in the background takes
+        the controller's finalizer away: it goes even where the controller manager, and so the collector, is dead.
         """
         if self._stuck is None:
             self._stuck = await self._stuck_by(record)

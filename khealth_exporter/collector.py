@@ -173,7 +173,8 @@ class Collector:
             try:
                 self._take(event)
             except Exception as error:  # noqa: BLE001 - what one Event breaks must not cost the others
-                _log.error("an Event could not be taken in", event=event, exc_info=error)
+                where = {"module": event.module, "routine": event.routine, "attempt": event.attempt}
+                _log.error("an Event could not be taken in", **where, phase=event.phase, exc_info=error)
             finally:
                 self._events.task_done()
 

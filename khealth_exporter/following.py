@@ -8,8 +8,9 @@ import msgspec
 
 from khealth_exporter.blame import Nodes
 from khealth_exporter.cluster.access import Cluster
+from khealth_exporter.cluster.decoding import decode
 from khealth_exporter.cluster.lines import Line
-from khealth_exporter.cluster.objects import KubernetesObject, ReplicationController, decode
+from khealth_exporter.cluster.objects import KubernetesObject, ReplicationController
 from khealth_exporter.cluster.ownership import ATTEMPT, ROUTINE, RUN
 from khealth_exporter.event import Evidence, Failed, Reason
 from khealth_exporter.evidence import of_controller, of_events, of_pod

@@ -171,8 +171,8 @@ def milestones(pod: Pod) -> Iterator[str]:
 
 
 def behind(way: Way | None, pod: Pod) -> bool:
-    """Tell whether the API server says that a pod is further on than the watch has shown."""
-    return way is None or way.gone or any(name not in way.moments for name in milestones(pod))
+    """Tell whether the API server says that a pod is further on than the watch has shown; gone is furthest."""
+    return way is None or (not way.gone and any(name not in way.moments for name in milestones(pod)))
 
 
 @dataclass(frozen=True, slots=True)

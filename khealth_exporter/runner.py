@@ -137,8 +137,16 @@ class _Attempt:
             if well and self._settings.hold and not self._stop.requested:
                 await self._phase(routine, Phase.POLL, self._settings.hold, lambda: self._hold(routine))
         finally:
-            await self._cleanup(routine)
+            try:
+                await self._cleanup(routine)
+            finally:
+                self._close(routine)
+
+    def _close(self, routine: Routine[Any]) -> None:
+        try:
             routine.close()
+        except Exception as error:  # noqa: BLE001 - one routine's bug must not end the others
+            self._bug(Phase.CLEANUP, error)
 
     async def _phase(
         self, routine: Routine[Any], phase: Phase, seconds: float, work: Callable[[], Awaitable[None]]

@@ -3,7 +3,8 @@
 import json
 from typing import Any, TypeVar
 
-from khealth_exporter.cluster.objects import KubernetesObject, Node, Pod, ReplicationController, decode
+from khealth_exporter.cluster.decoding import decode
+from khealth_exporter.cluster.objects import KubernetesObject, Node, Pod, ReplicationController
 
 Json = dict[str, Any]
 T = TypeVar("T", bound=KubernetesObject)

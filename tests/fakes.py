@@ -120,7 +120,9 @@ def stamp(unix: float) -> str:
 
 def _selects(selector: str, item: Json) -> bool:
     labels = item["metadata"].get("labels", {})
-    return all(labels.get(name) == value for name, _, value in (part.partition("=") for part in selector.split(",") if part))
+    return all(
+        labels.get(name) == value for name, _, value in (part.partition("=") for part in selector.split(",") if part)
+    )
 
 
 @dataclass
@@ -252,10 +254,17 @@ class FakeApi(Client):
         return Answer(200, raw, asked.at, now, 0.0, 1, self.clock.utc(now) + self.ahead)
 
     def _list(self, asked: Asked) -> Json:
-        items = [i for i in self.objects.get(asked.resource, {}).values() if _selects(asked.query.get("labelSelector", ""), i)]
+        items = [
+            i
+            for i in self.objects.get(asked.resource, {}).values()
+            if _selects(asked.query.get("labelSelector", ""), i)
+        ]
         first = int(asked.query.get("continue", "0"))
         following = {"continue": str(first + self.page)} if first + self.page < len(items) else {}
-        return {"metadata": {"resourceVersion": str(self.version), **following}, "items": items[first : first + self.page]}
+        return {
+            "metadata": {"resourceVersion": str(self.version), **following},
+            "items": items[first : first + self.page],
+        }
 
     def _get(self, asked: Asked) -> Json | Refusal:
         return self.objects.get(asked.resource, {}).get(asked.name) or refusal(404, "not found", "NotFound")

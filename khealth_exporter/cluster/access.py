@@ -9,18 +9,11 @@ import msgspec
 
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.client import Answer, Client
+from khealth_exporter.cluster.decoding import RawList, decode, parse
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.lines import Signal
 from khealth_exporter.cluster.namespace import NamespaceKeeper
-from khealth_exporter.cluster.objects import (
-    KubernetesEvent,
-    KubernetesObject,
-    Node,
-    Pod,
-    RawList,
-    ReplicationController,
-    decode,
-)
+from khealth_exporter.cluster.objects import KubernetesEvent, KubernetesObject, Node, Pod, ReplicationController
 from khealth_exporter.cluster.ownership import SELECTOR, Identity
 from khealth_exporter.cluster.watch import Watch
 from khealth_exporter.event import Failed, Permission, Reason, Telemetry
@@ -141,7 +134,10 @@ class Cluster:
             if refused.refusal.code == 404:  # noqa: PLR2004 - HTTP's own
                 return None
             raise
-        return decode(ReplicationController, answer.body)
+        try:
+            return decode(ReplicationController, answer.body)
+        except msgspec.MsgspecError as error:
+            raise Failed(Reason.API_ERROR, f"an answer cannot be read: {error}") from error
 
     async def list_pods(self, selector: str, deadline: float) -> list[Pod]:
         """Ask the API server itself for pods; raise Refused."""
@@ -151,14 +147,14 @@ class Cluster:
         """List all nodes; None where that is not permitted or not answered."""
         try:
             return await self._list(Node, "nodes", "/api/v1/nodes", {}, deadline)
-        except Refused:
+        except Failed:
             return None
 
     async def list_events(self, deadline: float) -> list[KubernetesEvent]:
         """List the namespace's Kubernetes Events; none where that is not permitted or not answered."""
         try:
             return await self._list(KubernetesEvent, "events", f"{self._base}/events", {}, deadline)
-        except Refused:
+        except Failed:
             return []
 
     async def _list(
@@ -169,7 +165,7 @@ class Cluster:
         while True:
             answer = await self.client.request("list", resource, path, query=pages, deadline=deadline)
             try:
-                page = msgspec.json.decode(answer.body, type=RawList)
+                page = parse(RawList, answer.body)
                 found += [decode(kind, raw) for raw in page.items]
             except msgspec.MsgspecError as error:
                 raise Failed(Reason.API_ERROR, f"a list of {resource} cannot be read: {error}") from error

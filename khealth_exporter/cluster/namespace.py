@@ -7,8 +7,9 @@ import msgspec
 
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.client import Client
+from khealth_exporter.cluster.decoding import decode
 from khealth_exporter.cluster.errors import Refused
-from khealth_exporter.cluster.objects import KubernetesObject, decode
+from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.cluster.ownership import MANAGED
 from khealth_exporter.event import Failed, Permission, Reason
 
@@ -80,7 +81,10 @@ class NamespaceKeeper:
         except Refused as refused:
             if refused.refusal.code != 404:  # noqa: PLR2004 - HTTP's own
                 return False
-        return await self._until(gone, deadline)
+        try:
+            return await self._until(gone, deadline)
+        except Failed:
+            return False  # Nobody can tell.
 
     async def _has_service_account(self, deadline: float) -> bool:
         try:

@@ -1,23 +1,12 @@
 """The few fields that khealth reads of Kubernetes' objects; null, missing, unknown or absurd ones never crash it."""
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
 
-import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Struct
 
 
 class Lenient(Struct, frozen=True, rename="camel"):
     """A part of an object: what is null reads as if it were missing."""
-
-
-def _plain(raw: Any) -> Any:  # noqa: ANN401 - it is any JSON
-    """Return JSON without its nulls, so that defaults stand in for them."""
-    if isinstance(raw, dict):
-        return {key: _plain(value) for key, value in raw.items() if value is not None}
-    if isinstance(raw, list):
-        return [_plain(value) for value in raw if value is not None]
-    return raw
 
 
 class OwnerReference(Lenient, frozen=True):
@@ -243,67 +232,6 @@ class KubernetesEvent(KubernetesObject, frozen=True):
     last_timestamp: str = ""
     event_time: str = ""
     involved_object: InvolvedObject = InvolvedObject()
-
-
-P = TypeVar("P")
-T = TypeVar("T", bound=KubernetesObject)
-
-
-class ListMetadata(Lenient, frozen=True):
-    """Where a list stands, and whether more of it follows."""
-
-    resource_version: str = ""
-    continue_: str = field(default="", name="continue")
-
-
-class RawList(Lenient, frozen=True):
-    """A list whose items are not decoded yet: one absurd item must not hide the others."""
-
-    metadata: ListMetadata = ListMetadata()
-    items: list[Raw] = []
-
-
-class WatchLine(Struct, Generic[T], frozen=True):
-    """One line of a watch, its object not decoded yet."""
-
-    type: str = ""
-    object: Raw = Raw(b"{}")
-
-
-def decode(kind: type[T], raw: bytes | Raw) -> T:
-    """Return an object of this kind; ValueError (msgspec's) where even a patient look finds none.
-
-    The fast way reads well-formed objects as they are; only what it refuses is read again without its nulls.
-    """
-    try:
-        return parse(kind, raw)
-    except msgspec.DecodeError:
-        try:
-            plain = _plain(parse(object, raw))
-        except RecursionError as error:
-            raise msgspec.DecodeError(str(error)) from error
-        try:
-            return msgspec.convert(plain, kind, strict=False)
-        except msgspec.ValidationError:
-            return msgspec.convert(_only_metadata(plain), kind, strict=False)
-
-
-def parse(kind: type[P], raw: bytes | Raw) -> P:
-    """Return JSON as this type, exactly; DecodeError (msgspec's) for whatever is wrong with it."""
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise msgspec.DecodeError(str(error)) from error
-
-
-def _only_metadata(plain: Any) -> Any:  # noqa: ANN401 - it is any JSON
-    """Return what identifies an object whose other fields make no sense."""
-    metadata = plain.get("metadata", {}) if isinstance(plain, dict) else {}
-    names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
-    kept = {
-        name: metadata[name] for name in names if isinstance(metadata, dict) and isinstance(metadata.get(name), str)
-    }
-    return {"metadata": kept}
 
 
 def unix_time(timestamp: str) -> float | None:

@@ -87,7 +87,8 @@ class Sweeper:
         """Yield what dead runs left; everything of any khealth if asked for, a living run's too."""
         ours = (*self._cluster.controllers.objects.values(), *self._cluster.pods.objects.values())
         for found in ours:
-            if everything or self._dead(found):
+            # What has not our run's label was never made by any khealth, whoever else may use the other label.
+            if RUN in found.metadata.labels and found.name and (everything or self._dead(found)):
                 yield found
 
     def _dead(self, found: KubernetesObject) -> bool:
@@ -95,7 +96,8 @@ class Sweeper:
         if not identity.mine(found):
             return identity.dead(found, self._cluster.server_time())
         labels = found.metadata.labels
-        attempt = identity.name(labels.get(ROUTINE, ""), int(labels.get(ATTEMPT, "0")))
+        number = labels.get(ATTEMPT, "")
+        attempt = identity.name(labels.get(ROUTINE, ""), int(number)) if number.isdecimal() else ""
         return attempt not in self._cluster.active
 
     async def _delete(self, found: KubernetesObject, deadline: float) -> None:

@@ -13,9 +13,10 @@ from msgspec import Raw
 
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.client import Client, Stream
+from khealth_exporter.cluster.decoding import RawList, WatchLine, decode, parse
 from khealth_exporter.cluster.errors import Refused, judge
 from khealth_exporter.cluster.lines import Line, Signal, Subscription
-from khealth_exporter.cluster.objects import KubernetesObject, RawList, WatchLine, decode, parse
+from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.event import Telemetry
 
 T = TypeVar("T", bound=KubernetesObject)

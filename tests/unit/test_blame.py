@@ -64,7 +64,9 @@ ALL_GOING = nodes(node("node-1", taints=("ToBeDeletedByClusterAutoscaler",)), no
 A, B, C = pod("pod-a"), pod("pod-b"), pod("pod-c")
 PULL = containers(A, container(waiting("ImagePullBackOff", 'Back-off pulling image "registry.k8s.io/pause:3.10.1"')))
 BACK_OFF = containers(
-    A, container(waiting("CrashLoopBackOff", "back-off 10s"), last=terminated(137, "OOMKilled"), restarts=1), phase="Running"
+    A,
+    container(waiting("CrashLoopBackOff", "back-off 10s"), last=terminated(137, "OOMKilled"), restarts=1),
+    phase="Running",
 )
 EVICTED = status_of(accepted(A), phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
 NO_SANDBOX = status_of(
@@ -221,7 +223,7 @@ def test_why_the_controllers_pods_are_refused(message: str, reason: Reason) -> N
 
 
 def test_a_controller_that_was_not_looked_at() -> None:
-    """observedGeneration below the generation: the controller manager is silent."""
+    """ObservedGeneration below the generation: the controller manager is silent."""
     found = not_created(a_controller(controller(generation=1, observed=0)), 1)
     assert (Reason.POD_NOT_CREATED, True) == (found.reason, "has not looked" in found.note)
 

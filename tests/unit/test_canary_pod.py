@@ -72,7 +72,9 @@ def test_what_is_not_given_is_not_sent() -> None:
 
 def test_what_is_given_is_sent_in_kubernetes_words() -> None:
     """Settings are the API's own fields."""
-    made = spec(priorityClassName="low", runtimeClassName="gvisor", imagePullSecrets=[{"name": "s"}], image="mirror/pause")
+    made = spec(
+        priorityClassName="low", runtimeClassName="gvisor", imagePullSecrets=[{"name": "s"}], image="mirror/pause"
+    )
     assert ("low", "gvisor", [{"name": "s"}], "mirror/pause") == (
         made["priorityClassName"],
         made["runtimeClassName"],
@@ -86,7 +88,10 @@ def test_what_is_given_is_sent_in_kubernetes_words() -> None:
     [
         ({"key": "dedicated", "value": "x"}, {"key": "dedicated", "value": "x"}),
         ({"operator": "Exists"}, {"operator": "Exists"}),
-        ({"key": "a", "effect": "NoExecute", "tolerationSeconds": 0}, {"key": "a", "effect": "NoExecute", "tolerationSeconds": 0}),
+        (
+            {"key": "a", "effect": "NoExecute", "tolerationSeconds": 0},
+            {"key": "a", "effect": "NoExecute", "tolerationSeconds": 0},
+        ),
     ],
 )
 def test_tolerations_are_sent_as_they_are_given(given: dict[str, Any], sent: dict[str, Any]) -> None:

@@ -76,7 +76,11 @@ def test_a_controllers_replicas_and_generations_are_kept() -> None:
 
 def test_only_events_of_the_attempts_objects_are_kept() -> None:
     """The controller's and its pods', and nobody else's."""
-    events = [event("khealth-a-run-1", "SuccessfulCreate"), event("khealth-a-run-1-x7k2p", "Scheduled"), event("web", "Killing")]
+    events = [
+        event("khealth-a-run-1", "SuccessfulCreate"),
+        event("khealth-a-run-1-x7k2p", "Scheduled"),
+        event("web", "Killing"),
+    ]
     (found,) = of_events(events, "khealth-a-run-1")
     assert ["SuccessfulCreate:", "Scheduled:"] == [line.split()[-2] for line in found.lines]
 
@@ -110,5 +114,8 @@ TEXTS = st.text(max_size=400)
 def test_every_line_is_one_short_line(message: str, reason: str, phase: str) -> None:
     """Whatever a kubelet writes, a line of evidence has no line breaks, and an end."""
     document = containers(pod(), container(waiting(reason, message)), phase=phase)
-    lines = (*of_pod(way(document)).lines, *(line for e in of_events([event("x", reason, message)], "x") for line in e.lines))
+    lines = (
+        *of_pod(way(document)).lines,
+        *(line for e in of_events([event("x", reason, message)], "x") for line in e.lines),
+    )
     assert all(line.isprintable() and len(line) <= 200 for line in lines)

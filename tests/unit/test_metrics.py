@@ -90,7 +90,10 @@ def test_every_quality_stands_at_zero(quality: Quality) -> None:
 def test_every_kind_stands_at_zero(kind: str) -> None:
     """Objects, and swept ones, of each kind that khealth makes."""
     made = figures()
-    assert (0.0, 0.0) == (made.value("khealth_objects", kind=kind), made.value("khealth_swept_objects_total", kind=kind))
+    assert (0.0, 0.0) == (
+        made.value("khealth_objects", kind=kind),
+        made.value("khealth_swept_objects_total", kind=kind),
+    )
 
 
 @pytest.mark.parametrize(
@@ -233,7 +236,9 @@ def test_measurements_of_the_attempt_itself_count() -> None:
     """`accept` belongs to no pod."""
     made = figures()
     made.metrics.apply(
-        Event("pods", "a", 1, Phase.INIT, Result.SUCCESS, NOW, NOW, 1.0, measurements=(Measurement("accept", 0.5, 0.0),))
+        Event(
+            "pods", "a", 1, Phase.INIT, Result.SUCCESS, NOW, NOW, 1.0, measurements=(Measurement("accept", 0.5, 0.0),)
+        )
     )
     assert 0.5 == made.value("khealth_step_duration_seconds_sum", **OURS, step="accept")
 

@@ -9,30 +9,61 @@ from documents import RUNNING, a_node, a_pod, container, containers, node, pod, 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from khealth_exporter.cluster.decoding import RawList, WatchLine, decode, parse
 from khealth_exporter.cluster.objects import (
     KubernetesEvent,
     KubernetesObject,
     Node,
     Pod,
-    RawList,
     ReplicationController,
-    WatchLine,
-    decode,
-    parse,
     unix_time,
 )
 
 KINDS = (Pod, ReplicationController, Node, KubernetesEvent, KubernetesObject)
 KEYS = st.sampled_from(
-    "metadata spec status name namespace uid resourceVersion generation labels annotations ownerReferences finalizers "
-    "conditions type reason message containerStatuses containers state lastState waiting running terminated exitCode "
-    "restartCount ready nodeName unschedulable taints key effect involvedObject controller".split()
+    [
+        "metadata",
+        "spec",
+        "status",
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "finalizers",
+        "conditions",
+        "type",
+        "reason",
+        "message",
+        "containerStatuses",
+        "containers",
+        "state",
+        "lastState",
+        "waiting",
+        "running",
+        "terminated",
+        "exitCode",
+        "restartCount",
+        "ready",
+        "nodeName",
+        "unschedulable",
+        "taints",
+        "key",
+        "effect",
+        "involvedObject",
+        "controller",
+    ]
 )
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4)
 )
 ANY = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=3), inner), max_leaves=25
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=3), inner),
+    max_leaves=25,
 )
 
 
@@ -172,7 +203,9 @@ def test_timestamps_are_read(text: str, unix: float | None) -> None:
     assert unix == unix_time(text)
 
 
-@given(st.text(max_size=30) | st.from_regex(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?)?", fullmatch=True))
+@given(
+    st.text(max_size=30) | st.from_regex(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?)?", fullmatch=True)
+)
 @example("0001-01-01T00:00:00+14:00")
 @example("9999-12-31T23:59:59-14:00")
 @example("0001-01-01")

@@ -9,7 +9,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from khealth_exporter.cluster.objects import KubernetesObject
-from khealth_exporter.cluster.ownership import ATTEMPT, INSTANCE, MANAGED, MAX_AGE, ROUTINE, RUN, SELECTOR, Identity, Owner
+from khealth_exporter.cluster.ownership import (
+    ATTEMPT,
+    INSTANCE,
+    MANAGED,
+    MAX_AGE,
+    ROUTINE,
+    RUN,
+    SELECTOR,
+    Identity,
+    Owner,
+)
 
 OWNER = Owner("khealth-7d9f", "uid-of-our-pod")
 OURS = Identity("ab12cd34", "khealth", OWNER)
@@ -17,7 +27,9 @@ HOMELESS = Identity("ab12cd34", "khealth")
 CREATED, BORN = "2026-11-23T14:30:00Z", 1795444200.0
 
 
-def made(run: str = "other", max_age: str | None = "100", *, created: str = CREATED, **annotations: str) -> KubernetesObject:
+def made(
+    run: str = "other", max_age: str | None = "100", *, created: str = CREATED, **annotations: str
+) -> KubernetesObject:
     """Return an object that a run of khealth made."""
     ages = {} if max_age is None else {MAX_AGE: max_age}
     metadata = {"name": "x", "labels": {RUN: run}, "annotations": {**ages, **annotations}, "creationTimestamp": created}

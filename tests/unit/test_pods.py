@@ -27,8 +27,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from khealth_exporter.clock import Clock
-from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.cluster.lines import Line
+from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.event import Measurement, Quality
 from khealth_exporter.pods import (
     COLD_AFTER,
@@ -183,7 +183,9 @@ def test_without_a_deadline_nothing_is_censored() -> None:
 STAGE = st.sampled_from(list(STAGES))
 TIMES = st.floats(0, 400, allow_nan=False)
 LINES = st.lists(
-    st.tuples(STAGE, TIMES, st.floats(0, 80), st.booleans(), st.sampled_from(["ADDED", "MODIFIED", "MODIFIED", "DELETED"])),
+    st.tuples(
+        STAGE, TIMES, st.floats(0, 80), st.booleans(), st.sampled_from(["ADDED", "MODIFIED", "MODIFIED", "DELETED"])
+    ),
     min_size=1,
     max_size=8,
 )
@@ -455,11 +457,21 @@ def test_a_frozen_way_stays_as_it_was() -> None:
 
 @pytest.mark.parametrize(
     ("seen", "says", "expected"),
-    [("created", "created", False), ("created", "scheduled", True), ("ready", "scheduled", False), ("ready", "kwok", False)],
+    [
+        ("created", "created", False),
+        ("created", "scheduled", True),
+        ("ready", "scheduled", False),
+        ("ready", "kwok", False),
+    ],
 )
 def test_a_watch_is_behind_that_lacks_a_milestone(seen: str, says: str, expected: bool) -> None:
     """The API server is further on where it shows a milestone that the watch has not."""
     assert expected is behind(way_of((seen, 1.0)), a_pod(STAGES[says](pod())))
+
+
+def test_a_watch_that_shows_a_deletion_is_not_behind() -> None:
+    """An answer that still has the pod was under way when it went."""
+    assert not behind(way_of(("created", 1.0), gone=2.0), a_pod(ready(pod())))
 
 
 def test_a_watch_is_behind_that_lacks_a_pod() -> None:

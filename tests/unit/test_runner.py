@@ -1,6 +1,7 @@
 """The runner's laws, for any script of failures, time-outs, bugs, slow steps and stops."""
 
 import asyncio
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -307,7 +308,7 @@ def test_an_attempt_begins_in_the_first_slot_after_the_last_one_ended(
     played = scenario(scripts, stop_at, offset)
 
     events = played.events
-    for last, following in zip(events, events[1:], strict=False):
+    for last, following in itertools.pairwise(events):
         if last.phase is Phase.CLEANUP:
             assert 0.0 <= following.began - max(last.ended, EPOCH + offset) <= 60.0 + 1e-6
 
@@ -440,6 +441,34 @@ def test_a_bug_in_the_constructor_is_inconclusive() -> None:
     assert [Verdict(Result.INCONCLUSIVE, Reason.INTERNAL_ERROR, "ValueError: no")] == verdicts(events)
 
 
+@pytest.mark.parametrize(
+    "init", [Act(1.0), Act(1.0, Failed(Reason.SLOW)), Act(1.0, ValueError("a bug")), Act(math.inf)]
+)
+def test_a_routine_is_closed_when_its_attempt_is_over(init: Act) -> None:
+    """However it went, and after cleanup."""
+    closed = []
+
+    class Closing(Scripted):
+        def close(self) -> None:
+            closed.append([what for what, _, _ in self.played.ended])
+
+    one(Script(init=init), kind=Closing, chosen=HeldSettings(ttl=0.0))
+    assert [["init", "cleanup"]] == closed
+
+
+def test_a_bug_in_close_is_loud_and_ends_nothing() -> None:
+    """The next attempt comes all the same, and the verdict stands."""
+
+    class Clumsy(Scripted):
+        def close(self) -> None:
+            raise ValueError("a bug")
+
+    with capture_logs() as logs:
+        played = run(play({}, stop_at=80.0, kind=Clumsy))
+    assert [Verdict(Result.SUCCESS)] * 2 == verdicts(played.events)
+    assert ["a bug"] * 2 == [str(entry["exc_info"]) for entry in logs if entry["log_level"] == "error"]
+
+
 def test_a_note_of_a_bug_is_short() -> None:
     """An exception's text may be megabytes long; a note is not."""
     (verdict,) = verdicts(one(Script(init=Act(0.0, ValueError("x" * 10_000)))).events)
@@ -452,7 +481,7 @@ def test_a_bug_stops_no_other_routine() -> None:
     async def both() -> tuple[Played, Played]:
         bug = ValueError("a bug")
         broken = Script(Act(0.0, bug), (Act(0.0, bug),), (Act(0.0, bug),), made=None)
-        everywhere = {number: broken for number in range(1, 9)}
+        everywhere = dict.fromkeys(range(1, 9), broken)
         stop_at = 250.0
         async with asyncio.TaskGroup() as group:
             first = group.create_task(play_beside(everywhere, stop_at))

@@ -18,7 +18,15 @@ class Timed(Settings):
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("500ms", 0.5), ("5s", 5.0), ("1.5s", 1.5), ("2m", 120.0), ("1h", 3600.0), ("1m30s", 90.0), ("1h1m1s1ms", 3661.001)],
+    [
+        ("500ms", 0.5),
+        ("5s", 5.0),
+        ("1.5s", 1.5),
+        ("2m", 120.0),
+        ("1h", 3600.0),
+        ("1m30s", 90.0),
+        ("1h1m1s1ms", 3661.001),
+    ],
 )
 def test_durations_are_read(text: str, seconds: float) -> None:
     """A number with its unit, or several from large to small."""
@@ -36,7 +44,16 @@ def test_anything_else_is_refused(text: object) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.5, "500ms"), (5.0, "5s"), (1.5, "1500ms"), (90.0, "90s"), (120.0, "2m"), (3600.0, "1h"), (5400.0, "90m"), (0.0, "0s")],
+    [
+        (0.5, "500ms"),
+        (5.0, "5s"),
+        (1.5, "1500ms"),
+        (90.0, "90s"),
+        (120.0, "2m"),
+        (3600.0, "1h"),
+        (5400.0, "90m"),
+        (0.0, "0s"),
+    ],
 )
 def test_durations_are_written_as_short_as_can_be(seconds: float, text: str) -> None:
     """The largest unit that says it without loss."""
@@ -50,7 +67,11 @@ def test_what_is_written_can_be_read(milliseconds: int) -> None:
     assert seconds == parse_duration(format_duration(seconds))
 
 
-@given(st.from_regex(r"(\d{1,3}h)?(\d{1,4}m)?(\d{1,5}(\.\d{1,6})?s)?(\d{1,6}ms)?", fullmatch=True, alphabet="0123456789.hms"))
+@given(
+    st.from_regex(
+        r"(\d{1,3}h)?(\d{1,4}m)?(\d{1,5}(\.\d{1,6})?s)?(\d{1,6}ms)?", fullmatch=True, alphabet="0123456789.hms"
+    )
+)
 def test_what_is_read_can_be_written(text: str) -> None:
     """Whatever can be read is written as something that reads as the same."""
     if text:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import json
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -10,7 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fakes import FORBIDDEN, GONE, TIMEOUT, UNAVAILABLE, UNREACHABLE, Asked, FakeApi, Telemetered, hanging, line, refusing
+from fakes import (
+    FORBIDDEN,
+    GONE,
+    TIMEOUT,
+    UNAVAILABLE,
+    UNREACHABLE,
+    Asked,
+    FakeApi,
+    Telemetered,
+    hanging,
+    line,
+    refusing,
+)
 from hypothesis import example, given
 from hypothesis import strategies as st
 from virtual_time import BEGINNING, EPOCH, run, virtual, virtual_clock, virtual_loop
@@ -18,8 +31,8 @@ from virtual_time import BEGINNING, EPOCH, run, virtual, virtual_clock, virtual_
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.client import Answer
 from khealth_exporter.cluster.errors import Refusal
-from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.cluster.lines import Line, Signal, Subscription
+from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.cluster.watch import CAUSES, LIFETIME, SUCCESSION, Watch
 from khealth_exporter.event import Reason
 
@@ -70,7 +83,7 @@ async def watching(api: FakeApi | None = None, *, seed: int = 1, clock: Clock | 
     figures, changed = Telemetered(clock), Signal()
     watch = Watch(
         Pod, "pods", PATH, SELECTOR,
-        client=api, clock=clock, telemetry=figures.metrics, random=random.Random(seed), changed=changed,  # noqa: S311
+        client=api, clock=clock, telemetry=figures.metrics, random=random.Random(seed), changed=changed,
     )  # fmt: skip
     seen = Seen(api, clock, figures, watch, watch.subscribe(lambda _: True))
     task = asyncio.create_task(watch.run())
@@ -499,7 +512,7 @@ def test_whoever_is_refused_waits_before_asking_again(verb: str, why: Refusal, l
         async with watching(api):
             await asyncio.sleep(60.0)
         times = [asked.at for asked in api.asked if asked.verb == verb]
-        pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
         assert min(pauses) >= 0.05
         assert max(pauses) <= 5.0 + 2 * latency + 1e-6
         assert max(pauses[-5:]) >= 2.5
@@ -708,7 +721,7 @@ def test_lines_may_be_split_at_any_byte(names: Sequence[str], cuts: Sequence[int
     texts = [line("MODIFIED", versioned(name + "ä€😀", 101 + n)) for n, name in enumerate(names)]
     data = (b"\n" if blank else b"").join(texts)
     places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
-    chunks = [data[begin:end] for begin, end in zip(places, places[1:], strict=False)]
+    chunks = [data[begin:end] for begin, end in itertools.pairwise(places)]
 
     async def scenario() -> None:
         async with watching() as seen:
@@ -737,8 +750,12 @@ def first_at(places: Sequence[int], end: int) -> float:
 
 ABSURD = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["metadata", "spec", "status", "name", "uid", "labels", "resourceVersion"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["metadata", "spec", "status", "name", "uid", "labels", "resourceVersion"]), inner
+        )
+    ),
     max_leaves=12,
 )
 
@@ -841,7 +858,9 @@ async def test_a_signal_wakes_everyone_who_waits() -> None:
 
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(["put", "put", "put", "remove", "cut", "break", "compact", "bookmark", "refuse", "mend", "hush"]),
+        st.sampled_from(
+            ["put", "put", "put", "remove", "cut", "break", "compact", "bookmark", "refuse", "mend", "hush"]
+        ),
         st.sampled_from("abc"),
         st.sampled_from([0.0, 0.003, 0.5, 2.0, 30.0, 80.0]),
     ),
@@ -872,7 +891,7 @@ def test_in_the_end_the_set_is_what_the_server_has(events: list[tuple[str, str, 
     run(scenario())
 
 
-def disturb(api: FakeApi, what: str, name: str) -> None:
+def disturb(api: FakeApi, what: str, name: str) -> None:  # noqa: C901 - one case each
     """Let something happen to a server."""
     match what:
         case "put":

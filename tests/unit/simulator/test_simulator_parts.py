@@ -24,7 +24,7 @@ from khealth_exporter.simulator.workqueue import WorkQueue
 
 def seeded(seed: int) -> random.Random:
     """Return a generator that draws the same each time."""
-    return random.Random(seed)  # noqa: S311  # the same numbers each time are the point
+    return random.Random(seed)  # the same numbers each time are the point
 
 
 def new_registry(faults: Faults | None = None) -> Registry:

@@ -1,0 +1,197 @@
+"""A cluster in a few lines: what its controllers do with khealth's canaries, as fast or as badly as a test wants."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from documents import Json, accepted, bound, condition, leaving, node, ready, running, sandboxed, status_of
+from fakes import FakeApi, Telemetered
+from virtual_time import virtual_clock
+
+from khealth_exporter.clock import Clock
+from khealth_exporter.cluster.access import Cluster
+from khealth_exporter.cluster.ownership import Identity
+from khealth_exporter.event import Reason
+from khealth_exporter.routine import Context
+
+PODS, CONTROLLERS = "pods", "replicationcontrollers"
+STAGES: Mapping[str, Callable[[Json, str], Json]] = {
+    "created": lambda pod, _node: pod,
+    "scheduled": bound,
+    "accepted": accepted,
+    "sandboxed": sandboxed,
+    "started": running,
+    "ready": ready,
+}
+"""A pod's way; every stage is reached a tenth of a second after the one before."""
+PACE = 0.1
+
+
+@dataclass
+class SmallCluster:
+    """Controllers of an API server in memory: controller manager, scheduler, kubelets, garbage collector."""
+
+    api: FakeApi
+    nodes: tuple[str, ...] = ("node-1", "node-2", "node-3")
+    stuck: dict[int, str] = field(default_factory=dict)
+    """The stage that a pod (by number) gets to, and no further; `none`: it is never created."""
+    change: dict[int, Callable[[Json], Json]] = field(default_factory=dict)
+    """What becomes of a pod (by number) at the stage where it is stuck."""
+    collecting: bool = True
+    """Whether the garbage collector works."""
+    ending: bool = True
+    """Whether kubelets end what is asked to go."""
+    looking: bool = True
+    """Whether the controller manager looks at new controllers."""
+    refusal: str = ""
+    """Why the API server refuses the controller manager's pods."""
+
+    def __post_init__(self) -> None:
+        self.api.created, self.api.deleted = self._created, self._deleted
+        for name in self.nodes:
+            self.api.put("nodes", node(name))
+
+    def later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
+        """Let something happen."""
+        asyncio.get_running_loop().call_later(seconds, call, *arguments)
+
+    def pod_names(self) -> list[str]:
+        """Return the names of the pods that are there."""
+        return sorted(self.api.objects.get(PODS, {}))
+
+    def take(self, number: int, *, asked: bool = True) -> None:
+        """Delete a pod, as a stranger would: asked to go first, and gone a tenth of a second later."""
+        name = self.pod_names()[number]
+        if asked:
+            self.api.put(PODS, leaving(self.api.objects[PODS][name]))
+        self.later(PACE, self._gone, name)
+
+    @property
+    def left(self) -> list[str]:
+        """Return the names of whatever khealth has not removed."""
+        return sorted(name for kind in (PODS, CONTROLLERS) for name in self.api.objects.get(kind, {}))
+
+    def _created(self, resource: str, item: Json) -> None:
+        if resource == CONTROLLERS and self.looking:
+            self.later(PACE, self._look, item["metadata"]["name"])
+
+    def _look(self, name: str) -> None:
+        controller = self.api.objects[CONTROLLERS].get(name)
+        if controller is None or "deletionTimestamp" in controller["metadata"]:
+            return
+        failing = [condition("ReplicaFailure", "True", "FailedCreate", self.refusal)] if self.refusal else []
+        self.api.put(CONTROLLERS, {**controller, "status": {"observedGeneration": 1, "conditions": failing}})
+        for number in range(0 if self.refusal else controller["spec"]["replicas"]):
+            if self.stuck.get(number) != "none":
+                self._make(controller, number)
+
+    def _make(self, controller: Json, number: int) -> None:
+        metadata, template = controller["metadata"], controller["spec"]["template"]
+        name = f"{metadata['name']}-{number}"
+        owner = {"kind": "ReplicationController", "name": metadata["name"], "uid": metadata["uid"]}
+        marks = {**template["metadata"], "name": name, "ownerReferences": [owner]}
+        self.api.put(PODS, {"metadata": marks, "spec": template["spec"], "status": {"phase": "Pending"}})
+        self._advance(name, number, list(STAGES))
+
+    def _advance(self, name: str, number: int, stages: list[str]) -> None:
+        pod = self.api.objects[PODS].get(name)
+        if pod is None or "deletionTimestamp" in pod["metadata"]:
+            return
+        stage, *following = stages
+        pod = STAGES[stage](pod, self.nodes[number % len(self.nodes)])
+        stuck = self.stuck.get(number) == stage
+        pod = self.change[number](pod) if stuck and number in self.change else pod
+        if stage != "created" or stuck:
+            self.api.put(PODS, pod)
+        if following and not stuck:
+            self.later(PACE, self._advance, name, number, following)
+
+    def _deleted(self, resource: str, item: Json, options: Json) -> bool:
+        if resource == CONTROLLERS:
+            if options.get("propagationPolicy") == "Foreground" and self._pods_of(item):
+                self.later(PACE, self._collect, item)
+                return False
+            return True
+        if options.get("gracePeriodSeconds") == 0:
+            self.later(0, self._collect_owner, item)
+            return True
+        self._end(item["metadata"]["name"])
+        return False
+
+    def _pods_of(self, controller: Json) -> list[str]:
+        uid = controller["metadata"]["uid"]
+        found = self.api.objects.get(PODS, {}).items()
+        return [name for name, pod in found if pod["metadata"]["ownerReferences"][0]["uid"] == uid]
+
+    def _collect(self, controller: Json) -> None:
+        if not self.collecting:
+            return
+        for name in self._pods_of(controller):
+            self.api.put(PODS, leaving(self.api.objects[PODS][name]))
+            self._end(name)
+
+    def _end(self, name: str) -> None:
+        if self.ending:
+            self.later(PACE, self._gone, name)
+
+    def _gone(self, name: str) -> None:
+        pod = self.api.objects[PODS].get(name)
+        if pod is not None:
+            self.api.remove(PODS, name)
+            self._collect_owner(pod)
+
+    def _collect_owner(self, pod: Json) -> None:
+        for name, controller in list(self.api.objects.get(CONTROLLERS, {}).items()):
+            ours = controller["metadata"]["uid"] == pod["metadata"]["ownerReferences"][0]["uid"]
+            going = "deletionTimestamp" in controller["metadata"] and self.collecting
+            if ours and going and not self._pods_of(controller):
+                self.api.remove(CONTROLLERS, name)
+
+    def refuse_pods(self, because: str) -> None:
+        """Let the API server refuse every pod."""
+        self.refusal = because
+
+
+@dataclass
+class Scene:
+    """A small cluster that khealth sees."""
+
+    small: SmallCluster
+    api: FakeApi
+    cluster: Cluster
+    clock: Clock
+    figures: Telemetered
+    context: Context
+
+    def say(self, number: int, kind: str, status: str = "True") -> None:
+        """Change a condition of a pod."""
+        pod = self.api.objects[PODS][self.small.pod_names()[number]]
+        self.api.put(PODS, status_of(pod, condition(kind, status)))
+
+
+@asynccontextmanager
+async def scene(*, seed: int = 1) -> AsyncIterator[Scene]:
+    """Watch a small cluster until the block ends."""
+    clock = virtual_clock()
+    api, figures = FakeApi(clock), Telemetered(clock)
+    chance = random.Random(seed)
+    cluster = Cluster(api, Identity("run", "khealth"), clock, figures.metrics, chance)
+    async with asyncio.TaskGroup() as group:
+        watches = [group.create_task(watch.run()) for watch in cluster.watches]
+        bookmarks = group.create_task(_bookmarks(api))
+        try:
+            yield Scene(SmallCluster(api), api, cluster, clock, figures, Context(cluster, clock))
+        finally:
+            for task in (*watches, bookmarks):
+                task.cancel()
+
+
+async def _bookmarks(api: FakeApi) -> None:
+    while True:
+        await asyncio.sleep(60.0)
+        api.bookmark()
+
+
+INCONCLUSIVE = {reason for reason in Reason if reason.result == "inconclusive"}
