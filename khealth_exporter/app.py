@@ -125,9 +125,8 @@ async def once(options: Options, *, process: Process, credentials: Credentials |
     """Make one attempt of each routine; raise CannotStart where credentials cannot be used."""
     async with _exporter(options, process, credentials) as exporter:
         deadline = process.clock.now() + options.timeout
-        with _signals(exporter.terminate), contextlib.suppress(Failed):
-            await exporter.cluster.namespace.settled(deadline)
         with _signals(exporter.terminate):
+            await exporter.settled(deadline)
             loop = asyncio.get_running_loop()
             ending = loop.call_at(deadline, exporter.terminate)
             await exporter.work(once=True)
@@ -167,6 +166,15 @@ class Exporter:
         self.registry = process.metrics.registry
         self.sweeper = Sweeper(cluster)
         self._collectors: dict[str, Collector] = {}
+        self._waiting: asyncio.Timeout | None = None
+        self._terminated = False
+
+    async def settled(self, deadline: float) -> None:
+        """Wait until the namespace can be used, as far as that can be told, or until asked to stop."""
+        with contextlib.suppress(Failed, TimeoutError):
+            async with asyncio.timeout(None) as self._waiting:
+                await self.cluster.namespace.settled(deadline)
+        self._waiting = None
 
     def _fill(self, *, once: bool) -> None:
         context = Context(
@@ -189,9 +197,14 @@ class Exporter:
         async with _background(self.cluster, self.sweeper), asyncio.TaskGroup() as group:
             for collector in self._collectors.values():
                 group.create_task(collector.start(jitter=jitter, once=once))
+            if self._terminated:
+                self.terminate()
 
     def terminate(self) -> None:
         """Begin nothing more, and clean up."""
+        self._terminated = True
+        if self._waiting:
+            self._waiting.reschedule(0)
         for collector in self._collectors.values():
             collector.terminate()
 

@@ -49,7 +49,7 @@ def private(path: Path) -> Iterator[str]:
 
 def main() -> int:
     """Check every file; print what is wrong."""
-    wrong = []
+    wrong: list[str] = []
     for path in tracked():
         if path.suffix == ".py":
             wrong += too_long(path)

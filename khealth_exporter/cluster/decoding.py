@@ -22,7 +22,7 @@ class RawList(Lenient, frozen=True):
     """A list whose items are not decoded yet: one absurd item must not hide the others."""
 
     metadata: ListMetadata = ListMetadata()
-    items: list[Raw] = []
+    items: tuple[Raw, ...] = ()
 
 
 class WatchLine(Struct, Generic[T], frozen=True):

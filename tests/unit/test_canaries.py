@@ -103,7 +103,8 @@ async def test_accept_is_the_time_of_the_answer() -> None:
         attempt = Attempt(here)
         await attempt.init()
         assert attempt.accepted is not None
-        assert (0.01, Quality.EXACT) == (pytest.approx(attempt.accepted.seconds), attempt.accepted.quality)
+        assert attempt.accepted.quality is Quality.EXACT
+        assert attempt.accepted.seconds == pytest.approx(0.01)
 
 
 @virtual
@@ -397,15 +398,16 @@ async def test_nobody_is_blamed_when_the_watch_has_stopped() -> None:
     """The list shows more than the watch: watch_interrupted, and no step is censored."""
     async with scene() as here:
         attempt = Attempt(here)
-        here.small.later(0.35, lambda: [blind(stream) for stream in here.api.open_streams()])
+        here.small.later(0.35, lambda: blind(*here.api.open_streams()))
         failed = await attempt.failing()
         assert Reason.WATCH_INTERRUPTED is failed.reason
         assert set() == {step for n in range(len(attempt.samples)) for step in attempt.steps(n, censored=True)}
 
 
-def blind(stream: Any) -> None:
-    """Let a stream show nothing more."""
-    stream.asked.query["labelSelector"] = "nothing=matches"
+def blind(*streams: Any) -> None:
+    """Let streams show nothing more."""
+    for stream in streams:
+        stream.asked.query["labelSelector"] = "nothing=matches"
 
 
 @virtual
@@ -413,7 +415,7 @@ async def test_nobody_is_blamed_when_the_controllers_watch_has_stopped() -> None
     """Why pods are missing is said by the controller's status: the API server itself is asked for it."""
     async with scene() as here:
         here.small.refuse_pods('pods "x" is forbidden: exceeded quota: small')
-        here.small.later(0.05, lambda: [blind(stream) for stream in here.api.open_streams(CONTROLLERS)])
+        here.small.later(0.05, lambda: blind(*here.api.open_streams(CONTROLLERS)))
         assert Reason.QUOTA_EXCEEDED is (await Attempt(here).failing()).reason
 
 

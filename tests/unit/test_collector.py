@@ -172,7 +172,8 @@ async def test_a_failed_attempt_is_told_in_the_log_with_its_evidence() -> None:
 async def test_an_event_that_cannot_be_taken_in_costs_no_other() -> None:
     """A bug in the metrics is loud in the log, and the next Event is read."""
     made, figures = collector(Steady)
-    whole, broken = figures.metrics.apply, []
+    whole: Any = figures.metrics.apply
+    broken: list[Event] = []
 
     def apply(taken: Event) -> None:
         if not broken:
@@ -180,7 +181,7 @@ async def test_an_event_that_cannot_be_taken_in_costs_no_other() -> None:
             raise ValueError("a bug")
         whole(taken)
 
-    figures.metrics.apply = apply  # type: ignore[method-assign]
+    figures.metrics.apply = apply  # type: ignore[method-assign,assignment]
     with capture_logs() as logs:
         await made.start(once=True)
     assert ["an Event could not be taken in"] == [entry["event"] for entry in logs if entry["log_level"] == "error"]

@@ -19,8 +19,8 @@ from documents import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from khealth_exporter.cluster.lines import Line
 from khealth_exporter.cluster.objects import KubernetesEvent
-from khealth_exporter.cluster.watch import Line
 from khealth_exporter.evidence import of_controller, of_events, of_pod
 from khealth_exporter.pods import Way
 

@@ -31,9 +31,9 @@ MODULE = LABEL = "rcscheduler"
 
 @pytest.fixture(autouse=True)
 def _without_created_series() -> Iterator[None]:
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     yield
-    enable_created_metrics()
+    enable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 def event(number: int, phase: Phase, reason: Reason | None = None, *, gives: bool = False, **more: Any) -> Event:

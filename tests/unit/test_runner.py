@@ -659,9 +659,8 @@ async def test_progress_is_noted_at_every_poll_and_every_end() -> None:
 def test_durations_and_times_are_told_in_the_events() -> None:
     """An Event knows when its attempt began, and when and after how long its phase ended."""
     events = run(play({1: Script(init=Act(2.0))}, stop_at=30.0)).events
-    assert [(EPOCH, EPOCH + 2.0, 2.0), (EPOCH, EPOCH + 12.0, 10.0), (EPOCH, EPOCH + 13.0, 1.0)] == [
-        (event.began, event.ended, pytest.approx(event.duration)) for event in events
-    ]
+    times = [time for event in events for time in (event.began - EPOCH, event.ended - EPOCH, event.duration)]
+    assert [0.0, 2.0, 2.0, 0.0, 12.0, 10.0, 0.0, 13.0, 1.0] == pytest.approx(times, abs=1e-5)
 
 
 def test_an_act_can_be_replaced() -> None:

@@ -296,7 +296,7 @@ async def test_a_list_page_that_expired_is_begun_anew() -> None:
     api = FakeApi(virtual_clock(), page=2)
     for name in "abc":
         api.put("pods", pod(name))
-    expired = []
+    expired: list[Any] = []
 
     async def once(asked: Asked) -> Refusal | None:
         if "continue" in asked.query and not expired:
@@ -340,7 +340,16 @@ def test_a_list_that_cannot_be_read_is_taken_again(body: bytes) -> None:
 async def test_a_list_with_absurd_items_is_taken() -> None:
     """Items that are no objects, or have fields of the wrong type, do not hide the others."""
     api = FakeApi(virtual_clock())
-    items = [None, 5, "x", [], {}, {"metadata": None}, {"metadata": {"name": 5, "labels": 7}}, versioned("a", 90)]
+    items: list[Any] = [
+        None,
+        5,
+        "x",
+        [],
+        {},
+        {"metadata": None},
+        {"metadata": {"name": 5, "labels": 7}},
+        versioned("a", 90),
+    ]
 
     async def absurd(asked: Asked) -> Answer | None:
         body = {"metadata": {"resourceVersion": "100"}, "items": items}
@@ -426,7 +435,8 @@ async def test_the_delay_of_a_listed_line_goes_back_to_the_last_sign_of_life() -
         seen.api.put("pods", pod("a"))
         await seen.api.opened()
         (told,) = seen.drain()
-        assert (True, pytest.approx(told.at - heard, abs=0.01)) == (told.recovered, told.delay)
+        assert told.recovered
+        assert told.delay == pytest.approx(told.at - heard, abs=0.01)
 
 
 @virtual
