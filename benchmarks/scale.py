@@ -27,11 +27,12 @@ def main() -> int:
     arguments.add_argument("--nodes", type=int, default=20, help="fake nodes")
     arguments.add_argument("--cluster", default="../shared/cluster/cluster", help="has a command fake-nodes N")
     given = arguments.parse_args()
-    end, highest = time.monotonic() + given.seconds, 0.0
+    highest = 0.0
     with ExitStack() as around:
         around.callback(kubectl, "delete", "node", "-l", "type=kwok", check=False)
         subprocess.run([given.cluster, "fake-nodes", str(given.nodes)], check=True, timeout=300)
         around.enter_context(namespace(NAMESPACE))
+        end = time.monotonic() + given.seconds  # the first fake nodes of a machine may take minutes to build
         folder = Path(around.enter_context(tempfile.TemporaryDirectory()))
         routine = {"replicas": given.replicas, "timeout": "90s", "interval": "200s", "pod_ttl": "1s"}
         settings = {"large": {**routine, "poll_interval": "1s", "pod": POD}}
@@ -45,6 +46,7 @@ def main() -> int:
     found = samples(told)
     whole = sum({"created", "scheduled", "started", "ready", "deleted"} <= s["observed"].keys() for s in found.values())
     quality = Counter(m["quality"] for sample in found.values() for m in sample["measurements"].values())
+    well = quality["exact"] + quality["cold"]
     verdicts = Counter(str(event["verdict"]["result"]) for event in told if event["verdict"])
     figures = {"attempts": made, "sampled": len(found), "whole": whole, "highest_mib": highest,
                "steps": dict(quality), "verdicts": dict(verdicts)}  # fmt: skip
@@ -52,7 +54,7 @@ def main() -> int:
     goals = [
         Goal("attempts", made, given.attempts, at_least=True),
         Goal("pods sampled whole, to those asked for", whole / (made * given.replicas or 1), 1, at_least=True),
-        Goal("steps degraded or discarded", quality["degraded"] + quality["discarded"], 0),
+        Goal("exact and cold steps, to all", well / (quality.total() or 1), 1, at_least=True),
         Goal("highest resident memory, MiB", highest, 75.0),
     ]  # fmt: skip
     return conclude("scale", figures, goals, insist=given.insist)

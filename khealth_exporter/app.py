@@ -41,6 +41,9 @@ NAMESPACE = "khealth"
 SILENT = 300.0
 """Seconds without progress after which a loop counts as stuck."""
 
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that end khealth; a terminal that closes must not leave canaries behind."""
+
 _T = TypeVar("_T")
 _log = structlog.get_logger()
 
@@ -93,7 +96,7 @@ def start(main: Callable[..., Coroutine[Any, Any, _T]], *arguments: object, **ke
     """Run a coroutine function to its end, with `process=` added, in an event loop whose busy time is measured."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
     clock = Clock()
-    registry = CollectorRegistry()
+    registry = CollectorRegistry(auto_describe=True)
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         registry.register(collector)
     process = Process(clock, Metrics(registry, clock))
@@ -154,7 +157,8 @@ async def sweep(
             left = () if dry_run else await exporter.sweeper.clear(found, deadline)
         except Failed as failed:
             return SweepResult(failed=failed)
-        return SweepResult(tuple(str(item) for item in found), tuple(str(item) for item in left))
+        gone = found if dry_run else [item for item in found if item not in left]
+        return SweepResult(tuple(str(item) for item in gone), tuple(str(item) for item in left))
 
 
 class Exporter:
@@ -280,7 +284,7 @@ async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
 
 @contextlib.contextmanager
 def _signals(terminate: Callable[[], None]) -> Iterator[None]:
-    """Stop cleanly at the first SIGTERM or SIGINT, at once at the second."""
+    """Stop cleanly at the first signal that asks for it, at once at the second."""
     loop, asked = asyncio.get_running_loop(), False
 
     def stop(number: signal.Signals) -> None:
@@ -291,10 +295,10 @@ def _signals(terminate: Callable[[], None]) -> Iterator[None]:
         _log.info("stopping: cleaning up; a second signal ends at once", signal=number.name)
         terminate()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         loop.add_signal_handler(number, stop, number)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ENDING:
             loop.remove_signal_handler(number)

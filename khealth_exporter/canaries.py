@@ -28,6 +28,7 @@ class Canaries(Following):
         super().__init__(label, attempt, context, placement)
         self._held: tuple[str, ...] = ()
         self._gaps = 0
+        self._first_asked: float | None = None
         self._asked_to_go: Moment | None = None
         self._stuck: Failed | None = None
         self._deleted: set[str] = set()
@@ -58,8 +59,8 @@ class Canaries(Following):
         """
         await self._until(lambda: self._spoilt or (len(self._well) >= count and self._shown), deadline)
         well = self._well
-        if self._spoilt or len(well) < count:
-            raise await self._inquest(count, deadline, record)
+        if self._spoilt or len(well) < count or not self._shown:
+            raise await self._inquest([way.frozen() for way in self.ways.values()], count, deadline, record)
         for measured in self._samples(self.ways.values()):
             record(measured)
         self._held = tuple(way.pod.uid for way in well)
@@ -80,10 +81,11 @@ class Canaries(Following):
     async def verify(self, deadline: float) -> None:
         """Return if the watch shows all pods that were held still there and Ready; raise Failed otherwise."""
         self._update()
-        if not self._holding:
-            raise await self._inquest(len(self._held), self._clock.now(), None)
         if self._cluster.gaps != self._gaps:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch was broken in the hold: changes may have gone unseen")
+        if not self._holding:
+            held = [self.ways[uid].frozen() for uid in self._held]
+            raise await self._inquest(held, len(held), float("inf"), None)
         if self._cluster.live:
             return
         left = deadline - self._clock.now()
@@ -100,21 +102,26 @@ class Canaries(Following):
         live = self._cluster.live
         await self._until(lambda: not self._holding or self._cluster.live != live, self._clock.now() + seconds)
 
-    async def _inquest(self, count: int, deadline: float, record: Callable[[Sample], None] | None) -> Failed:
-        """Find out why not all pods are Ready, having asked the API server first, and return it as a failure."""
-        now, blamed = Moment(self._clock.now()), False
-        frozen = [way.frozen() for way in self.ways.values()]
+    async def _inquest(
+        self, frozen: list[Way], count: int, deadline: float, record: Callable[[Sample], None] | None
+    ) -> Failed:
+        """Find out why not all of these pods are Ready, having asked the API server first; return it as a failure.
+
+        Before the deadline only what was lost is judged: the others still had time.
+        """
+        now, stuck = Moment(self._clock.now()), False
+        due = now.at >= deadline
         try:
             self._awake(now.at - deadline)
-            await self._ask(now.at + ASKING)
-            failed = await self._judged(frozen, max(0, count - len(frozen)), now.at + ASKING)
-            blamed = failed.reason.result is Result.FAILURE
+            await self._ask(now.at + ASKING, frozen if due else None)
+            failed = await self._judged(frozen, max(0, count - len(frozen)) if due else 0, now.at + ASKING)
+            stuck = due and failed.reason.result is Result.FAILURE
         except Failed as doubt:
             failed = doubt
         if record:
-            for measured in self._samples(frozen, now if blamed else None):
+            for measured in self._samples(frozen, now if stuck else None):
                 record(measured)
-            for number in range(len(frozen), count if blamed else 0):
+            for number in range(len(frozen), count if stuck else 0):
                 step = self._ruler.measure(CREATE, self._answered, now, censored=True)
                 record(Sample(f"{self.name} pod {number + 1}", "", None, (step,), dict.fromkeys(MILESTONES)))
         return failed
@@ -128,8 +135,10 @@ class Canaries(Following):
             # Its status says why, and its watch may have stopped without a word.
             self._controller = await self._cluster.find_controller(self.name, asked) or self._controller
         facts = await self._facts(asked)
-        findings = [not_ready(way, facts.nodes, facts.pulling) for way in frozen if not way.well]
-        if missing:
+        lost = [way for way in frozen if way.gone or way.pod.leaving]
+        suspects = lost or [way for way in frozen if not way.well]
+        findings = [not_ready(way, facts.nodes, facts.pulling) for way in suspects]
+        if missing and not lost:
             findings.append(not_created(self._controller, missing))
         found = blame(findings, frozen)
         return Failed(found.reason, found.note, facts.evidence)
@@ -144,11 +153,7 @@ class Canaries(Following):
         self._update()
         target = await self._target(deadline)
         if target and self._asked_to_go is None:
-            asked = Moment(self._clock.now())
-            answer = await self._cluster.delete("replicationcontrollers", target, deadline, policy="Foreground")
-            self._asked_to_go = Moment(answer.sent) if answer else asked
-            if answer:
-                self._delete = answer.sent, answer.answered
+            await self._ask_to_go(target, deadline)
         await self._delete_orphans(deadline)
         since = self._asked_to_go.at if self._asked_to_go else self._clock.now()
         if not await self._gone(max(deadline - patience / 2, since + patience / 4)):
@@ -156,6 +161,18 @@ class Canaries(Following):
         self._record_deletions(record)
         if self._stuck:
             raise Failed(self._stuck.reason, self._stuck.note, self._stuck.evidence, settled=True)
+
+    async def _ask_to_go(self, target: ReplicationController, deadline: float) -> None:
+        """Delete the controller; a delete that had to be repeated may have been done at any time since the first."""
+        now = self._clock.now()
+        first = self._first_asked = self._first_asked or now
+        answer = await self._cluster.delete("replicationcontrollers", target, deadline, policy="Foreground")
+        if answer and answer.tries == 1 and first == now:
+            self._asked_to_go = Moment(answer.sent)
+        else:
+            self._asked_to_go = Moment(first, self._clock.now() - first)
+        if answer:
+            self._delete = answer.sent, answer.answered
 
     async def _target(self, deadline: float) -> ReplicationController | None:
         """Return the controller that is to be deleted; None where there is none (any more)."""
@@ -198,8 +215,14 @@ class Canaries(Following):
         The pods go with grace 0, without their kubelets. Once they are gone, a second delete in the background takes
         the controller's finalizer away: it goes even where the controller manager, and so the collector, is dead.
         """
-        if self._stuck is None:
-            self._stuck = await self._stuck_by(record)
+        now = Moment(self._clock.now())
+        stuck = self._stuck or await self._stuck_by()
+        self._update()
+        if self._controller_gone and all(way.gone for way in self.ways.values()):
+            return  # Late, but by itself.
+        self._stuck = stuck
+        if stuck.reason.result is Result.FAILURE:
+            self._record_deletions(record, now)
         # To find out whom to blame may have taken what was left of the time.
         deadline = max(deadline, self._clock.now() + FORCING)
         for way in [way for way in self.ways.values() if not way.gone]:
@@ -208,9 +231,9 @@ class Canaries(Following):
         if pods_gone and self._controller and not self._controller_gone:
             await self._cluster.delete("replicationcontrollers", self._controller, deadline)
         if not await self._gone(deadline):
-            raise self._stuck
+            raise stuck
 
-    async def _stuck_by(self, record: Callable[[Sample], None]) -> Failed:
+    async def _stuck_by(self) -> Failed:
         now = self._clock.now()
         frozen = [way.frozen() for way in self.ways.values()]
         try:
@@ -219,6 +242,4 @@ class Canaries(Following):
         except Failed as failed:
             return failed
         found = not_deleted(frozen, facts.nodes)
-        if found.reason.result is Result.FAILURE:
-            self._record_deletions(record, Moment(now))
         return Failed(found.reason, found.note, facts.evidence)

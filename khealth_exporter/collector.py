@@ -16,6 +16,8 @@ from khealth_exporter.runner import Runner, Stop
 
 _REMEMBERED = 100
 """Attempts of a routine that a snapshot shows."""
+_EVIDENT = 10
+"""Attempts of a routine whose evidence it shows."""
 
 
 class State(StrEnum):
@@ -189,6 +191,12 @@ class Collector:
                 "attempt did not succeed", module=event.module, routine=event.routine, attempt=event.attempt,
                 phase=event.phase, result=event.result, reason=event.reason, note=event.note,
             )  # fmt: skip
+        elif event.reason:
+            _log.warning(
+                "cleanup did not succeed either", module=event.module, routine=event.routine, attempt=event.attempt,
+                reason=event.reason, note=event.note,
+            )  # fmt: skip
+        if event.verdict:
             for seen in event.evidence:
                 _log.info("evidence", routine=event.routine, kind=seen.kind, name=seen.name, lines=list(seen.lines))
 
@@ -202,6 +210,7 @@ def after(status: RoutineStatus, event: Event) -> RoutineStatus:
     if earlier:
         # Two hundred pods in a hundred attempts are more than anyone looks at.
         earlier[-1] = replace(earlier[-1], samples=(), measurements=())
+        earlier[-_EVIDENT : -_EVIDENT + 1] = [replace(old, evidence=()) for old in earlier[-_EVIDENT : -_EVIDENT + 1]]
     status = replace(status, attempts=(*earlier, attempt)[-_REMEMBERED:])
     return _judged(status, attempt, event.verdict) if event.verdict else _kept(status, attempt)
 

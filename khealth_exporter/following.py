@@ -1,7 +1,7 @@
 """The pods of one attempt as the watches show them, and what the API server says when it is asked."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,6 +17,8 @@ from khealth_exporter.evidence import of_controller, of_events, of_pod
 from khealth_exporter.pods import Lag, Moment, Ruler, Way, behind
 from khealth_exporter.routine import Context
 
+SHOWN = 10
+"""Pods that evidence shows."""
 CATCHING_UP = 1.0
 """Seconds for the watch to show what a list showed, before it counts as interrupted."""
 
@@ -120,9 +122,15 @@ class Following:
         """Whether a pod went, or was asked to go, before its time."""
         return any(way.gone or way.pod.leaving for way in self.ways.values())
 
-    async def _ask(self, asked: float) -> None:
-        """Ask the API server before blaming; raise what its silence means, or watch_interrupted where it knows more."""
+    async def _ask(self, asked: float, known: Sequence[Way] | None = None) -> None:
+        """Ask the API server before blaming; raise what its silence means, or watch_interrupted where it knows more.
+
+        It knows more if the watch does not soon show the same; or, with `known`, than was known at the deadline.
+        """
         pods = {pod.uid: pod for pod in await self._cluster.list_pods(self._selector, asked)}
+        ways = None if known is None else {way.pod.uid: way for way in known}
+        if ways is not None and any(behind(ways.get(uid), pod) for uid, pod in pods.items()):
+            raise Failed(Reason.WATCH_INTERRUPTED, "the API server shows more than the watch had at the deadline")
 
         def seen() -> bool:
             shown = not any(behind(self.ways.get(uid), pod) for uid, pod in pods.items())
@@ -137,7 +145,10 @@ class Following:
         async with asyncio.TaskGroup() as group:
             nodes = group.create_task(self._cluster.list_nodes(asked))
             events = group.create_task(self._cluster.list_events(asked))
-        evidence = [of_pod(way) for way in self.ways.values() if not way.well]
+        unwell = [way for way in self.ways.values() if not way.well]
+        evidence = [of_pod(way) for way in unwell[:SHOWN]]
+        if len(unwell) > SHOWN:
+            evidence.append(Evidence("Pod", "others", (f"{len(unwell) - SHOWN} more are not Ready",)))
         if self._controller:
             evidence.append(of_controller(self._controller))
         evidence += of_events(events.result(), self.name)

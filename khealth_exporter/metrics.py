@@ -248,7 +248,7 @@ class Health(MetricCollector):
         family = GaugeMetricFamily(
             "khealth_success", "The latest conclusive verdict; absent when it is too old.", labels=_ROUTINE
         )
-        for labels, (ended, well) in self._verdicts.items():
+        for labels, (ended, well) in tuple(self._verdicts.items()):
             if self._clock.utc() - ended <= EXPIRY * self._intervals.get(labels, float("inf")):
                 family.add_metric(labels, float(well))
         yield family

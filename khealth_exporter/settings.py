@@ -33,9 +33,9 @@ def _duration(value: object, info: ValidationInfo) -> float:
     return value if isinstance(value, float) and info.mode == "python" else parse_duration(value)
 
 
-_SHORTEST, _LONGEST = 0.001, 7 * 86400.0
+_LONGEST = 7 * 86400.0
 Duration = Annotated[
-    float, BeforeValidator(_duration), PlainSerializer(format_duration), Field(ge=_SHORTEST, le=_LONGEST)
+    float, BeforeValidator(_duration), PlainSerializer(format_duration), Field(gt=0, le=_LONGEST)
 ]
 """A duration from a millisecond to a week, in seconds; written `500ms`, `5s`, `2m`."""
 

@@ -20,6 +20,9 @@ from khealth_exporter.event import Failed, Permission, Reason, Telemetry
 
 T = TypeVar("T", bound=KubernetesObject)
 
+EVENT_PAGES = 4
+"""Pages of 500 that are read of a namespace's Events: evidence must not cost more than what it is for."""
+
 PERMISSIONS = (
     *(Permission(verb, "pods", why="see the canaries' way") for verb in ("list", "watch")),
     *(Permission(verb, "replicationcontrollers", why="see what khealth made") for verb in ("list", "watch")),
@@ -70,7 +73,7 @@ class Cluster:
 
     def server_time(self) -> float:
         """Return the API server's own time, in Unix seconds."""
-        return self.clock.utc() + self.controllers.server_ahead
+        return self.clock.now() + self.controllers.server_epoch
 
     async def until(self, true: Callable[[], bool], deadline: float = float("inf")) -> bool:
         """Wait until something holds, looking again at each change; tell whether it does when the deadline comes."""
@@ -153,22 +156,23 @@ class Cluster:
     async def list_events(self, deadline: float) -> list[KubernetesEvent]:
         """List the namespace's Kubernetes Events; none where that is not permitted or not answered."""
         try:
-            return await self._list(KubernetesEvent, "events", f"{self._base}/events", {}, deadline)
+            return await self._list(KubernetesEvent, "events", f"{self._base}/events", {}, deadline, pages=EVENT_PAGES)
         except Failed:
             return []
 
-    async def _list(
-        self, kind: type[T], resource: str, path: str, query: Mapping[str, str], deadline: float
+    async def _list(  # noqa: PLR0913 - what is asked, and how much of it
+        self, kind: type[T], resource: str, path: str, query: Mapping[str, str], deadline: float, *, pages: int = 1000
     ) -> list[T]:
         found: list[T] = []
-        pages = {**query, "limit": "500"}
-        while True:
-            answer = await self.client.request("list", resource, path, query=pages, deadline=deadline)
+        asked = {**query, "limit": "500"}
+        for _ in range(pages):
+            answer = await self.client.request("list", resource, path, query=asked, deadline=deadline)
             try:
                 page = parse(RawList, answer.body)
                 found += [decode(kind, raw) for raw in page.items]
             except msgspec.MsgspecError as error:
                 raise Failed(Reason.API_ERROR, f"a list of {resource} cannot be read: {error}") from error
             if not page.metadata.continue_:
-                return found
-            pages["continue"] = page.metadata.continue_
+                break
+            asked["continue"] = page.metadata.continue_
+        return found

@@ -44,7 +44,8 @@ class Refusal:
     @property
     def undecided(self) -> bool:
         """Whether a write may have been done all the same: nobody who knows has answered."""
-        return self.code in {502, 504} or self.reason in {Reason.API_TIMEOUT, Reason.API_UNREACHABLE}
+        broken = self.code >= HTTPStatus.INTERNAL_SERVER_ERROR and self.reason is not Reason.WEBHOOK_FAILED
+        return broken or self.reason in {Reason.API_TIMEOUT, Reason.API_UNREACHABLE}
 
     @property
     def missing(self) -> bool:

@@ -50,8 +50,9 @@ class NamespaceKeeper:
             if refused.reason is Reason.FORBIDDEN:
                 note = f"namespace {self.name} is missing, and khealth may not make it: {refused.note}"
                 raise Failed(Reason.FORBIDDEN, note) from refused
-            if refused.refusal.code != 409:  # noqa: PLR2004 - HTTP's own
+            if not refused.refusal.exists:
                 raise
+            self.made = refused.unanswered  # by a try of ours whose answer never came
         # Pods are refused until the controller manager has made their service account; that is no fault of theirs.
         await self._until(lambda: self._has_service_account(deadline), deadline)
 

@@ -70,12 +70,14 @@ class Identity:
         if self.owner and found.metadata.annotations.get(INSTANCE) == self.owner.uid:
             return True
         created = unix_time(found.metadata.creation_timestamp)
-        try:
-            max_age = float(found.metadata.annotations.get(MAX_AGE, ""))
-        except ValueError:
-            max_age = 0.0 if MAX_AGE not in found.metadata.annotations else math.inf
-        return created is not None and server_time - created > (max_age or _UNMARKED)
+        text = found.metadata.annotations.get(MAX_AGE, "")
+        if MAX_AGE not in found.metadata.annotations:
+            max_age = _UNMARKED
+        else:
+            max_age = float(text) if text.isdecimal() and len(text) <= _DIGITS else math.inf
+        return created is not None and server_time - created > max_age
 
 
 _UNMARKED = 3600.0
-"""Seconds after which what has our label but no max-age (its annotation was stripped) counts as left behind."""
+"""Seconds after which what lost its max-age counts as left behind; a max-age that makes no sense protects."""
+_DIGITS = 9

@@ -14,7 +14,7 @@ from khealth_exporter.event import Failed
 PERIOD = 15.0
 """Seconds between two looks at what the watches hold."""
 OVERDUE = 15.0
-"""Seconds after its deletion was asked for at which a swept pod is taken with grace 0: its node is dead."""
+"""Seconds after a deletion was asked for at which it is done without the kubelet or the collector: they are dead."""
 _AGAIN = 2.0
 """Seconds after which what is still there is looked at again."""
 _TRYING = 10.0
@@ -101,21 +101,41 @@ class Sweeper:
         return attempt not in self._cluster.active
 
     async def _delete(self, found: KubernetesObject, deadline: float) -> None:
-        resource = "pods" if isinstance(found, Pod) else "replicationcontrollers"
-        since = unix_time(found.metadata.deletion_timestamp)
-        overdue = since is not None and self._cluster.server_time() - since > OVERDUE
-        if found.leaving and not (overdue and isinstance(found, Pod)):
+        if isinstance(found, ReplicationController):
+            if not found.leaving:
+                await self._send("replicationcontrollers", found, deadline, policy="Foreground")
+            elif self._overdue(found) and not self._pods_of(found):
+                # Nobody takes its finalizer away: the controller manager is dead.
+                await self._send("replicationcontrollers", found, deadline)
             return
-        # A pod whose controller goes too, goes with it.
-        if isinstance(found, Pod) and self._with_controller(found) and not overdue:
-            return
-        policy = "Foreground" if isinstance(found, ReplicationController) else "Background"
-        deleted = await self._cluster.delete(resource, found, deadline, policy=policy, grace=0 if overdue else None)
+        controller = self._controller_of(found)
+        if self._overdue(found) or (controller and self._overdue(controller)):
+            await self._send("pods", found, deadline, grace=0)
+        elif not found.leaving and controller is None:  # With a controller it goes with it.
+            await self._send("pods", found, deadline)
+
+    async def _send(
+        self,
+        resource: str,
+        found: KubernetesObject,
+        deadline: float,
+        *,
+        policy: str = "Background",
+        grace: int | None = None,
+    ) -> None:
+        deleted = await self._cluster.delete(resource, found, deadline, policy=policy, grace=grace)
         if deleted and found.uid not in self._asked:
             self._asked.add(found.uid)
             self._cluster.telemetry.swept(type(found).__name__)
             _log.info("swept", kind=type(found).__name__, name=found.name, run=found.metadata.labels.get(RUN))
 
-    def _with_controller(self, pod: Pod) -> bool:
-        owners = {reference.uid for reference in pod.metadata.owner_references}
-        return bool(owners & self._cluster.controllers.objects.keys())
+    def _overdue(self, found: KubernetesObject) -> bool:
+        since = unix_time(found.metadata.deletion_timestamp)
+        return since is not None and self._cluster.server_time() - since > OVERDUE
+
+    def _controller_of(self, pod: KubernetesObject) -> ReplicationController | None:
+        known = self._cluster.controllers.objects
+        return next((known[o.uid] for o in pod.metadata.owner_references if o.uid in known), None)
+
+    def _pods_of(self, controller: ReplicationController) -> list[Pod]:
+        return [pod for pod in self._cluster.pods.objects.values() if self._owned(pod, {controller.uid})]

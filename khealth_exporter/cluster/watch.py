@@ -31,7 +31,7 @@ TRY_TIMEOUT = 10.0
 """Seconds for one page of a list, or for a stream's headers."""
 CAUSES = (
     "ended", "silent", "expired", "garbled", "error",
-    "api_unreachable", "api_timeout", "api_error", "throttled", "forbidden",
+    "api_unreachable", "api_timeout", "api_error", "api_rejected", "throttled", "forbidden", "prober_starved",
 )  # fmt: skip
 """Why a watch is opened again, as counted; a refusal is counted under its reason."""
 PAGE = 500
@@ -87,8 +87,8 @@ class Watch(Generic[T]):
         """How often a new list had to be taken, so that changes may have gone unseen."""
         self.trouble: Refused | None = None
         """Why it is not live, where the API server said so."""
-        self.server_ahead = 0.0
-        """Seconds that the API server's clock was ahead of ours at the last list."""
+        self.server_epoch = clock.utc() - clock.now()
+        """What the API server's clock says, in Unix seconds, at monotonic zero: our own clock may be set meanwhile."""
         self.progressed = clock.now()
         """When it last did anything, in monotonic seconds: waiting for a server that is away is progress."""
         self._version = ""
@@ -154,7 +154,7 @@ class Watch(Generic[T]):
                 break
             query["continue"] = page.metadata.continue_
         if answer.date is not None:
-            self.server_ahead = answer.date - self._clock.utc(answer.answered)
+            self.server_epoch = answer.date - answer.answered
         self._version = page.metadata.resource_version
         self._replace(found)
 

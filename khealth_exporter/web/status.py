@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from khealth_exporter.collector import Attempt, RoutineStatus, Snapshot, State, worst
-from khealth_exporter.event import Result, Sample
+from khealth_exporter.event import Phase, Result, Sample
 
 
 def state_of(snapshots: Sequence[Snapshot]) -> State:
@@ -72,7 +72,7 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
     reason = verdict.reason if verdict else None
     document: dict[str, object] = {
         "started_at": time_text(attempt.began),
-        "phase": None if attempt.ended else attempt.phase.value,
+        "phase": _running(attempt),
         "result": verdict.result.value if verdict else None,
         "reason": reason.value if reason else None,
         "component": reason.component.value if reason else None,
@@ -84,6 +84,14 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
         document["samples"] = [_sample(sample) for sample in attempt.samples]
         document["evidence"] = [{"kind": e.kind, "name": e.name, "lines": list(e.lines)} for e in attempt.evidence]
     return document
+
+
+def _running(attempt: Attempt) -> str | None:
+    """Return the phase that follows the one that ended last; None when all have."""
+    if attempt.ended:
+        return None
+    held = attempt.phase is Phase.INIT and attempt.verdict is None
+    return (Phase.POLL if held else Phase.CLEANUP).value
 
 
 def _sample(sample: Sample) -> dict[str, object]:

@@ -158,7 +158,11 @@ def test_once_removes_a_namespace_that_it_made(play: Play) -> None:
 
         async def missing(asked: Asked) -> Any:
             there = "khealth" in stage.api.objects.get("namespaces", {})
-            return replace(FORBIDDEN, code=404) if asked.resource == CONTROLLERS and asked.verb == "create" and not there else None
+            return (
+                replace(FORBIDDEN, code=404)
+                if asked.resource == CONTROLLERS and asked.verb == "create" and not there
+                else None
+            )
 
         stage.api.created = created
         stage.api.deleted = namespaces_too(stage.api.deleted)
@@ -321,8 +325,14 @@ def test_how_to_find_the_cluster_comes_from_the_command_line(play: Play, monkeyp
     ],
     ids=["outside", "context", "pod", "elsewhere", "named"],
 )
-def test_who_this_run_is(
-    play: Play, monkeypatch: pytest.MonkeyPatch, configured: str | None, credentials: Any, namespace: str, *, owned: bool
+def test_who_this_run_is(  # noqa: PLR0913 - a row of the table
+    play: Play,
+    monkeypatch: pytest.MonkeyPatch,
+    configured: str | None,
+    credentials: Any,
+    namespace: str,
+    *,
+    owned: bool,
 ) -> None:
     """In a Pod it works in the Pod's namespace and owns what it makes; elsewhere in `khealth`, or where it is told."""
     monkeypatch.setenv("POD_NAME", "khealth-0")
@@ -445,7 +455,7 @@ def test_virtual_time_tells_a_livelock() -> None:
     """Nor does it spin for ever."""
 
     async def spins() -> None:
-        while True:
+        while True:  # noqa: ASYNC110 - that is the point
             await asyncio.sleep(0)
 
     with pytest.raises(Livelock):

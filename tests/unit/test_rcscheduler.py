@@ -199,7 +199,7 @@ async def test_two_routines_do_not_disturb_each_other() -> None:
 STOPS = st.floats(0.0, 70.0)
 STAGES = st.sampled_from(["none", "created", "scheduled", "accepted", "sandboxed", "started"])
 SPELLS = st.lists(
-    st.tuples(st.sampled_from(["list", "watch", "create", "delete", "get"]), st.floats(0, 60), st.floats(0, 15))
+    st.tuples(st.sampled_from(["list", "watch", "create", "delete", "get"]), st.floats(0, 60), st.floats(0.01, 15))
 )
 
 

@@ -195,14 +195,26 @@ async def test_a_controller_goes_in_the_foreground_by_its_uid() -> None:
 
 @virtual
 async def test_what_is_being_deleted_is_not_asked_again() -> None:
-    """A controller that goes slowly is left to go."""
+    """A controller that goes slowly is left to go, as long as it may."""
     async with world() as here:
         here.api.deleted = lambda _resource, _item, _options: False
         here.api.put(CONTROLLERS, made("ourrun"))
         for _ in range(5):
             await here.sweep()
-            await asyncio.sleep(OVERDUE)
+            await asyncio.sleep(OVERDUE / 6)
         assert 1 == len(here.deletions)
+
+
+@virtual
+async def test_a_controller_that_nobody_lets_go_is_deleted_in_the_background() -> None:
+    """That takes away the finalizer, which a dead controller manager does not."""
+    async with world() as here:
+        here.api.deleted = lambda _resource, _item, _options: False
+        here.api.put(CONTROLLERS, made("ourrun"))
+        await here.sweep()
+        await asyncio.sleep(OVERDUE + 2.0)
+        await here.sweep()
+        assert ["Foreground", "Background"] == [asked.body["propagationPolicy"] for asked in here.deletions]
 
 
 @virtual

@@ -229,7 +229,7 @@ async def test_status_tells_the_evidence_of_a_failure(client: Client, known: Kno
 
 async def test_an_attempt_under_way_tells_its_phase(client: Client, known: Known) -> None:
     """Who looks while an attempt runs sees where it is."""
-    known.statuses = (replace(WAITING, attempts=(Attempt(1, BEGAN, Phase.POLL),)),)
+    known.statuses = (replace(WAITING, attempts=(Attempt(1, BEGAN, Phase.INIT),)),)
     attempt = (await (await client.get("/status/rcscheduler")).json())["routines"][0]["attempts"][0]
     expected = ("poll", None)
     assert expected == (attempt["phase"], attempt["result"])
