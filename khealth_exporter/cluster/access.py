@@ -79,8 +79,7 @@ class Cluster:
         """Wait until something holds, looking again at each change; tell whether it does when the deadline comes."""
         try:
             async with asyncio.timeout_at(deadline if deadline != float("inf") else None):
-                while not true():
-                    await self.changed.wait()
+                await self.changed.until(true)
         except TimeoutError:
             return true()
         return True

@@ -49,22 +49,28 @@ class Subscription(Generic[T]):
 
 
 class Signal:
-    """Wakes whoever waits, each time that something has changed."""
+    """Lets others wait until something holds, looking again each time that something has changed."""
 
     def __init__(self) -> None:
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
     def fire(self) -> None:
-        """Wake all who wait now."""
-        for future in self._waiting:
+        """Look again, on behalf of all who wait: to wake each of them for that would cost a turn of the event loop."""
+        for future, true in tuple(self._waiting.items()):
             if not future.done():
-                future.set_result(None)
+                try:
+                    if true():
+                        future.set_result(None)
+                except Exception as error:  # noqa: BLE001 - it is the waiting one's bug, not the firing one's
+                    future.set_exception(error)
 
-    async def wait(self) -> None:
-        """Return at the next `fire`."""
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Return once something holds; raise what it raises."""
+        if true():
+            return
         future = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
+        self._waiting[future] = true
         try:
             await future
         finally:
-            self._waiting.discard(future)
+            del self._waiting[future]
