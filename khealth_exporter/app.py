@@ -75,10 +75,12 @@ class OnceResult:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep deleted or would delete, what of it is left, and what kept it from its work."""
+    """What a sweep deleted or would delete, what of it is left, how much may still live, what kept it from its work."""
 
     deleted: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    kept: int = 0
+    namespace: str = ""
     failed: Failed | None = None
 
 
@@ -104,8 +106,16 @@ def start(main: Callable[..., Coroutine[Any, Any, _T]], *arguments: object, **ke
         return runner.run(main(*arguments, process=process, **keywords))
 
 
-async def run(options: Options, *, process: Process, credentials: Credentials | None = None) -> int:
+async def run(
+    options: Options,
+    *,
+    process: Process,
+    credentials: Credentials | None = None,
+    announce: Callable[[tuple[Address, ...]], None] = lambda _: None,
+) -> int:
     """Exercise the cluster until asked to stop, and serve what is found; return the exit code.
+
+    `announce` is told the addresses as soon as they are served.
 
     Raise CannotStart where credentials or addresses cannot be used.
     """
@@ -115,6 +125,7 @@ async def run(options: Options, *, process: Process, credentials: Credentials | 
             await server.start()
         except CannotListen as error:
             raise CannotStart(str(error)) from error
+        announce(server.addresses)
         _log.info("khealth serves", addresses=[str(address) for address in server.addresses])
         try:
             with _signals(exporter.terminate):
@@ -150,15 +161,18 @@ async def sweep(
 ) -> SweepResult:
     """Delete what dead runs left, and wait until it is gone; raise CannotStart where credentials cannot be used."""
     async with _exporter(options, process, credentials) as exporter, _background(exporter.cluster):
-        deadline = process.clock.now() + options.timeout
+        deadline, namespace = process.clock.now() + options.timeout, exporter.cluster.identity.namespace
         try:
             await exporter.cluster.see(deadline)
             found = exporter.sweeper.found(everything=everything)
+            all_of_it = len(exporter.sweeper.found(everything=True))
             left = () if dry_run else await exporter.sweeper.clear(found, deadline)
         except Failed as failed:
-            return SweepResult(failed=failed)
+            return SweepResult(namespace=namespace, failed=failed)
         gone = found if dry_run else [item for item in found if item not in left]
-        return SweepResult(tuple(str(item) for item in gone), tuple(str(item) for item in left))
+        return SweepResult(
+            tuple(str(item) for item in gone), tuple(str(item) for item in left), all_of_it - len(found), namespace
+        )
 
 
 class Exporter:

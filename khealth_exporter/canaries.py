@@ -15,6 +15,8 @@ ASKING = 5.0
 """Seconds for the questions that precede a verdict."""
 STARVED = 2.0
 """Seconds after its deadline at which an attempt that wakes up only then was starved itself."""
+ENDING = 5.0
+"""Seconds that pods have to end by themselves, at least: on a busy node that takes a while, and blames nobody."""
 FORCING = 3.0
 """Seconds for deletions with grace 0, at least."""
 CONFIRMING = (0.0, 0.5, 1.5)
@@ -156,7 +158,7 @@ class Canaries(Following):
             await self._ask_to_go(target, deadline)
         await self._delete_orphans(deadline)
         since = self._asked_to_go.at if self._asked_to_go else self._clock.now()
-        if not await self._gone(max(deadline - patience / 2, since + patience / 4)):
+        if not await self._gone(max(deadline - patience / 2, since + ENDING)):
             await self._force(deadline, record)
         self._record_deletions(record)
         if self._stuck:

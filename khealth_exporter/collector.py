@@ -182,6 +182,7 @@ class Collector:
 
     def _take(self, event: Event) -> None:
         self._metrics.apply(event)
+        before = self._known[event.routine].last
         status = self._known[event.routine] = after(self._known[event.routine], event)
         attempt = status.attempts[-1]
         if attempt.ended is not None:
@@ -196,9 +197,9 @@ class Collector:
                 "cleanup did not succeed either", module=event.module, routine=event.routine, attempt=event.attempt,
                 reason=event.reason, note=event.note,
             )  # fmt: skip
-        if event.verdict:
-            for seen in event.evidence:
-                _log.info("evidence", routine=event.routine, kind=seen.kind, name=seen.name, lines=list(seen.lines))
+        again = before is not None and before.verdict is not None and before.verdict.reason is event.reason
+        for seen in event.evidence if event.verdict and not again else ():
+            _log.info("evidence", routine=event.routine, kind=seen.kind, name=seen.name, lines=" | ".join(seen.lines))
 
 
 def after(status: RoutineStatus, event: Event) -> RoutineStatus:
@@ -207,9 +208,9 @@ def after(status: RoutineStatus, event: Event) -> RoutineStatus:
     if last is None or last.number != event.attempt:
         earlier, last = list(status.attempts), Attempt(event.attempt, event.began, event.phase)
     attempt = last.after(event)
-    if earlier:
+    if len(earlier) > 1:
         # Two hundred pods in a hundred attempts are more than anyone looks at.
-        earlier[-1] = replace(earlier[-1], samples=(), measurements=())
+        earlier[-2] = replace(earlier[-2], samples=())
         earlier[-_EVIDENT : -_EVIDENT + 1] = [replace(old, evidence=()) for old in earlier[-_EVIDENT : -_EVIDENT + 1]]
     status = replace(status, attempts=(*earlier, attempt)[-_REMEMBERED:])
     return _judged(status, attempt, event.verdict) if event.verdict else _kept(status, attempt)

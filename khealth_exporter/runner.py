@@ -16,7 +16,7 @@ from khealth_exporter.routine import Context, Routine, RoutineSettings
 _FIRST_RETRY, _LONGEST_RETRY = 0.25, 5.0
 """Seconds between two tries of a cleanup that fails: doubled each time, up to the longest."""
 
-OVERTIME = 10.0
+OVERTIME = 15.0
 """Seconds beyond its bound that a phase has to find out whom to blame; after that it is cut off."""
 _LONGEST_NOTE = 200
 """Characters of an exception's text that a note keeps."""

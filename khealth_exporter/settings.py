@@ -34,9 +34,7 @@ def _duration(value: object, info: ValidationInfo) -> float:
 
 
 _LONGEST = 7 * 86400.0
-Duration = Annotated[
-    float, BeforeValidator(_duration), PlainSerializer(format_duration), Field(gt=0, le=_LONGEST)
-]
+Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration), Field(gt=0, le=_LONGEST)]
 """A duration from a millisecond to a week, in seconds; written `500ms`, `5s`, `2m`."""
 
 NAME_LENGTH = 30

@@ -25,7 +25,7 @@ class Arguments:
     """
 
     command: str = ""
-    log_level: str = "info"
+    log_level: str = ""
     log_format: str = "logfmt"
     config: Path | None = None
     listen: list[Address] = field(default_factory=list)
@@ -52,7 +52,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
 
 def _parser() -> argparse.ArgumentParser:
     logs = _flags()
-    logs.add_argument("--log.level", dest="log_level", choices=LEVELS, help="the least that is logged; default info")
+    least = "the least that is logged; default: info, but error for once and warning for sweep"
+    logs.add_argument("--log.level", dest="log_level", choices=LEVELS, help=least)
     logs.add_argument("--log.format", dest="log_format", choices=FORMATS, help="default logfmt")
     parser = argparse.ArgumentParser(
         prog="khealth",

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 EVERYWHERE = Address("", 8080)
 """Where khealth serves unless told otherwise."""
+HERE = Address("127.0.0.1", 8080)
+"""Where a demo serves unless told otherwise: it is nobody else's business."""
+
+_LEVELS = {"once": "error", "sweep": "warning"}
+"""What is logged at least by the commands that tell all the rest at their end."""
 
 _FAILED, _USAGE, _UNKNOWN = 1, 2, 3
 _SIGINT, _SIGPIPE = 128 + 2, 128 + 13
@@ -79,6 +84,10 @@ def _sweep(arguments: Arguments) -> int:
         _complain(f"still there after {arguments.timeout:g} s: {item}")
     if found.failed:
         _complain(f"the sweep did not end: {found.failed}")
+    elif not found.deleted and not found.left:
+        _say(f"nothing to delete in namespace {found.namespace}")
+    if found.kept:
+        _say(f"{found.kept} objects are kept: they may rightfully live for now; --all deletes them too")
     return _code_of(found)
 
 
@@ -100,7 +109,7 @@ def _demo(arguments: Arguments) -> int:
     except ValueError as error:
         raise CannotBegin(f"khealth: {error}") from error
     with _starting(arguments):
-        return demo.start(arguments.listen or [EVERYWHERE], fault)
+        return demo.start(arguments.listen or [HERE], fault)
 
 
 def _check_config(arguments: Arguments) -> int:
@@ -141,7 +150,7 @@ def _starting(arguments: Arguments) -> Iterator[None]:
     from khealth_exporter.cli import logs  # noqa: PLC0415 - heavy
     from khealth_exporter.config import ConfigError  # noqa: PLC0415 - heavy
 
-    logs.configure(arguments.log_level, arguments.log_format)
+    logs.configure(arguments.log_level or _LEVELS.get(arguments.command, "info"), arguments.log_format)
     try:
         yield
     except ConfigError as error:

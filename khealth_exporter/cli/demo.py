@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from khealth_exporter import app
@@ -30,8 +31,6 @@ def start(addresses: Sequence[Address], fault: str | None) -> int:
     with tempfile.TemporaryDirectory(prefix="khealth-demo-") as folder:
         kubeconfig = Path(folder) / "kubeconfig"
         options = app.Options(configuration(), "kubeconfig", kubeconfig, listen=tuple(addresses))
-        sys.stdout.writelines(f"{line}\n" for line in told(addresses[0], fault))
-        sys.stdout.flush()
         return app.start(_exercise, options, kubeconfig, fault)
 
 
@@ -41,13 +40,18 @@ async def _exercise(options: app.Options, kubeconfig: Path, fault: str | None, *
         await asyncio.to_thread(kubeconfig.write_text, simulator.kubeconfig(), encoding="utf-8")
         breaking = group.create_task(_break(simulator, fault))
         try:
-            ended = await app.run(options, process=process)
+            ended = await app.run(options, process=process, announce=partial(_announce, fault))
         except app.CannotStart as error:  # to be raised as itself, not in a group
             ended = error
         breaking.cancel()
     if isinstance(ended, app.CannotStart):
         raise ended
     return ended
+
+
+def _announce(fault: str | None, addresses: tuple[Address, ...]) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in told(addresses[0], fault))
+    sys.stdout.flush()
 
 
 async def _break(simulator: Simulator, fault: str | None) -> None:

@@ -80,8 +80,9 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
         "duration_seconds": round(attempt.duration, 6),
         "steps": {m.step: round(m.seconds, 6) for m in attempt.measurements if not m.censored},
     }
-    if verdict and verdict.result is not Result.SUCCESS:
+    if attempt.samples:
         document["samples"] = [_sample(sample) for sample in attempt.samples]
+    if verdict and verdict.result is not Result.SUCCESS:
         document["evidence"] = [{"kind": e.kind, "name": e.name, "lines": list(e.lines)} for e in attempt.evidence]
     return document
 
@@ -98,5 +99,8 @@ def _sample(sample: Sample) -> dict[str, object]:
     return {
         "object": sample.object,
         "node": sample.node,
+        "quality": sample.quality.value,
+        "uncertainty_seconds": round(sample.uncertainty, 6),
+        "steps": {m.step: round(m.seconds, 6) for m in sample.measurements if not m.censored},
         "observed": {name: time_text(time) for name, time in sample.observed.items()},
     }

@@ -467,6 +467,33 @@ async def test_a_pod_that_goes_while_the_question_is_under_way_is_lost_all_the_s
 
 
 @virtual
+async def test_before_the_deadline_only_what_was_lost_is_judged() -> None:
+    """The others still had time: their unfinished steps are nobody's fault, and are not counted as waited."""
+    async with scene() as here:
+        here.small.stuck = {0: "started", 1: "created", 2: "scheduled"}
+        here.small.later(1.0, here.small.take, 0)
+        attempt = Attempt(here)
+        failed = await attempt.failing()
+        assert Reason.POD_LOST is failed.reason
+        assert set() == {step for n in range(COUNT) for step in attempt.steps(n, censored=True)}
+
+
+@virtual
+async def test_a_controller_that_is_shown_too_late_interrupts_the_watch() -> None:
+    """All pods are Ready, but the watch shows their controller only after the deadline: it was late, nobody else."""
+    async with scene() as here:
+        attempt = Attempt(here)
+
+        def late() -> None:
+            (stream,) = here.api.open_streams(CONTROLLERS)
+            stream.say("ADDED", here.api.objects[CONTROLLERS]["khealth-a-run-1"])
+
+        here.small.later(0.025, lambda: [blind(stream) for stream in here.api.open_streams(CONTROLLERS)])
+        here.small.later(BOUND + 0.3, late)
+        assert Reason.WATCH_INTERRUPTED is (await attempt.failing()).reason
+
+
+@virtual
 async def test_an_evicted_pod_is_disrupted() -> None:
     """Its cluster says that it is taken away on purpose."""
     async with scene() as here:
@@ -511,6 +538,21 @@ async def test_a_pod_that_vanishes_fails_the_hold() -> None:
         here.small.take(1, asked=False)
         await asyncio.sleep(1.0)
         assert Reason.POD_LOST is (await attempt.unwell()).reason
+
+
+@virtual
+async def test_a_pod_too_many_does_not_disturb_the_hold() -> None:
+    """A controller manager that restarts may make one and take it back: the held ones are well all the time."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        name = here.small.pod_names()[0]
+        extra = here.api.objects[PODS][name]
+        here.api.put(PODS, {**extra, "metadata": {**extra["metadata"], "name": "extra", "uid": "extra"}})
+        await asyncio.sleep(0.1)
+        here.api.remove(PODS, "extra")
+        await asyncio.sleep(0.1)
+        await attempt.verify()
 
 
 @virtual
@@ -636,6 +678,41 @@ async def test_a_delete_that_is_refused_is_asked_again() -> None:
         began = here.clock.now()
         await attempt.remove()
         assert ([], True) == (here.small.left, here.clock.now() - began < 1.0)
+
+
+@virtual
+async def test_a_deletion_that_had_to_be_asked_twice_is_as_uncertain_as_that() -> None:
+    """The first request may have been heard, although it was refused: the error bar reaches back to it."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        attempt.samples.clear()
+        here.api.faults.append(refusing("delete", by=refusal(500, "boom")))
+        await attempt.staying()
+        here.api.faults.clear()
+        await asyncio.sleep(2.0)
+        await attempt.remove()
+        deletions = [m for sample in attempt.samples for m in sample.measurements]
+        assert (COUNT, True) == (len(deletions), all(m.uncertainty >= 2.0 for m in deletions))
+
+
+@virtual
+async def test_what_goes_by_itself_while_questions_are_asked_is_late_and_no_failure() -> None:
+    """Whoever is slow is not stuck."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        here.small.ending = False
+
+        async def mend(asked: Asked) -> None:
+            if asked.verb == "list" and asked.resource == "nodes":
+                for number in range(COUNT):
+                    here.small.take(number, asked=False)
+                await asyncio.sleep(1.0)
+
+        here.api.faults.append(mend)
+        await attempt.remove()
+        assert [] == here.small.left
 
 
 @virtual

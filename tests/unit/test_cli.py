@@ -258,7 +258,16 @@ def test_a_junit_report_that_cannot_be_written_starts_nothing(
 @pytest.mark.parametrize(
     ("found", "code", "out", "err"),
     [
-        (SweepResult(), 0, "", ""),
+        (SweepResult(namespace="a"), 0, "nothing to delete in namespace a\n", ""),
+        (
+            SweepResult(kept=2, namespace="a"),
+            0,
+            """\
+nothing to delete in namespace a
+2 objects are kept: they may rightfully live for now; --all deletes them too
+""",
+            "",
+        ),
         (SweepResult(("pod/a",)), 0, "deleted pod/a\n", ""),
         (SweepResult(("pod/a",), ("pod/a",)), 1, "deleted pod/a\n", "still there after 5 s: pod/a\n"),
         (
@@ -329,10 +338,9 @@ def test_demo_runs_against_a_cluster_of_its_own(started: Started) -> None:
     assert expected == (options.client_mode, own, options.listen)
 
 
-@pytest.mark.usefixtures("started")
 def test_demo_tells_what_to_open(capsys: pytest.CaptureFixture[str]) -> None:
     """A stranger needs no documentation."""
-    main(["demo"])
+    demo._announce(None, (Address("127.0.0.1", 8080),))
     expected = """\
 khealth exercises a simulated cluster inside this process; no real one is touched. Open
   http://127.0.0.1:8080/         the status page
@@ -343,10 +351,9 @@ and stop it with Ctrl-C.
     assert expected == capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("started")
 def test_demo_tells_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
     """Who orders a fault is told what it does, and where to see it."""
-    main(["demo", "--fault", "scheduler-stalled"])
+    demo._announce("scheduler-stalled", (Address("127.0.0.1", 8080),))
     expected = [
         "Broken on order: the scheduler binds nothing and says nothing.",
         "Within half a minute http://127.0.0.1:8080/health says what khealth makes of that, and the status page why.",

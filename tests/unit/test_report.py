@@ -246,9 +246,9 @@ def test_junit_has_a_case_for_each_attempt_with_its_steps() -> None:
     assert case is not None
     expected = {
         "step.accept": "0.006123",
-        "khealth-a-x7k2p.create": "0.011000",
-        "khealth-a-x7k2p.schedule": "0.006000",
-        "khealth-a-x7k2p.startup": "0.720000",
+        "pod1.create": "0.011000",
+        "pod1.schedule": "0.006000",
+        "pod1.startup": "0.720000",
     }
     assert expected == {p.get("name"): p.get("value") for p in case.findall("properties/property")}
 

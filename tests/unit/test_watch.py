@@ -849,12 +849,13 @@ async def test_an_open_stream_makes_progress_with_its_bookmarks() -> None:
 
 
 @virtual
-async def test_a_signal_wakes_everyone_who_waits() -> None:
-    """All who wait are woken at each `fire`, and nobody by an earlier one."""
-    signal, woken = Signal(), []
+async def test_a_signal_wakes_everyone_whose_condition_holds() -> None:
+    """All who wait are looked after at each `fire`, and nobody is woken before what they wait for holds."""
+    signal, woken = Signal(), list[str]()
+    holds = set[str]()
 
     async def wait(name: str) -> None:
-        await signal.wait()
+        await signal.until(lambda: name in holds)
         woken.append(name)
 
     signal.fire()
@@ -862,9 +863,33 @@ async def test_a_signal_wakes_everyone_who_waits() -> None:
         group.create_task(wait("a"))
         group.create_task(wait("b"))
         await asyncio.sleep(1.0)
+        signal.fire()
+        await asyncio.sleep(1.0)
         before = list(woken)
+        holds |= {"a", "b"}
         signal.fire()
     assert ([], ["a", "b"]) == (before, sorted(woken))
+
+
+@virtual
+async def test_a_condition_that_raises_harms_only_who_waits_for_it() -> None:
+    """A routine's bug must not end the watch that everyone shares."""
+    signal, broken = Signal(), list[bool]()
+
+    def condition() -> bool:
+        if broken:
+            raise ValueError("a bug")
+        return False
+
+    async def wait() -> None:
+        with pytest.raises(ValueError, match="a bug"):
+            await signal.until(condition)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wait())
+        await asyncio.sleep(1.0)
+        broken.append(True)
+        signal.fire()
 
 
 EVENTS = st.lists(

@@ -206,6 +206,16 @@ async def test_status_of_a_module_tells_its_routines(client: Client) -> None:
                         "note": "",
                         "duration_seconds": 1.5,
                         "steps": {"accept": 0.25},
+                        "samples": [
+                            {
+                                "object": "khealth-a-x",
+                                "node": "node-1",
+                                "quality": "exact",
+                                "uncertainty_seconds": 0.001,
+                                "steps": {"create": 0.5},
+                                "observed": {"created": "2026-11-23T14:30:00.500000Z"},
+                            }
+                        ],
                     }
                 ],
             }
@@ -222,7 +232,16 @@ async def test_status_tells_the_evidence_of_a_failure(client: Client, known: Kno
         "pod_crashed",
         "node",
         [{"kind": "Pod", "name": "khealth-a-x", "lines": ["<b>CrashLoopBackOff</b>"]}],
-        [{"object": "khealth-a-x", "node": "node-1", "observed": {"created": "2026-11-23T14:30:00.500000Z"}}],
+        [
+            {
+                "object": "khealth-a-x",
+                "node": "node-1",
+                "quality": "exact",
+                "uncertainty_seconds": 0.001,
+                "steps": {"create": 0.5},
+                "observed": {"created": "2026-11-23T14:30:00.500000Z"},
+            }
+        ],
     )
     assert expected == (failure["reason"], failure["component"], failure["evidence"], failure["samples"])
 
