@@ -5,8 +5,7 @@ import contextlib
 import os
 import random
 import secrets
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +32,7 @@ from khealth_exporter.event import Failed
 from khealth_exporter.metrics import Metrics
 from khealth_exporter.pods import SeenImages
 from khealth_exporter.routine import Context
+from khealth_exporter.signals import ended_by_signals
 from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.server import WebServer
 
@@ -40,9 +40,6 @@ NAMESPACE = "khealth"
 """Where khealth works, unless it is told otherwise or runs in a Pod."""
 SILENT = 300.0
 """Seconds without progress after which a loop counts as stuck."""
-
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that end khealth; a terminal that closes must not leave canaries behind."""
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -128,7 +125,7 @@ async def run(
         announce(server.addresses)
         _log.info("khealth serves", addresses=[str(address) for address in server.addresses])
         try:
-            with _signals(exporter.terminate):
+            with ended_by_signals(exporter.terminate):
                 await exporter.work(jitter=process.chance.random())
         finally:
             await server.stop()
@@ -139,7 +136,7 @@ async def once(options: Options, *, process: Process, credentials: Credentials |
     """Make one attempt of each routine; raise CannotStart where credentials cannot be used."""
     async with _exporter(options, process, credentials) as exporter:
         deadline = process.clock.now() + options.timeout
-        with _signals(exporter.terminate):
+        with ended_by_signals(exporter.terminate):
             await exporter.settled(deadline)
             loop = asyncio.get_running_loop()
             ending = loop.call_at(deadline, exporter.terminate)
@@ -294,25 +291,3 @@ async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
         except Exception as error:  # noqa: BLE001 - see above
             _log.error("khealth itself is at fault", loop=loop.__qualname__, exc_info=error)
         await asyncio.sleep(1)
-
-
-@contextlib.contextmanager
-def _signals(terminate: Callable[[], None]) -> Iterator[None]:
-    """Stop cleanly at the first signal that asks for it, at once at the second."""
-    loop, asked = asyncio.get_running_loop(), False
-
-    def stop(number: signal.Signals) -> None:
-        nonlocal asked
-        if asked:
-            os._exit(128 + number)
-        asked = True
-        _log.info("stopping: cleaning up; a second signal ends at once", signal=number.name)
-        terminate()
-
-    for number in _ENDING:
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield
-    finally:
-        for number in _ENDING:
-            loop.remove_signal_handler(number)

@@ -70,7 +70,7 @@ class Canaries(Following):
 
     @property
     def _holding(self) -> bool:
-        return not self._spoilt and all(self.ways[uid].well for uid in self._held)
+        return all(self.ways[uid].well for uid in self._held)
 
     def _samples(self, ways: Iterable[Way], deadline: Moment | None = None) -> Iterator[Sample]:
         """Yield what was measured of each pod so far; with a deadline, stuck steps count with the time waited."""
@@ -142,6 +142,8 @@ class Canaries(Following):
         findings = [not_ready(way, facts.nodes, facts.pulling) for way in suspects]
         if missing and not lost:
             findings.append(not_created(self._controller, missing))
+        if not findings:
+            raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that all is well")
         found = blame(findings, frozen)
         return Failed(found.reason, found.note, facts.evidence)
 
