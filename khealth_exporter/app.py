@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import secrets
@@ -94,6 +95,9 @@ class Process:
 def start(main: Callable[..., Coroutine[Any, Any, _T]], *arguments: object, **keywords: object) -> _T:
     """Run a coroutine function to its end, with `process=` added, in an event loop whose busy time is measured."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
+    # What was imported stays: to look through it for garbage again and again would make the event loop busy for long.
+    gc.collect()
+    gc.freeze()
     clock = Clock()
     registry = CollectorRegistry(auto_describe=True)
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):

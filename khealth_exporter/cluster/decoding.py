@@ -7,6 +7,9 @@ from msgspec import Raw, Struct, field
 
 from khealth_exporter.cluster.objects import KubernetesObject, Lenient
 
+_DIGITS = 20
+"""Digits of a resourceVersion: a 64-bit number's; Python refuses to read numbers of thousands."""
+
 P = TypeVar("P")
 T = TypeVar("T", bound=KubernetesObject)
 
@@ -30,6 +33,13 @@ class WatchLine(Struct, Generic[T], frozen=True):
 
     type: str = ""
     object: Raw = Raw(b"{}")
+
+
+class ReadLine(Struct, Generic[T], frozen=True):
+    """One line of a watch with its object, as nearly all are: well formed."""
+
+    object: T
+    type: str = ""
 
 
 def _plain(raw: Any) -> Any:  # noqa: ANN401 - it is any JSON
@@ -75,3 +85,8 @@ def _only_metadata(plain: Any) -> Any:  # noqa: ANN401 - it is any JSON
         name: metadata[name] for name in names if isinstance(metadata, dict) and isinstance(metadata.get(name), str)
     }
     return {"metadata": kept}
+
+
+def number_of(version: str) -> int:
+    """Return a resourceVersion as the number that it is (comparable by API convention since Kubernetes 1.35)."""
+    return int(version) if version.isdecimal() and len(version) <= _DIGITS else 0

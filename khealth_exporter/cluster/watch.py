@@ -9,15 +9,14 @@ from typing import Generic, Never, TypeVar
 
 import msgspec
 import structlog
-from msgspec import Raw
 
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.client import Client, Stream
-from khealth_exporter.cluster.decoding import RawList, WatchLine, decode, parse
+from khealth_exporter.cluster.decoding import RawList, ReadLine, WatchLine, decode, number_of, parse
 from khealth_exporter.cluster.errors import Refused, judge
 from khealth_exporter.cluster.lines import Line, Signal, Subscription
 from khealth_exporter.cluster.objects import KubernetesObject
-from khealth_exporter.event import Telemetry
+from khealth_exporter.event import Reason, Telemetry
 
 T = TypeVar("T", bound=KubernetesObject)
 
@@ -43,8 +42,6 @@ _BACKOFF = (0.1, 5.0)
 _CATCHING_UP = 1.0
 """Seconds after a resumed stream's opening in which its lines may be old news."""
 
-_DIGITS = 20
-"""Digits of a resourceVersion: a 64-bit number's; Python refuses to read numbers of thousands."""
 _LIVED = 5.0
 """Seconds after which a stream that breaks was a good one."""
 
@@ -96,6 +93,7 @@ class Watch(Generic[T]):
         self._heard = self._opened = clock.now()
         self._resuming = False
         self._subscriptions: weakref.WeakSet[Subscription[T]] = weakref.WeakSet()
+        self._line: type[ReadLine[T]] = ReadLine[kind]  # type: ignore[valid-type]
 
     def subscribe(self, wanted: Callable[[T], bool]) -> "Subscription[T]":
         """Collect the lines of the objects that are wanted, from now on and as long as someone keeps the result."""
@@ -121,7 +119,8 @@ class Watch(Generic[T]):
                 self._restarting(broken.cause)
             except* Refused as group:
                 refused = _first(group, Refused)
-                listed = listed and not refused.refusal.expired
+                # A version that is rejected, or too old, would be so for ever.
+                listed = listed and not refused.refusal.expired and refused.reason is not Reason.API_REJECTED
                 self._restarting("expired" if refused.refusal.expired else str(refused.reason), refused)
             # One that had lived is opened again at once: an API server that restarts, or a balancer that cuts.
             lived = self._opened >= began and self._clock.now() - self._opened > _LIVED
@@ -146,10 +145,8 @@ class Watch(Generic[T]):
             answer = await self._client.request(
                 "list", self.resource, self.path, query=query, deadline=self._clock.now() + TRY_TIMEOUT, retries=False
             )
-            page = _decoded_page(answer.body)
-            for raw in page.items:
-                item = _decoded(self.kind, raw)
-                found[item.uid] = item
+            page, items = _page(self.kind, answer.body)
+            found.update({item.uid: item for item in items})
             if not page.metadata.continue_:
                 break
             query["continue"] = page.metadata.continue_
@@ -238,22 +235,34 @@ class Watch(Generic[T]):
 
     def _take_line(self, raw: bytes, at: float, delay: float, recovered: bool) -> None:
         try:
-            line = parse(WatchLine, raw)
-            if line.type == "ERROR":
-                refusal = judge(200, bytes(line.object))
-                raise _Broken("expired" if refusal.expired else "error", relist=True)
-            item = decode(self.kind, line.object)
+            said, item = self._said(raw)
         except msgspec.MsgspecError as error:
             _log.warning("a watch said what cannot be read", resource=self.resource, error=str(error))
             raise _Broken("garbled", relist=True) from error
         version = item.metadata.resource_version
-        if 0 < _number(version) <= _number(self._version):
+        if 0 < number_of(version) <= number_of(self._version):
             return  # A stream and its successor both said it.
-        self._version = version
+        self._version = version or self._version
         # What was never heard of before is new to whoever listens, whatever the server thinks it has told.
-        kind = "ADDED" if line.type == "MODIFIED" and item.uid not in self.objects else line.type
+        kind = "ADDED" if said == "MODIFIED" and item.uid not in self.objects else said
         if kind in ("ADDED", "MODIFIED", "DELETED"):
             self._tell(Line(kind, item, at, delay, recovered))
+
+    def _said(self, raw: bytes) -> tuple[str, T]:
+        """Return a line's type and object: at one go where it is well formed, else with patience."""
+        try:
+            read = parse(self._line, raw)
+        except msgspec.DecodeError:
+            line = parse(WatchLine, raw)
+            if line.type == "ERROR":
+                raise self._refused(bytes(line.object)) from None
+            return line.type, decode(self.kind, line.object)
+        if read.type == "ERROR":
+            raise self._refused(bytes(parse(WatchLine, raw).object))
+        return read.type, read.object
+
+    def _refused(self, status: bytes) -> _Broken:
+        return _Broken("expired" if judge(200, status).expired else "error", relist=True)
 
     def _tell(self, line: Line[T]) -> None:
         known = len(self.objects)
@@ -263,25 +272,14 @@ class Watch(Generic[T]):
             self.objects[line.object.uid] = line.object
         if len(self.objects) != known:
             self._telemetry.objects(self.kind.__name__, len(self.objects))
-        for subscription in self._subscriptions:
+        for subscription in tuple(self._subscriptions):
             subscription.take(line)
 
 
-def _number(version: str) -> int:
-    """Return a resourceVersion as the number that it is (comparable by API convention since Kubernetes 1.35)."""
-    return int(version) if version.isdecimal() and len(version) <= _DIGITS else 0
-
-
-def _decoded_page(body: bytes) -> RawList:
+def _page(kind: type[T], body: bytes) -> tuple[RawList, list[T]]:
     try:
-        return parse(RawList, body)
-    except msgspec.MsgspecError as error:
-        raise _Broken("garbled", relist=True) from error
-
-
-def _decoded(kind: type[T], raw: Raw) -> T:
-    try:
-        return decode(kind, raw)
+        page = parse(RawList, body)
+        return page, [decode(kind, raw) for raw in page.items]
     except msgspec.MsgspecError as error:
         raise _Broken("garbled", relist=True) from error
 

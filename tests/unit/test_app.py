@@ -191,7 +191,7 @@ def test_once_tells_whether_there_was_any_answer(play: Play, *, answered: bool) 
     play(test)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_run_works_until_a_signal(play: Play, number: signal.Signals) -> None:
     """Then it cleans up, stops serving, closes its client and returns 0."""
 

@@ -488,7 +488,7 @@ async def test_a_controller_that_is_shown_too_late_interrupts_the_watch() -> Non
             (stream,) = here.api.open_streams(CONTROLLERS)
             stream.say("ADDED", here.api.objects[CONTROLLERS]["khealth-a-run-1"])
 
-        here.small.later(0.025, lambda: [blind(stream) for stream in here.api.open_streams(CONTROLLERS)])
+        here.small.later(0.025, lambda: blind(*here.api.open_streams(CONTROLLERS)))
         here.small.later(BOUND - 1.0, here.api.faults.append, hanging("list", seconds=0.5))
         here.small.later(BOUND + 0.3, late)
         assert Reason.WATCH_INTERRUPTED is (await attempt.failing()).reason

@@ -285,6 +285,31 @@ def test_a_failures_samples_are_kept_with_it() -> None:
     assert (sample,) == status.last_failure.samples
 
 
+def test_only_the_latest_attempts_keep_their_evidence() -> None:
+    """A status that is read every few seconds does not carry a hundred failures' worth of it."""
+    seen = (Evidence("Pod", "a", ("pending",)),)
+    status = told(*(replace(one, evidence=seen) for number in range(1, 31) for one in failure(number)))
+    kept = [attempt.number for attempt in status.attempts if attempt.evidence]
+    assert (30, True) == (kept[-1], 8 <= len(kept) <= 12)
+    assert status.last_failure is not None
+    assert seen == status.last_failure.evidence
+
+
+@virtual
+async def test_a_cleanup_that_fails_after_a_failure_is_told_too() -> None:
+    """It changes no verdict, but somebody has to know what was left."""
+
+    class Leaving(Failing):
+        async def cleanup(self) -> None:
+            raise Failed(Reason.POD_NOT_DELETED, "stays", settled=True)
+
+    made, _ = collector(Leaving)
+    with capture_logs() as logs:
+        await made.start(once=True)
+    warned = [(entry["reason"], entry["note"]) for entry in logs if entry["log_level"] == "warning"]
+    assert [(Reason.SLOW, "very"), (Reason.POD_NOT_DELETED, "stays")] == warned
+
+
 def test_a_hundred_attempts_are_remembered() -> None:
     """The oldest are forgotten."""
     status = told(*(one for number in range(1, 131) for one in success(number)))

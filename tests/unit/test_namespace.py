@@ -19,7 +19,7 @@ from fakes import (
 )
 from virtual_time import BEGINNING, run, virtual, virtual_clock
 
-from khealth_exporter.cluster.access import Cluster
+from khealth_exporter.cluster.access import EVENT_PAGES, Cluster
 from khealth_exporter.cluster.client import Answer
 from khealth_exporter.cluster.errors import Refusal, Refused
 from khealth_exporter.cluster.namespace import NamespaceKeeper
@@ -116,6 +116,22 @@ async def test_what_somebody_else_made_meanwhile_is_not_ours() -> None:
     made = keeper(api)
     await made.make(DEADLINE)
     assert not made.made
+
+
+@virtual
+async def test_what_an_unanswered_try_of_ours_made_is_ours() -> None:
+    """It exists because an earlier try went through: it is removed in the end."""
+    api = FakeApi(virtual_clock())
+    api.put("serviceaccounts", {"metadata": {"name": "default"}})
+
+    async def twice(asked: Asked) -> None:
+        if asked.verb == "create":
+            raise Refused(refusal(409, "already exists", "AlreadyExists"), "create", tries=2, unanswered=True)
+
+    api.faults.append(twice)
+    made = keeper(api)
+    await made.make(DEADLINE)
+    assert made.made
 
 
 @virtual
@@ -308,6 +324,16 @@ async def test_pods_are_listed_page_by_page() -> None:
     for name in "abcde":
         api.put("pods", {"metadata": {"name": name}})
     assert list("abcde") == [pod.name for pod in await cluster_of(api).list_pods("", DEADLINE)]
+
+
+@virtual
+async def test_events_are_read_up_to_a_bound() -> None:
+    """Evidence must not cost more than what it is for."""
+    api = FakeApi(virtual_clock(), page=1)
+    for number in range(20):
+        api.put("events", {"metadata": {"name": f"e{number}"}})
+    found = await cluster_of(api).list_events(DEADLINE)
+    assert (EVENT_PAGES, EVENT_PAGES) == (len(found), len(api.asked))
 
 
 @virtual

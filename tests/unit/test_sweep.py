@@ -245,6 +245,19 @@ async def test_an_overdue_pod_is_taken_though_its_controller_is_still_there() ->
 
 
 @virtual
+async def test_pods_that_a_dead_controller_manager_asks_nothing_of_are_taken() -> None:
+    """Their controller was asked to go long ago, and nobody has asked them."""
+    async with world() as here:
+        here.api.deleted = lambda resource, _item, options: resource == PODS and options.get("gracePeriodSeconds") == 0
+        controller = here.api.put(CONTROLLERS, made("ourrun"))
+        here.api.put(PODS, pod_of(controller))
+        await here.sweep()
+        before = here.left
+        await asyncio.sleep(OVERDUE + 2.0)
+        assert (2, ["khealth-a-ourrun-1"]) == (len(before), await here.sweep())
+
+
+@virtual
 async def test_what_is_swept_is_counted_once() -> None:
     """By kind; a second try at the same object is no second object."""
     async with world() as here:

@@ -22,6 +22,7 @@ from fakes import (
     Telemetered,
     hanging,
     line,
+    refusal,
     refusing,
 )
 from hypothesis import example, given
@@ -789,6 +790,36 @@ def test_absurd_objects_do_not_end_a_watch(kind: str, item: Any) -> None:
             assert "well" in [known.name for known in seen.watch.objects.values()]
 
     run(scenario())
+
+
+@virtual
+async def test_a_line_without_a_version_does_not_move_the_place_to_resume_from() -> None:
+    """Otherwise what is deleted meanwhile would never be told."""
+    async with watching() as seen:
+        stream = await seen.api.opened()
+        seen.api.put("pods", pod("a"))
+        stream.say("ADDED", {"metadata": {"name": "b", "uid": "b"}})
+        await settle()
+        stream.end()
+        assert "101" == (await seen.api.opened()).version
+
+
+@virtual
+async def test_a_version_that_the_server_rejects_makes_a_new_list() -> None:
+    """One that is none (400) would be rejected for ever."""
+    async with watching() as seen:
+        stream = await seen.api.opened()
+        stream.say("BOOKMARK", {"metadata": {"resourceVersion": "nonsense"}})
+
+        async def rejecting(asked: Asked) -> Refusal | None:
+            return (
+                refusal(400, "invalid resource version") if asked.query.get("resourceVersion") == "nonsense" else None
+            )
+
+        seen.api.faults.append(rejecting)
+        await settle()
+        stream.end()
+        assert "100" == (await seen.api.opened()).version
 
 
 @virtual
