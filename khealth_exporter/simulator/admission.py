@@ -121,12 +121,15 @@ class Admission:
             policy = self.store.get(POLICIES, ("", str(spec_of(binding).get("policyName"))))
             if policy is None or "Deny" not in (spec_of(binding).get("validationActions") or []):
                 continue
-            expressions = [validation.get("expression") for validation in spec_of(policy).get("validations") or []]
-            if expressions != ["false"] or not _matches_pod_creates(policy):
+            validations = spec_of(policy).get("validations") or []
+            if [validation.get("expression") for validation in validations] != ["false"] or not _matches_pod_creates(
+                policy
+            ):
                 continue
             selector = (spec_of(policy).get("matchConstraints") or {}).get("namespaceSelector") or {}
             if all(test(labels) for test in label_tests(selector)):
-                raise _denied(name_of(pod), name_of(policy), name_of(binding))
+                said = str(validations[0].get("message") or "failed expression: false")
+                raise _denied(name_of(pod), name_of(policy), name_of(binding), said)
 
     def _quotas(self, namespace: str, pod: Document) -> None:
         quotas = list(self.store.all(RESOURCE_QUOTAS, namespace))
@@ -180,7 +183,7 @@ def _matches_pod_creates(policy: Document) -> bool:
     )
 
 
-def _denied(pod: str, policy: str, binding: str) -> ApiError:
-    why = f"ValidatingAdmissionPolicy '{policy}' with binding '{binding}' denied request: failed expression: false"
+def _denied(pod: str, policy: str, binding: str, said: str) -> ApiError:
+    why = f"ValidatingAdmissionPolicy '{policy}' with binding '{binding}' denied request: {said}"
     details: Document = {"name": pod, "kind": "pods", "causes": [{"message": why}]}
     return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", f'pods "{pod}" is forbidden: {why}', details=details)

@@ -328,7 +328,7 @@ async def test_a_refusal_that_stays_is_raised_at_once(telemetry: Counted, code: 
         refusal = await refused(get(client))
     assert (refusal.reason, refusal.refusal.code, refusal.tries, len(server.seen)) == (reason, code, 1, 1)
     assert refusal.note.startswith(f"get pods: HTTP {code}: ")
-    assert not refusal.unanswered
+    assert refusal.unanswered == (code >= 500)
     assert telemetry.requests == [("get", "pods", str(code))]
 
 

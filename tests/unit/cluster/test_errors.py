@@ -292,14 +292,15 @@ def test_missing_credentials_say_nothing_of_the_cluster() -> None:
         (no_answer(refused_connection()), True),
         (judge(502, b""), True),
         (judge(504, b""), True),
-        (judge(500, b""), False),
+        (judge(500, b""), True),
+        (judge(500, status('failed calling webhook "a"', "InternalError")), False),
         (judge(429, b""), False),
         (no_credentials(TimeoutError()), False),
         (no_answer(OSError(EMFILE, "Too many open files")), False),
     ],
 )
 def test_a_write_may_have_been_done_where_nobody_who_knows_has_answered(*, refusal: Refusal, undecided: bool) -> None:
-    """Time-outs and gateways leave a write undecided; an answer of the API server does not."""
+    """Time-outs, gateways and a server's own errors leave a write undecided; a refusal does not."""
     assert refusal.undecided == undecided
     assert Refused(refusal, "create pods").unanswered == undecided
 
