@@ -9,7 +9,7 @@ from khealth_exporter.routines.rcscheduler import RcScheduler
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A named set of routines; `default` ones run without being configured, under the name of their kind."""
+    """A named set of routines, which run under the names of their kinds unless the configuration lists others."""
 
     name: str
     meaning: str

@@ -9,7 +9,7 @@ import msgspec
 
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.client import Answer, Client
-from khealth_exporter.cluster.decoding import RawList, decode, parse
+from khealth_exporter.cluster.decoding import decode, decode_page
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.lines import Signal
 from khealth_exporter.cluster.namespace import NamespaceKeeper
@@ -100,7 +100,7 @@ class Cluster:
         try:
             return await self.client.request("create", "replicationcontrollers", path, body=manifest, deadline=deadline)
         except Refused as refused:
-            if refused.refusal.code != 404:  # noqa: PLR2004 - HTTP's own
+            if not refused.refusal.missing:
                 raise
         await self.namespace.make(deadline)
         return await self.client.request("create", "replicationcontrollers", path, body=manifest, deadline=deadline)
@@ -123,7 +123,7 @@ class Cluster:
                 "delete", resource, f"{self._base}/{resource}/{item.name}", body=options, deadline=deadline
             )
         except Refused as refused:
-            if refused.refusal.code in (404, 409):  # Gone, or another object has its name by now.
+            if refused.refusal.missing or refused.refusal.conflict:  # Gone, or another object has its name by now.
                 return None
             raise
 
@@ -133,7 +133,7 @@ class Cluster:
         try:
             answer = await self.client.request("get", "replicationcontrollers", path, deadline=deadline)
         except Refused as refused:
-            if refused.refusal.code == 404:  # noqa: PLR2004 - HTTP's own
+            if refused.refusal.missing:
                 return None
             raise
         try:
@@ -167,10 +167,10 @@ class Cluster:
         for _ in range(pages):
             answer = await self.client.request("list", resource, path, query=asked, deadline=deadline)
             try:
-                page = parse(RawList, answer.body)
-                found += [decode(kind, raw) for raw in page.items]
+                page, items = decode_page(kind, answer.body)
             except msgspec.MsgspecError as error:
                 raise Failed(Reason.API_ERROR, f"a list of {resource} cannot be read: {error}") from error
+            found += items
             if not page.metadata.continue_:
                 break
             asked["continue"] = page.metadata.continue_

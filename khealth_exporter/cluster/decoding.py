@@ -69,6 +69,12 @@ def decode(kind: type[T], raw: bytes | Raw) -> T:
             return msgspec.convert(_only_metadata(plain), kind, strict=False)
 
 
+def decode_page(kind: type[T], body: bytes) -> tuple[RawList, list[T]]:
+    """Return one page of a list, and its objects; ValueError (msgspec's) where it is none."""
+    page = parse(RawList, body)
+    return page, [decode(kind, raw) for raw in page.items]
+
+
 def parse(kind: type[P], raw: bytes | Raw) -> P:
     """Return JSON as this type, exactly; DecodeError (msgspec's) for whatever is wrong with it."""
     try:

@@ -80,7 +80,7 @@ class NamespaceKeeper:
         try:
             await self._client.request("delete", "namespaces", self._path, deadline=deadline)
         except Refused as refused:
-            if refused.refusal.code != 404:  # noqa: PLR2004 - HTTP's own
+            if not refused.refusal.missing:
                 return False
         try:
             return await self._until(gone, deadline)
@@ -98,7 +98,7 @@ class NamespaceKeeper:
         try:
             answer = await self._client.request("get", resource, path, deadline=deadline)
         except Refused as refused:
-            if refused.refusal.code == 404:  # noqa: PLR2004 - HTTP's own
+            if refused.refusal.missing:
                 return None
             raise
         try:

@@ -12,7 +12,7 @@ import structlog
 
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.client import Client, Stream
-from khealth_exporter.cluster.decoding import RawList, ReadLine, WatchLine, decode, number_of, parse
+from khealth_exporter.cluster.decoding import ReadLine, WatchLine, decode, decode_page, number_of, parse
 from khealth_exporter.cluster.errors import Refused, judge
 from khealth_exporter.cluster.lines import Line, Signal, Subscription
 from khealth_exporter.cluster.objects import KubernetesObject
@@ -145,7 +145,10 @@ class Watch(Generic[T]):
             answer = await self._client.request(
                 "list", self.resource, self.path, query=query, deadline=self._clock.now() + TRY_TIMEOUT, retries=False
             )
-            page, items = _page(self.kind, answer.body)
+            try:
+                page, items = decode_page(self.kind, answer.body)
+            except msgspec.MsgspecError as error:
+                raise _Broken("garbled", relist=True) from error
             found.update({item.uid: item for item in items})
             if not page.metadata.continue_:
                 break
@@ -274,14 +277,6 @@ class Watch(Generic[T]):
             self._telemetry.objects(self.kind.__name__, len(self.objects))
         for subscription in tuple(self._subscriptions):
             subscription.take(line)
-
-
-def _page(kind: type[T], body: bytes) -> tuple[RawList, list[T]]:
-    try:
-        page = parse(RawList, body)
-        return page, [decode(kind, raw) for raw in page.items]
-    except msgspec.MsgspecError as error:
-        raise _Broken("garbled", relist=True) from error
 
 
 def _first(group: BaseExceptionGroup[BaseException], kind: type[_Failure]) -> _Failure:

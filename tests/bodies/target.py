@@ -1,7 +1,6 @@
 """What a test body needs of a cluster, simulated or real: a namespace, faults on order, and khealth run against it."""
 
 import json
-import os
 import re
 import secrets
 import signal
@@ -233,8 +232,3 @@ class Running:
         """Ask it to end, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
-
-
-def environment() -> dict[str, str]:
-    """Return this environment without what names another cluster."""
-    return {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
