@@ -40,10 +40,12 @@ fmt: $(READY) ## format the code, and mend what can be mended by itself
 golden: $(READY) ## write the golden files anew
 	$(BIN)/pytest tests/unit/test_golden.py --write-golden
 
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock: $(READY) ## compile requirements/ from pyproject.toml anew
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements/run.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.txt
+	$(COMPILE) pyproject.toml -o requirements/run.txt
+	$(COMPILE) --all-extras pyproject.toml -o requirements/dev.txt
+	echo 'hatchling' | $(COMPILE) --constraints requirements/dev.txt - -o requirements/build.txt
 
 clean: ## remove what was set up
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
