@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo test check e2e fmt lock golden clean
+.PHONY: help demo test check e2e fmt lock generate render golden clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,10 +32,17 @@ check: $(READY) ## linters, types, layers, spelling, and whether generated files
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python tests/conventions.py
+	$(BIN)/python deploy/generate.py --check
 
 fmt: $(READY) ## format the code, and mend what can be mended by itself
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+generate: $(READY) ## write anew what of the chart follows from the code and from values.yaml
+	$(BIN)/python deploy/generate.py
+
+render: $(READY) ## write deploy/khealth.yaml anew from the chart; needs helm
+	$(BIN)/python deploy/render.py
 
 golden: $(READY) ## write the golden files anew
 	$(BIN)/pytest tests/unit/test_golden.py --write-golden

@@ -220,13 +220,17 @@ class Failed(Exception):  # noqa: N818 - it reads as what happened: `raise Faile
 
 @dataclass(frozen=True, slots=True, order=True)
 class Permission:
-    """A right that khealth needs, in RBAC's words; an optional one only sharpens a verdict or makes a convenience."""
+    """A right that khealth needs, in RBAC's words; an optional one only sharpens a verdict or makes a convenience.
+
+    One that is `outside` serves a khealth that runs beside the cluster; in a pod of it nobody has to grant it.
+    """
 
     verb: str
     resource: str
     group: str = ""
     scope: Literal["namespace", "cluster"] = "namespace"
     optional: bool = field(default=False, compare=False)
+    outside: bool = field(default=False, compare=False)
     why: str = field(default="", compare=False)
 
 

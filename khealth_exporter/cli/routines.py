@@ -77,7 +77,8 @@ def _setting(setting: Setting) -> Row:
 
 def _permission(permission: Permission) -> Row:
     resource = f"{permission.resource}.{permission.group}" if permission.group else permission.resource
-    where = f"{permission.scope}, optional" if permission.optional else permission.scope
+    said = {"optional": permission.optional, "outside of the cluster": permission.outside}
+    where = ", ".join((permission.scope, *(word for word, true in said.items() if true)))
     return Row(f"{permission.verb} {resource}", where, permission.why)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
@@ -13,11 +14,13 @@ from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.cluster.ownership import MANAGED
 from khealth_exporter.event import Failed, Permission, Reason
 
+_needed = partial(Permission, optional=True, outside=True)  # A pod of the cluster has its namespace already.
+
 PERMISSIONS = (
-    Permission("get", "namespaces", scope="cluster", optional=True, why="wait for one that is being deleted"),
-    Permission("create", "namespaces", scope="cluster", optional=True, why="make the namespace if it is missing"),
-    Permission("delete", "namespaces", scope="cluster", optional=True, why="`once` removes the one that it made"),
-    Permission("get", "serviceaccounts", optional=True, why="wait until a new namespace can hold pods"),
+    _needed("get", "namespaces", scope="cluster", why="wait for one that is being deleted"),
+    _needed("create", "namespaces", scope="cluster", why="make the namespace if it is missing"),
+    _needed("delete", "namespaces", scope="cluster", why="`once` removes the one that it made"),
+    _needed("get", "serviceaccounts", why="wait until a new namespace can hold pods"),
 )
 """What a namespace that does not exist beforehand takes; none of it where it does."""
 

@@ -329,6 +329,16 @@ def test_routines_are_listed_for_scripts(capsys: pytest.CaptureFixture[str]) -> 
     assert expected == list(kind)
 
 
+def test_rights_that_a_pod_of_the_cluster_need_not_have_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever writes roles by hand can tell them."""
+    main(["routines"])
+    lines = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
+    assert {
+        "create namespaces cluster, optional, outside of the cluster make the namespace if it is missing",
+        "list nodes cluster, optional tell no node is Ready from no room",
+    } <= lines
+
+
 def test_demo_runs_against_a_cluster_of_its_own(started: Started) -> None:
     """No kubeconfig of the user's is looked at."""
     main(["demo", "--listen", "127.0.0.1:0"])

@@ -1,0 +1,85 @@
+{{- /* Names and labels. */ -}}
+
+{{- define "khealth.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 47 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- /* The name of what is made; it leaves room for a suffix. */ -}}
+{{- define "khealth.fullname" -}}
+{{- $name := include "khealth.name" . -}}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
+{{- default $full .Values.fullnameOverride | trunc 47 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "khealth.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
+{{- /* Where the canaries are. */ -}}
+{{- define "khealth.canaries.namespace" -}}
+{{- default (include "khealth.namespace" .) .Values.canaries.namespace -}}
+{{- end -}}
+
+{{- /* Name of what belongs to the whole cluster: two releases of one name in two namespaces must not meet. */ -}}
+{{- define "khealth.clusterwide" -}}
+{{- printf "%s-%s" (include "khealth.namespace" .) (include "khealth.fullname" .) -}}
+{{- end -}}
+
+{{- define "khealth.serviceAccountName" -}}
+{{- $default := .Values.serviceAccount.create | ternary (include "khealth.fullname" .) "default" -}}
+{{- default $default .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "khealth.image" -}}
+{{- $image := .Values.image -}}
+{{- $registry := default $image.registry .Values.global.imageRegistry -}}
+{{- with $registry }}{{ . }}/{{ end -}}
+{{- $image.repository -}}
+{{- with $image.digest }}@{{ . }}{{ else }}:{{ default $.Chart.AppVersion $image.tag }}{{ end -}}
+{{- end -}}
+
+{{- /* What selects khealth's own pods: of the Deployment, and the test's. */ -}}
+{{- define "khealth.selector" -}}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "khealth.name" . }}
+{{- end -}}
+
+{{- /* Labels of everything; as context a list of the chart's and what is added. */ -}}
+{{- define "khealth.labels" -}}
+{{- $context := index . 0 -}}
+{{- $own := dict
+  "app.kubernetes.io/managed-by" $context.Release.Service
+  "app.kubernetes.io/part-of" "khealth"
+  "app.kubernetes.io/version" ($context.Chart.AppVersion | replace "+" "_")
+  "helm.sh/chart" (printf "%s-%s" $context.Chart.Name $context.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+-}}
+{{- $selector := include "khealth.selector" $context | fromYaml -}}
+{{- $more := slice . 1 -}}
+{{- $labels := merge (dict) $selector $own -}}
+{{- range $more }}{{ $labels = merge $labels . }}{{ end -}}
+{{- merge $labels $context.Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{- /* Labels of pods, which stay as they are when only the chart's version changes. */ -}}
+{{- define "khealth.podLabels" -}}
+{{- $context := index . 0 -}}
+{{- $selector := include "khealth.selector" $context | fromYaml -}}
+{{- $component := dict "app.kubernetes.io/component" (index . 1) -}}
+{{- merge (dict) $selector $component $context.Values.podLabels $context.Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{- /* `metadata.annotations`, if there are any; as context the annotations. */ -}}
+{{- define "khealth.annotations" -}}
+{{- with . }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* Pull secrets of khealth's own pods. */ -}}
+{{- define "khealth.imagePullSecrets" -}}
+{{- with concat .Values.imagePullSecrets .Values.global.imagePullSecrets | uniq }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

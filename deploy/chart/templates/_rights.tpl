@@ -1,0 +1,34 @@
+{{- /* What khealth may do: the union of what the core and the enabled routines need, as the catalogue says. */ -}}
+
+{{- /* The permissions of a scope, a JSON list without what is granted already; as context [context, scope]. */ -}}
+{{- define "khealth.permissions" -}}
+{{- $context := index . 0 -}}
+{{- $scope := index . 1 -}}
+{{- $catalogue := include "khealth.catalogue" $context | fromJson -}}
+{{- $all := $catalogue.permissions -}}
+{{- range include "khealth.routines" $context | fromJsonArray }}{{ $all = concat $all .about.permissions }}{{ end -}}
+{{- $found := list -}}
+{{- range $all }}{{ if eq .scope $scope }}{{ $found = append $found . }}{{ end }}{{ end -}}
+{{- $found | uniq | toJson -}}
+{{- end -}}
+
+{{- /* Rules of RBAC, sorted, each verb with its reasons; as context a list of permissions. */ -}}
+{{- define "khealth.rules" -}}
+{{- $resources := dict -}}
+{{- range . -}}
+  {{- $key := printf "%s/%s" .group .resource -}}
+  {{- $verbs := get $resources $key | default dict -}}
+  {{- $_ := set $verbs .verb (append (get $verbs .verb | default list) .why | uniq) -}}
+  {{- $_ := set $resources $key $verbs -}}
+{{- end -}}
+{{- range $key := keys $resources | sortAlpha }}
+{{- $group := splitList "/" $key | first }}
+{{- $verbs := get $resources $key }}
+- apiGroups: [{{ $group | quote }}]
+  resources: [{{ trimPrefix (printf "%s/" $group) $key | quote }}]
+  verbs:
+    {{- range $verb := keys $verbs | sortAlpha }}
+    - {{ $verb }} # {{ get $verbs $verb | join "; " }}
+    {{- end }}
+{{- end }}
+{{- end -}}

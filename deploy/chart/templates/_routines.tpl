@@ -1,0 +1,139 @@
+{{- /* What khealth is to do, as its configuration says; and what follows from that.
+
+files/catalogue.json says what there is to do. It is written from khealth's code. */ -}}
+
+{{- define "khealth.catalogue" -}}
+{{- .Files.Get "files/catalogue.json" -}}
+{{- end -}}
+
+{{- /* Every routine that is to run: a JSON list of {module, label, settings, about}, `about` being the catalogue's word.
+
+A module that is not mentioned, or has no routines, runs each of its kinds. What `canaries.pod` says is put into each
+routine that has pods and does not say it itself. */ -}}
+{{- define "khealth.routines" -}}
+{{- $catalogue := include "khealth.catalogue" . | fromJson -}}
+{{- $told := get .Values.config "modules" | default dict -}}
+{{- range $module := keys $told | sortAlpha -}}
+  {{- if not (hasKey $catalogue.modules $module) -}}
+    {{- $known := keys $catalogue.modules | sortAlpha | join ", " -}}
+    {{- fail (printf "config.modules.%s: khealth %s has no module of this name; it has %s" $module $.Chart.AppVersion $known) -}}
+  {{- end -}}
+{{- end -}}
+{{- $pod := include "khealth.canaries.pod" . | fromJson -}}
+{{- $routines := list -}}
+{{- range $module := keys $catalogue.modules | sortAlpha -}}
+  {{- $kinds := get $catalogue.modules $module -}}
+  {{- $listed := get $told $module | default dict -}}
+  {{- range $label := keys ($listed | default $kinds) | sortAlpha -}}
+    {{- $settings := get $listed $label | default dict | deepCopy -}}
+    {{- $kind := get $settings "kind" | default $label -}}
+    {{- if not (hasKey $kinds $kind) -}}
+      {{- $known := keys $kinds | sortAlpha | join ", " -}}
+      {{- fail (printf "config.modules.%s.%s: its kind is %s, which this module has not; it has %s: say `kind: …`" $module $label $kind $known) -}}
+    {{- end -}}
+    {{- $about := get $kinds $kind -}}
+    {{- if $about.pod -}}
+      {{- $own := get $settings "pod" | default dict -}}
+      {{- range $key, $value := $pod -}}
+        {{- if not (hasKey $own $key) }}{{ $_ := set $own $key $value }}{{ end -}}
+      {{- end -}}
+      {{- if $own }}{{ $_ := set $settings "pod" $own }}{{ end -}}
+    {{- end -}}
+    {{- $routine := dict "module" $module "label" $label "settings" $settings "about" $about -}}
+    {{- $routines = append $routines $routine -}}
+  {{- end -}}
+{{- end -}}
+{{- $routines | toJson -}}
+{{- end -}}
+
+{{- /* What `canaries` says of all pods of routines: JSON, without what it does not say. */ -}}
+{{- define "khealth.canaries.pod" -}}
+{{- $pod := dict -}}
+{{- range $key, $value := .Values.canaries.pod -}}
+  {{- if $value }}{{ $_ := set $pod $key $value }}{{ end -}}
+{{- end -}}
+{{- $class := .Values.canaries.priorityClass -}}
+{{- if and $class.create (not (hasKey $pod "priorityClassName")) -}}
+  {{- $_ := set $pod "priorityClassName" $class.name -}}
+{{- end -}}
+{{- $pod | toJson -}}
+{{- end -}}
+
+{{- /* The configuration file. */ -}}
+{{- define "khealth.config" -}}
+{{- $modules := dict -}}
+{{- range include "khealth.routines" . | fromJsonArray -}}
+  {{- $module := get $modules .module | default dict -}}
+  {{- $_ := set $module .label .settings -}}
+  {{- $_ := set $modules .module $module -}}
+{{- end -}}
+{{- $config := merge (dict "modules" $modules) (omit .Values.config "modules") -}}
+{{- with .Values.canaries.namespace }}{{ $_ := set $config "namespace" . }}{{ end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{- /* The full seconds, rounded up, of a duration as khealth has it; as context {text, where}. */ -}}
+{{- define "khealth.seconds" -}}
+{{- $rest := toString .text -}}
+{{- if or (not $rest) (not (regexMatch `^([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?([0-9]+ms)?$` $rest)) -}}
+  {{- fail (printf "%s: %s is not a duration: write a number with its unit, as in 500ms, 5s or 2m" .where $rest) -}}
+{{- end -}}
+{{- $hours := regexFind `^[0-9]+h` $rest -}}
+{{- $rest = trimPrefix $hours $rest -}}
+{{- $minutes := regexMatch `^[0-9]+ms` $rest | ternary "" (regexFind `^[0-9]+m` $rest) -}}
+{{- $rest = trimPrefix $minutes $rest -}}
+{{- $seconds := regexFind `^[0-9.]+s` $rest -}}
+{{- $milliseconds := trimPrefix $seconds $rest -}}
+{{- $whole := add
+  (mul 3600 (trimSuffix "h" $hours | default "0" | float64 | int64))
+  (mul 60 (trimSuffix "m" $minutes | default "0" | float64 | int64))
+-}}
+{{- $parts := addf
+  (trimSuffix "s" $seconds | default "0" | float64)
+  (divf (trimSuffix "ms" $milliseconds | default "0" | float64) 1000.0)
+-}}
+{{- add $whole (ceil $parts | int64) -}}
+{{- end -}}
+
+{{- /* Seconds that a cleanup may take: the longest time-out, the time to find out whom to blame, and some to end. */ -}}
+{{- define "khealth.terminationGracePeriodSeconds" -}}
+{{- if not (kindIs "invalid" .Values.terminationGracePeriodSeconds) -}}
+{{- int64 .Values.terminationGracePeriodSeconds -}}
+{{- else -}}
+{{- $longest := 0 -}}
+{{- range include "khealth.routines" . | fromJsonArray -}}
+  {{- $text := get .settings "timeout" | default .about.timeout -}}
+  {{- $where := printf "config.modules.%s.%s.timeout" .module .label -}}
+  {{- $longest = include "khealth.seconds" (dict "text" $text "where" $where) | int64 | max $longest -}}
+{{- end -}}
+{{- $catalogue := include "khealth.catalogue" . | fromJson -}}
+{{- add $longest (int64 $catalogue.overtime) 10 -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The PriorityClasses that canaries have: a JSON list. */ -}}
+{{- define "khealth.canaries.priorityClasses" -}}
+{{- $classes := list -}}
+{{- range include "khealth.routines" . | fromJsonArray -}}
+  {{- with dig "pod" "priorityClassName" "" .settings }}{{ $classes = append $classes . }}{{ end -}}
+{{- end -}}
+{{- $classes = $classes | uniq | sortAlpha -}}
+{{- if and .Values.priorityClassName (has .Values.priorityClassName $classes) .Values.canaries.quota.enabled -}}
+  {{- fail (printf "priorityClassName: %s is the canaries' class: their quota would count khealth's own pod, and stuck canaries keep it from coming back; give it another class, or switch off canaries.quota.enabled" .Values.priorityClassName) -}}
+{{- end -}}
+{{- $classes | toJson -}}
+{{- end -}}
+
+{{- /* How many canaries there may be. */ -}}
+{{- define "khealth.canaries.pods" -}}
+{{- if not (kindIs "invalid" .Values.canaries.quota.pods) -}}
+{{- int64 .Values.canaries.quota.pods -}}
+{{- else -}}
+{{- $pods := 0 -}}
+{{- range include "khealth.routines" . | fromJsonArray -}}
+  {{- $pods = get .settings "replicas" | default .about.replicas | int64 | add $pods -}}
+{{- end -}}
+{{- /* For each khealth an attempt and an earlier one that still ends; a `helm test`; replaced pods. */ -}}
+{{- add (mul $pods (add (mul 2 (max 1 (int64 .Values.replicaCount))) 1)) 5 -}}
+{{- end -}}
+{{- end -}}

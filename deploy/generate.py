@@ -1,0 +1,156 @@
+"""Writes what of the chart follows from something else: the catalogue from khealth's code, tables from values.yaml."""
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from khealth_exporter.cluster import access, namespace
+from khealth_exporter.event import Permission
+from khealth_exporter.modules import MODULES, Module
+from khealth_exporter.routine import Routine
+from khealth_exporter.runner import OVERTIME
+
+CHART = Path(__file__).parent / "chart"
+SHARED = (*access.PERMISSIONS, *namespace.PERMISSIONS)
+"""What the core needs, in the cluster or beside it."""
+BEGIN, END = "<!-- values: written by `make generate` -->", "<!-- end of values -->"
+
+
+def catalogue(modules: Sequence[Module] = MODULES, shared: Sequence[Permission] = SHARED) -> dict[str, Any]:
+    """Return what the chart has to know of khealth: what there is to run, and what follows from running it."""
+    return {
+        "permissions": _granted(shared),
+        "overtime": OVERTIME,
+        "modules": {module.name: {kind.name: _kind(kind) for kind in module.routines} for module in modules},
+    }
+
+
+def _kind(kind: type[Routine[Any]]) -> dict[str, Any]:
+    defaults = kind.Settings().model_dump(mode="json", by_alias=True)
+    pods = "pod" in defaults
+    return {
+        "permissions": _granted(kind.permissions),
+        "timeout": defaults["timeout"],
+        "pod": pods,
+        "replicas": defaults.get("replicas", int(pods)),
+    }
+
+
+def _granted(permissions: Sequence[Permission]) -> list[dict[str, str]]:
+    """Return what a pod of the cluster is granted: not what serves only a khealth beside it."""
+    return [
+        {"group": p.group, "resource": p.resource, "verb": p.verb, "scope": p.scope, "why": p.why}
+        for p in permissions
+        if not p.outside
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of the chart: its path, its default and the comment beside it."""
+
+    path: tuple[str, ...]
+    default: object
+    meaning: str
+
+    @property
+    def row(self) -> str:
+        """Its row of the table."""
+        default = yaml.safe_dump(self.default, default_flow_style=True, width=sys.maxsize).removesuffix("...\n").strip()
+        return f"| `{'.'.join(self.path)}` | `{default}` | {self.meaning.replace('|', '&#124;')} |"
+
+
+def values(text: str) -> Iterator[Value]:
+    """Yield every value of a values.yaml; ValueError with those that have no comment."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    found = list(_values(root, (), yaml.safe_load(text), text.splitlines()))
+    if mute := [".".join(value.path) for value in found if not value.meaning]:
+        raise ValueError(f"values.yaml: no comment that begins with `# -- ` stands above {', '.join(mute)}")
+    yield from found
+
+
+def _values(node: yaml.Node | None, path: tuple[str, ...], content: Any, lines: Sequence[str]) -> Iterator[Value]:  # noqa: ANN401
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        inner, meaning = (*path, key.value), _comment(lines, key.start_mark.line)
+        told = content[key.value]
+        if meaning or not isinstance(told, dict) or not told:
+            yield Value(inner, told, meaning)
+        else:
+            yield from _values(value, inner, told, lines)
+
+
+def _comment(lines: Sequence[str], number: int) -> str:
+    """Return the comment that stands directly above a line, as one text; "" where it does not begin with `-- `."""
+    above: list[str] = []
+    while number > 0 and lines[number - 1].lstrip().startswith("#"):
+        number -= 1
+        above.insert(0, lines[number].lstrip().removeprefix("#").strip())
+        if above[0].startswith("-- "):
+            return " ".join(above).removeprefix("-- ")
+    return ""
+
+
+def table(text: str, rows: Sequence[Value]) -> str:
+    """Return a README with the table of all values between its marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    lines = ["| value | default | meaning |", "|---|---|---|", *(value.row for value in rows)]
+    return "\n".join((f"{before}{BEGIN}", *lines, f"{END}{after}"))
+
+
+def schema(text: str, rows: Sequence[Value]) -> str:
+    """Return a values.schema.json in which each value has its comment; ValueError with those that it does not know."""
+    document = json.loads(text)
+    missing = []
+    for value in rows:
+        part: Mapping[str, Any] = document
+        for key in value.path:
+            part = part.get("properties", {}).get(key, {})
+        if not isinstance(part, dict) or not part:
+            missing.append(".".join(value.path))
+        else:
+            part["description"] = value.meaning.replace("`", "")
+    if missing:
+        raise ValueError(f"values.schema.json: does not know {', '.join(missing)}")
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def generated() -> dict[Path, str]:
+    """Return every file that follows from something else, as it should be."""
+    rows = list(values((CHART / "values.yaml").read_text()))
+    readme, schemas = CHART / "README.md", CHART / "values.schema.json"
+    return {
+        CHART / "files" / "catalogue.json": json.dumps(catalogue(), indent=2) + "\n",
+        readme: table(readme.read_text(), rows),
+        schemas: schema(schemas.read_text(), rows),
+    }
+
+
+def main() -> int:
+    """Write them, or say with `--check` how those that are there differ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where something would change")
+    check, code = parser.parse_args().check, 0
+    for path, wanted in generated().items():
+        there = path.read_text() if path.exists() else ""
+        if check and there != wanted:
+            name = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+            differences = difflib.unified_diff(
+                there.splitlines(), wanted.splitlines(), name, f"{name}, by make generate"
+            )
+            print(*differences, sep="\n")  # noqa: T201 - its purpose
+            code = 1
+        elif there != wanted:
+            path.write_text(wanted)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""The rights that the chart grants: those that the enabled routines and the core need, and no other."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+import charts
+import pytest
+from charts import CHART, Json, Manifests
+
+from deploy.generate import SHARED, catalogue
+from khealth_exporter.config import load
+from khealth_exporter.event import Permission
+from khealth_exporter.modules import MODULES, Module
+from khealth_exporter.routines.rcscheduler import RcScheduler
+
+Grant = tuple[str, str, str]
+"""Group, resource and verb."""
+
+
+class Leases(RcScheduler):
+    """A kind that needs what others do not."""
+
+    name: ClassVar[str] = "leases"
+    permissions: ClassVar[tuple[Permission, ...]] = (
+        Permission("create", "leases", group="coordination.k8s.io", why="take it"),
+        Permission("get", "leases", group="coordination.k8s.io", why="look at it"),
+        Permission("delete", "pods", why="be done with them"),
+        Permission("list", "storageclasses", group="storage.k8s.io", scope="cluster", why="find a default"),
+    )
+
+
+class Jobs(RcScheduler):
+    """Another one, of the same module."""
+
+    name: ClassVar[str] = "jobs"
+    permissions: ClassVar[tuple[Permission, ...]] = (Permission("create", "jobs", group="batch", why="make one"),)
+
+
+MORE = (*MODULES, Module("more", "", (Leases, Jobs)))
+"""Modules that khealth might have one day."""
+
+
+def granted(manifests: Manifests, kind: str) -> list[Grant]:
+    """Return what the roles of a kind grant, one by one."""
+    rules = [rule for document in manifests if document["kind"] == kind for rule in document["rules"]]
+    return sorted(
+        (group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    )
+
+
+def needed(manifests: Manifests, scope: str, folder: Path, modules: Iterable[Module] = MODULES) -> list[Grant]:
+    """Return what is needed by the routines that the rendered configuration enables, and by the core."""
+    file = folder / "khealth.yaml"
+    file.write_text(manifests.config)
+    routines = load(file, modules=tuple(modules)).routines
+    permissions = {*SHARED, *(permission for routine in routines for permission in routine.kind.permissions)}
+    return sorted({(p.group, p.resource, p.verb) for p in permissions if p.scope == scope and not p.outside})
+
+
+@pytest.fixture
+def more(tmp_path: Path) -> Path:
+    """Return a chart of a khealth with more modules."""
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    (chart / "files" / "catalogue.json").write_text(json.dumps(catalogue(MORE)))
+    return chart
+
+
+@pytest.mark.parametrize("name", charts.SETS)
+def test_the_role_is_what_is_needed(helm: charts.Helm, name: str, tmp_path: Path) -> None:
+    """Neither a right too few nor one too many, whatever is configured."""
+    manifests = helm.template(charts.SETS[name])
+    assert needed(manifests, "namespace", tmp_path) == granted(manifests, "Role")
+
+
+@pytest.mark.parametrize("name", [name for name in charts.SETS if name != "bare"])
+def test_the_cluster_role_is_what_is_needed(helm: charts.Helm, name: str, tmp_path: Path) -> None:
+    """All of it is read-only."""
+    manifests = helm.template(charts.SETS[name])
+    assert [("", "nodes", "list")] == needed(manifests, "cluster", tmp_path) == granted(manifests, "ClusterRole")
+
+
+def test_nodes_can_be_left_out(helm: charts.Helm) -> None:
+    """Then nothing is granted cluster-wide."""
+    manifests = helm.template({"rbac": {"nodes": False}})
+    assert [] == [kind for kind in manifests.kinds if kind.startswith("ClusterRole")]
+
+
+@pytest.mark.parametrize(
+    ("modules", "kinds"),
+    [
+        ({}, (RcScheduler, Leases, Jobs)),
+        ({"more": {"jobs": {}}}, (RcScheduler, Jobs)),
+        ({"more": {"jobs": None, "other": {"kind": "jobs"}}}, (RcScheduler, Jobs)),
+        ({"more": {"other": {"kind": "leases"}}}, (RcScheduler, Leases)),
+        ({"more": None, "rcscheduler": {}}, (RcScheduler, Leases, Jobs)),
+    ],
+)  # fmt: skip
+def test_rights_follow_from_the_routines_that_are_enabled(
+    helm: charts.Helm, more: Path, tmp_path: Path, modules: Json, kinds: tuple[type[RcScheduler], ...]
+) -> None:
+    """By kind, under whatever name; a module that is not mentioned runs all of its kinds."""
+    manifests = helm.template({"config": {"modules": modules}}, chart=more)
+    own = {permission for kind in kinds for permission in kind.permissions}
+    for scope, role in (("namespace", "Role"), ("cluster", "ClusterRole")):
+        expected = {(p.group, p.resource, p.verb) for p in {*SHARED, *own} if p.scope == scope and not p.outside}
+        assert sorted(expected) == granted(manifests, role) == needed(manifests, scope, tmp_path, MORE)
+
+
+def test_each_need_of_the_whole_cluster_has_a_role_of_its_own(helm: charts.Helm, more: Path) -> None:
+    """So that each can be left out by itself; two releases of one name in two namespaces do not meet."""
+    kinds = helm.template({"namespaceOverride": "canaries"}, chart=more).kinds
+    assert [
+        "ClusterRole/canaries-khealth-nodes",
+        "ClusterRole/canaries-khealth-storageclasses",
+        "ClusterRoleBinding/canaries-khealth-nodes",
+        "ClusterRoleBinding/canaries-khealth-storageclasses",
+    ] == [kind for kind in kinds if kind.startswith("ClusterRole")]
+
+
+def test_no_rule_has_a_wildcard(helm: charts.Helm) -> None:
+    """Not even of what a later Kubernetes will know."""
+    grants = [g for kind in ("Role", "ClusterRole") for g in granted(helm.template({}), kind)]
+    assert [] == [grant for grant in grants if "*" in "".join(grant)]
+
+
+def test_rights_are_where_the_canaries_are(helm: charts.Helm) -> None:
+    """The ServiceAccount stays where khealth is."""
+    manifests = helm.template(charts.ELSEWHERE)
+    placed = {
+        document["kind"]: document["metadata"]["namespace"]
+        for document in manifests
+        if document["kind"] in {"Role", "RoleBinding", "ResourceQuota", "ServiceAccount", "Deployment"}
+    }
+    expected = {
+        "Role": "canaries",
+        "RoleBinding": "canaries",
+        "ResourceQuota": "canaries",
+        "ServiceAccount": "khealth",
+        "Deployment": "khealth",
+    }
+    assert expected == placed
+
+
+@pytest.mark.parametrize("name", charts.SETS)
+def test_every_binding_is_khealths_own_account(helm: charts.Helm, name: str) -> None:
+    """Of the role of its own name, to the account that the pod has, and to nobody else."""
+    manifests = helm.template(charts.SETS[name])
+    account = {"kind": "ServiceAccount", "name": manifests.pod["serviceAccountName"]}
+    where = manifests.one("Deployment")["metadata"]["namespace"]
+    bindings = [document for document in manifests if document["kind"].endswith("RoleBinding")]
+    assert bindings
+    for document in bindings:
+        assert [{**account, "namespace": where}] == document["subjects"]
+        kind = document["kind"].removesuffix("Binding")
+        assert (kind, document["metadata"]["name"]) == (document["roleRef"]["kind"], document["roleRef"]["name"])
+
+
+def test_rights_can_be_left_to_others(helm: charts.Helm) -> None:
+    """Whoever writes roles by other means gets none from here."""
+    kinds = helm.template({"rbac": {"create": False}, "serviceAccount": {"create": False}}).kinds
+    assert [] == [kind for kind in kinds if "Role" in kind or "Account" in kind]
+
+
+def test_each_right_says_what_it_is_for(helm: charts.Helm) -> None:
+    """Beside it, for whoever has to approve of it."""
+    assert "- list # tell no node is Ready from no room" in helm.template({}).text

@@ -1,0 +1,142 @@
+"""What the chart says of itself, without helm: values, their comments, the schema, what is generated."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import charts
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from deploy.generate import CHART, catalogue, generated, schema, values
+from khealth_exporter import __version__
+from khealth_exporter.canary_pod import PodSettings
+from khealth_exporter.config import ConfigError, load
+from khealth_exporter.event import Permission
+from khealth_exporter.modules import MODULES, Module
+from khealth_exporter.routine import RoutineSettings
+from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.settings import Duration
+
+VALUES = (CHART / "values.yaml").read_text()
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+NOT_OURS = {"enabled"}
+"""What a chart above this one may say to it."""
+
+
+def paths(part: dict[str, Any], known: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield what the schema knows, as far down as there are values."""
+    for key, inner in part.get("properties", {}).items():
+        if isinstance(known.get(key), dict) and "properties" in inner and known[key]:
+            yield from paths(inner, known[key], (*path, key))
+        else:
+            yield ".".join((*path, key))
+
+
+def test_generated_files_are_up_to_date() -> None:
+    """`make generate` would change nothing."""
+    assert [] == [path.name for path, wanted in generated().items() if path.read_text() != wanted]
+
+
+def test_the_chart_installs_this_khealth() -> None:
+    """The image's tag follows the chart's appVersion."""
+    assert __version__ == yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+
+
+def test_a_value_without_a_comment_is_told() -> None:
+    """A comment belongs to a value only if it begins with `# -- `, and stands directly above."""
+    with pytest.raises(ValueError, match=r"`# -- ` stands above b\.c, d$"):
+        list(values("# -- what a is\na: 1\nb:\n  # no meaning\n  c: {}\n# -- too far\n\nd: 1\n"))
+
+
+def test_a_comment_is_read_to_its_end() -> None:
+    """It may have several lines; only its own count."""
+    (value,) = values("# What is here.\n\n# -- One line,\n# and another | one.\na: {b: 1}\n")
+    assert "| `a` | `{b: 1}` | One line, and another &#124; one. |" == value.row
+
+
+def test_a_value_that_the_schema_does_not_know_is_told() -> None:
+    """Or nobody could set it."""
+    with pytest.raises(ValueError, match=r"does not know b\.c$"):
+        schema('{"properties": {"b": {"properties": {}}}}', list(values("b:\n  # -- text\n  c: 1\n")))
+
+
+def test_the_schema_is_one() -> None:
+    """Every keyword in it is used as it should be."""
+    Draft7Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("name", charts.SETS)
+def test_the_schema_takes_what_is_right(name: str) -> None:
+    """The defaults, and every set of values that other tests use."""
+    Draft7Validator(SCHEMA).validate(yaml.safe_load(VALUES))
+    Draft7Validator(SCHEMA).validate(charts.SETS[name])
+
+
+def test_the_schema_knows_no_value_that_is_none() -> None:
+    """Every one that can be set is in values.yaml, with its comment."""
+    known = {".".join(value.path) for value in values(VALUES)}
+    assert known | NOT_OURS == set(paths(SCHEMA, yaml.safe_load(VALUES)))
+
+
+def test_canaries_can_be_what_routines_can_make_them() -> None:
+    """`canaries.pod` has the very keys of a routine's `pod`."""
+    assert set(PodSettings.model_fields) == set(yaml.safe_load(VALUES)["canaries"]["pod"])
+
+
+def test_the_configuration_has_the_keys_that_khealth_knows(tmp_path: Path) -> None:
+    """All but the namespace, for which there is a value."""
+    file = tmp_path / "khealth.yaml"
+    file.write_text("zzz: 1")
+    with pytest.raises(ConfigError) as told:
+        load(file)
+    _, _, known = str(told.value).partition("known: ")
+    assert set(known.split(", ")) - {"namespace"} == set(SCHEMA["properties"]["config"]["properties"])
+
+
+def test_each_need_of_the_whole_cluster_can_be_switched_off() -> None:
+    """`rbac` has a switch for each resource that is asked for cluster-wide."""
+    told = catalogue()
+    kinds = [kind for module in told["modules"].values() for kind in module.values()]
+    permissions = [p for part in (told, *kinds) for p in part["permissions"]]
+    needs = {p["resource"] for p in permissions if p["scope"] == "cluster"}
+    assert needs == set(yaml.safe_load(VALUES)["rbac"]) - {"create"}
+
+
+def test_a_pod_is_not_granted_what_serves_khealth_beside_the_cluster() -> None:
+    """Nothing cluster-wide can be written."""
+    granted = {(p["scope"], p["verb"], p["resource"]) for p in catalogue()["permissions"]}
+    assert {("cluster", "list", "nodes")} == {grant for grant in granted if grant[0] == "cluster"}
+    assert not any(resource in {"namespaces", "serviceaccounts"} for _, _, resource in granted)
+
+
+class QuietSettings(RoutineSettings):
+    timeout: Duration = 90.0
+
+
+class Quiet(RcScheduler):
+    """A kind that makes no pods."""
+
+    name: ClassVar[str] = "quiet"
+    permissions: ClassVar[tuple[Permission, ...]] = (
+        Permission("get", "leases", group="coordination.k8s.io", why="look"),
+        Permission("create", "namespaces", scope="cluster", outside=True),
+    )
+    Settings: ClassVar[Any] = QuietSettings
+
+
+def test_the_catalogue_follows_from_the_classes() -> None:
+    """Each kind with its own rights, time-out and pods."""
+    told = catalogue((Module("more", "", (Quiet,)), *MODULES), ())
+    rcscheduler = told["modules"]["rcscheduler"]["rcscheduler"]
+    leases = {
+        "group": "coordination.k8s.io",
+        "resource": "leases",
+        "verb": "get",
+        "scope": "namespace",
+        "why": "look",
+    }
+    assert {"permissions": [leases], "timeout": "90s", "pod": False, "replicas": 0} == told["modules"]["more"]["quiet"]
+    assert ("20s", True, 3) == (rcscheduler["timeout"], rcscheduler["pod"], rcscheduler["replicas"])
