@@ -189,9 +189,9 @@ class Helm:
         assert done.returncode == 0, done.stderr
         return Manifests(done.stdout)
 
-    def refusal(self, values: Json, chart: Path = CHART) -> str:
+    def refusal(self, values: Json, *flags: str) -> str:
         """Return why it will not have these values."""
-        done = self._template(values, (), chart)
+        done = self._template(values, flags, CHART)
         assert done.returncode != 0, done.stdout
         return done.stderr
 

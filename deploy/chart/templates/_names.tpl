@@ -68,12 +68,9 @@ app.kubernetes.io/name: {{ include "khealth.name" . }}
 {{- merge (dict) $selector $component $context.Values.podLabels $context.Values.commonLabels | toYaml -}}
 {{- end -}}
 
-{{- /* `metadata.annotations`, if there are any; as context the annotations. */ -}}
+{{- /* `annotations` on a line of its own, if there are any; as context the indentation and the annotations. */ -}}
 {{- define "khealth.annotations" -}}
-{{- with . }}
-annotations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- with index . 1 }}{{ dict "annotations" . | toYaml | nindent (index $ 0) }}{{ end -}}
 {{- end -}}
 
 {{- /* Pull secrets of khealth's own pods. */ -}}

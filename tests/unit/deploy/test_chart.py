@@ -1,0 +1,673 @@
+"""What the chart makes of its values."""
+
+import math
+import random
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import charts
+import pytest
+import yaml
+from charts import CHART, Json
+
+from khealth_exporter.config import load
+from khealth_exporter.routines.rcscheduler import RcSchedulerSettings
+from khealth_exporter.runner import OVERTIME
+from khealth_exporter.settings import parse_duration
+from khealth_exporter.simulator.pod_security import violations
+
+DEFAULTS = [
+    "ClusterRole/khealth-khealth-nodes",
+    "ClusterRoleBinding/khealth-khealth-nodes",
+    "ConfigMap/khealth",
+    "Deployment/khealth",
+    "NetworkPolicy/khealth",
+    "Pod/khealth-test",
+    "PriorityClass/khealth-canary",
+    "ResourceQuota/khealth-canaries",
+    "Role/khealth",
+    "RoleBinding/khealth",
+    "Service/khealth",
+    "Service/khealth-metrics",
+    "ServiceAccount/khealth",
+]
+
+
+def routine(label: str = "rcscheduler", **settings: Any) -> Json:
+    """Return values with one routine."""
+    return {"config": {"modules": {"rcscheduler": {label: settings}}}}
+
+
+def told(helm: charts.Helm, values: Json) -> Json:
+    """Return the one routine of the rendered configuration."""
+    modules = yaml.safe_load(helm.template(values).config)["modules"]
+    return modules["rcscheduler"]["rcscheduler"] or {}
+
+
+@pytest.mark.parametrize("name", charts.SETS)
+def test_helm_finds_nothing_wrong(helm: charts.Helm, name: str, tmp_path: Path) -> None:
+    """Not even what it only recommends."""
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(charts.SETS[name]))
+    done = helm.run("lint", "--strict", "--quiet", str(CHART), f"--values={file}")
+    assert (0, "") == (done.returncode, done.stdout + done.stderr)
+
+
+def test_what_is_made_by_default(helm: charts.Helm) -> None:
+    """No more than that."""
+    assert DEFAULTS == helm.template({}).kinds
+
+
+def test_what_is_made_at_least(helm: charts.Helm) -> None:
+    """Everything that can be left out."""
+    left = {"ConfigMap", "Deployment", "Role", "RoleBinding", "Service", "ServiceAccount"}
+    assert left == {kind.partition("/")[0] for kind in helm.template(charts.BARE).kinds}
+
+
+def test_names_follow_the_release(helm: charts.Helm) -> None:
+    """And leave room for suffixes, however long they are."""
+    done = helm.run("template", "one", str(CHART), "--show-only=templates/service.yaml")
+    assert ["one-khealth", "one-khealth-metrics"] == [d["metadata"]["name"] for d in charts.Manifests(done.stdout)]
+    long = helm.template({"fullnameOverride": "a" * 70}).one("ResourceQuota")["metadata"]["name"]
+    assert f"{'a' * 47}-canaries" == long
+
+
+def test_every_object_is_labelled(helm: charts.Helm) -> None:
+    """By what it is of; common labels do not displace khealth's own."""
+    labels = {"team": "sre", "app.kubernetes.io/name": "other"}
+    for document in helm.template({"commonLabels": labels}):
+        own = document["metadata"]["labels"]
+        assert ("khealth", "khealth", "sre") == (
+            own["app.kubernetes.io/name"],
+            own["app.kubernetes.io/instance"],
+            own["team"],
+        )
+
+
+@pytest.mark.parametrize("name", charts.SETS)
+def test_everything_is_in_its_namespace(helm: charts.Helm, name: str) -> None:
+    """What has none would land wherever kubectl happens to be."""
+    whole = {"ClusterRole", "ClusterRoleBinding", "PriorityClass", "Namespace"}
+    expected = {"khealth", "canaries", "monitoring"}
+    for document in helm.template({**charts.SETS[name], "extraManifests": []}):
+        assert (document["kind"] in whole) == (document["metadata"].get("namespace") not in expected)
+
+
+# --- the pod
+
+
+def test_one_khealth_at_a_time(helm: charts.Helm) -> None:
+    """Two would exercise the cluster twice."""
+    spec = helm.template({}).one("Deployment")["spec"]
+    assert (1, {"type": "Recreate"}) == (spec["replicas"], spec["strategy"])
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Pod"])
+@pytest.mark.parametrize("name", [name for name in charts.SETS if name != "everything"])
+def test_its_pods_pass_the_restricted_pod_security_standard(helm: charts.Helm, name: str, kind: str) -> None:
+    """In the namespace that is labelled so, they are let in."""
+    pods = [d["spec"] for d in helm.template(charts.SETS[name]) if d["kind"] == kind]
+    assert [] == [v for pod in pods for v in violations(pod.get("template") or {"spec": pod}, "restricted")]
+
+
+def test_the_container_is_locked_down(helm: charts.Helm) -> None:
+    """It writes nowhere, gains nothing, and is nobody in particular."""
+    manifests = helm.template({})
+    pod, container = manifests.pod["securityContext"], manifests.container["securityContext"]
+    assert (
+        {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    ) == (pod, container)
+
+
+def test_the_user_can_be_left_to_the_cluster(helm: charts.Helm) -> None:
+    """OpenShift gives each namespace users of its own."""
+    given = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None}}
+    expected = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert expected == helm.template(given).pod["securityContext"]
+
+
+def test_memory_is_bounded_and_the_cpu_is_not(helm: charts.Helm) -> None:
+    """A throttled khealth measures itself."""
+    expected = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}}
+    assert expected == helm.template({}).container["resources"]
+
+
+def test_khealth_knows_its_own_pod(helm: charts.Helm) -> None:
+    """What it makes is owned by that Pod; `helm test` does the same."""
+    manifests = helm.template({})
+    for container in (manifests.container, manifests.one("Pod")["spec"]["containers"][0]):
+        fields = {entry["name"]: entry["valueFrom"]["fieldRef"]["fieldPath"] for entry in container["env"]}
+        assert {"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"} == fields
+
+
+def test_only_its_own_pods_have_a_token(helm: charts.Helm) -> None:
+    """The account itself hands out none."""
+    manifests = helm.template({})
+    given = manifests.one("ServiceAccount")["automountServiceAccountToken"]
+    assert (False, True) == (given, manifests.pod["automountServiceAccountToken"])
+
+
+def test_probes_are_patient(helm: charts.Helm) -> None:
+    """A busy node makes it slow, not sick."""
+    container = helm.template({}).container
+    for probe, path in (("livenessProbe", "/-/healthy"), ("readinessProbe", "/-/ready")):
+        expected = {
+            "httpGet": {"path": path, "port": "http", "scheme": "HTTP"},
+            "periodSeconds": 10,
+            "timeoutSeconds": 10,
+            "failureThreshold": 6,
+        }
+        assert expected == container[probe]
+
+
+def test_the_command_line(helm: charts.Helm) -> None:
+    """Every flag is one that khealth has."""
+    assert [
+        "run",
+        "--client-mode=in-cluster",
+        "--config=/etc/khealth/khealth.yaml",
+        "--listen=:8080",
+        "--log.level=info",
+        "--log.format=logfmt",
+    ] == helm.template({}).container["args"]
+
+
+def test_the_configuration_can_change_under_way(helm: charts.Helm) -> None:
+    """It is a whole folder, and nothing in the pod changes with it: khealth notices, and no pod is restarted."""
+    pods = [helm.template(routine(replicas=count)).pod for count in (2, 9)]
+    (mount,) = pods[0]["containers"][0]["volumeMounts"]
+    assert {"name": "config", "mountPath": "/etc/khealth", "readOnly": True} == mount
+    assert pods[0] == pods[1]
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ({}, "khealth:0.1.0"),
+        ({"tag": "2"}, "khealth:2"),
+        ({"registry": "r.example", "repository": "a/b"}, "r.example/a/b:0.1.0"),
+        ({"tag": "2", "digest": f"sha256:{'a' * 64}"}, f"khealth@sha256:{'a' * 64}"),
+    ],
+)
+def test_the_image(helm: charts.Helm, image: Json, expected: str) -> None:
+    """A digest wins over a tag, which follows the chart's appVersion."""
+    assert expected == helm.template({"image": image}).container["image"]
+
+
+def test_a_registry_for_all_wins(helm: charts.Helm) -> None:
+    """As in other charts: where a cluster has a mirror."""
+    values = {"global": {"imageRegistry": "mirror.example"}, "image": {"registry": "r.example"}}
+    assert "mirror.example/khealth:0.1.0" == helm.template(values).container["image"]
+
+
+def test_what_is_given_reaches_the_pod(helm: charts.Helm) -> None:
+    """Scheduling, network and extras, as they are."""
+    pod = helm.template(charts.EVERYTHING).pod
+    given = charts.EVERYTHING
+    as_they_are = ("tolerations", "affinity", "topologySpreadConstraints", "hostAliases", "dnsPolicy", "dnsConfig")
+    assert {key: given[key] for key in as_they_are} == {key: pod[key] for key in as_they_are}
+    assert ("high", {"kubernetes.io/os": "linux", "pool": "b"}) == (pod["priorityClassName"], pod["nodeSelector"])
+    assert [{"name": "own"}, {"name": "all"}] == pod["imagePullSecrets"]
+    assert given["extraContainers"] == pod["containers"][1:]
+    assert given["extraVolumes"] == pod["volumes"][-1:]
+    container = pod["containers"][0]
+    assert (given["extraArgs"], given["extraEnv"]) == (container["args"][-1:], container["env"][-1:])
+    assert given["extraVolumeMounts"] == container["volumeMounts"][-1:]
+
+
+def test_selectors_cannot_be_lost(helm: charts.Helm) -> None:
+    """More labels of the pod do not displace those that it is found by."""
+    labels = {"app.kubernetes.io/component": "other", "pool": "a"}
+    spec = helm.template({"podLabels": labels, "commonLabels": labels}).one("Deployment")["spec"]
+    assert spec["selector"]["matchLabels"] | {"pool": "a"} == spec["template"]["metadata"]["labels"]
+
+
+# --- how long it may take to stop
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        ({}, 20 + 25),
+        (charts.TWO_POOLS, 70 + 25),
+        (routine(timeout="500ms"), 1 + 25),
+        ({**charts.TWO_POOLS, "terminationGracePeriodSeconds": 7}, 7),
+        ({"terminationGracePeriodSeconds": 0}, 0),
+    ],
+)  # fmt: skip
+def test_stopping_takes_as_long_as_the_slowest_cleanup(helm: charts.Helm, values: Json, seconds: int) -> None:
+    """Its time-out, the time to find out whom to blame, and ten seconds."""
+    manifests = helm.template(values)
+    assert seconds == manifests.pod["terminationGracePeriodSeconds"]
+    assert OVERTIME == 15.0
+
+
+def test_durations_are_read_as_khealth_reads_them(helm: charts.Helm) -> None:
+    """Rounded up to full seconds, whatever units they are written with."""
+    chance = random.Random(1)
+    units = {"h": (0, 20), "m": (0, 300), "s": (0, 4000), "ms": (0, 5000)}
+    texts = ["500ms", "1m30s", "1h1m1s1ms", "010m08s", "0.25s", "2m", "7ms", "1.5s500ms", "1h5ms"]
+    while len(texts) < 150:
+        parts = [(f"{chance.randint(*bounds)}", unit) for unit, bounds in units.items() if chance.random() < 0.5]
+        texts += ["".join(number + unit for number, unit in parts)] if parts else []
+    call = '{{ include "khealth.seconds" (dict "where" "here" "text" %r) }}'
+    lines = "\n".join(f'  "{number}": {call % text}'.replace("'", '"') for number, text in enumerate(texts))
+    manifest = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: seconds}}\ndata:\n{lines}"
+    read = helm.template({"extraManifests": [manifest]}).one("ConfigMap", "seconds")["data"]
+    assert {text: math.ceil(parse_duration(text)) for text in texts} == {
+        text: read[str(number)] for number, text in enumerate(texts)
+    }
+
+
+@pytest.mark.parametrize("text", [60, "60", "5 s", "1s1m", "1.5m", "-5s", "s"])
+def test_what_is_no_duration_is_refused(helm: charts.Helm, text: object) -> None:
+    """With the place where it stands, and the cure."""
+    message = (
+        f"config.modules.rcscheduler.rcscheduler.timeout: {text} is not a duration: "
+        "write a number with its unit, as in 500ms, 5s or 2m"
+    )
+    assert message in helm.refusal(routine(timeout=text))
+
+
+# --- the configuration
+
+
+@pytest.mark.parametrize("name", charts.SETS)
+def test_khealth_can_read_its_configuration(helm: charts.Helm, name: str, tmp_path: Path) -> None:
+    """Every routine that was named runs, or the default one."""
+    file = tmp_path / "khealth.yaml"
+    file.write_text(helm.template(charts.SETS[name]).config)
+    labels = charts.SETS[name].get("config", {}).get("modules", {}).get("rcscheduler", ["rcscheduler"])
+    assert set(labels) == {routine.label for routine in load(file).routines}
+
+
+def test_the_configuration_is_passed_on_to_the_letter(helm: charts.Helm) -> None:
+    """What is not the canaries' pods stays as it was written."""
+    document = yaml.safe_load(helm.template(charts.TWO_POOLS).config)
+    given = charts.TWO_POOLS["config"]
+    first = given["modules"]["rcscheduler"]["rcscheduler"]
+    assert {"loop_lag": "30ms"} == document["measurement"]
+    assert {**first, "pod": {"priorityClassName": "khealth-canary"}} == document["modules"]["rcscheduler"][
+        "rcscheduler"
+    ]
+    assert given["modules"]["rcscheduler"]["arm64"] == document["modules"]["rcscheduler"]["arm64"]
+
+
+def test_what_all_canaries_are_is_told_to_each_routine(helm: charts.Helm) -> None:
+    """A routine that says something else of its pods keeps it; what is not said is left to khealth."""
+    shared = {"image": "mirror.example/pause", "nodeSelector": {"pool": "a"}}
+    values = {"canaries": {"pod": shared}, **routine(pod={"nodeSelector": {"zone": "b"}})}
+    expected = {
+        "image": "mirror.example/pause",
+        "nodeSelector": {"zone": "b"},
+        "priorityClassName": "khealth-canary",
+    }
+    assert expected == told(helm, values)["pod"]
+
+
+def test_khealths_own_defaults_stay_its_own(helm: charts.Helm) -> None:
+    """The chart says nothing that nobody asked for."""
+    assert {} == told(helm, {"canaries": {"priorityClass": {"create": False}}})
+
+
+def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
+    """Khealth is told, by its configuration."""
+    assert "canaries" == yaml.safe_load(helm.template(charts.ELSEWHERE).config)["namespace"]
+    assert "namespace" not in yaml.safe_load(helm.template({}).config)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"config": {"modules": {"rcshceduler": {}}}},
+            "config.modules.rcshceduler: khealth 0.1.0 has no module of this name; it has rcscheduler",
+        ),
+        (
+            routine("arm64"),
+            (
+                "config.modules.rcscheduler.arm64: its kind is arm64, which this module has not; it has rcscheduler: "
+                "say `kind: …`"
+            ),
+        ),
+        ({"config": {"namespace": "x"}}, "at '/config': additional properties 'namespace' not allowed"),
+        ({"replicas": 2}, "additional properties 'replicas' not allowed"),
+        ({"service": {"type": "ExternalName"}}, "at '/service/type': value must be one of"),
+        ({"metrics": {"discovery": "both"}}, "at '/metrics/discovery': value must be one of"),
+        ({"canaries": {"pod": {"nodeName": "a"}}}, "at '/canaries/pod': additional properties 'nodeName' not allowed"),
+        ({"image": {"digest": "sha256:1"}}, "at '/image/digest': 'sha256:1' does not match pattern"),
+        (
+            {"canaries": {"priorityClass": {"value": "low"}}},
+            "at '/canaries/priorityClass/value': got string, want integer",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(helm: charts.Helm, values: Json, message: str) -> None:
+    """With its place, before anything is installed."""
+    assert message in helm.refusal(values)
+
+
+# --- canaries
+
+
+def test_canaries_are_of_the_least_importance(helm: charts.Helm) -> None:
+    """No node is added for them, and nobody has to go."""
+    made = helm.template({}).one("PriorityClass")
+    assert (-11, "Never", False) == (made["value"], made["preemptionPolicy"], made["globalDefault"])
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "pods"),
+    [
+        ({}, ["khealth-canary"], 3 * 3 + 5),
+        (charts.TWO_POOLS, ["khealth-canary", "low"], 3 * (4 + 3) + 5),
+        ({"replicaCount": 2}, ["khealth-canary"], (2 * 2 + 1) * 3 + 5),
+        ({"canaries": {"quota": {"pods": 7}}}, ["khealth-canary"], 7),
+        ({"canaries": {"pod": {"priorityClassName": "low"}}}, ["low"], 3 * 3 + 5),
+    ],
+)  # fmt: skip
+def test_the_quota_counts_canaries_alone(helm: charts.Helm, values: Json, classes: list[str], pods: int) -> None:
+    """By their PriorityClasses: an attempt, an earlier one that still ends and a `helm test` always fit."""
+    spec = helm.template(values).one("ResourceQuota")["spec"]
+    scope = {"scopeName": "PriorityClass", "operator": "In", "values": classes}
+    assert {"hard": {"pods": str(pods)}, "scopeSelector": {"matchExpressions": [scope]}} == spec
+
+
+@pytest.mark.parametrize("canaries", [{"priorityClass": {"create": False}}, {"quota": {"enabled": False}}])
+def test_there_is_no_quota_that_could_count_khealth_itself(helm: charts.Helm, canaries: Json) -> None:
+    """Canaries without a class cannot be told from it."""
+    assert "ResourceQuota/khealth-canaries" not in helm.template({"canaries": canaries}).kinds
+
+
+def test_khealth_may_not_be_counted_as_a_canary(helm: charts.Helm) -> None:
+    """Or stuck canaries would keep it from coming back."""
+    message = "priorityClassName: khealth-canary is the canaries' class: their quota would count khealth's own pod"
+    assert message in helm.refusal({"priorityClassName": "khealth-canary"})
+
+
+def test_the_quota_knows_how_many_pods_there_are_by_default() -> None:
+    """It is counted with khealth's own default."""
+    assert 3 == RcSchedulerSettings().replicas
+
+
+# --- who finds it, and who may talk to it
+
+
+def test_people_find_it_at_the_node_port(helm: charts.Helm) -> None:
+    """As the first khealth's users do."""
+    spec = helm.template({}).one("Service", "khealth")["spec"]
+    (port,) = spec["ports"]
+    assert ("NodePort", 31337, "http") == (spec["type"], port["nodePort"], port["targetPort"])
+
+
+def test_prometheus_finds_pods_that_are_not_ready(helm: charts.Helm) -> None:
+    """It must be scraped above all when something is wrong."""
+    spec = helm.template({}).one("Service", "khealth-metrics")["spec"]
+    assert ("None", True) == (spec["clusterIP"], spec["publishNotReadyAddresses"])
+
+
+def test_services_do_not_select_the_test(helm: charts.Helm) -> None:
+    """It serves nothing."""
+    manifests = helm.template({})
+    test = manifests.one("Pod")["metadata"]["labels"]
+    own = manifests.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    for name in ("khealth", "khealth-metrics"):
+        selector = manifests.one("Service", name)["spec"]["selector"]
+        assert (True, False) == (selector.items() <= own.items(), selector.items() <= test.items())
+
+
+@pytest.mark.parametrize(
+    ("discovery", "annotated", "monitored"),
+    [("annotations", True, False), ("serviceMonitor", False, True), ("none", False, False)],
+)
+def test_prometheus_finds_it_in_one_way_at_most(
+    helm: charts.Helm, discovery: str, annotated: bool, monitored: bool
+) -> None:
+    """Scraped twice, everything would count twice."""
+    manifests = helm.template({"metrics": {"discovery": discovery}})
+    found = manifests.text.count("prometheus.io/scrape:"), manifests.text.count("kind: ServiceMonitor")
+    assert (int(annotated), int(monitored)) == found
+
+
+def test_the_pod_says_how_to_scrape_it(helm: charts.Helm) -> None:
+    """The usual annotations of the usual configuration of Prometheus."""
+    annotations = helm.template({}).one("Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert {
+        "kubectl.kubernetes.io/default-container": "khealth",
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": "8080",
+        "prometheus.io/path": "/metrics",
+        "prometheus.io/scheme": "http",
+    } == annotations
+
+
+def test_the_service_monitor_selects_the_headless_service_alone(helm: charts.Helm) -> None:
+    """The one for people has the same pods behind it."""
+    manifests = helm.template(charts.OPERATOR)
+    monitor = manifests.one("ServiceMonitor")
+    selector = monitor["spec"]["selector"]["matchLabels"].items()
+    selected = [
+        d["metadata"]["name"]
+        for d in manifests
+        if d["kind"] == "Service" and selector <= d["metadata"]["labels"].items()
+    ]
+    assert (["khealth-metrics"], ["khealth"]) == (selected, monitor["spec"]["namespaceSelector"]["matchNames"])
+
+
+def test_the_service_monitor_is_what_is_asked_for(helm: charts.Helm) -> None:
+    """Labels for its Prometheus, and everything of the endpoint."""
+    monitor = helm.template(charts.OPERATOR).one("ServiceMonitor")
+    given = charts.OPERATOR["metrics"]["serviceMonitor"]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    passed = ("interval", "scrapeTimeout", "honorLabels", "relabelings", "metricRelabelings", "scheme", "tlsConfig", "basicAuth")  # fmt: skip
+    assert {"port": "http", "path": "/metrics", **{key: given[key] for key in passed}} == endpoint
+    assert ("monitoring", "prometheus") == (monitor["metadata"]["namespace"], monitor["metadata"]["labels"]["release"])
+    assert (5000, given["jobLabel"]) == (monitor["spec"]["sampleLimit"], monitor["spec"]["jobLabel"])
+
+
+def test_the_network_policy_lets_it_do_its_work(helm: charts.Helm) -> None:
+    """Egress to DNS and to the API by port; ingress on its own port."""
+    spec = helm.template({}).one("NetworkPolicy")["spec"]
+    ports = [[f"{port['port']}/{port['protocol']}" for port in rule["ports"]] for rule in spec["egress"]]
+    assert [["53/UDP", "53/TCP", "5353/UDP", "5353/TCP"], ["443/TCP", "6443/TCP"]] == ports
+    prometheus = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}}}
+    http = [{"port": "http", "protocol": "TCP"}]
+    assert [{"from": [prometheus], "ports": http}, {"ports": http}] == spec["ingress"]
+
+
+def test_only_prometheus_comes_in_without_a_node_port(helm: charts.Helm) -> None:
+    """Whoever else should may be added."""
+    for service in ({"enabled": False}, {"type": "ClusterIP"}):
+        spec = helm.template({"service": service}).one("NetworkPolicy")["spec"]
+        assert [True] == ["from" in rule for rule in spec["ingress"]]
+
+
+def test_nobody_comes_in_where_nobody_is_let_in(helm: charts.Helm) -> None:
+    """An empty list of peers would mean everybody."""
+    values = {"service": {"enabled": False}, "networkPolicy": {"prometheus": []}}
+    assert None is helm.template(values).one("NetworkPolicy")["spec"]["ingress"]
+
+
+def test_the_network_policy_selects_khealth_and_no_canary(helm: charts.Helm) -> None:
+    """Its own pod, and that of `helm test`, which needs the API too."""
+    manifests = helm.template({})
+    selector = manifests.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items()
+    own = manifests.one("Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    test = manifests.one("Pod")["metadata"]["labels"].items()
+    assert (True, True) == (selector <= own, selector <= test)
+    assert "app.kubernetes.io/managed-by" not in dict(selector)
+
+
+@pytest.mark.parametrize(("replicas", "budgets"), [(0, 0), (1, 0), (2, 1)])
+def test_a_disruption_budget_needs_two(helm: charts.Helm, replicas: int, budgets: int) -> None:
+    """For one it would only keep a node from being drained."""
+    kinds = helm.template({"replicaCount": replicas}).kinds
+    assert budgets == kinds.count("PodDisruptionBudget/khealth")
+
+
+# --- TLS and passwords
+
+
+def test_what_it_serves_with_is_secret(helm: charts.Helm) -> None:
+    """Hashes are nobody's business; a certificate is mounted, so that its renewals arrive."""
+    manifests = helm.template(charts.SECURED)
+    config = yaml.safe_load(manifests.one("Secret")["stringData"]["web-config.yaml"])
+    assert {
+        "basic_auth_users": {"alice": "$2y$10$hash"},
+        "tls_server_config": {"cert_file": "/etc/khealth-tls/tls.crt", "key_file": "/etc/khealth-tls/tls.key"},
+    } == config
+    volumes = {v["name"]: v["secret"]["secretName"] for v in manifests.pod["volumes"] if "secret" in v}
+    assert {"web": "khealth-web", "tls": "khealth-tls"} == volumes
+    assert "--web.config.file=/etc/khealth-web/web-config.yaml" in manifests.container["args"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in manifests.container["volumeMounts"]}
+    assert {"config": "/etc/khealth", "web": "/etc/khealth-web", "tls": "/etc/khealth-tls"} == mounts
+
+
+def test_the_kubelet_and_prometheus_are_told_of_tls(helm: charts.Helm) -> None:
+    """And of the password, as far as it was given."""
+    manifests = helm.template(charts.SECURED)
+    probe = manifests.container["livenessProbe"]["httpGet"]
+    assert ("HTTPS", charts.SECURED["probes"]["httpHeaders"]) == (probe["scheme"], probe["httpHeaders"])
+    annotations = manifests.one("Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert "https" == annotations["prometheus.io/scheme"]
+
+
+def test_a_secret_of_ones_own_is_used_as_it_is(helm: charts.Helm) -> None:
+    """The chart makes none beside it."""
+    manifests = helm.template(charts.EVERYTHING)
+    volumes = {v["name"]: v["secret"]["secretName"] for v in manifests.pod["volumes"] if "secret" in v}
+    assert ({"web": "web"}, False) == (volumes, "kind: Secret" in manifests.text)
+    assert {"port": "http"} == manifests.container["readinessProbe"]["tcpSocket"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"web": {"config": {"tls_server_config": {"client_auth_type": "RequireAndVerifyClientCert"}}}},
+            (
+                "probes.type: web.config wants a certificate of every client (RequireAndVerifyClientCert), "
+                "and the kubelet has none; set probes.type to tcp"
+            ),
+        ),
+        (
+            {"web": {"config": {"basic_auth_users": {"a": "b"}}}},
+            (
+                "probes.httpHeaders: web.config wants a password, and the kubelet has none; "
+                "add a header Authorization, or set probes.type to tcp"
+            ),
+        ),
+        (
+            {"web": {"existingSecret": "web"}},
+            (
+                "web.scheme: the chart cannot see what web.existingSecret holds; "
+                "say http, or https if it has a tls_server_config"
+            ),
+        ),
+        (
+            {"web": {"existingSecret": "web", "scheme": "http", "config": {"a": 1}}},
+            "web: config and existingSecret are two places for one thing; leave one of them empty",
+        ),
+        (
+            {"web": {"scheme": "https"}},
+            "web.scheme: is https, but web.config and web.tlsSecret make khealth serve http; leave it empty",
+        ),
+    ],
+)
+def test_what_could_not_work_is_refused(helm: charts.Helm, values: Json, message: str) -> None:
+    """A probe that is never answered would restart khealth for ever."""
+    assert message in helm.refusal(values)
+
+
+# --- helm test, and what comes later
+
+
+def test_helm_test_is_one_attempt(helm: charts.Helm) -> None:
+    """With khealth's own rights and configuration; what is left of a good one is removed."""
+    pod = helm.template({}).one("Pod")
+    assert {
+        "helm.sh/hook": "test",
+        "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
+    } == pod["metadata"]["annotations"]
+    (container,) = pod["spec"]["containers"]
+    assert ["once", "--client-mode=in-cluster", "--config=/etc/khealth/khealth.yaml", "--timeout=4m"] == container[
+        "args"
+    ]
+    assert ("khealth", "Never") == (pod["spec"]["serviceAccountName"], pod["spec"]["restartPolicy"])
+
+
+def test_namespaces_are_restricted(helm: charts.Helm) -> None:
+    """Each that is made, to the standard of whichever Kubernetes it is."""
+    made = {d["metadata"]["name"]: d["metadata"]["labels"] for d in helm.template(charts.ELSEWHERE) if d["kind"] == "Namespace"}  # fmt: skip
+    security = {
+        f"pod-security.kubernetes.io/{mode}{suffix}": value
+        for mode in ("enforce", "audit", "warn")
+        for suffix, value in (("", "restricted"), ("-version", "latest"))
+    }
+    assert {"khealth", "canaries"} == set(made)
+    assert [security] * 2 == [{k: v for k, v in labels.items() if "pod-security" in k} for labels in made.values()]
+
+
+def test_alerts_and_dashboards_are_nothing_yet(helm: charts.Helm) -> None:
+    """Switching them on makes nothing while there are none."""
+    values = {"prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}}
+    assert DEFAULTS == helm.template(values).kinds
+
+
+def test_alerts_and_dashboards_become_objects(helm: charts.Helm, tmp_path: Path) -> None:
+    """One for each file, as it is: templates of alerts are not helm's."""
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    rules = {
+        "groups": [{"name": "a", "rules": [{"alert": "A", "expr": "up == 0", "annotations": {"s": "{{ $value }}"}}]}]
+    }
+    for path, text in {"alerts/khealth.rules.yaml": yaml.safe_dump(rules), "dashboards/khealth.json": '{"a": "{{b}}"}'}.items():  # fmt: skip
+        (chart / "files" / path).parent.mkdir()
+        (chart / "files" / path).write_text(text)
+    values = {
+        "prometheusRule": {"enabled": True, "namespace": "monitoring", "labels": {"release": "p"}},
+        "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Cluster"}},
+    }
+    manifests = helm.template(values, chart=chart)
+    rule, dashboard = manifests.one("PrometheusRule"), manifests.one("ConfigMap", "khealth-dashboard-khealth")
+    assert (rules, "monitoring", "p") == (
+        rule["spec"],
+        rule["metadata"]["namespace"],
+        rule["metadata"]["labels"]["release"],
+    )
+    assert ({"khealth.json": '{"a": "{{b}}"}'}, "1") == (
+        dashboard["data"],
+        dashboard["metadata"]["labels"]["grafana_dashboard"],
+    )
+
+
+def test_more_manifests_are_evaluated(helm: charts.Helm) -> None:
+    """Objects and texts."""
+    kinds = helm.template(charts.EVERYTHING).kinds
+    assert {"ConfigMap/khealth-object", "ConfigMap/text"} <= set(kinds)
+
+
+def test_the_notes_say_what_to_do_next(helm: charts.Helm) -> None:
+    """Where it is, how Prometheus finds it, how to test it, and what is still to be done."""
+    done = helm.run("install", "khealth", str(CHART), "--namespace=khealth", "--dry-run=client")
+    _, _, notes = done.stdout.partition("NOTES:")
+    for line in (
+        "http://ADDRESS-OF-ANY-NODE:31337/",
+        "kubectl -n khealth port-forward deployment/khealth 8080",
+        "Prometheus finds it by the annotations of its pod.",
+        "helm test khealth --namespace khealth",
+        "kubectl label namespace khealth pod-security.kubernetes.io/enforce=restricted",
+    ):
+        assert re.search(rf"^ *{re.escape(line)}$", notes, re.MULTILINE), notes
