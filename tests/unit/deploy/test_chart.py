@@ -10,8 +10,9 @@ from typing import Any
 import charts
 import pytest
 import yaml
-from charts import CHART, Json
+from charts import Json
 
+from deploy.render import CHART
 from khealth_exporter.config import load
 from khealth_exporter.routines.rcscheduler import RcSchedulerSettings
 from khealth_exporter.runner import OVERTIME

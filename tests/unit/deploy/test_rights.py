@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import charts
 import pytest
-from charts import CHART, Json, Manifests
+from charts import Json, Manifests
 
-from deploy.generate import SHARED, catalogue
+from deploy.generate import CHART, SHARED, catalogue
 from khealth_exporter.config import load
 from khealth_exporter.event import Permission
 from khealth_exporter.modules import MODULES, Module

@@ -1,0 +1,77 @@
+"""Whether the rights that the chart grants are enough, on the simulator."""
+
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from deploy.generate import catalogue
+from khealth_exporter import app
+from khealth_exporter.cli.demo import configuration
+from khealth_exporter.clock import Clock
+from khealth_exporter.cluster.auth import plain_credentials
+from khealth_exporter.event import Reason
+from khealth_exporter.metrics import Metrics
+from khealth_exporter.simulator import Simulator, SimulatorSettings
+from khealth_exporter.simulator.resources import RESOURCES
+from khealth_exporter.simulator.settings import Denial
+
+VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+
+
+def denials() -> tuple[Denial, ...]:
+    """Return all that the default roles do not grant."""
+    told = catalogue()
+    granted = {
+        (permission["verb"], permission["resource"])
+        for part in (told, *(kind for module in told["modules"].values() for kind in module.values()))
+        for permission in part["permissions"]
+    }
+    return tuple(
+        Denial("khealth", verb, resource.plural)
+        for verb in VERBS
+        for resource in RESOURCES
+        if (verb, resource.plural) not in granted
+    )
+
+
+async def attempted(fault: str | None = None) -> tuple[app.OnceResult, set[str]]:
+    """Return what one attempt found with these rights, and what was refused on the way."""
+    settings = SimulatorSettings(
+        namespaces=("khealth",), speed=10.0, tokens=(("khealths", "khealth"),), denials=denials()
+    )
+    async with Simulator(settings) as simulator:
+        if fault:
+            simulator.begin(fault)
+        credentials = plain_credentials(simulator.url, token="khealths", namespace="khealth")
+        metrics = Metrics(CollectorRegistry(), clock := Clock())
+        options = app.Options(replace(configuration(), namespace="khealth"))
+        found = await app.once(options, process=app.Process(clock, metrics), credentials=credentials)
+        samples = [sample for family in metrics.registry.collect() for sample in family.samples]
+        refused = {
+            f"{sample.labels['verb']} {sample.labels['resource']}"
+            for sample in samples
+            if sample.labels.get("code") == "403" and sample.value
+        }
+    return found, refused
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (None, None),
+        ("deletion-stuck", Reason.KUBELET_SILENT),
+        ("controller-stalled", Reason.POD_NOT_CREATED),
+        ("scheduler-stalled", Reason.POD_NOT_SCHEDULED),
+    ],
+)
+async def test_the_rights_of_the_chart_are_enough(fault: str | None, reason: Reason | None) -> None:
+    """For a good attempt, and to find out whom to blame and clean up without a kubelet or the controller manager.
+
+    Nothing is refused but a look at the namespace, which is there.
+    """
+    found, refused = await attempted(fault)
+    (routine,) = (status for snapshot in found.snapshots for status in snapshot.routines)
+    (attempt,) = routine.attempts
+    assert attempt.verdict is not None
+    assert (reason, {"get namespaces"}) == (attempt.verdict.reason, refused), attempt.verdict.note
