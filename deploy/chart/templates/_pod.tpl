@@ -33,6 +33,14 @@ dnsConfig:
 {{- end }}
 {{- end -}}
 
+{{- /* Annotation: what kube-score finds critical, and why it is so nevertheless. */ -}}
+{{- define "khealth.argued" -}}
+# A CPU limit would throttle khealth, and make it measure itself; requests and a limit of memory are there.
+# It must come back while the registry is away, so an image that a node has is not pulled again.
+# It can write nowhere: only its log would count as ephemeral storage, and that is the kubelet's to bound.
+kube-score/ignore: container-resources,container-image-pull-policy,container-ephemeral-storage-request-and-limit
+{{- end -}}
+
 {{- /* What khealth's own containers have in common. */ -}}
 {{- define "khealth.container" -}}
 image: {{ include "khealth.image" . | quote }}

@@ -37,6 +37,7 @@ routine that has pods and does not say it itself. */ -}}
       {{- range $key, $value := $pod -}}
         {{- if not (hasKey $own $key) }}{{ $_ := set $own $key $value }}{{ end -}}
       {{- end -}}
+      {{- $_ := unset $settings "pod" -}}
       {{- if $own }}{{ $_ := set $settings "pod" $own }}{{ end -}}
     {{- end -}}
     {{- $routine := dict "module" $module "label" $label "settings" $settings "about" $about -}}

@@ -321,6 +321,7 @@ def test_what_all_canaries_are_is_told_to_each_routine(helm: charts.Helm) -> Non
 def test_khealths_own_defaults_stay_its_own(helm: charts.Helm) -> None:
     """The chart says nothing that nobody asked for."""
     assert {} == told(helm, {"canaries": {"priorityClass": {"create": False}}})
+    assert {} == told(helm, {"canaries": {"priorityClass": {"create": False}}, **routine(pod=None)})
 
 
 def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
@@ -332,6 +333,8 @@ def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        (routine(pod="small"), "at '/config/modules/rcscheduler/rcscheduler/pod': got string, want null or object"),
+        ({"web": {"config": {"basic_auth_users": ["a"]}}}, "at '/web/config/basic_auth_users': got array, want object"),
         (
             {"config": {"modules": {"rcshceduler": {}}}},
             "config.modules.rcshceduler: khealth 0.1.0 has no module of this name; it has rcscheduler",
@@ -598,10 +601,11 @@ def test_what_could_not_work_is_refused(helm: charts.Helm, values: Json, message
 def test_helm_test_is_one_attempt(helm: charts.Helm) -> None:
     """With khealth's own rights and configuration; what is left of a good one is removed."""
     pod = helm.template({}).one("Pod")
+    hooks = {key: value for key, value in pod["metadata"]["annotations"].items() if key.startswith("helm.sh/")}
     assert {
         "helm.sh/hook": "test",
         "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
-    } == pod["metadata"]["annotations"]
+    } == hooks
     (container,) = pod["spec"]["containers"]
     assert ["once", "--client-mode=in-cluster", "--config=/etc/khealth/khealth.yaml", "--timeout=4m"] == container[
         "args"
