@@ -41,6 +41,7 @@ class Sweeper:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._asked: set[str] = set()
+        """By uid, what was swept and is still there: to be counted once."""
 
     async def run(self) -> None:
         """Sweep again and again until cancelled; what one deletion meets does not end it."""
@@ -51,6 +52,7 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Delete, once, what is left of dead runs; log what cannot be."""
+        self._asked &= self._cluster.controllers.objects.keys() | self._cluster.pods.objects.keys()
         for found in list(self.leftovers()):
             try:
                 await self._delete(found, self._cluster.clock.now() + _TRYING)

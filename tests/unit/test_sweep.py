@@ -206,6 +206,22 @@ async def test_what_is_being_deleted_is_not_asked_again() -> None:
 
 
 @virtual
+async def test_what_is_asked_twice_is_counted_once_and_forgotten_when_it_is_gone() -> None:
+    """A run of many months remembers no more than what is there."""
+    async with world() as here:
+        whole, here.api.deleted = here.api.deleted, lambda _resource, _item, _options: False
+        here.api.put(CONTROLLERS, made("ourrun"))
+        await here.sweep()
+        remembered = len(here.sweeper._asked)
+        here.api.deleted = whole
+        await asyncio.sleep(OVERDUE + 2.0)
+        await here.sweep()
+        await here.sweep()
+        counted = here.figures.value("khealth_swept_objects_total", kind="ReplicationController")
+        assert (1, 1.0, set()) == (remembered, counted, here.sweeper._asked)
+
+
+@virtual
 async def test_a_controller_that_nobody_lets_go_is_deleted_in_the_background() -> None:
     """That takes away the finalizer, which a dead controller manager does not."""
     async with world() as here:
