@@ -5,7 +5,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.access import Cluster
@@ -24,6 +24,8 @@ class RoutineSettings(Settings):
     """Attempts begin this often, on a fixed grid."""
     timeout: Duration = 20.0
     """Bounds init, and again cleanup."""
+    suspend: bool = False
+    """Whether it rests: known and shown, but not run; beside a module's routines this key is for all of them."""
 
     @property
     def hold(self) -> float:
@@ -97,3 +99,13 @@ class Routine(ABC, Generic[S_co]):
     async def rest(self, seconds: float) -> None:
         """Wait between two polls; one who can see trouble come returns earlier."""
         await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutineConfig:
+    """One routine that is wanted: its module, its label in metrics, its kind, and what it was told."""
+
+    module: str
+    label: str
+    kind: type[Routine[Any]]
+    settings: RoutineSettings

@@ -48,6 +48,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+class ModuleSettings(Settings):
+    """What a module can be told beside its routines."""
+
+    suspend: bool = False
+    """Whether all its routines rest."""
+
+
 class MeasurementSettings(Settings):
     """From what own delay on a measured step is called degraded."""
 

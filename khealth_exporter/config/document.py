@@ -1,5 +1,7 @@
 """A YAML file, read so that nothing in it can do harm."""
 
+import hashlib
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,22 +17,46 @@ _DEPTH = 30
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file holds: `root` is None if that is nothing; `problems` is what no configuration may hold."""
+    """What a file holds: `root` is None if that is nothing; `problems` is what no configuration may hold.
+
+    `digest` tells this content from any other.
+    """
 
     file: str
     root: Value | None = None
     problems: tuple[Problem, ...] = ()
+    digest: str = ""
 
 
 def read(path: Path) -> Document:
     """Return what a file of at most 256 KiB holds; ConfigError if it cannot be read or is not one YAML document."""
+    return parse(_content(path), str(path))
+
+
+def digest(path: Path) -> str | None:
+    """Return what tells the file's content from any other; None for a pipe or a device, which says nothing twice.
+
+    That it cannot be read counts as a content too.
+    """
+    try:
+        mode = path.stat().st_mode
+        once = stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
+        return None if once else _digest(_content(path))
+    except (OSError, ValueError, ConfigError) as error:
+        return str(error)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(_SIZE + 1)
+            return file.read(_SIZE + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError((Problem(str(path), 0, 0, "", f"cannot be read: {reason}"),)) from error
-    return parse(content, str(path))
 
 
 def parse(content: bytes, file: str) -> Document:
@@ -41,10 +67,10 @@ def parse(content: bytes, file: str) -> Document:
         place = refused.place
         raise ConfigError((Problem(file, place.line, place.column, "", refused.message),)) from refused
     if node is None:
-        return Document(file)
+        return Document(file, digest=_digest(content))
     builder = Builder(file)
     root = builder.value(node)
-    return Document(file, root, tuple(builder.problems))
+    return Document(file, root, tuple(builder.problems), _digest(content))
 
 
 class _Refused(Exception):  # noqa: N818 - it reads as what happened; ConfigError is what callers see

@@ -1,7 +1,7 @@
 """From the configuration file and the command line to the Config that khealth runs with."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +13,12 @@ from khealth_exporter.config.problem import ConfigError, Problem
 from khealth_exporter.config.schema import Found, validated
 from khealth_exporter.config.value import Place, Value
 from khealth_exporter.modules import MODULES, Module
-from khealth_exporter.routine import Routine, RoutineSettings
-from khealth_exporter.settings import NAME_LENGTH, MeasurementSettings, Name, format_duration
+from khealth_exporter.routine import Routine, RoutineConfig, RoutineSettings
+from khealth_exporter.settings import NAME_LENGTH, MeasurementSettings, ModuleSettings, Name, format_duration
 
 _KEYS = ("namespace", "measurement", "modules")
+_SUSPEND = "suspend"
+"""The one key beside a module's routines; no routine can have this name."""
 _FLAGS = {"poll_interval": "--poll-interval", "pod_ttl": "--pod-ttl"}
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
@@ -26,23 +28,31 @@ _NAMESPACE: TypeAdapter[str] = TypeAdapter(
 
 
 @dataclass(frozen=True, slots=True)
-class RoutineConfig:
-    """One routine that is to run: its module, its label in metrics, its kind, and what it was told."""
+class Bound:
+    """The namespace that a run works in to its end, and the one that it works in where none is configured."""
 
-    module: str
-    label: str
-    kind: type[Routine[Any]]
-    settings: RoutineSettings
+    namespace: str
+    chosen: str
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The configuration in force; `namespace` is None where khealth is to choose, `file` is "" where there is none."""
+    """The configuration in force; `namespace` is None where khealth is to choose, `file` is "" where there is none.
+
+    `digest` tells the file's content from any other.
+    """
 
     namespace: str | None
     measurement: MeasurementSettings
     routines: tuple[RoutineConfig, ...]
     file: str
+    digest: str = field(default="", compare=False)
+
+    def awake(self, named: Collection[str]) -> tuple["Config", tuple[RoutineConfig, ...]]:
+        """Return it without what is suspended, and what that is; what is suspended but `named` is to run after all."""
+        resting = tuple(r for r in self.routines if r.settings.suspend and r.label not in named)
+        running = (r for r in self.routines if r not in resting)
+        return replace(self, routines=tuple(_suspended(r, suspend=False) for r in running)), resting
 
     def as_yaml(self) -> str:
         """Return it as a file that would say the same, all defaults filled in.
@@ -62,6 +72,10 @@ class Config:
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
 
 
+def _suspended(routine: RoutineConfig, *, suspend: bool) -> RoutineConfig:
+    return replace(routine, settings=routine.settings.model_copy(update={_SUSPEND: suspend}))
+
+
 def load(  # noqa: PLR0913 - each is one flag of the command line
     path: Path | None,
     *,
@@ -70,6 +84,7 @@ def load(  # noqa: PLR0913 - each is one flag of the command line
     pod_ttl: float | None = None,
     only: Sequence[str] = (),
     modules: Sequence[Module] = MODULES,
+    bound: Bound | None = None,
 ) -> Config:
     """Return the configuration of a file, or the defaults if `path` is None; ConfigError with all that is wrong.
 
@@ -78,10 +93,12 @@ def load(  # noqa: PLR0913 - each is one flag of the command line
 
     What is given besides is from the command line: `namespace`, and `poll_interval` and `pod_ttl` (in seconds, for
     every routine that has such a key) win over the file; only modules and routines named in `only` are kept, if any is.
+
+    For a run that is `bound` to a namespace already, another one is wrong too.
     """
     overrides = {"poll_interval": poll_interval, "pod_ttl": pod_ttl}
     document = read(path) if path else Document("")
-    reader = _Reader(document, {key: value for key, value in overrides.items() if value is not None}, modules)
+    reader = _Reader(document, {key: value for key, value in overrides.items() if value is not None}, modules, bound)
     config = reader.config(namespace, only)
     if reader.problems:
         raise ConfigError(_in_order(reader.problems))
@@ -99,8 +116,14 @@ def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 class _Reader:
     """Reads one document, and collects what is wrong with it."""
 
-    def __init__(self, document: Document, overrides: Mapping[str, float], modules: Sequence[Module]) -> None:
-        self._file = document.file
+    def __init__(
+        self,
+        document: Document,
+        overrides: Mapping[str, float],
+        modules: Sequence[Module],
+        bound: Bound | None,
+    ) -> None:
+        self._file, self._digest, self._bound = document.file, document.digest, bound
         self._root = Found(document.file, "", document.root or Value(Place(1, 1), None))
         self._overrides = overrides
         self._modules = modules
@@ -111,10 +134,11 @@ class _Reader:
         sections = self._sections(self._root, _KEYS)
         routines = tuple(self._routines(sections.get("modules")))
         return Config(
-            self._namespace(namespace, sections.get("namespace")),
+            self._bounded(self._namespace(namespace, sections.get("namespace")), sections.get("namespace")),
             self._measurement(sections.get("measurement")),
             tuple(self._kept(routines, only)),
             self._file,
+            self._digest,
         )
 
     def _sections(self, found: Found, known: Iterable[str] | None) -> dict[str, Found]:
@@ -139,6 +163,14 @@ class _Reader:
                 self.problems.append(found.problem(f"{found.value.described()} {what}"))
             return None
 
+    def _bounded(self, namespace: str | None, found: Found | None) -> str | None:
+        """Return it, having noted if it is not the one that a running khealth works in."""
+        bound, at = self._bound, found or self._root
+        if bound and (namespace or bound.chosen) != bound.namespace:
+            what = f"cannot become {namespace or bound.chosen!r} while khealth works in {bound.namespace!r}: restart it"
+            self.problems.append(replace(at.problem(what), path="namespace"))
+        return namespace
+
     def _measurement(self, found: Found | None) -> MeasurementSettings:
         if found is None:
             return MeasurementSettings()
@@ -151,13 +183,28 @@ class _Reader:
         for module in self._modules:
             section = sections.get(module.name)
             parts = self._sections(section, None) if section else {}
-            for label, part in parts.items():
-                yield from self._routine(module, label, part)
-            if not parts:
-                nothing = self._root.value
-                for kind in module.routines:
-                    at = Found(self._file, f"modules.{module.name}.{kind.name}", Value(nothing.place, None))
-                    yield from self._routine(module, kind.name, at)
+            suspended = section is not None and self._is_suspended(section)
+            parts.pop(_SUSPEND, None)
+            for routine in self._of_module(module, parts):
+                yield _suspended(routine, suspend=True) if suspended else routine
+
+    def _is_suspended(self, section: Found) -> bool:
+        """Tell what the key beside a module's routines says; it is not suspended where that is nothing."""
+        told = {key: value for key, value in section.value.entries.items() if key == _SUSPEND}
+        settings, problems = validated(
+            ModuleSettings, Found(section.file, section.path, Value(section.value.place, told))
+        )
+        self.problems += problems
+        return settings is not None and settings.suspend
+
+    def _of_module(self, module: Module, parts: Mapping[str, Found]) -> Iterator[RoutineConfig]:
+        for label, part in parts.items():
+            yield from self._routine(module, label, part)
+        if not parts:
+            nothing = self._root.value
+            for kind in module.routines:
+                at = Found(self._file, f"modules.{module.name}.{kind.name}", Value(nothing.place, None))
+                yield from self._routine(module, kind.name, at)
 
     def _routine(self, module: Module, label: str, found: Found) -> Iterator[RoutineConfig]:
         try:

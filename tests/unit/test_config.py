@@ -1,6 +1,8 @@
 """What the configuration file may say, and what is said of one that is wrong."""
 
 import dataclasses
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from khealth_exporter.config import Config, ConfigError, Problem, RoutineConfig, Setting, load, settings_of
+from khealth_exporter.config import (
+    Bound,
+    Config,
+    ConfigError,
+    Problem,
+    RoutineConfig,
+    Setting,
+    digest,
+    load,
+    settings_of,
+)
 from khealth_exporter.modules import Module
 from khealth_exporter.routine import Routine, RoutineSettings
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
@@ -148,6 +160,9 @@ WRONG: dict[str, list[str]] = {
     "poll_interval_above_pod_ttl": [
         "4:16: modules.rcscheduler.rcscheduler.pod_ttl: poll_interval (5s) is above pod_ttl (2s)",
     ],
+    "routine_called_suspend": [
+        "4:7: modules.rcscheduler.suspend: must be true or false, not a mapping",
+    ],
     "routine_not_mapping": [
         "3:18: modules.rcscheduler.rcscheduler: must be a mapping, not the text '60s'",
     ],
@@ -164,12 +179,18 @@ WRONG: dict[str, list[str]] = {
         "5:36: modules.rcscheduler.rcscheduler.replicas: is given a second time, after line 5",
         (
             "5:49: modules.rcscheduler.rcscheduler.pause: is not known here; known: "
-            "interval, pod, pod_ttl, poll_interval, replicas, timeout"
+            "interval, pod, pod_ttl, poll_interval, replicas, suspend, timeout"
         ),
         (
             "6:44: modules.rcscheduler.nodes-b.interval: "
             "twice timeout (20s) plus pod_ttl (20s) is 1m, above interval (10s): attempts would overlap"
         ),
+    ],
+    "suspend_of_module_not_bool": [
+        "3:14: modules.rcscheduler.suspend: must be true or false, not the text 'true'",
+    ],
+    "suspend_of_routine_not_bool": [
+        "4:16: modules.rcscheduler.rcscheduler.suspend: must be true or false, not 1",
     ],
     "tab": [
         "2:1: is not valid YAML: a tab stands where only spaces may",
@@ -320,6 +341,100 @@ def test_a_namespace_of_the_command_line_must_be_one() -> None:
     assert (Problem("--namespace", 0, 0, "", message),) == caught.value.problems
 
 
+SUSPENDED = [
+    ("{rcscheduler: {suspend: true}}", {"rcscheduler": True}),
+    ("{rcscheduler: {suspend: false}}", {"rcscheduler": False}),
+    ("{rcscheduler: {rcscheduler: {suspend: true}}}", {"rcscheduler": True}),
+    ("{rcscheduler: {a: {kind: rcscheduler, suspend: true}, rcscheduler: {}}}", {"a": True, "rcscheduler": False}),
+    ("{rcscheduler: {suspend: true, a: {kind: rcscheduler, suspend: false}}}", {"a": True}),
+    ("{rcscheduler: {a: {kind: rcscheduler}, suspend: true, rcscheduler: }}", {"a": True, "rcscheduler": True}),
+]
+
+
+@pytest.mark.parametrize(("modules", "suspended"), SUSPENDED)
+def test_a_routine_or_a_whole_module_can_be_suspended(
+    tmp_path: Path, modules: str, suspended: Mapping[str, bool]
+) -> None:
+    """Beside a routine's settings it is for that one; beside a module's routines for all of them, whatever they say."""
+    config = load(_written(tmp_path, f"modules: {modules}"))
+    assert suspended == {routine.label: routine.settings.suspend for routine in config.routines}
+
+
+@pytest.mark.parametrize("modules", [modules for modules, _ in SUSPENDED])
+def test_a_suspension_reads_back_as_itself(tmp_path: Path, modules: str) -> None:
+    """What `/config` shows says of each routine whether it rests."""
+    config = load(_written(tmp_path, f"modules: {modules}"))
+    assert config == load(_written(tmp_path, config.as_yaml()))
+
+
+TWO = "modules: {rcscheduler: {a: {kind: rcscheduler, suspend: true}, b: {kind: rcscheduler}}}"
+
+
+@pytest.mark.parametrize(
+    ("named", "running", "resting"),
+    [([], ["b"], ["a"]), (["rcscheduler"], ["b"], ["a"]), (["a"], ["a", "b"], []), (["b"], ["b"], ["a"])],
+)
+def test_what_is_suspended_runs_once_if_it_is_named(
+    tmp_path: Path, named: list[str], running: list[str], resting: list[str]
+) -> None:
+    """By its own name: that of its module does not wake it."""
+    config, left_out = load(_written(tmp_path, TWO)).awake(named)
+    assert (running, resting) == ([r.label for r in config.routines], [r.label for r in left_out])
+    assert not any(routine.settings.suspend for routine in config.routines)
+
+
+BOUND = Bound("mine", "khealth")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("\nnamespace: other\n", "2:12: namespace: cannot become 'other' while khealth works in 'mine': restart it"),
+        ("measurement: {}", "1:1: namespace: cannot become 'khealth' while khealth works in 'mine': restart it"),
+        (
+            "namespace: 7",
+            "1:12: namespace: 7 is not a namespace's name: lower-case letters, digits and '-', at most 63",
+        ),
+    ],
+)
+def test_a_run_keeps_its_namespace(tmp_path: Path, text: str, problem: str) -> None:
+    """Where the file says another, or none any more, that is a problem with its place, and one alone."""
+    path = _written(tmp_path, text)
+    assert [f"{path}:{problem}"] == _problems(path, bound=BOUND)
+
+
+@pytest.mark.parametrize(
+    ("text", "flag", "bound"),
+    [("namespace: mine", None, BOUND), ("", None, Bound("khealth", "khealth")), ("namespace: other", "mine", BOUND)],
+    ids=["named", "chosen", "flag"],
+)
+def test_a_namespace_that_stays_is_no_problem(tmp_path: Path, text: str, flag: str | None, bound: Bound) -> None:
+    """Be it named now or chosen as before; and the command line still wins over the file."""
+    expected = flag or ("mine" if text else None)
+    assert expected == load(_written(tmp_path, text), namespace=flag, bound=bound).namespace
+
+
+def test_the_digest_tells_one_content_from_another(tmp_path: Path) -> None:
+    """By content alone; what was loaded has the digest of the very bytes that were read."""
+    path = _written(tmp_path, "{}")
+    first, loaded = digest(path), load(path).digest
+    again = digest(_written(tmp_path, "{}"))
+    other = digest(_written(tmp_path, "{} "))
+    assert (first, first, False) == (loaded, again, first == other)
+
+
+def test_that_a_file_is_gone_is_a_content_too(tmp_path: Path) -> None:
+    """It differs from any other, and stays the same as long as the file is away."""
+    path = tmp_path / "none.yaml"
+    assert digest(path) == digest(path) != digest(tmp_path)
+
+
+def test_a_pipe_says_nothing_twice(tmp_path: Path) -> None:
+    """`--config <(…)` can be read once: whoever read it again would take its emptiness for the configuration."""
+    os.mkfifo(tmp_path / "pipe")
+    assert [None, None] == [digest(tmp_path / "pipe"), digest(Path("/dev/zero"))]
+
+
 @pytest.mark.parametrize("only", ["rcscheduler", "pool-b"])
 def test_modules_and_routines_can_be_picked(only: str) -> None:
     """A name keeps the module's routines, or the one routine."""
@@ -411,11 +526,15 @@ def test_other_types_are_told_too(tmp_path: Path, told: str, problem: str) -> No
     assert [f"{path}:{problem}"] == _problems(path, modules=PLAY)
 
 
+RESTS = "Whether it rests: known and shown, but not run; beside a module's routines this key is for all of them."
+
+
 def test_settings_are_listed_with_type_default_and_meaning() -> None:
     """`khealth routines` tells every key that a kind takes."""
     assert [
         Setting("interval", "duration", "1m", "Attempts begin this often, on a fixed grid."),
         Setting("timeout", "duration", "20s", "Bounds init, and again cleanup."),
+        Setting("suspend", "true or false", default=False, meaning=RESTS),
         Setting("password", "text", "", "What nobody may see."),
         Setting("ratio", "number", 0.5, ""),
         Setting("loud", "true or false", default=False, meaning=""),
