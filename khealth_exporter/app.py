@@ -1,12 +1,9 @@
 """Wires configuration → cluster → collectors → web; signals."""
 
 import asyncio
-import contextlib
 import gc
 import os
-import random
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,21 +23,31 @@ from khealth_exporter.cluster.access import Cluster
 from khealth_exporter.cluster.auth import Credentials, CredentialsError, load_credentials
 from khealth_exporter.cluster.client import Client
 from khealth_exporter.cluster.ownership import Identity, Owner
-from khealth_exporter.cluster.sweep import Sweeper
-from khealth_exporter.collector import Collector, Snapshot
+from khealth_exporter.collector import Snapshot
 from khealth_exporter.config import Config
 from khealth_exporter.event import Failed
+from khealth_exporter.exporter import Exporter, Process, background
 from khealth_exporter.metrics import Metrics
-from khealth_exporter.pods import SeenImages
-from khealth_exporter.routine import Context
+from khealth_exporter.reload import Load
 from khealth_exporter.signals import ended_by_signals
 from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.server import WebServer
 
+__all__ = [
+    "CannotStart",
+    "Exporter",
+    "OnceResult",
+    "Options",
+    "Process",
+    "SweepResult",
+    "once",
+    "run",
+    "start",
+    "sweep",
+]
+
 NAMESPACE = "khealth"
 """Where khealth works, unless it is told otherwise or runs in a Pod."""
-SILENT = 300.0
-"""Seconds without progress after which a loop counts as stuck."""
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -52,7 +59,10 @@ class CannotStart(Exception):  # noqa: N818 - it reads as what happened
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says; `timeout` in seconds bounds `once` and `sweep`."""
+    """What the command line says; `timeout` in seconds bounds `once` and `sweep`.
+
+    `load` reads the configuration again while `run` works; where it is None, SIGHUP is an end as SIGTERM is.
+    """
 
     config: Config
     client_mode: Literal["auto", "in-cluster", "kubeconfig"] = "auto"
@@ -60,6 +70,7 @@ class Options:
     context: str | None = None
     listen: tuple[Address, ...] = ()
     timeout: float = 300.0
+    load: Load | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +91,6 @@ class SweepResult:
     kept: int = 0
     namespace: str = ""
     failed: Failed | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """What one process has one of: time, metrics, a word for its run, chance."""
-
-    clock: Clock
-    metrics: Metrics
-    run: str = field(default_factory=lambda: secrets.token_hex(4))
-    chance: random.Random = field(default_factory=random.SystemRandom)
 
 
 def start(main: Callable[..., Coroutine[Any, Any, _T]], *arguments: object, **keywords: object) -> _T:
@@ -129,7 +130,7 @@ async def run(
         announce(server.addresses)
         _log.info("khealth serves", addresses=[str(address) for address in server.addresses])
         try:
-            with ended_by_signals(exporter.terminate):
+            with ended_by_signals(exporter.terminate, exporter.reloader.ask if options.load else None):
                 await exporter.work(jitter=process.chance.random())
         finally:
             await server.stop()
@@ -138,6 +139,7 @@ async def run(
 
 async def once(options: Options, *, process: Process, credentials: Credentials | None = None) -> OnceResult:
     """Make one attempt of each routine; raise CannotStart where credentials cannot be used."""
+    credentials = credentials or _credentials(options)
     async with _exporter(options, process, credentials) as exporter:
         deadline = process.clock.now() + options.timeout
         with ended_by_signals(exporter.terminate):
@@ -149,7 +151,7 @@ async def once(options: Options, *, process: Process, credentials: Credentials |
         bound = max((routine.settings.timeout for routine in options.config.routines), default=0.0)
         if not await exporter.cluster.namespace.remove(process.clock.now() + bound):
             _log.warning("the namespace that was made is still there", namespace=exporter.cluster.identity.namespace)
-        return OnceResult(exporter.snapshots(), exporter.credentials.server, process.metrics.answered)
+        return OnceResult(exporter.snapshots(), credentials.server, process.metrics.answered)
 
 
 async def sweep(
@@ -161,7 +163,10 @@ async def sweep(
     credentials: Credentials | None = None,
 ) -> SweepResult:
     """Delete what dead runs left, and wait until it is gone; raise CannotStart where credentials cannot be used."""
-    async with _exporter(options, process, credentials) as exporter, _background(exporter.cluster):
+    async with (
+        _exporter(options, process, credentials) as exporter,
+        background(*(watch.run for watch in exporter.cluster.watches)),
+    ):
         deadline, namespace = process.clock.now() + options.timeout, exporter.cluster.identity.namespace
         try:
             await exporter.cluster.see(deadline)
@@ -176,122 +181,28 @@ async def sweep(
         )
 
 
-class Exporter:
-    """Everything of one run, wired; also what the web server shows."""
-
-    def __init__(self, options: Options, process: Process, credentials: Credentials, cluster: Cluster) -> None:
-        self._options, self._process = options, process
-        self.credentials, self.cluster = credentials, cluster
-        self.registry = process.metrics.registry
-        self.sweeper = Sweeper(cluster)
-        self._collectors: dict[str, Collector] = {}
-        self._waiting: asyncio.Timeout | None = None
-        self._terminated = False
-
-    async def settled(self, deadline: float) -> None:
-        """Wait until the namespace can be used, as far as that can be told, or until asked to stop."""
-        with contextlib.suppress(Failed, TimeoutError):
-            async with asyncio.timeout(None) as self._waiting:
-                await self.cluster.namespace.settled(deadline)
-        self._waiting = None
-
-    def _fill(self, *, once: bool) -> None:
-        context = Context(
-            self.cluster,
-            self._process.clock,
-            self._options.config.measurement,
-            SeenImages(remember=not once),
-            self._process.chance,
-        )
-        for routine in self._options.config.routines:
-            collector = self._collectors.setdefault(
-                routine.module, Collector(routine.module, self._process.metrics, self._process.clock)
-            )
-            collector.add(routine.label, routine.kind, routine.settings, context)
-
-    async def work(self, *, once: bool = False, jitter: float = 0.0) -> None:
-        """Run every routine, until asked to stop or after one attempt of each; return when all have cleaned up."""
-        self._fill(once=once)
-        self._process.metrics.begin()
-        async with _background(self.cluster, self.sweeper), asyncio.TaskGroup() as group:
-            for collector in self._collectors.values():
-                group.create_task(collector.start(jitter=jitter, once=once))
-            if self._terminated:
-                self.terminate()
-
-    def terminate(self) -> None:
-        """Begin nothing more, and clean up."""
-        self._terminated = True
-        if self._waiting:
-            self._waiting.reschedule(0)
-        for collector in self._collectors.values():
-            collector.terminate()
-
-    def snapshots(self) -> tuple[Snapshot, ...]:
-        """Return what every module knows now."""
-        return tuple(collector.status() for collector in self._collectors.values())
-
-    def configuration(self) -> str:
-        """Return the configuration in force."""
-        return self._options.config.as_yaml()
-
-    def silent(self) -> tuple[str, ...]:
-        """Return the loops that have made no progress for five minutes."""
-        now = self._process.clock.now()
-        watches = [f"watch of {w.resource}" for w in self.cluster.watches if now - w.progressed > SILENT]
-        routines = [name for collector in self._collectors.values() for name in collector.silent(SILENT)]
-        return (*watches, *routines)
-
-    def ready(self) -> bool:
-        """Tell whether the configuration is loaded and the metrics can be scraped: as soon as this is served."""
-        return bool(self._collectors)
-
-
 @asynccontextmanager
 async def _exporter(options: Options, process: Process, credentials: Credentials | None) -> AsyncIterator[Exporter]:
-    if credentials is None:
-        try:
-            credentials = load_credentials(options.client_mode, options.kubeconfig, options.context)
-        except CredentialsError as error:
-            raise CannotStart(str(error)) from error
+    credentials = credentials or _credentials(options)
+    home = credentials.namespace if credentials.in_cluster else None
     client = Client(credentials, process.clock, process.metrics, process.chance)
-    identity = _identity(options, process, credentials)
+    identity = _identity(process.run, options.config.namespace or home or NAMESPACE, home)
     cluster = Cluster(client, identity, process.clock, process.metrics, process.chance)
     try:
-        yield Exporter(options, process, credentials, cluster)
+        yield Exporter(options.config, options.load, process, cluster, home or NAMESPACE)
     finally:
         await client.close()
 
 
-def _identity(options: Options, process: Process, credentials: Credentials) -> Identity:
+def _credentials(options: Options) -> Credentials:
+    try:
+        return load_credentials(options.client_mode, options.kubeconfig, options.context)
+    except CredentialsError as error:
+        raise CannotStart(str(error)) from error
+
+
+def _identity(run: str, namespace: str, home: str | None) -> Identity:
     """Return who this run is: in a Pod of its own namespace it owns what it makes (names by the downward API)."""
-    home = credentials.namespace if credentials.in_cluster else None
-    namespace = options.config.namespace or home or NAMESPACE
     name, uid = os.environ.get("POD_NAME"), os.environ.get("POD_UID")
     owner = Owner(name, uid) if name and uid and namespace == home else None
-    return Identity(process.run, namespace, owner)
-
-
-@asynccontextmanager
-async def _background(cluster: Cluster, sweeper: Sweeper | None = None) -> AsyncIterator[None]:
-    """Keep the watches live, and the namespace swept, until the block ends."""
-    loops: list[Callable[[], Awaitable[None]]] = [watch.run for watch in cluster.watches]
-    if sweeper:
-        loops.append(sweeper.run)
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_for_ever(loop)) for loop in loops]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-
-
-async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop until cancelled; a bug in it is told loudly, and does not end the others."""
-    while True:
-        try:
-            await loop()
-        except Exception as error:  # noqa: BLE001 - see above
-            _log.error("khealth itself is at fault", loop=loop.__qualname__, exc_info=error)
-        await asyncio.sleep(1)
+    return Identity(run, namespace, owner)

@@ -1,123 +1,23 @@
-"""Collector: the only reader of its module's Events; Snapshot: what it knows."""
+"""Collector: runs the routines of its module, and is the only reader of their Events."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Any
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 import structlog
 
 from khealth_exporter.clock import Clock
-from khealth_exporter.event import Event, Evidence, Measurement, Phase, Result, Sample, Verdict
-from khealth_exporter.metrics import EXPIRY, Metrics
-from khealth_exporter.routine import Context, Routine, RoutineSettings
-from khealth_exporter.runner import Runner, Stop
+from khealth_exporter.event import Event, Result
+from khealth_exporter.metrics import Metrics
+from khealth_exporter.routine import Context, RoutineConfig
+from khealth_exporter.runner import Stop
+from khealth_exporter.snapshot import RoutineStatus, Snapshot, after, as_wanted, shown
+from khealth_exporter.supervisor import Pace, Supervisor
 
-_REMEMBERED = 100
-"""Attempts of a routine that a snapshot shows."""
-_EVIDENT = 10
-"""Attempts of a routine whose evidence it shows."""
-
-
-class State(StrEnum):
-    """How a routine, a module or everything stands, from best to worst."""
-
-    WELL = "well"
-    WAITING = "waiting"
-    EXPIRED = "expired"
-    INCONCLUSIVE = "inconclusive"
-    FAILING = "failing"
-
-    @property
-    def http_code(self) -> int:
-        """The code that `/status` answers with: 200 well, 500 failing, 503 not known."""
-        return {State.WELL: 200, State.FAILING: 500}.get(self, 503)
-
+__all__ = ["Collector", "Snapshot"]
 
 _log = structlog.get_logger()
-
-_STATES = {Result.SUCCESS: State.WELL, Result.FAILURE: State.FAILING, Result.INCONCLUSIVE: State.INCONCLUSIVE}
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What is known of one attempt; times in Unix seconds, `duration` in seconds of init and cleanup without the hold.
-
-    `verdict` is None until there is one, `ended` None until cleanup has ended.
-    """
-
-    number: int
-    began: float
-    phase: Phase
-    duration: float = 0.0
-    verdict: Verdict | None = None
-    judged: float | None = None
-    ended: float | None = None
-    measurements: tuple[Measurement, ...] = ()
-    samples: tuple[Sample, ...] = ()
-    evidence: tuple[Evidence, ...] = ()
-
-    def after(self, event: Event) -> "Attempt":
-        """Return this attempt with what one more of its Events says."""
-        held = 0.0 if event.phase is Phase.POLL else event.duration
-        return replace(
-            self,
-            phase=event.phase,
-            duration=self.duration + held,
-            verdict=event.verdict or self.verdict,
-            judged=event.ended if event.verdict else self.judged,
-            ended=event.ended if event.phase is Phase.CLEANUP else None,
-            measurements=self.measurements + event.measurements,
-            samples=_joined(self.samples, event.samples),
-            evidence=self.evidence or event.evidence,
-        )
-
-
-def _joined(earlier: tuple[Sample, ...], later: tuple[Sample, ...]) -> tuple[Sample, ...]:
-    known = {sample.uid or sample.object: sample for sample in earlier}
-    for sample in later:
-        key = sample.uid or sample.object
-        known[key] = known[key].joined(sample) if key in known else sample
-    return tuple(known.values())
-
-
-@dataclass(frozen=True, slots=True)
-class RoutineStatus:
-    """One routine as it stands; times in Unix seconds, `since` when its state began."""
-
-    module: str
-    routine: str
-    interval: float
-    state: State = State.WAITING
-    since: float | None = None
-    consecutive_failures: int = 0
-    last_success: float | None = None
-    last_failure: Attempt | None = None
-    attempts: tuple[Attempt, ...] = ()
-
-    @property
-    def last(self) -> Attempt | None:
-        """The latest attempt that has a verdict."""
-        return next((attempt for attempt in reversed(self.attempts) if attempt.verdict), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a Collector knows of its module at one moment."""
-
-    module: str
-    routines: tuple[RoutineStatus, ...]
-
-    @property
-    def state(self) -> State:
-        """The worst state of its routines."""
-        return worst(tuple(status.state for status in self.routines))
-
-
-def worst(states: Sequence[State]) -> State:
-    """Return the worst of some states; with none, nothing is known yet."""
-    return max(states, key=list(State).index, default=State.WAITING)
 
 
 class Collector:
@@ -127,46 +27,86 @@ class Collector:
         self.module, self._metrics, self._clock = module, metrics, clock
         self._stop = Stop()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._runners: list[Runner] = []
+        self._supervisors: dict[str, Supervisor] = {}
         self._known: dict[str, RoutineStatus] = {}
+        # One that comes back must not give its objects the names that they had before it went.
+        self._numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
+        self._running: tuple[asyncio.TaskGroup, Pace] | None = None
 
-    def add(self, label: str, kind: type[Routine[Any]], settings: RoutineSettings, context: Context) -> None:
-        """Add a routine; its series stand at 0 from here on."""
-        self._metrics.declare(self.module, label, kind, settings)
-        self._runners.append(Runner(self.module, label, kind, settings, context, self._events.put_nowait))
-        self._known[label] = RoutineStatus(self.module, label, settings.interval)
+    def want(self, routines: Iterable[RoutineConfig], context: Context) -> None:
+        """Run exactly these from now on, in `context` from their next attempts on; series of new ones stand at 0.
+
+        Those that are wanted as they are go on undisturbed. All others clean up first; then they begin anew, or vanish.
+        """
+        wanted = {routine.label: routine for routine in routines}
+        for label, supervisor in self._supervisors.items():
+            if label not in wanted:
+                supervisor.want(None, context)
+        for label, routine in wanted.items():
+            self._metrics.declare(self.module, label, routine.kind, routine.settings)
+            known = self._known.get(label) or RoutineStatus(self.module, label, routine.settings.interval)
+            self._known[label] = as_wanted(known, routine.settings, self._clock.utc())
+            new = label not in self._supervisors
+            if new:
+                self._supervisors[label] = Supervisor(self._events.put_nowait, self._numbers[label])
+            self._supervisors[label].want(routine, context)
+            if new and self._running:
+                self._begin(label, *self._running)
+        # In the configuration's order; what still cleans up comes last.
+        going = [label for label in self._known if label not in wanted]
+        self._known = {label: self._known[label] for label in (*wanted, *going)}
 
     async def start(self, *, jitter: float = 0.0, once: bool = False) -> None:
-        """Run the routines; return when all have cleaned up and every Event is read.
+        """Run what is wanted until asked to terminate; return when all have cleaned up and every Event is read.
 
         `jitter`, from 0 to 1, shifts the grid by that share of an interval; `once` makes one attempt of each, with one
-        poll instead of the hold.
+        poll instead of the hold, and returns by itself.
         """
         async with asyncio.TaskGroup() as group:
             reader = group.create_task(self._read())
             async with asyncio.TaskGroup() as routines:
-                for runner in self._runners:
-                    offset = jitter * runner.settings.interval
-                    routines.create_task(runner.run(self._stop, offset=offset, once=once))
+                self._running = routines, Pace(jitter, once)
+                for label in self._supervisors:
+                    self._begin(label, *self._running)
+                if not once:
+                    await self._stop.wait()
             await self._events.join()
             reader.cancel()
+
+    def _begin(self, label: str, group: asyncio.TaskGroup, pace: Pace) -> None:
+        group.create_task(self._supervise(label, pace))
+
+    async def _supervise(self, label: str, pace: Pace) -> None:
+        """Run a routine; let it vanish when it is wanted no more, has cleaned up, and all that it said is read."""
+        supervisor = self._supervisors[label]
+        while True:
+            await supervisor.run(pace)
+            await self._events.join()
+            if not supervisor.wanted:
+                break
+            if pace.once or self._stop.requested:
+                return
+        del self._supervisors[label], self._known[label]
+        self._metrics.forget(self.module, label)
 
     def terminate(self) -> None:
         """Ask the routines to begin nothing more and to clean up."""
         self._stop.request()
+        for supervisor in self._supervisors.values():
+            supervisor.terminate()
 
     def status(self) -> Snapshot:
         """Return what is known now."""
         now = self._clock.utc()
-        return Snapshot(self.module, tuple(_expired(status, now) for status in self._known.values()))
+        return Snapshot(self.module, tuple(shown(status, now) for status in self._known.values()))
 
     def silent(self, seconds: float) -> tuple[str, ...]:
         """Return the routines whose loops have not moved on for so long, beyond what their settings explain."""
         now = self._clock.now()
         return tuple(
             f"{self.module}/{runner.label}"
-            for runner in self._runners
-            if now - runner.progressed > max(seconds, 2 * runner.settings.interval)
+            for runner in (supervisor.runner for supervisor in self._supervisors.values())
+            if runner and now - runner.progressed > max(seconds, 2 * runner.settings.interval)
         )
 
     async def _read(self) -> None:
@@ -200,45 +140,3 @@ class Collector:
         again = before is not None and before.verdict is not None and before.verdict.reason is event.reason
         for seen in event.evidence if event.verdict and not again else ():
             _log.info("evidence", routine=event.routine, kind=seen.kind, name=seen.name, lines=" | ".join(seen.lines))
-
-
-def after(status: RoutineStatus, event: Event) -> RoutineStatus:
-    """Return a routine's status with what one more Event says."""
-    *earlier, last = status.attempts or (None,)
-    if last is None or last.number != event.attempt:
-        earlier, last = list(status.attempts), Attempt(event.attempt, event.began, event.phase)
-    attempt = last.after(event)
-    if len(earlier) > 1:
-        # Two hundred pods in a hundred attempts are more than anyone looks at.
-        earlier[-2] = replace(earlier[-2], samples=())
-        earlier[-_EVIDENT : -_EVIDENT + 1] = [replace(old, evidence=()) for old in earlier[-_EVIDENT : -_EVIDENT + 1]]
-    status = replace(status, attempts=(*earlier, attempt)[-_REMEMBERED:])
-    return _judged(status, attempt, event.verdict) if event.verdict else _kept(status, attempt)
-
-
-def _judged(status: RoutineStatus, attempt: Attempt, verdict: Verdict) -> RoutineStatus:
-    state = _STATES[verdict.result]
-    since = status.since if status.state is state else attempt.judged
-    status = replace(status, state=state, since=since)
-    match verdict.result:
-        case Result.SUCCESS:
-            return replace(status, consecutive_failures=0, last_success=attempt.judged)
-        case Result.FAILURE:
-            failures = status.consecutive_failures + 1
-            return replace(status, consecutive_failures=failures, last_failure=attempt)
-        case _:
-            return status
-
-
-def _kept(status: RoutineStatus, attempt: Attempt) -> RoutineStatus:
-    """Return the status with the last failure as it stands now, if it is this attempt."""
-    if status.last_failure and status.last_failure.number == attempt.number:
-        return replace(status, last_failure=attempt)
-    return status
-
-
-def _expired(status: RoutineStatus, now: float) -> RoutineStatus:
-    last = status.last
-    if last is None or last.judged is None or now - last.judged <= EXPIRY * status.interval:
-        return status
-    return replace(status, state=State.EXPIRED, since=last.judged + EXPIRY * status.interval)

@@ -1,20 +1,16 @@
 """Every metric, and how one Event changes them."""
 
 import platform
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
-from itertools import accumulate
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.registry import Collector as MetricCollector
-from prometheus_client.utils import floatToGoString
 
 from khealth_exporter import __version__
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.watch import CAUSES
 from khealth_exporter.event import Event, Measurement, Quality, Reason, Result, Sample
+from khealth_exporter.families import ROUTINE, UNCERTAINTY_EDGES, Health, LoopBusy
 from khealth_exporter.pods import STARTUP
 from khealth_exporter.routine import Routine, RoutineSettings
 
@@ -22,16 +18,12 @@ STEP_EDGES = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 20, 30, 60, 120, 300,
 )  # fmt: skip
 """Seconds; dense around the objectives of 1 s and 5 s."""
-UNCERTAINTY_EDGES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
-"""Seconds; of khealth's own errors and delays."""
 REQUEST_EDGES = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds; of one request's answer."""
-EXPIRY = 3
-"""Intervals after which a verdict no longer says how the cluster is: health expires."""
 KINDS = ("Pod", "ReplicationController")
 """What khealth makes."""
 
-_ROUTINE = ("module", "routine")
+_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 
 
 class Metrics:
@@ -39,6 +31,8 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
         self.registry, self._clock = registry, clock
+        self._of_routines: list[Counter | Gauge | Histogram] = []
+        self._resting: set[tuple[str, str]] = set()
         self.answered = False
         """Whether the API server has ever said a word."""
         self._make_verdicts()
@@ -47,53 +41,59 @@ class Metrics:
         self._make_telemetry()
 
     def _counter(self, name: str, text: str, labels: Iterable[str]) -> Counter:
-        return Counter(f"khealth_{name}", text, tuple(labels), registry=self.registry)
+        return self._kept(Counter(f"khealth_{name}", text, tuple(labels), registry=self.registry), labels)
 
     def _gauge(self, name: str, text: str, labels: Iterable[str] = ()) -> Gauge:
-        return Gauge(f"khealth_{name}", text, tuple(labels), registry=self.registry)
+        return self._kept(Gauge(f"khealth_{name}", text, tuple(labels), registry=self.registry), labels)
 
     def _histogram(self, name: str, text: str, labels: Iterable[str], edges: tuple[float, ...]) -> Histogram:
-        return Histogram(f"khealth_{name}", text, tuple(labels), buckets=edges, registry=self.registry)
+        made = Histogram(f"khealth_{name}", text, tuple(labels), buckets=edges, registry=self.registry)
+        return self._kept(made, labels)
+
+    def _kept(self, made: _Metric, labels: Iterable[str]) -> _Metric:
+        if set(ROUTINE) <= set(labels):
+            self._of_routines.append(made)
+        return made
 
     def _make_verdicts(self) -> None:
-        reason = (*_ROUTINE, "reason")
-        self.attempts = self._counter("attempts", "Attempts that have a verdict, whichever.", _ROUTINE)
+        reason = (*ROUTINE, "reason")
+        self.attempts = self._counter("attempts", "Attempts that have a verdict, whichever.", ROUTINE)
         self.failures = self._counter("failures", "Attempts in which the cluster failed, by where.", reason)
         self.inconclusive = self._counter("inconclusive", "Attempts that say nothing of the cluster, by why.", reason)
         self.consecutive = self._gauge(
-            "consecutive_failures", "Failures since the last success; inconclusive attempts leave it.", _ROUTINE
+            "consecutive_failures", "Failures since the last success; inconclusive attempts leave it.", ROUTINE
         )
         self.success = Health(self._clock)
         self.registry.register(self.success)
         self.last_attempt = self._gauge(
-            "last_attempt_timestamp_seconds", "When the last attempt got its verdict, in Unix time.", _ROUTINE
+            "last_attempt_timestamp_seconds", "When the last attempt got its verdict, in Unix time.", ROUTINE
         )
         self.last_success = self._gauge(
-            "last_success_timestamp_seconds", "When the last attempt succeeded, in Unix time.", _ROUTINE
+            "last_success_timestamp_seconds", "When the last attempt succeeded, in Unix time.", ROUTINE
         )
-        self.interval = self._gauge("interval_seconds", "How often attempts begin.", _ROUTINE)
+        self.interval = self._gauge("interval_seconds", "How often attempts begin.", ROUTINE)
 
     def _make_measurements(self) -> None:
         self.attempt_duration = self._histogram(
-            "attempt_duration_seconds", "Duration of init and cleanup, the hold left out.", _ROUTINE, STEP_EDGES
+            "attempt_duration_seconds", "Duration of init and cleanup, the hold left out.", ROUTINE, STEP_EDGES
         )
         self.steps = self._histogram(
             "step_duration_seconds",
             "Duration of each step of a canary's way; one that was stuck at its deadline counts with the time waited.",
-            (*_ROUTINE, "step"),
+            (*ROUTINE, "step"),
             STEP_EDGES,
         )
         self.startup = self._histogram(
             "pod_startup_duration_seconds",
             "From a pod's creation until all its containers have started: the pod-startup SLI.",
-            _ROUTINE,
+            ROUTINE,
             STEP_EDGES,
         )
         self.uncertainty = self._histogram(
-            "measurement_uncertainty_seconds", "The error bars of the measured steps.", _ROUTINE, UNCERTAINTY_EDGES
+            "measurement_uncertainty_seconds", "The error bars of the measured steps.", ROUTINE, UNCERTAINTY_EDGES
         )
         self.samples = self._counter(
-            "samples", "Measured objects, by the worst quality of their steps.", (*_ROUTINE, "quality")
+            "samples", "Measured objects, by the worst quality of their steps.", (*ROUTINE, "quality")
         )
 
     def _make_own(self) -> None:
@@ -102,7 +102,7 @@ class Metrics:
         self.leader = self._gauge("leader", "Whether this replica is the one at work.")
         self.leader_since = self._gauge("leader_since_timestamp_seconds", "Since when it is, in Unix time.")
         self.known_objects = self._gauge("objects", "Objects in the namespace that khealth made.", ("kind",))
-        self.suspended = self._gauge("suspended", "Whether a routine is suspended by configuration.", _ROUTINE)
+        self.suspended = self._gauge("suspended", "Whether a routine is suspended by configuration.", ROUTINE)
         info = self._gauge(
             "reason_info", "Always 1: the component that each reason belongs to.", ("reason", "component")
         )
@@ -138,19 +138,25 @@ class Metrics:
 
     def begin(self) -> None:
         """Say that the configuration is in force, and that this replica is the one at work."""
-        now = self._clock.utc()
         self.leader.set(1)
-        self.leader_since.set(now)
-        self.reloaded.set(1)
-        self.reloaded_at.set(now)
+        self.leader_since.set(self._clock.utc())
+        self.loaded(well=True)
+
+    def loaded(self, *, well: bool) -> None:
+        """Take in that a configuration has come into force, or was refused."""
+        self.reloaded.set(well)
+        if well:
+            self.reloaded_at.set(self._clock.utc())
 
     def declare(self, module: str, label: str, kind: type[Routine[Any]], settings: RoutineSettings) -> None:
-        """Let a routine's series stand at 0 from the start; what has no value before a verdict stays absent."""
+        """Let a routine's series stand at 0 from the start; what has no value before a verdict stays absent.
+
+        For one that is there already, take in what is new. A routine that is suspended has no verdict.
+        """
         self.attempts.labels(module, label)
         self.consecutive.labels(module, label)
         self.attempt_duration.labels(module, label)
         self.uncertainty.labels(module, label)
-        self.suspended.labels(module, label).set(0)
         self.interval.labels(module, label).set(settings.interval)
         self.success.declare((module, label), settings.interval)
         for reason in dict.fromkeys((*kind.reasons, Reason.INTERRUPTED, Reason.INTERNAL_ERROR)):
@@ -163,13 +169,33 @@ class Metrics:
                 self.startup.labels(module, label)
             else:
                 self.steps.labels(module, label, step.name)
+        self._rest((module, label), suspend=settings.suspend)
+
+    def _rest(self, labels: tuple[str, str], *, suspend: bool) -> None:
+        """Let what a routine has found count no more while it is suspended: nobody is woken by it, then or after."""
+        self.suspended.labels(*labels).set(suspend)
+        if not suspend:
+            self._resting.discard(labels)
+            return
+        self._resting.add(labels)
+        self.consecutive.labels(*labels).set(0)
+        self.success.forget(labels)
+        for gauge in (self.last_attempt, self.last_success):
+            gauge.remove_by_labels(dict(zip(ROUTINE, labels, strict=True)))
+
+    def forget(self, module: str, label: str) -> None:
+        """Let every series of a routine vanish: it is no more."""
+        for metric in self._of_routines:
+            metric.remove_by_labels({"module": module, "routine": label})
+        self.success.forget((module, label))
+        self._resting.discard((module, label))
 
     def apply(self, event: Event) -> None:
         """Take in one Event."""
         for measured in (*event.measurements, *(m for sample in event.samples for m in sample.measurements)):
             self._measure(event.module, event.routine, measured)
         if event.verdict:
-            self._judge(event)
+            self._judge(event, event.verdict.result)
 
     def ended(self, module: str, label: str, duration: float, samples: Iterable[Sample]) -> None:
         """Take in an attempt that has ended: its duration without the hold in seconds, and all that it sampled."""
@@ -186,21 +212,23 @@ class Metrics:
         else:
             self.steps.labels(module, label, measured.step).observe(measured.seconds)
 
-    def _judge(self, event: Event) -> None:
+    def _judge(self, event: Event, result: Result) -> None:
         labels = event.module, event.routine
         self.attempts.labels(*labels).inc()
+        if result is Result.FAILURE:
+            self.failures.labels(*labels, event.reason).inc()
+        elif result is Result.INCONCLUSIVE:
+            self.inconclusive.labels(*labels, event.reason).inc()
+        if labels in self._resting:
+            return
         self.last_attempt.labels(*labels).set(event.ended)
-        match event.verdict.result if event.verdict else None:
-            case Result.SUCCESS:
-                self.consecutive.labels(*labels).set(0)
-                self.last_success.labels(*labels).set(event.ended)
-                self.success.judge(labels, event.ended, well=True)
-            case Result.FAILURE:
-                self.consecutive.labels(*labels).inc()
-                self.failures.labels(*labels, event.reason).inc()
-                self.success.judge(labels, event.ended, well=False)
-            case _:
-                self.inconclusive.labels(*labels, event.reason).inc()
+        if result is Result.SUCCESS:
+            self.consecutive.labels(*labels).set(0)
+            self.last_success.labels(*labels).set(event.ended)
+        elif result is Result.FAILURE:
+            self.consecutive.labels(*labels).inc()
+        if result is not Result.INCONCLUSIVE:
+            self.success.judge(labels, event.ended, well=result is Result.SUCCESS)
 
     def request(self, verb: str, resource: str, code: str, seconds: float) -> None:
         """Count a request."""
@@ -227,53 +255,3 @@ class Metrics:
     def objects(self, kind: str, count: int) -> None:
         """Set how many objects of a kind there are."""
         self.known_objects.labels(kind).set(count)
-
-
-class LoopBusy(MetricCollector):
-    """`khealth_event_loop_busy_seconds`, counted by hand: what is taken at each iteration must cost next to nothing."""
-
-    def __init__(self) -> None:
-        self._counts = [0] * (len(UNCERTAINTY_EDGES) + 1)
-        self._sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Take in one iteration's busy time."""
-        self._counts[bisect_left(UNCERTAINTY_EDGES, seconds)] += 1
-        self._sum += seconds
-
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        """Yield the histogram."""
-        edges = [*map(floatToGoString, UNCERTAINTY_EDGES), "+Inf"]
-        yield HistogramMetricFamily(
-            "khealth_event_loop_busy_seconds",
-            "Busy time of each iteration of the event loop.",
-            buckets=list(zip(edges, accumulate(self._counts), strict=True)),
-            sum_value=self._sum,
-        )
-
-
-class Health(MetricCollector):
-    """`khealth_success`: absent before the first conclusive verdict, and again when that is too old."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._verdicts: dict[tuple[str, str], tuple[float, bool]] = {}
-        self._intervals: dict[tuple[str, str], float] = {}
-
-    def declare(self, labels: tuple[str, str], interval: float) -> None:
-        """Say how often a routine is run, in seconds."""
-        self._intervals[labels] = interval
-
-    def judge(self, labels: tuple[str, str], ended: float, *, well: bool) -> None:
-        """Take in a conclusive verdict and its time."""
-        self._verdicts[labels] = (ended, well)
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the verdicts that still hold."""
-        family = GaugeMetricFamily(
-            "khealth_success", "The latest conclusive verdict; absent when it is too old.", labels=_ROUTINE
-        )
-        for labels, (ended, well) in tuple(self._verdicts.items()):
-            if self._clock.utc() - ended <= EXPIRY * self._intervals.get(labels, float("inf")):
-                family.add_metric(labels, float(well))
-        yield family

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from khealth_exporter.collector import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.event import Measurement, Reason, Result, Sample, Verdict
 from khealth_exporter.pods import ACCEPT, MILESTONES, STEPS
+from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot
 
 _OF_A_POD = tuple(step.name for step in STEPS if step is not ACCEPT)
 _NO_ANSWER = frozenset({Reason.API_UNREACHABLE, Reason.API_TIMEOUT})

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,8 +54,10 @@ class _Notes:
 class Stop:
     """A flag that asks for an end; nothing is cancelled by it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, requested: bool = False) -> None:
         self._raised = asyncio.Event()
+        if requested:
+            self.request()
 
     def request(self) -> None:
         """Ask for an end."""
@@ -83,26 +86,29 @@ class Runner:
         publish: Callable[[Event], None],
     ) -> None:
         self.module, self.label, self.kind, self.settings = module, label, kind, settings
-        self._context, self.publish = context, publish
+        self.publish = publish
+        self.context = context
+        """What the next attempt works with: whoever owns the runner may replace it."""
         self.clock: Clock = context.clock
         self.log = _log.bind(module=module, routine=label)
         self.progressed = self.clock.now()
         """When its loop last moved on, in monotonic seconds."""
 
-    async def run(self, stop: Stop, *, offset: float = 0.0, once: bool = False) -> None:
+    async def run(
+        self, stop: Stop, *, offset: float = 0.0, once: bool = False, numbers: Iterator[int] | None = None
+    ) -> None:
         """Run attempts on their grid until asked to stop: the first at once, the others from `offset` seconds on.
 
-        With `once` there is one attempt, and one poll instead of the hold.
+        With `once` there is one attempt, and one poll instead of the hold. `numbers` numbers the attempts, from 1 on
+        unless an earlier runner of the same routine has used some.
         """
         grid = Grid(self.clock.now() + offset, self.settings.interval)
-        number = 1
-        while True:
+        for number in numbers or itertools.count(1):
             self.clock.anchor()
             began = self.clock.now()
             await _Attempt(self, number, stop, once=once).run()
             if once or stop.requested:
                 return
-            number += 1
             now = self.clock.now()
             slot = grid.next(max(now, began + _SHORTEST))
             with contextlib.suppress(TimeoutError):
@@ -112,7 +118,7 @@ class Runner:
 
     def make(self, number: int) -> Routine[Any]:
         """Return a new object of the routine for an attempt."""
-        return self.kind(self.label, number, self.settings, self._context)
+        return self.kind(self.label, number, self.settings, self.context)
 
 
 class _Attempt:

@@ -1,4 +1,4 @@
-"""Signals: the first asks for a clean end, the second ends at once."""
+"""Signals: the first asks for a clean end, the second ends at once; SIGHUP may ask for the configuration instead."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,8 @@ _log = structlog.get_logger()
 
 
 @contextlib.contextmanager
-def ended_by_signals(terminate: Callable[[], None]) -> Iterator[None]:
-    """Stop cleanly at the first signal that asks for it, at once at the second."""
+def ended_by_signals(terminate: Callable[[], None], reload: Callable[[], None] | None = None) -> Iterator[None]:
+    """Stop cleanly at the first signal that asks for it, at once at the second; with `reload`, SIGHUP asks for that."""
     loop, asked = asyncio.get_running_loop(), False
 
     def stop(number: signal.Signals) -> None:
@@ -29,6 +29,8 @@ def ended_by_signals(terminate: Callable[[], None]) -> Iterator[None]:
 
     for number in _ENDING:
         loop.add_signal_handler(number, stop, number)
+    if reload:
+        loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         yield
     finally:

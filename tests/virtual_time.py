@@ -98,3 +98,17 @@ def virtual_clock() -> Clock:
     """Return a clock of the running virtual loop."""
     loop = virtual_loop()
     return Clock(monotonic=loop.time, utc=lambda: EPOCH + loop.time() - BEGINNING)
+
+
+def aside(call: Callable[[], T], /) -> asyncio.Future[T]:
+    """Stand in for a thread: what it calls is done a twentieth of a second of virtual time later."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def done() -> None:
+        try:
+            future.set_result(call())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is its caller's
+            future.set_exception(error)
+
+    asyncio.get_running_loop().call_later(0.05, done)
+    return future

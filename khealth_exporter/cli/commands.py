@@ -1,6 +1,8 @@
 """What each command does; whatever is heavy is imported by the one command that needs it."""
 
 import contextlib
+import dataclasses
+import functools
 import io
 import os
 import sys
@@ -63,7 +65,7 @@ def _once(arguments: Arguments) -> int:
     with _starting(arguments):
         from khealth_exporter import app, report  # noqa: PLC0415 - heavy
 
-        options = _options(arguments)
+        options = _awake(_options(arguments), arguments.only)
         with _opened(arguments.junit) as junit:
             found = app.start(app.once, options)
             told = report.Report(__version__, found.cluster, found.snapshots, found.answered)
@@ -163,7 +165,8 @@ def _options(arguments: Arguments, *, listen: Sequence[Address] = ()) -> "Option
     from khealth_exporter.app import Options  # noqa: PLC0415 - heavy
     from khealth_exporter.config import load  # noqa: PLC0415 - heavy
 
-    config = load(
+    loading = functools.partial(
+        load,
         arguments.config,
         namespace=arguments.namespace,
         poll_interval=arguments.poll_interval,
@@ -171,13 +174,22 @@ def _options(arguments: Arguments, *, listen: Sequence[Address] = ()) -> "Option
         only=arguments.only,
     )
     return Options(
-        config=config,
+        config=loading(),
         client_mode=arguments.client_mode,
         kubeconfig=arguments.kubeconfig,
         context=arguments.context,
         listen=tuple(listen),
         timeout=arguments.timeout,
+        load=loading,
     )
+
+
+def _awake(options: "Options", named: Sequence[str]) -> "Options":
+    """Leave out what is suspended, and say so; a routine that was named is attempted all the same."""
+    config, resting = options.config.awake(named)
+    for routine in resting:
+        _complain(f"{routine.module}/{routine.label} is suspended and left out; name it to attempt it all the same")
+    return dataclasses.replace(options, config=config)
 
 
 def _opened(path: Path | None) -> TextIO:

@@ -5,12 +5,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from khealth_exporter.collector import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.event import Measurement, Sample
+from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.web.status import state_of, time_text
 
 _STYLE = """
-:root { color-scheme: light dark; --well: #2a9d4b; --failing: #d1342f; --unknown: #b7860b; }
+:root { color-scheme: light dark; --well: #2a9d4b; --failing: #d1342f; --unknown: #b7860b; --resting: #6b7280; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 h1 small, h2 small, .quiet { font-weight: normal; opacity: .7; }
 table { border-collapse: collapse; }
@@ -19,6 +19,7 @@ td.figure, th.figure { text-align: right; font-variant-numeric: tabular-nums; }
 .state { border-radius: .3rem; color: #fff; padding: .1rem .5rem; background: var(--unknown); }
 .state.well, i.success { background: var(--well); }
 .state.failing, i.failure { background: var(--failing); }
+.state.suspended { background: var(--resting); }
 i { background: var(--unknown); display: inline-block; height: 1.4rem; margin-right: 2px; width: .5rem; }
 pre { overflow-x: auto; white-space: pre-wrap; }
 section { border-top: 1px solid #8886; margin-top: 1.5rem; }

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from khealth_exporter.collector import Attempt, RoutineStatus, Snapshot, State, worst
 from khealth_exporter.event import Phase, Result, Sample
+from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot, State, worst
 
 
 def state_of(snapshots: Sequence[Snapshot]) -> State:
@@ -36,6 +36,8 @@ def time_text(seconds: float | None) -> str | None:
 
 
 def _state(snapshot: Snapshot) -> str:
+    if snapshot.state in {State.WAITING, State.SUSPENDED}:  # What came before it is no reason of it.
+        return snapshot.state.value
     worst_ones = (status for status in snapshot.routines if status.state is snapshot.state)
     verdicts = (status.last.verdict for status in worst_ones if status.last)
     reasons = dict.fromkeys(verdict.reason.value for verdict in verdicts if verdict and verdict.reason)

@@ -21,13 +21,14 @@ from virtual_time import BEGINNING, Deadlock, Livelock, run, virtual_clock, virt
 from khealth_exporter import app
 from khealth_exporter.app import CannotStart, Options, Process
 from khealth_exporter.cluster.auth import CredentialsError
-from khealth_exporter.collector import State
 from khealth_exporter.config import Config
-from khealth_exporter.config.load import RoutineConfig
 from khealth_exporter.event import Reason
+from khealth_exporter.exporter import background
 from khealth_exporter.metrics import Metrics
+from khealth_exporter.routine import RoutineConfig
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.settings import MeasurementSettings
+from khealth_exporter.snapshot import State
 
 
 @dataclass(frozen=True)
@@ -359,10 +360,8 @@ def test_a_bug_in_a_loop_is_loud_and_does_not_end_it(play: Play) -> None:
 
     async def test(_: Stage) -> None:
         with capture_logs() as logs:
-            async with asyncio.TaskGroup() as group:
-                task = group.create_task(app._for_ever(loop))
+            async with background(loop):
                 await asyncio.sleep(2.5)
-                task.cancel()
         assert [0.0, 1.0, 2.0] == begun
         assert ["a bug"] * 3 == [str(entry["exc_info"]) for entry in logs if entry["log_level"] == "error"]
 

@@ -16,9 +16,9 @@ from khealth_exporter import __version__, app
 from khealth_exporter.app import CannotStart, OnceResult, Options, SweepResult
 from khealth_exporter.cli import demo, logs, main
 from khealth_exporter.cli.arguments import parse
-from khealth_exporter.collector import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.config import load
 from khealth_exporter.event import Failed, Phase, Reason, Result, Verdict
+from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.web.address import Address
 
 WRONG = Path(__file__).parent / "config" / "namespace_invalid.yaml"

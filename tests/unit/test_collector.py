@@ -12,15 +12,7 @@ from structlog.testing import capture_logs
 from virtual_time import BEGINNING, EPOCH, virtual, virtual_clock, virtual_loop
 
 from khealth_exporter.cluster.access import Cluster
-from khealth_exporter.collector import (
-    Attempt,
-    Collector,
-    RoutineStatus,
-    Snapshot,
-    State,
-    after,
-    worst,
-)
+from khealth_exporter.collector import Collector
 from khealth_exporter.event import (
     Event,
     Evidence,
@@ -34,7 +26,8 @@ from khealth_exporter.event import (
     Step,
     Verdict,
 )
-from khealth_exporter.routine import Context, Routine, RoutineSettings
+from khealth_exporter.routine import Context, Routine, RoutineConfig, RoutineSettings
+from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot, State, after, worst
 
 
 class Steady(Routine[RoutineSettings]):
@@ -69,8 +62,10 @@ def collector(*kinds: type[Steady]) -> tuple[Collector, Telemetered]:
     clock = virtual_clock()
     figures = Telemetered(clock)
     made = Collector("module", figures.metrics, clock)
-    for label, kind in zip("abc", kinds, strict=False):
-        made.add(label, kind, RoutineSettings(), Context(cast("Cluster", None), clock))
+    routines = [
+        RoutineConfig("module", label, kind, RoutineSettings()) for label, kind in zip("abc", kinds, strict=False)
+    ]
+    made.want(routines, Context(cast("Cluster", None), clock))
     return made, figures
 
 
@@ -133,10 +128,10 @@ async def test_jitter_shifts_the_grid_by_a_share_of_the_interval() -> None:
 
 
 @virtual
-async def test_without_routines_it_ends_at_once() -> None:
+async def test_once_without_routines_ends_at_once() -> None:
     """An empty module is no reason to wait."""
     made, _ = collector()
-    await made.start()
+    await made.start(once=True)
     assert () == made.status().routines
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from khealth_exporter.clock import Clock
 from khealth_exporter.event import Event, Measurement, Phase, Quality, Reason, Result, Sample, Verdict
-from khealth_exporter.metrics import EXPIRY, KINDS
+from khealth_exporter.families import EXPIRY
+from khealth_exporter.metrics import KINDS
 from khealth_exporter.pods import REASONS, STEPS
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 

@@ -16,10 +16,11 @@ from virtual_time import run, virtual
 
 from khealth_exporter import pods
 from khealth_exporter.cluster.sweep import Sweeper
-from khealth_exporter.collector import Collector, RoutineStatus, State
+from khealth_exporter.collector import Collector
 from khealth_exporter.event import Permission, Quality, Reason, Result
-from khealth_exporter.routine import LEEWAY
+from khealth_exporter.routine import LEEWAY, RoutineConfig
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
+from khealth_exporter.snapshot import RoutineStatus, State
 
 OURS = {"module": "rcscheduler", "routine": "a"}
 
@@ -40,7 +41,7 @@ class Ran:
 async def ran(here: Scene, *, seconds: float = 0.0, **chosen: Any) -> Ran:
     """Run rcscheduler for some seconds, or once."""
     collector = Collector("rcscheduler", here.figures.metrics, here.clock)
-    collector.add("a", RcScheduler, RcSchedulerSettings(**chosen), here.context)
+    collector.want([RoutineConfig("rcscheduler", "a", RcScheduler, RcSchedulerSettings(**chosen))], here.context)
     if seconds:
         here.small.later(seconds, collector.terminate)
     await collector.start(once=not seconds)
@@ -189,8 +190,8 @@ async def test_two_routines_do_not_disturb_each_other() -> None:
     """Of one kind, in one namespace, under two names."""
     async with scene() as here:
         collector = Collector("rcscheduler", here.figures.metrics, here.clock)
-        for label in ("a", "b"):
-            collector.add(label, RcScheduler, RcSchedulerSettings(), here.context)
+        routines = [RoutineConfig("rcscheduler", label, RcScheduler, RcSchedulerSettings()) for label in "ab"]
+        collector.want(routines, here.context)
         here.small.later(100.0, collector.terminate)
         await collector.start()
         assert [State.WELL] * 2 == [status.state for status in collector.status().routines]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from khealth_exporter.collector import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.event import Evidence, Measurement, Phase, Quality, Reason, Result, Sample, Verdict
 from khealth_exporter.report import Report, as_json, as_junit, as_text
+from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot
 
 BEGAN = 1795444200.123456
 """2026-11-23T14:30:00.123456Z."""

@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from khealth_exporter.collector import Attempt, RoutineStatus, Snapshot, State
 from khealth_exporter.event import Evidence, Measurement, Phase, Reason, Result, Sample, Verdict
+from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot, State
 from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.server import WebServer, application
 
