@@ -152,6 +152,9 @@ class Reloader:
         self._reading = reading
         await asyncio.wait({reading}, timeout=READING)
         if not reading.done():
+            reading.add_done_callback(
+                lambda late: late.cancelled() or late.exception()
+            )  # Nobody waits for it any more.
             raise TimeoutError
         return reading.result()
 

@@ -180,15 +180,16 @@ async def scene(*, seed: int = 1) -> AsyncIterator[Scene]:
     cluster = Cluster(api, Identity("run", "khealth"), clock, figures.metrics, chance)
     async with asyncio.TaskGroup() as group:
         watches = [group.create_task(watch.run()) for watch in cluster.watches]
-        bookmarks = group.create_task(_bookmarks(api))
+        ringing = group.create_task(bookmarks(api))
         try:
             yield Scene(SmallCluster(api), api, cluster, clock, figures, Context(cluster, clock))
         finally:
-            for task in (*watches, bookmarks):
+            for task in (*watches, ringing):
                 task.cancel()
 
 
-async def _bookmarks(api: FakeApi) -> None:
+async def bookmarks(api: FakeApi) -> None:
+    """Send bookmarks as the API server does, until cancelled."""
     while True:
         await asyncio.sleep(60.0)
         api.bookmark()
