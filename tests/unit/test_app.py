@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from fakes import FORBIDDEN, UNREACHABLE, Asked, FakeApi, refusing
 from prometheus_client import CollectorRegistry, enable_created_metrics, generate_latest
 from small_cluster import CONTROLLERS, SmallCluster
 from structlog.testing import capture_logs
-from virtual_time import BEGINNING, Deadlock, Livelock, run, virtual_clock, virtual_loop
+from virtual_time import BEGINNING, Deadlock, Livelock, aside, run, virtual_clock, virtual_loop
 
 from khealth_exporter import app
 from khealth_exporter.app import CannotStart, Options, Process
 from khealth_exporter.cluster.auth import CredentialsError
-from khealth_exporter.config import Config
+from khealth_exporter.config import Config, load
 from khealth_exporter.event import Reason
 from khealth_exporter.exporter import background
 from khealth_exporter.metrics import Metrics
@@ -66,7 +67,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Stage], Awaitab
         api = FakeApi(clock)
         monkeypatch.setattr(app, "Client", lambda *_: api)
         metrics = Metrics(CollectorRegistry(), clock)
-        process = Process(clock, metrics, "run", random.Random(1))
+        process = Process(clock, metrics, "run", random.Random(1), aside)
         await test(Stage(process, api, SmallCluster(api)))
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -201,6 +202,90 @@ def test_run_works_until_a_signal(play: Play, number: signal.Signals) -> None:
         code = await app.run(OPTIONS, process=stage.process, credentials=OURS)
         assert (0, [], True) == (code, stage.small.left, stage.api.closed)
         assert 100.0 <= virtual_loop().time() - BEGINNING < 110.0
+
+    play(test)
+
+
+def reloading(path: Path) -> Options:
+    """Return options that load a file, now and again."""
+    loads = partial(load, path, namespace="khealth")
+    return replace(OPTIONS, config=loads(), load=loads)
+
+
+def test_a_hangup_reloads_where_there_is_what_to_load(play: Play, tmp_path: Path) -> None:
+    """Khealth goes on, with the file as it is then; the next signal ends it."""
+    path = tmp_path / "khealth.yaml"
+    path.write_text("{}")
+
+    async def test(stage: Stage) -> None:
+        options = reloading(path)
+        path.write_text("modules: {rcscheduler: {rcscheduler: {interval: 2m}}}")
+        stage.later(1.0, os.kill, os.getpid(), signal.SIGHUP)
+        stage.later(100.0, os.kill, os.getpid(), signal.SIGTERM)
+        with capture_logs() as logs:
+            code = await app.run(options, process=stage.process, credentials=OURS)
+        interval = stage.process.metrics.interval.labels("rcscheduler", "rcscheduler")._value.get()
+        causes = [entry["cause"] for entry in logs if entry["event"] == "the configuration is in force"]
+        assert (0, 120.0, ["signal"]) == (code, interval, causes)
+        assert ([], True) == (stage.small.left, virtual_loop().time() - BEGINNING >= 100.0)
+
+    play(test)
+
+
+def test_once_and_a_hangup_still_end(play: Play, tmp_path: Path) -> None:
+    """A smoke test whose terminal is closed cleans up, though it could load its file again."""
+    path = tmp_path / "khealth.yaml"
+    path.write_text("{}")
+
+    async def test(stage: Stage) -> None:
+        stage.small.looking = False
+        stage.later(3.0, os.kill, os.getpid(), signal.SIGHUP)
+        result = await app.once(reloading(path), process=stage.process, credentials=OURS)
+        (attempt,) = result.snapshots[0].routines[0].attempts
+        assert attempt.verdict is not None
+        assert (Reason.INTERRUPTED, []) == (attempt.verdict.reason, stage.small.left)
+
+    play(test)
+
+
+def test_a_hangup_in_a_shutdown_changes_nothing(play: Play, tmp_path: Path) -> None:
+    """It is no second signal either: what is being cleaned up is cleaned up."""
+    path = tmp_path / "khealth.yaml"
+    path.write_text("{}")
+
+    async def test(stage: Stage) -> None:
+        options = reloading(path)
+        stage.later(3.0, os.kill, os.getpid(), signal.SIGTERM)
+        stage.later(3.1, path.write_text, "modules: {rcscheduler: {other: {kind: rcscheduler}}}")
+        stage.later(3.1, os.kill, os.getpid(), signal.SIGHUP)
+        code = await app.run(options, process=stage.process, credentials=OURS)
+        assert (0, [], 1) == (code, stage.small.left, len(stage.api.named("create", CONTROLLERS)))
+
+    play(test)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "text", "refused"),
+    [
+        (Credentials(), "namespace: khealth", 0),
+        (Credentials(namespace="mine", in_cluster=True), "namespace: mine", 0),
+        (Credentials(namespace="mine", in_cluster=True), "namespace: khealth", 1),
+    ],
+    ids=["named", "the pod's", "another"],
+)
+def test_a_reload_knows_in_which_namespace_the_run_works(
+    play: Play, tmp_path: Path, credentials: Any, text: str, refused: int
+) -> None:
+    """Where none is configured it is `khealth`, or the Pod's own; to name that one is no change."""
+    path = tmp_path / "khealth.yaml"
+    path.write_text("{}")
+
+    async def test(stage: Stage) -> None:
+        loads = partial(load, path)
+        options = replace(OPTIONS, config=loads(), load=loads)
+        path.write_text(text)
+        async with app._exporter(options, stage.process, credentials) as exporter:
+            assert refused == len(await exporter.reload())
 
     play(test)
 

@@ -245,6 +245,42 @@ def test_once_writes_a_junit_report_besides(
     assert expected == (root.get("failures"), "result: failure" in capsys.readouterr().out)
 
 
+def test_once_leaves_out_what_is_suspended_and_says_so(
+    started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error, so that the document stays one; a routine that is named is attempted all the same."""
+    path = tmp_path / "khealth.yaml"
+    path.write_text("modules: {rcscheduler: {suspend: true, a: {kind: rcscheduler}, b: {kind: rcscheduler}}}")
+    started.result = FOUND
+    main(["once", "--config", str(path), "a", "rcscheduler"])
+    told = "rcscheduler/b is suspended and left out; name it to attempt it all the same\n"
+    labels = [(routine.label, routine.settings.suspend) for routine in started.options.config.routines]
+    assert ([("a", False)], told) == (labels, capsys.readouterr().err)
+
+
+def test_run_reloads_with_what_the_command_line_says(started: Started, tmp_path: Path) -> None:
+    """What it loads again is what it loaded, from the file as it is then."""
+    path = tmp_path / "khealth.yaml"
+    path.write_text("modules: {rcscheduler: {a: {kind: rcscheduler}, b: {kind: rcscheduler}}}")
+    main(["run", "--config", str(path), "--pod-ttl", "9s", "--namespace", "canaries", "b"])
+    path.write_text("modules: {rcscheduler: {b: {kind: rcscheduler, replicas: 7}, c: {kind: rcscheduler}}}")
+    assert started.options.load is not None
+    again = started.options.load()
+    (routine,) = again.routines
+    assert ("canaries", "b", 9.0, 7) == (
+        again.namespace,
+        routine.label,
+        routine.settings.hold,
+        routine.settings.model_dump()["replicas"],
+    )
+
+
+def test_a_demo_has_nothing_to_load_again(started: Started) -> None:
+    """SIGHUP, as when its terminal is closed, ends it."""
+    main(["demo"])
+    assert started.options.load is None
+
+
 def test_a_junit_report_that_cannot_be_written_starts_nothing(
     started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

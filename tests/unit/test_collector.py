@@ -1,6 +1,8 @@
 """Collector: reads every Event, knows how its routines stand, and ends when all is cleaned up."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -210,6 +212,126 @@ async def test_a_verdict_that_is_too_old_has_expired() -> None:
     assert EPOCH + 3.0 + 180.0 == after_all.since
 
 
+RESTING = RoutineSettings(suspend=True)
+
+
+def steady(**labels: RoutineSettings) -> list[RoutineConfig]:
+    """Return routines by label."""
+    return [RoutineConfig("module", label, Steady, settings) for label, settings in labels.items()]
+
+
+@asynccontextmanager
+async def running(**labels: RoutineSettings) -> AsyncIterator[tuple[Collector, Telemetered, Callable[..., None]]]:
+    """Run routines until the block ends; the last of the three wants others instead."""
+    made, figures = collector()
+    context = Context(cast("Cluster", None), virtual_clock())
+
+    def want(**others: RoutineSettings) -> None:
+        made.want(steady(**others), context)
+
+    want(**labels)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(made.start())
+        await asyncio.sleep(10.0)
+        yield made, figures, want
+        made.terminate()
+
+
+def states(made: Collector) -> list[tuple[str, State]]:
+    return [(status.routine, status.state) for status in made.status().routines]
+
+
+@virtual
+async def test_what_is_suspended_is_shown_and_not_run() -> None:
+    """From the beginning: its series stand at 0, and its loop is not called silent."""
+    async with running(a=RESTING, b=RoutineSettings()) as (made, figures, _):
+        await asyncio.sleep(1000.0)
+        assert [("a", State.SUSPENDED), ("b", State.WELL)] == states(made)
+        assert (0.0, 1.0, ()) == (
+            figures.value("khealth_attempts_total", module="module", routine="a"),
+            figures.value("khealth_suspended", module="module", routine="a"),
+            made.silent(300.0),
+        )
+
+
+@virtual
+async def test_where_all_is_suspended_the_module_is() -> None:
+    """Nothing is known, and that is wanted."""
+    async with running(a=RESTING) as (made, _, _want):
+        assert State.SUSPENDED is made.status().state
+
+
+@virtual
+async def test_a_suspension_shows_since_when() -> None:
+    """With the history of before, but not its failures in a row."""
+    made, _ = collector(Failing)
+    await made.start(once=True)
+    await asyncio.sleep(7.0)
+    made.want([RoutineConfig("module", "a", Failing, RESTING)], Context(cast("Cluster", None), virtual_clock()))
+    (status,) = made.status().routines
+    assert (State.SUSPENDED, EPOCH + 10.0, 0, 1) == (
+        status.state,
+        status.since,
+        status.consecutive_failures,
+        len(status.attempts),
+    )
+
+
+@virtual
+async def test_what_is_resumed_waits_for_its_first_verdict() -> None:
+    """It begins at once; until then what was found before says nothing, however young it is."""
+    async with running(a=RoutineSettings()) as (made, _, want):
+        want(a=RESTING)
+        await asyncio.sleep(1.0)
+        want(a=RoutineSettings())
+        before = states(made)
+        await asyncio.sleep(4.0)
+        assert ([("a", State.WAITING)], [("a", State.WELL)]) == (before, states(made))
+        assert [EPOCH, EPOCH + 11.0] == [attempt.began for attempt in made.status().routines[0].attempts]
+
+
+@virtual
+async def test_a_routine_vanishes_when_it_has_cleaned_up() -> None:
+    """Until then it is shown, after the others; nothing of it is left then."""
+    async with running(a=RoutineSettings(), b=RoutineSettings()) as (made, figures, want):
+        await asyncio.sleep(50.5)
+        want(b=RoutineSettings())
+        cleaning = [label for label, _ in states(made)]
+        await asyncio.sleep(3.0)
+        assert (["b", "a"], ["b"]) == (cleaning, [label for label, _ in states(made)])
+        assert figures.value("khealth_attempts_total", module="module", routine="a") is None
+
+
+@virtual
+async def test_routines_are_shown_in_the_order_in_which_they_are_wanted() -> None:
+    """A new one may come first."""
+    async with running(a=RoutineSettings(), b=RoutineSettings()) as (made, _, want):
+        want(c=RoutineSettings(), b=RoutineSettings(), a=RoutineSettings())
+        assert ["c", "b", "a"] == [label for label, _ in states(made)]
+
+
+@virtual
+async def test_a_changed_interval_is_shown_at_once() -> None:
+    """And it expires by the new one."""
+    async with running(a=RoutineSettings()) as (made, _, want):
+        want(a=RoutineSettings(interval=2.0, timeout=1.0))
+        (status,) = made.status().routines
+        assert (2.0, State.EXPIRED) == (status.interval, status.state)
+
+
+@virtual
+async def test_a_module_goes_on_without_routines() -> None:
+    """Until it is asked to end: others may come."""
+    async with running(a=RoutineSettings()) as (made, _, want):
+        want()
+        await asyncio.sleep(100.0)
+        gone = states(made)
+        want(a=RoutineSettings())
+        await asyncio.sleep(5.0)
+        (attempt,) = made.status().routines[0].attempts
+        assert ([], 2) == (gone, attempt.number)
+
+
 def test_an_attempt_is_the_sum_of_its_events() -> None:
     """Duration without the hold, the verdict when it came, the end when cleanup ended."""
     (attempt,) = told(*success(1)).attempts
@@ -346,6 +468,7 @@ def test_a_module_is_as_well_as_its_worst_routine(states: list[State]) -> None:
     ("state", "code"),
     [
         (State.WELL, 200), (State.FAILING, 500), (State.WAITING, 503), (State.EXPIRED, 503), (State.INCONCLUSIVE, 503),
+        (State.SUSPENDED, 503),
     ],
 )  # fmt: skip
 def test_every_state_has_its_code(state: State, code: int) -> None:

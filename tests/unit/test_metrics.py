@@ -317,3 +317,102 @@ def test_telemetry_is_counted() -> None:
         made.value("khealth_swept_objects_total", kind="Pod"),
         made.value("khealth_objects", kind="Pod"),
     )
+
+
+RESTING = RcSchedulerSettings(interval=30.0, suspend=True)
+
+
+def everything(made: Telemetered) -> set[str]:
+    """Return the names of all series of our routine."""
+    samples = [s for family in made.registry.collect() for s in family.samples]
+    return {s.name for s in samples if OURS.items() <= s.labels.items()}
+
+
+@pytest.mark.parametrize("reason", [None, Reason.SANDBOX_FAILED])
+def test_what_is_suspended_has_no_verdict(reason: Reason | None) -> None:
+    """At once, not after three intervals: no alert speaks of it. What was counted stays counted."""
+    made = figures()
+    made.metrics.apply(judged(reason))
+    made.metrics.declare("pods", "a", RcScheduler, RESTING)
+    assert (1.0, 0.0, 1.0) == (
+        made.value("khealth_suspended", **OURS),
+        made.value("khealth_consecutive_failures", **OURS),
+        made.value("khealth_attempts_total", **OURS),
+    )
+    assert not {name for name in everything(made) if "success" in name or "last" in name}
+
+
+def test_an_attempt_that_a_suspension_ends_is_counted_and_no_more() -> None:
+    """Its cleanup may fail long after: that is no verdict of what is suspended."""
+    made = figures()
+    made.metrics.declare("pods", "a", RcScheduler, RESTING)
+    made.metrics.apply(judged(Reason.POD_NOT_DELETED))
+    assert (1.0, 1.0, 0.0) == (
+        made.value("khealth_attempts_total", **OURS),
+        made.value("khealth_failures_total", **OURS, reason="pod_not_deleted"),
+        made.value("khealth_consecutive_failures", **OURS),
+    )
+    assert not {name for name in everything(made) if "success" in name or "last" in name}
+
+
+def test_what_is_resumed_has_a_verdict_when_it_is_judged_again() -> None:
+    """What was found before the suspension does not come back."""
+    made = figures()
+    made.metrics.apply(judged())
+    for settings in (RESTING, RcSchedulerSettings(interval=30.0)):
+        made.metrics.declare("pods", "a", RcScheduler, settings)
+    before = made.value("khealth_success", **OURS)
+    made.metrics.apply(judged())
+    assert (None, 1.0, 0.0) == (
+        before,
+        made.value("khealth_success", **OURS),
+        made.value("khealth_suspended", **OURS),
+    )
+
+
+def test_a_routine_that_is_no_more_has_no_series() -> None:
+    """Not one, whatever labels it has besides; those of its neighbours stay."""
+    made = figures()
+    made.metrics.declare("pods", "b", RcScheduler, RESTING)
+    for event in (judged(), judged(Reason.POD_LOST), measured(Measurement("create", 1.0, 0.1))):
+        made.metrics.apply(event)
+    made.metrics.forget("pods", "a")
+    assert set() == everything(made)
+    assert 1.0 == made.value("khealth_suspended", module="pods", routine="b")
+
+
+def test_a_routine_that_comes_back_begins_at_zero() -> None:
+    """Its old verdict, and that it was suspended, are forgotten."""
+    made = figures()
+    made.metrics.apply(judged())
+    made.metrics.declare("pods", "a", RcScheduler, RESTING)
+    made.metrics.forget("pods", "a")
+    made.metrics.declare("pods", "a", RcScheduler, RcSchedulerSettings())
+    fresh = made.value("khealth_success", **OURS), made.value("khealth_attempts_total", **OURS)
+    made.metrics.apply(judged())
+    assert ((None, 0.0), 1.0) == (fresh, made.value("khealth_success", **OURS))
+
+
+def test_health_expires_by_the_interval_that_is_in_force() -> None:
+    """A routine that is to run more often is also to be judged more often."""
+    hands = Hands()
+    made = figures(hands)
+    made.metrics.apply(judged())
+    hands.unix += 40.0
+    made.metrics.declare("pods", "a", RcScheduler, RcSchedulerSettings(interval=13.0))
+    shorter = made.value("khealth_success", **OURS)
+    made.metrics.declare("pods", "a", RcScheduler, RcSchedulerSettings(interval=14.0))
+    assert (None, 1.0) == (shorter, made.value("khealth_success", **OURS))
+
+
+def test_a_refused_configuration_is_told_and_leaves_the_time_of_the_last_good_one() -> None:
+    """Prometheus' own convention: a gauge of success, and when there last was one."""
+    hands = Hands()
+    made = figures(hands)
+    names = ("khealth_config_last_reload_successful", "khealth_config_last_reload_success_timestamp_seconds")
+    seen = []
+    for well in (True, False, True):
+        hands.unix += 10.0
+        made.metrics.loaded(well=well)
+        seen.append(tuple(made.value(name) for name in names))
+    assert [(1.0, NOW + 10.0), (0.0, NOW + 10.0), (1.0, NOW + 30.0)] == seen

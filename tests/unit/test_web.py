@@ -166,6 +166,7 @@ async def test_metrics_can_be_picked_by_name(client: Client) -> None:
         (WAITING, 503),
         (replace(STATUS, state=State.INCONCLUSIVE), 503),
         (replace(STATUS, state=State.EXPIRED), 503),
+        (replace(STATUS, state=State.SUSPENDED), 503),
     ],
 )
 @pytest.mark.parametrize("path", ["/status", "/status/rcscheduler", "/health"])
@@ -180,6 +181,26 @@ async def test_status_tells_every_module(client: Client) -> None:
     document = await (await client.get("/status")).json()
     expected = ("well", ["rcscheduler"])
     assert expected == (document["state"], [module["module"] for module in document["modules"]])
+
+
+async def test_what_is_suspended_hides_nothing_of_the_rest(client: Client, known: Known) -> None:
+    """Nor does it make what is well unknown."""
+    suspended = replace(FAILING, state=State.SUSPENDED)
+    known.statuses = (suspended, STATUS)
+    well = await client.get("/status")
+    known.statuses = (suspended, FAILING)
+    failing = await client.get("/status")
+    assert ((200, "well"), (500, "failing")) == tuple(
+        [(answer.status, (await answer.json())["state"]) for answer in (well, failing)]
+    )
+
+
+async def test_what_is_suspended_has_no_reason(client: Client, known: Known) -> None:
+    """Why it once failed is in its history; the line says how it stands."""
+    known.statuses = (replace(FAILING, state=State.SUSPENDED),)
+    line = await (await client.get("/health")).text()
+    page = await (await client.get("/")).text()
+    assert ("rcscheduler: suspended\n", True) == (line, '<span class="state suspended">suspended</span>' in page)
 
 
 async def test_status_of_a_module_tells_its_routines(client: Client) -> None:
