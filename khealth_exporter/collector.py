@@ -70,6 +70,7 @@ class Collector:
                     self._begin(label, *self._running)
                 if not once:
                     await self._stop.wait()
+            self._running = None
             await self._events.join()
             reader.cancel()
 

@@ -54,8 +54,9 @@ class Health(MetricCollector):
         self._intervals[labels] = interval
 
     def forget(self, labels: tuple[str, str]) -> None:
-        """Know nothing of a routine's verdicts any more."""
+        """Know nothing of a routine any more, until it is declared again."""
         self._verdicts.pop(labels, None)
+        self._intervals.pop(labels, None)
 
     def judge(self, labels: tuple[str, str], ended: float, *, well: bool) -> None:
         """Take in a conclusive verdict and its time."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import structlog
 
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that end khealth; a terminal that closes must not leave canaries behind."""
+"""Signals that end khealth; a terminal that closes must not leave canaries behind, unless SIGHUP means a reload."""
 
 _log = structlog.get_logger()
 
