@@ -11,7 +11,7 @@ from fakes import Telemetered
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
-from virtual_time import BEGINNING, EPOCH, virtual, virtual_clock, virtual_loop
+from virtual_time import BEGINNING, EPOCH, run, virtual, virtual_clock, virtual_loop
 
 from khealth_exporter.cluster.access import Cluster
 from khealth_exporter.collector import Collector
@@ -290,16 +290,38 @@ async def test_what_is_resumed_waits_for_its_first_verdict() -> None:
         assert [EPOCH, EPOCH + 11.0] == [attempt.began for attempt in made.status().routines[0].attempts]
 
 
+@pytest.mark.parametrize("seconds", [50.5, 52.0], ids=["in init", "in cleanup"])
+def test_a_routine_vanishes_when_it_has_cleaned_up(seconds: float) -> None:
+    """Until then it is shown, after the others; nothing of it is left then, though its last word be the verdict."""
+
+    async def scenario() -> None:
+        async with running(a=RoutineSettings(), b=RoutineSettings()) as (made, figures, want):
+            await asyncio.sleep(seconds)
+            want(b=RoutineSettings())
+            cleaning = [label for label, _ in states(made)]
+            await asyncio.sleep(3.0)
+            assert (["b", "a"], ["b"]) == (cleaning, [label for label, _ in states(made)])
+            assert figures.value("khealth_attempts_total", module="module", routine="a") is None
+
+    run(scenario())
+
+
 @virtual
-async def test_a_routine_vanishes_when_it_has_cleaned_up() -> None:
-    """Until then it is shown, after the others; nothing of it is left then."""
-    async with running(a=RoutineSettings(), b=RoutineSettings()) as (made, figures, want):
-        await asyncio.sleep(50.5)
-        want(b=RoutineSettings())
-        cleaning = [label for label, _ in states(made)]
-        await asyncio.sleep(3.0)
-        assert (["b", "a"], ["b"]) == (cleaning, [label for label, _ in states(made)])
-        assert figures.value("khealth_attempts_total", module="module", routine="a") is None
+async def test_what_is_wanted_again_while_its_last_word_is_read_does_not_vanish() -> None:
+    """Between its runner's end and its own, a routine may still be asked to stay."""
+    async with running(a=RoutineSettings()) as (made, figures, want):
+        whole = made._events.join
+
+        async def join() -> None:
+            await whole()
+            want(a=RoutineSettings(interval=70.0))
+
+        made._events.join = join  # type: ignore[method-assign]
+        want()
+        await asyncio.sleep(4.0)
+        made._events.join = whole  # type: ignore[method-assign]
+        numbers = [attempt.number for attempt in made.status().routines[0].attempts]
+        assert ([1, 2], 2.0) == (numbers, figures.value("khealth_attempts_total", module="module", routine="a"))
 
 
 @virtual

@@ -242,7 +242,7 @@ def resting(settings: RcSchedulerSettings) -> RcSchedulerSettings:
 SETTINGS = st.sampled_from([None, SLOW, QUICK, resting(SLOW), resting(QUICK)])
 CHANGED = st.fixed_dictionaries({"a": SETTINGS, "b": SETTINGS})
 GOOD = st.builds(lambda changed: {"steady": SLOW, **changed}, CHANGED)
-TIMES = st.floats(0.0, END, allow_nan=False) | st.sampled_from([0.0, 0.05, 0.1, 1.0, 7.0, 7.5, 30.0, 37.5])
+TIMES = st.floats(0.0, END, allow_nan=False) | st.sampled_from([0.0, 0.05, 0.3, 1.0, 7.0, 7.5, 9.0, 38.0, 38.2, 40.0])
 RELOADS = st.lists(st.builds(Reload, TIMES, GOOD | st.none(), st.sampled_from([0.02, 0.5])), max_size=6)
 BROKEN = st.lists(
     st.builds(Fault, st.floats(0.0, 45.0), st.floats(0.1, 25.0), st.sampled_from(sorted(FAULTS))), max_size=3
@@ -299,6 +299,9 @@ def test_what_begins_is_what_is_wanted(reloads: list[Reload], faults: list[Fault
 
 
 @SCENARIOS
+@example([Reload(9.0, {"steady": SLOW})], [])
+@example([Reload(9.0, {"steady": SLOW, "a": resting(SLOW)})], [])
+@example([Reload(9.0, {"steady": SLOW}), Reload(9.2, {"steady": SLOW, "a": SLOW})], [])
 def test_what_was_wanted_last_comes_to_be(reloads: list[Reload], faults: list[Fault]) -> None:
     """Series and states are those of the routines that are wanted, and no others; each runs, or rests, as it should."""
     played = play(reloads, faults)
