@@ -31,6 +31,7 @@ from khealth_exporter.metrics import Metrics
 from khealth_exporter.reload import Load
 from khealth_exporter.signals import ended_by_signals
 from khealth_exporter.web.address import Address, CannotListen
+from khealth_exporter.web.protection import Protection
 from khealth_exporter.web.server import WebServer
 
 __all__ = [
@@ -69,6 +70,7 @@ class Options:
     kubeconfig: Path | None = None
     context: str | None = None
     listen: tuple[Address, ...] = ()
+    web_config: Path | None = None
     timeout: float = 300.0
     load: Load | None = field(default=None, compare=False)
 
@@ -117,12 +119,12 @@ async def run(
 ) -> int:
     """Exercise the cluster until asked to stop, and serve what is found; return the exit code.
 
-    `announce` is told the addresses as soon as they are served.
-
-    Raise CannotStart where credentials or addresses cannot be used.
+    `announce` is told the addresses as soon as they are served. CannotStart where credentials or addresses cannot be
+    used, ConfigError where the web configuration cannot.
     """
+    protection = Protection(options.web_config)
     async with _exporter(options, process, credentials) as exporter:
-        server = WebServer(options.listen, exporter)
+        server = WebServer(options.listen, exporter, protection)
         try:
             await server.start()
         except CannotListen as error:

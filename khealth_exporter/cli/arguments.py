@@ -29,6 +29,7 @@ class Arguments:
     log_format: str = "logfmt"
     config: Path | None = None
     listen: list[Address] = field(default_factory=list)
+    web_config: Path | None = None
     client_mode: Literal["auto", "in-cluster", "kubeconfig"] = "auto"
     kubeconfig: Path | None = None
     context: str | None = None
@@ -111,6 +112,8 @@ def _shared() -> argparse.ArgumentParser:
     flags = _flags()
     flags.add_argument("--config", type=Path, metavar="FILE", help="the configuration; every key has a default")
     _add_listen(flags)
+    secured = "how run is protected: TLS, client certificates, users, in the exporter-toolkit's format"
+    flags.add_argument("--web.config.file", dest="web_config", type=Path, metavar="FILE", help=secured)
     flags.add_argument("--client-mode", choices=_MODES, help="where the credentials are; default auto: wherever found")
     flags.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: as kubectl finds it")
     flags.add_argument("--context", metavar="NAME", help="the kubeconfig's context; default: its current one")

@@ -179,6 +179,7 @@ def _options(arguments: Arguments, *, listen: Sequence[Address] = ()) -> "Option
         kubeconfig=arguments.kubeconfig,
         context=arguments.context,
         listen=tuple(listen),
+        web_config=arguments.web_config,
         timeout=arguments.timeout,
         load=loading,
     )

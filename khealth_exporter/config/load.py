@@ -9,7 +9,7 @@ import yaml
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from khealth_exporter.config.document import Document, read
-from khealth_exporter.config.problem import ConfigError, Problem
+from khealth_exporter.config.problem import ConfigError, Problem, in_order
 from khealth_exporter.config.schema import Found, validated
 from khealth_exporter.config.value import Place, Value
 from khealth_exporter.modules import MODULES, Module
@@ -101,16 +101,8 @@ def load(  # noqa: PLR0913 - each is one flag of the command line
     reader = _Reader(document, {key: value for key, value in overrides.items() if value is not None}, modules, bound)
     config = reader.config(namespace, only)
     if reader.problems:
-        raise ConfigError(_in_order(reader.problems))
+        raise ConfigError(in_order(reader.problems))
     return config
-
-
-def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return them by place, and of several in one place the first: the others follow from it."""
-    first: dict[tuple[str, int, int, str], Problem] = {}
-    for problem in problems:
-        first.setdefault((problem.file, problem.line, problem.column, "" if problem.line else str(problem)), problem)
-    return tuple(sorted(first.values(), key=lambda problem: (problem.line, problem.column)))
 
 
 class _Reader:

@@ -1,5 +1,6 @@
 """What is wrong with a configuration, and where."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -29,3 +30,11 @@ class ConfigError(Exception):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return them by place, and of several in one place the first: the others follow from it."""
+    first: dict[tuple[str, int, int, str], Problem] = {}
+    for problem in problems:
+        first.setdefault((problem.file, problem.line, problem.column, "" if problem.line else str(problem)), problem)
+    return tuple(sorted(first.values(), key=lambda problem: (problem.line, problem.column)))

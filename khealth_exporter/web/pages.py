@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from khealth_exporter.collector import Snapshot
+from khealth_exporter.web.guard import same_origin
 from khealth_exporter.web.page import status_page
 from khealth_exporter.web.status import as_json, as_line, module_as_json, state_of
 
@@ -22,7 +23,7 @@ _RENDERINGS = 2
 
 
 class Sources(Protocol):
-    """Where the web server takes what it shows; every method returns at once."""
+    """Where the web server takes what it shows; every method but `reload` returns at once."""
 
     registry: CollectorRegistry
 
@@ -38,6 +39,9 @@ class Sources(Protocol):
     def ready(self) -> bool:
         """Return whether the configuration is loaded and the metrics stand."""
 
+    async def reload(self) -> tuple[str, ...]:
+        """Read the configuration anew; return what is wrong with it, line by line, or () once it is in force."""
+
 
 class Pages:
     """Answers requests from `sources`; renders in threads, for the event loop times the cluster."""
@@ -45,9 +49,10 @@ class Pages:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._rendering = asyncio.Semaphore(_RENDERINGS)
+        self._reloading = asyncio.Lock()
 
     def routes(self) -> dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
-        """Return who answers which path."""
+        """Return who answers which path; none of these changes anything."""
         return {
             "/": self.page,
             "/metrics": self.metrics,
@@ -114,6 +119,16 @@ class Pages:
         """Answer whether khealth can be scraped."""
         ready = self._sources.ready()
         return web.Response(text="ready\n" if ready else "not ready\n", status=200 if ready else 503)
+
+    async def reload(self, request: web.Request) -> web.StreamResponse:
+        """Read the configuration anew, one request at a time; 500 with all that is wrong if it is refused."""
+        if not same_origin(request):
+            return web.Response(text="a page of another site cannot reload khealth\n", status=403)
+        async with self._reloading:
+            wrong = await self._sources.reload()
+        if wrong:
+            return web.Response(text="".join(f"{line}\n" for line in wrong), status=500)
+        return web.Response(text="reloaded\n")
 
     async def _rendered(self, render: Callable[..., _Text], *arguments: object) -> _Text:
         async with self._rendering:

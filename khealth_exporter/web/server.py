@@ -1,22 +1,27 @@
-"""The web server itself: sockets, limits and headers."""
+"""The web server itself: limits and headers, and what runs while it serves."""
 
-import os
-import socket
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+import asyncio
+import resource
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
 
 from aiohttp import web, web_response
 
-from khealth_exporter.web.address import Address, CannotListen
+from khealth_exporter.web.address import Address
+from khealth_exporter.web.connections import Connections
+from khealth_exporter.web.guard import BODY, Guard, Handler
+from khealth_exporter.web.listening import Acceptor, listen
 from khealth_exporter.web.page import CONTENT_SECURITY_POLICY
 from khealth_exporter.web.pages import Pages, Sources
+from khealth_exporter.web.passwords import Passwords
+from khealth_exporter.web.protection import Protection
 
 _PATIENCE = 75.0
 """Seconds; longer than usual scrape intervals."""
-_STALLED = 30_000
-"""Milliseconds after which a client that takes none of its answer is dropped."""
+_GREETING = 10.0
+"""Seconds that a client has to agree on TLS."""
+_CONNECTIONS = 512
 _LINE, _HEADER, _HEADERS = 4096, 8192, 64
-_BACKLOG = 128
 
 _HEADERS_OF_ALL = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -26,66 +31,98 @@ _HEADERS_OF_ALL = {
     "Cache-Control": "no-store",
 }
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 class WebServer:
-    """Serves what `sources` knows on some addresses, from `start` to `stop`.
+    """Serves what `sources` knows on some addresses, from `start` to `stop`, as `protection` allows it.
 
-    `patience` is for how many seconds a connection may idle, or take to send a request.
+    `patience` is for how many seconds a connection may idle, or take to send a request; `greeting` for how many it may
+    take to agree on TLS. More than `most` connections are never open: the idlest makes room for a new one.
     """
 
-    def __init__(self, addresses: Sequence[Address], sources: Sources, *, patience: float = _PATIENCE) -> None:
+    def __init__(  # noqa: PLR0913 - its bounds are named, and have defaults
+        self,
+        addresses: Sequence[Address],
+        sources: Sources,
+        protection: Protection | None = None,
+        *,
+        patience: float = _PATIENCE,
+        greeting: float = _GREETING,
+        most: int = _CONNECTIONS,
+    ) -> None:
         self._wanted = tuple(addresses)
+        self._protection = protection or Protection()
+        self._connections = Connections(min(most, _openable()))
+        self._passwords = Passwords()
+        self._greeting = greeting
+        guard = Guard(self._protection, self._passwords, self._connections)
         self._runner = web.AppRunner(
-            application(sources),
+            application(sources, guard),
             access_log=None,
             keepalive_timeout=patience,
-            lingering_time=1.0,
+            lingering_time=0.0,
             max_line_size=_LINE,
             max_field_size=_HEADER,
             max_headers=_HEADERS,
             shutdown_timeout=2.0,
         )
+        self._sockets = ExitStack()
+        self._serving = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
         self.addresses: tuple[Address, ...] = ()
         """Where it does listen, once started."""
 
     async def start(self) -> None:
         """Listen; CannotListen if an address is taken, not allowed or not this machine's: then on none of them."""
         with ExitStack() as opened:
-            sockets = [opened.enter_context(_listening(address)) for address in self._wanted]
-            opened.pop_all()
+            sockets = [opened.enter_context(listen(address)) for address in self._wanted]
+            self._sockets = opened.pop_all()
         # What aiohttp answers before a request has been understood would name its version and Python's.
         vars(web_response)["SERVER_SOFTWARE"] = "khealth"
         await self._runner.setup()
-        for listening in sockets:
-            await web.SockSite(self._runner, listening, backlog=_BACKLOG).start()
+        assert self._runner.server  # noqa: S101 - it has been set up
+        acceptor = Acceptor(self._connections, self._runner.server, lambda: self._protection.config.tls, self._greeting)
+        group = await self._serving.enter_async_context(asyncio.TaskGroup())
+        self._tasks = [group.create_task(acceptor.accept(listening, group)) for listening in sockets]
+        self._tasks.append(group.create_task(self._protection.follow(self._connections.retire)))
         bound = zip(self._wanted, sockets, strict=True)
         self.addresses = tuple(Address(address.host, listening.getsockname()[1]) for address, listening in bound)
 
     async def stop(self) -> None:
         """Stop listening, and end what is being answered within two seconds."""
+        for task in self._tasks:
+            task.cancel()
+        self._sockets.close()
         await self._runner.cleanup()
+        self._connections.drop_all()
+        await self._serving.aclose()
+        self._passwords.close()
         self.addresses = ()
 
 
-def application(sources: Sources) -> web.Application:
+def _openable() -> int:
+    """Return how many connections may be open, so that half of the files are left for the rest of khealth."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _CONNECTIONS if most == resource.RLIM_INFINITY else max(1, most // 2)
+
+
+def application(sources: Sources, guard: Guard) -> web.Application:
     """Return the web application, without a socket."""
-    app = web.Application(middlewares=[_plain_errors], client_max_size=1024)
-    routes = Pages(sources).routes()
-    for path, handler in routes.items():
+    app = web.Application(middlewares=[guard.watched, guard.passed, _plain_errors], client_max_size=BODY)
+    pages = Pages(sources)
+    for path, handler in pages.routes().items():
         app.router.add_get(path, handler)
-    app.on_response_prepare.append(_add_headers)
+    app.router.add_post("/-/reload", pages.reload)
+
+    async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(_HEADERS_OF_ALL | dict(guard.config.headers))
+        response.headers.pop("Server", None)
+
+    app.on_response_prepare.append(add_headers)
     return app
 
 
-async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS_OF_ALL)
-    response.headers.pop("Server", None)
-
-
 @web.middleware
-async def _plain_errors(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer what is wrong with a request in plain text."""
     try:
         return await handler(request)
@@ -96,30 +133,3 @@ async def _plain_errors(request: web.Request, handler: _Handler) -> web.StreamRe
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         return web.Response(text=f"this path takes {allowed}\n", status=405, headers={"Allow": allowed})
-
-
-def _listening(address: Address) -> socket.socket:
-    try:
-        opened = _bound(address)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
-        number = error.errno if isinstance(error, OSError) else None
-        reason = os.strerror(number) if number and not isinstance(error, socket.gaierror) else str(error)
-        raise CannotListen(f"cannot listen on {address}: {reason[:1].lower()}{reason[1:]}") from error
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED)
-    opened.setblocking(False)  # noqa: FBT003 - the standard library's own way
-    return opened
-
-
-def _bound(address: Address) -> socket.socket:
-    if address.host in {"", "::"}:
-        return _bound_everywhere(address.port)
-    family, *_, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-    return socket.create_server(where[:2], family=family, backlog=_BACKLOG)
-
-
-def _bound_everywhere(port: int) -> socket.socket:
-    """Listen with IPv4 and IPv6 on one socket; with IPv4 alone where the machine has no IPv6."""
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
-    return socket.create_server(("", port), backlog=_BACKLOG)

@@ -22,7 +22,7 @@ from virtual_time import BEGINNING, Deadlock, Livelock, aside, run, virtual_cloc
 from khealth_exporter import app
 from khealth_exporter.app import CannotStart, Options, Process
 from khealth_exporter.cluster.auth import CredentialsError
-from khealth_exporter.config import Config, load
+from khealth_exporter.config import Config, ConfigError, load
 from khealth_exporter.event import Reason
 from khealth_exporter.exporter import background
 from khealth_exporter.metrics import Metrics
@@ -431,6 +431,19 @@ def test_who_this_run_is(  # noqa: PLR0913 - a row of the table
         owners = [reference["uid"] for reference in created.body["metadata"].get("ownerReferences", ())]
         assert f"/api/v1/namespaces/{namespace}/replicationcontrollers" == created.path
         assert (["uid-khealth-0"] if owned else []) == owners
+
+    play(test)
+
+
+def test_nothing_begins_without_the_protection_that_is_asked_for(play: Play, tmp_path: Path) -> None:
+    """A web configuration that cannot be used is told before anything is made, or served in clear text."""
+    path = tmp_path / "web.yaml"
+    path.write_text("tls_server_config: {cert_file: gone.pem, key_file: gone.key}")
+
+    async def test(stage: Stage) -> None:
+        with pytest.raises(ConfigError, match=r"gone\.pem cannot be read"):
+            await app.run(replace(OPTIONS, web_config=path), process=stage.process, credentials=OURS)
+        assert ([], True) == (stage.api.asked, stage.api.closed)
 
     play(test)
 

@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.audit import Interval, lines, requests, truth, unix
 from benchmarks.figures import Goal, conclude, percentile
+from benchmarks.process import Use
+from benchmarks.scrape import FRESH, KEPT, Seen, cost, goals, summary
 
 
 def event(  # noqa: PLR0913 - a line of the log has this much
@@ -161,3 +163,31 @@ class TestFigures:
     ) -> None:
         monkeypatch.setattr("benchmarks.figures.OUT", tmp_path / "out")
         assert conclude("name", {}, [Goal("g", 2.0, 1.0)], insist=insist) == code
+
+
+SEEN = {
+    0: Seen({KEPT: [0.001, 0.003], FRESH: [0.004]}, [50.0, 60.0]),
+    200: Seen({KEPT: [0.002, 0.006], FRESH: [0.008]}, [55.0, 62.5]),
+}
+
+
+class TestScrape:
+    def test_latencies_stand_beside_each_other(self) -> None:
+        """Each figure has what it was with none open, with all open, and the ratio of the two."""
+        expected = {"none open": 2.0, "idle open": 4.0, "ratio": 2.0}
+        assert expected == pytest.approx(summary(SEEN)[f"{KEPT}, p50, ms"])
+
+    def test_memory_of_none_is_what_it_was_before_the_first(self) -> None:
+        """What is not given back must not hide what the connections took."""
+        expected = {"none open": 50.0, "idle open": 62.5, "ratio": 1.25}
+        assert expected == summary(SEEN)["resident memory, MiB"]
+
+    def test_goals_are_ratios_and_a_connections_memory(self) -> None:
+        """No absolute time is one."""
+        reached = goals(summary(SEEN), 200)
+        assert [2.0, 2.0, 64.0] == pytest.approx([goal.figure for goal in reached])
+        assert [False, False, True] == [goal.met for goal in reached]
+
+    def test_a_handshakes_cost_is_its_share(self) -> None:
+        """In milliseconds of processor time."""
+        assert 2.0 == pytest.approx(cost(Use(1.0, 0, 0), Use(1.4, 0, 0), 200))

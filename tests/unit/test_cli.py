@@ -16,7 +16,7 @@ from khealth_exporter import __version__, app
 from khealth_exporter.app import CannotStart, OnceResult, Options, SweepResult
 from khealth_exporter.cli import demo, logs, main
 from khealth_exporter.cli.arguments import parse
-from khealth_exporter.config import load
+from khealth_exporter.config import ConfigError, Problem, load
 from khealth_exporter.event import Failed, Phase, Reason, Result, Verdict
 from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.web.address import Address
@@ -128,16 +128,16 @@ def test_flags_are_read() -> None:
     argv = [
         "run", "--config", "khealth.yaml", "--listen", ":1", "--listen", "[::1]:2", "--client-mode", "kubeconfig",
         "--kubeconfig", "kube", "--context", "lab", "--namespace", "canaries", "--poll-interval", "500ms",
-        "--pod-ttl", "1m30s", "--log.level", "debug", "--log.format", "json", "rcscheduler",
+        "--pod-ttl", "1m30s", "--log.level", "debug", "--log.format", "json", "--web.config.file", "web.yaml", "rcscheduler",
     ]  # fmt: skip
     found = parse(argv)
     expected = (
         Path("khealth.yaml"), [Address("", 1), Address("::1", 2)], "kubeconfig", Path("kube"), "lab", "canaries", 0.5,
-        90.0, "debug", "json", ["rcscheduler"],
+        90.0, "debug", "json", Path("web.yaml"), ["rcscheduler"],
     )  # fmt: skip
     assert expected == (
         found.config, found.listen, found.client_mode, found.kubeconfig, found.context, found.namespace,
-        found.poll_interval, found.pod_ttl, found.log_level, found.log_format, found.only,
+        found.poll_interval, found.pod_ttl, found.log_level, found.log_format, found.web_config, found.only,
     )  # fmt: skip
 
 
@@ -207,6 +207,22 @@ def test_what_cannot_start_ends_with_2(started: Started, command: str, capsys: p
     started.result = CannotStart("cannot listen on :8080: address already in use")
     expected = (2, "khealth: cannot listen on :8080: address already in use\n")
     assert expected == (main([command]), capsys.readouterr().err)
+
+
+def test_run_is_told_where_its_protection_is(started: Started) -> None:
+    """The web configuration goes to whoever serves."""
+    main(["run", "--web.config.file", "web.yaml"])
+    assert Path("web.yaml") == started.options.web_config
+
+
+def test_a_web_configuration_that_cannot_be_used_ends_with_2(
+    started: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All that is wrong with it is told, and nothing is served without its protection."""
+    problem = Problem("web.yaml", 3, 15, "basic_auth_users.anna", "is not a bcrypt hash")
+    started.result = ConfigError((problem,))
+    expected = (2, "web.yaml:3:15: basic_auth_users.anna: is not a bcrypt hash\n")
+    assert expected == (main(["run"]), capsys.readouterr().err)
 
 
 def test_once_prints_text_and_ends_with_the_reports_code(started: Started, capsys: pytest.CaptureFixture[str]) -> None:

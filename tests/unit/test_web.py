@@ -10,62 +10,20 @@ import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
-from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from serving import BEGAN, FAILING, STATUS, WAITING, Known
 
-from khealth_exporter.event import Evidence, Measurement, Phase, Reason, Result, Sample, Verdict
-from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot, State
+from khealth_exporter.event import Phase
+from khealth_exporter.snapshot import Attempt, RoutineStatus, State
 from khealth_exporter.web.address import Address, CannotListen
+from khealth_exporter.web.connections import Connections
+from khealth_exporter.web.guard import Guard
+from khealth_exporter.web.passwords import Passwords
+from khealth_exporter.web.protection import Protection
 from khealth_exporter.web.server import WebServer, application
 
 Client = TestClient[Request, Application]
-
-BEGAN = 1795444200.5
-WELL = Attempt(
-    1,
-    BEGAN,
-    Phase.CLEANUP,
-    1.5,
-    Verdict(Result.SUCCESS),
-    BEGAN + 1,
-    BEGAN + 2,
-    (Measurement("accept", 0.25, 0.001),),
-    (Sample("khealth-a-x", "uid", "node-1", (Measurement("create", 0.5, 0.001),), {"created": BEGAN}),),
-)
-BROKEN = replace(
-    WELL,
-    number=2,
-    verdict=Verdict(Result.FAILURE, Reason.POD_CRASHED, "<script>exit 1</script>"),
-    evidence=(Evidence("Pod", "khealth-a-x", ("<b>CrashLoopBackOff</b>",)),),
-)
-STATUS = RoutineStatus("rcscheduler", "pool-a", 60.0, State.WELL, BEGAN, 0, BEGAN, None, (WELL,))
-FAILING = replace(STATUS, state=State.FAILING, consecutive_failures=1, last_failure=BROKEN, attempts=(WELL, BROKEN))
-WAITING = RoutineStatus("rcscheduler", "pool-a", 60.0)
-
-
-class Known:
-    """What a khealth might know."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.statuses: tuple[RoutineStatus, ...] = (STATUS,)
-        self.stuck: tuple[str, ...] = ()
-        self.begun = True
-        Counter("things", "Things.", registry=self.registry).inc(3)
-        Gauge("others", "Others.", registry=self.registry).set(1)
-
-    def snapshots(self) -> tuple[Snapshot, ...]:
-        return (Snapshot("rcscheduler", self.statuses),)
-
-    def configuration(self) -> str:
-        return "namespace: khealth\n"
-
-    def silent(self) -> tuple[str, ...]:
-        return self.stuck
-
-    def ready(self) -> bool:
-        return self.begun
 
 
 @pytest.fixture
@@ -77,7 +35,7 @@ def known() -> Known:
 @pytest.fixture
 async def client(known: Known) -> AsyncIterator[Client]:
     """Yield a client of the application."""
-    async with TestClient(TestServer(application(known))) as client:
+    async with TestClient(TestServer(application(known, Guard(Protection(), Passwords(), Connections(9))))) as client:
         yield client
 
 
@@ -366,7 +324,7 @@ async def test_the_page_needs_nothing_else(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "code"), [("/", 200), ("/metrics", 200), ("/status", 200), ("/nowhere", 404), ("/-/reload", 404)]
+    ("path", "code"), [("/", 200), ("/metrics", 200), ("/status", 200), ("/nowhere", 404), ("/-/reload", 405)]
 )
 async def test_every_answer_is_guarded(client: Client, path: str, code: int) -> None:
     """Browsers are told to load and guess nothing, and nobody is told our versions."""
@@ -402,6 +360,7 @@ async def test_an_unknown_path_is_answered_with_those_there_are(client: Client) 
         "/config",
         "/-/healthy",
         "/-/ready",
+        "/-/reload",
     ]
     assert expected == (await answer.text()).splitlines()
 

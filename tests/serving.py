@@ -1,0 +1,186 @@
+"""What a web server in a test shows, the certificates that it has, and clients that talk to it by the byte."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import trustme
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from khealth_exporter.event import Evidence, Measurement, Phase, Reason, Result, Sample, Verdict
+from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot, State
+from khealth_exporter.web.address import Address
+from khealth_exporter.web.protection import Protection
+from khealth_exporter.web.server import WebServer
+
+BEGAN = 1795444200.5
+WELL = Attempt(
+    1,
+    BEGAN,
+    Phase.CLEANUP,
+    1.5,
+    Verdict(Result.SUCCESS),
+    BEGAN + 1,
+    BEGAN + 2,
+    (Measurement("accept", 0.25, 0.001),),
+    (Sample("khealth-a-x", "uid", "node-1", (Measurement("create", 0.5, 0.001),), {"created": BEGAN}),),
+)
+BROKEN = replace(
+    WELL,
+    number=2,
+    verdict=Verdict(Result.FAILURE, Reason.POD_CRASHED, "<script>exit 1</script>"),
+    evidence=(Evidence("Pod", "khealth-a-x", ("<b>CrashLoopBackOff</b>",)),),
+)
+STATUS = RoutineStatus("rcscheduler", "pool-a", 60.0, State.WELL, BEGAN, 0, BEGAN, None, (WELL,))
+FAILING = replace(STATUS, state=State.FAILING, consecutive_failures=1, last_failure=BROKEN, attempts=(WELL, BROKEN))
+WAITING = RoutineStatus("rcscheduler", "pool-a", 60.0)
+
+
+class Known:
+    """What a khealth might know."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.statuses: tuple[RoutineStatus, ...] = (STATUS,)
+        self.stuck: tuple[str, ...] = ()
+        self.begun = True
+        self.wrong: tuple[str, ...] = ()
+        self.reloads = 0
+        Counter("things", "Things.", registry=self.registry).inc(3)
+        Gauge("others", "Others.", registry=self.registry).set(1)
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        return (Snapshot("rcscheduler", self.statuses),)
+
+    def configuration(self) -> str:
+        return "namespace: khealth\n"
+
+    def silent(self) -> tuple[str, ...]:
+        return self.stuck
+
+    def ready(self) -> bool:
+        return self.begun
+
+    async def reload(self) -> tuple[str, ...]:
+        self.reloads += 1
+        return self.wrong
+
+
+HOST = "127.0.0.1"
+PATIENCE = 20.0
+"""Seconds that a test waits at most."""
+ANNA = "$2b$04$KinhsQaUKyTOJ4uRkVxgW.HZvU3QZkvoZykvvaaIHRLboZ6FJ4ZBO"
+"""The bcrypt hash of `right`, at the least cost."""
+TLS = "tls_server_config: {cert_file: server.pem, key_file: server.key"
+"""The beginning of a configuration with TLS; what follows closes the brace."""
+
+
+@dataclass
+class Keys:
+    """A folder with an authority's certificate, and a server's certificate and key."""
+
+    folder: Path
+    authority: trustme.CA
+
+    def issue(self, name: str = "server", *identities: str) -> None:
+        """Write NAME.pem and NAME.key."""
+        issued = self.authority.issue_cert(*(identities or ("localhost", HOST, "::1")), common_name=name)
+        (self.folder / f"{name}.pem").write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+        (self.folder / f"{name}.key").write_bytes(issued.private_key_pem.bytes())
+
+    def write(self, text: str, name: str = "web.yaml") -> Path:
+        """Write a file into the folder."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def client(self, name: str = "", **versions: ssl.TLSVersion) -> ssl.SSLContext:
+        """Return what a client needs that trusts the authority, and shows a certificate if it is named one."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.authority.configure_trust(context)
+        if name:
+            context.load_cert_chain(self.folder / f"{name}.pem", self.folder / f"{name}.key")
+        for key, version in versions.items():
+            setattr(context, key, version)
+        return context
+
+
+def keys(folder: Path) -> Keys:
+    """Return a folder with an authority, and a server's certificate."""
+    made = Keys(folder, trustme.CA())
+    made.authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    made.issue()
+    return made
+
+
+@asynccontextmanager
+async def served(
+    path: Path | None = None, known: Known | None = None, host: str = HOST, **bounds: float
+) -> AsyncIterator[tuple[WebServer, Protection]]:
+    """Serve as a web configuration says, until the block ends; nothing may take longer than PATIENCE."""
+    protection = Protection(path)
+    server = WebServer([Address(host, 0)], known or Known(), protection, **bounds)  # type: ignore[arg-type]
+    async with asyncio.timeout(PATIENCE):
+        await server.start()
+        try:
+            yield server, protection
+        finally:
+            await server.stop()
+
+
+class Talk:
+    """One connection, and what goes over it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self.writer = reader, writer
+
+    async def ask(self, path: str = "/-/ready", *headers: str, method: str = "GET") -> tuple[int, str]:
+        """Return the code and the body of an answer; the connection stays open."""
+        lines = "".join(f"{line}\r\n" for line in (f"{method} {path} HTTP/1.1", "Host: localhost", *headers))
+        await self.say(f"{lines}\r\n".encode())
+        return await self.answer()
+
+    async def answer(self) -> tuple[int, str]:
+        """Return the code and the body of the answer that comes next."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+        lengths = [line.split(":")[1] for line in head.splitlines() if line.lower().startswith("content-length")]
+        body = await self._reader.readexactly(int(lengths[0]) if lengths else 0)
+        return int(head.split()[1]), body.decode()
+
+    async def say(self, content: bytes) -> None:
+        """Send something."""
+        self.writer.write(content)
+        await self.writer.drain()
+
+    async def ended(self) -> bool:
+        """Tell that the other side has closed the connection, once it has."""
+        try:
+            return not await self._reader.read()
+        except ConnectionError:
+            return True
+
+    def deafen(self) -> None:
+        """Take nothing more of what comes."""
+        transport = self.writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+
+    def certificate(self) -> bytes:
+        """Return the server's certificate."""
+        shown = self.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        assert isinstance(shown, bytes)
+        return shown
+
+
+@asynccontextmanager
+async def talk(server: WebServer, context: ssl.SSLContext | None = None, host: str = HOST) -> AsyncIterator[Talk]:
+    """Open a connection, with TLS if there is a context for it."""
+    name = "localhost" if context else None
+    reader, writer = await asyncio.open_connection(host, server.addresses[0].port, ssl=context, server_hostname=name)
+    try:
+        yield Talk(reader, writer)
+    finally:
+        writer.transport.abort()
