@@ -38,6 +38,7 @@ class Canaries(Following):
     async def create(self, manifest: Mapping[str, object], deadline: float) -> Measurement:
         """Create the controller, and return the step `accept`; raise Refused, or why the watches are not live."""
         await self._cluster.see(deadline)
+        await self._cluster.check_removable(self.name, deadline)
         self._begun, self._sent = True, self._clock.now()
         try:
             answer = await self._cluster.create_controller(manifest, deadline)
@@ -229,13 +230,22 @@ class Canaries(Following):
             self._record_deletions(record, now)
         # To find out whom to blame may have taken what was left of the time.
         deadline = max(deadline, self._clock.now() + FORCING)
+        try:
+            await self._take(deadline)
+        except Refused as refused:
+            if not refused.refusal.denied:
+                raise
+            raise stuck from refused  # What kept them is known all the same.
+        if not await self._gone(deadline):
+            raise stuck
+
+    async def _take(self, deadline: float) -> None:
+        """Delete the pods without their kubelets, and then the controller without the collector; raise Refused."""
         for way in [way for way in self.ways.values() if not way.gone]:
             await self._cluster.delete("pods", way.pod, deadline, grace=0)
         pods_gone = await self._until(lambda: all(way.gone for way in self.ways.values()), deadline)
         if pods_gone and self._controller and not self._controller_gone:
             await self._cluster.delete("replicationcontrollers", self._controller, deadline)
-        if not await self._gone(deadline):
-            raise stuck
 
     async def _stuck_by(self) -> Failed:
         now = self._clock.now()

@@ -45,7 +45,7 @@ class Exporter:
     """
 
     def __init__(self, config: Config, load: Load | None, process: Process, cluster: Cluster, chosen: str) -> None:
-        self.cluster, self._process = cluster, process
+        self.cluster, self.denied, self._process = cluster, cluster.denied, process
         self.registry = process.metrics.registry
         self.sweeper = Sweeper(cluster)
         bound = Bound(cluster.identity.namespace, chosen)
@@ -85,6 +85,7 @@ class Exporter:
         self._context = replace(self._context, measurement=config.measurement)
         wanted: dict[str, list[RoutineConfig]] = {}
         for routine in config.routines:
+            self.cluster.know(routine.kind.permissions)
             wanted.setdefault(routine.module, []).append(routine)
         new = [
             Collector(module, self._process.metrics, self._process.clock)

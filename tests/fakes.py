@@ -12,7 +12,9 @@ from typing import Any, Literal
 from prometheus_client import CollectorRegistry
 
 from khealth_exporter.clock import Clock
+from khealth_exporter.cluster.call import namespace_of
 from khealth_exporter.cluster.client import Answer, Client, Stream
+from khealth_exporter.cluster.denials import Denials
 from khealth_exporter.cluster.errors import Refusal, Refused, judge
 from khealth_exporter.event import Reason
 from khealth_exporter.metrics import Metrics
@@ -146,9 +148,13 @@ class FakeApi(Client):
     version: int = 100
     compacted: int = 0
     closed: bool = False
+    denials: Denials = field(init=False)
     _history: list[tuple[int, str, str, Json]] = field(default_factory=list)
     _opened: deque[FakeStream] = field(default_factory=deque)
     _new: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.denials = Denials(self.clock)
 
     # What a test does.
 
@@ -234,6 +240,7 @@ class FakeApi(Client):
                 answer = await self._answered(asked)
         except TimeoutError:
             answer = TIMEOUT
+        self.denials.take(verb, resource, namespace_of(path), answer)
         if isinstance(answer, Refusal):
             raise Refused(answer, f"{verb} {resource}")
         return answer
@@ -302,6 +309,7 @@ class FakeApi(Client):
                 refused = await self._opening(asked)
         except TimeoutError:
             refused = TIMEOUT
+        self.denials.take("watch", resource, namespace_of(path), refused)
         if refused is not None:
             raise Refused(refused, "watch")
         stream = FakeStream(asked)

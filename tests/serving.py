@@ -10,7 +10,7 @@ from pathlib import Path
 import trustme
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from khealth_exporter.event import Evidence, Measurement, Phase, Reason, Result, Sample, Verdict
+from khealth_exporter.event import Denied, Evidence, Measurement, Phase, Reason, Result, Sample, Verdict
 from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot, State
 from khealth_exporter.web.address import Address
 from khealth_exporter.web.protection import Protection
@@ -47,6 +47,7 @@ class Known:
         self.statuses: tuple[RoutineStatus, ...] = (STATUS,)
         self.stuck: tuple[str, ...] = ()
         self.begun = True
+        self.lacking: tuple[Denied, ...] = ()
         self.wrong: tuple[str, ...] = ()
         self.reloads = 0
         Counter("things", "Things.", registry=self.registry).inc(3)
@@ -67,6 +68,9 @@ class Known:
     async def reload(self) -> tuple[str, ...]:
         self.reloads += 1
         return self.wrong
+
+    def denied(self) -> tuple[Denied, ...]:
+        return self.lacking
 
 
 HOST = "127.0.0.1"

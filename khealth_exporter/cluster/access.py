@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -12,11 +12,19 @@ from khealth_exporter.cluster.client import Answer, Client
 from khealth_exporter.cluster.decoding import decode, decode_page
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.lines import Signal
+from khealth_exporter.cluster.namespace import PERMISSIONS as NAMESPACE_PERMISSIONS
 from khealth_exporter.cluster.namespace import NamespaceKeeper
-from khealth_exporter.cluster.objects import KubernetesEvent, KubernetesObject, Node, Pod, ReplicationController
+from khealth_exporter.cluster.objects import (
+    KubernetesEvent,
+    KubernetesObject,
+    Metadata,
+    Node,
+    Pod,
+    ReplicationController,
+)
 from khealth_exporter.cluster.ownership import SELECTOR, Identity
 from khealth_exporter.cluster.watch import Watch
-from khealth_exporter.event import Failed, Permission, Reason, Telemetry
+from khealth_exporter.event import Denied, Failed, Permission, Reason, Telemetry
 
 T = TypeVar("T", bound=KubernetesObject)
 
@@ -46,6 +54,8 @@ class Cluster:
         """Names of the controllers that are being exercised now: not to be swept."""
         self.namespace = NamespaceKeeper(identity.namespace, client, clock)
         self._base = f"/api/v1/namespaces/{identity.namespace}"
+        self.know(PERMISSIONS)
+        self.know(NAMESPACE_PERMISSIONS)
 
         def watch(kind: type[T], resource: str) -> Watch[T]:
             return Watch(
@@ -60,6 +70,14 @@ class Cluster:
     def watches(self) -> tuple[Watch[Pod], Watch[ReplicationController]]:
         """Both watches."""
         return self.pods, self.controllers
+
+    def know(self, permissions: Iterable[Permission]) -> None:
+        """Take in what rights are needed for, so that one who lacks them can be told."""
+        self.client.denials.know(permissions)
+
+    def denied(self) -> tuple[Denied, ...]:
+        """Return the rights that turned out to be lacking, the oldest first."""
+        return self.client.denials.now()
 
     @property
     def live(self) -> bool:
@@ -93,6 +111,14 @@ class Cluster:
         if not self.live:
             troubles = [watch.trouble for watch in self.watches if watch.trouble]
             raise troubles[0] if troubles else Failed(Reason.API_TIMEOUT, "no list and no watch was answered in time")
+
+    async def check_removable(self, name: str, deadline: float) -> None:
+        """Raise Refused where what is made under this name could not be removed again; nothing must have it yet.
+
+        It is asked only after a deletion was refused: one of what does not exist shows whether the right is back.
+        """
+        if self.client.denials.holds("delete", "replicationcontrollers"):
+            await self.delete("replicationcontrollers", KubernetesObject(Metadata(name=name)), deadline)
 
     async def create_controller(self, manifest: Mapping[str, object], deadline: float) -> Answer:
         """Create a ReplicationController, and the namespace with it where that is missing; raise Refused."""

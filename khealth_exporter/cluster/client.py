@@ -12,26 +12,15 @@ from http import HTTPStatus
 from typing import Any
 
 import aiohttp
-import msgspec
-from yarl import URL
 
 from khealth_exporter import __version__
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.auth import Credentials, CredentialsError
+from khealth_exporter.cluster.call import Call, Tries
 from khealth_exporter.cluster.connections import Connections, Stamps
+from khealth_exporter.cluster.denials import Denials
 from khealth_exporter.cluster.errors import Refusal, Refused, judge, no_answer, no_credentials
 from khealth_exporter.event import Reason, Telemetry
-
-_METHODS = {
-    "get": "GET",
-    "list": "GET",
-    "watch": "GET",
-    "create": "POST",
-    "update": "PUT",
-    "patch": "PATCH",
-    "delete": "DELETE",
-    "deletecollection": "DELETE",
-}
 
 _FIRST_PAUSE = 0.1
 """Seconds before a second try; each further pause is twice as long. An API server that restarts is missed by little."""
@@ -78,37 +67,6 @@ class Stream:
             raise Refused(no_answer(error), self._request) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """What is asked for, whichever try asks."""
-
-    verb: str
-    resource: str
-    url: URL
-    body: bytes | None
-    headers: Mapping[str, str]
-
-    def __str__(self) -> str:
-        return f"{self.verb} {self.resource}"
-
-
-@dataclass(slots=True)
-class _Tries:
-    """What became of one request's tries so far."""
-
-    count: int = 0
-    unanswered: bool = False
-    renewed: bool = False
-    last: Refusal | None = None
-
-    def add(self, refusal: Refusal, *, cut_short: bool) -> None:
-        """Take in one more; a time-out of a try that the deadline cut short says less than an earlier refusal."""
-        self.count += 1
-        self.unanswered = self.unanswered or refusal.undecided
-        if self.last is None or not (cut_short and refusal.reason is Reason.API_TIMEOUT and not refusal.code):
-            self.last = refusal
-
-
 class Client:
     """Asks one API server, and measures its answers; to be made inside the running event loop."""
 
@@ -117,6 +75,8 @@ class Client:
         self._clock = clock
         self._telemetry = telemetry
         self._random = random
+        self.denials = Denials(clock)
+        """The rights that khealth turned out to lack."""
         self._connections = Connections(clock, f"khealth/{__version__} ({sys.platform})")
 
     async def request(  # noqa: PLR0913 - each is part of what is asked
@@ -138,10 +98,11 @@ class Client:
         with the last refusal's reason, and where the server asks to wait for longer than that. Without `retries` the
         first answer stands.
         """
-        call = self._call(verb, resource, path, query, body)
-        tries = _Tries()
+        call = Call.of(self._credentials.server, verb, resource, path, query, body)
+        tries = Tries()
         while (remaining := deadline - self._clock.now()) > 0 and not self._connections.closed:
             outcome = await self._try(call, remaining, min(try_timeout, remaining))
+            self.denials.take(call.verb, call.resource, call.namespace, outcome)
             if isinstance(outcome, Answer):
                 return replace(outcome, tries=tries.count + 1)
             tries.add(outcome, cut_short=remaining < try_timeout)
@@ -150,7 +111,7 @@ class Client:
             if not (retries and outcome.retry) or not await self._waited(outcome, tries.count, deadline):
                 break
         last = tries.last or Refusal(Reason.PROBER_STARVED, "its deadline had passed before it could be sent")
-        raise Refused(last, str(call), tries=tries.count, unanswered=tries.unanswered)
+        raise call.refused(last, tries)
 
     @asynccontextmanager
     async def stream(
@@ -161,13 +122,15 @@ class Client:
         It may take `connect_timeout` seconds until the headers of the answer are there, and any time after that.
         Raise Refused where there is no answer or another than 200; what new credentials may mend is tried once more.
         """
-        call = self._call("watch", resource, path, query, None)
+        call = Call.of(self._credentials.server, "watch", resource, path, query)
         deadline = self._clock.now() + connect_timeout
-        tries = _Tries()
+        tries = Tries()
         while isinstance(opened := await self._open(call, deadline - self._clock.now()), Refusal):
+            self.denials.take(call.verb, call.resource, call.namespace, opened)
             tries.add(opened, cut_short=False)
             if not await self._renewed(opened, tries, deadline):
-                raise Refused(tries.last or opened, str(call), tries=tries.count)
+                raise call.refused(tries.last or opened, tries)
+        self.denials.take(call.verb, call.resource, call.namespace, None)
         try:
             yield Stream(opened, str(call))
         finally:
@@ -177,24 +140,7 @@ class Client:
         """Close every connection; requests under way fail, and are not tried again."""
         await self._connections.close()
 
-    def _call(
-        self,
-        verb: str,
-        resource: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: bytes | Mapping[str, Any] | None,
-    ) -> _Call:
-        headers = {}
-        if verb == "watch":
-            headers["Accept-Encoding"] = "identity"
-        elif body is not None:
-            headers["Content-Type"] = "application/merge-patch+json" if verb == "patch" else "application/json"
-        encoded = body if isinstance(body, bytes | None) else msgspec.json.encode(body)
-        url = URL(self._credentials.server + path, encoded=True).with_query(query)
-        return _Call(verb, resource, url, encoded, headers)
-
-    async def _try(self, call: _Call, remaining: float, seconds: float) -> Answer | Refusal:
+    async def _try(self, call: Call, remaining: float, seconds: float) -> Answer | Refusal:
         """Ask once: `seconds` for the answer, all that remains for credentials."""
         authorization = await self._authorization(remaining)
         if isinstance(authorization, Refusal):
@@ -219,7 +165,7 @@ class Client:
             self._telemetry.request(call.verb, call.resource, code, self._clock.now() - stamps.start)
         return refusal or Answer(response.status, body, stamps.start, answered, delay, 1, _date(response))
 
-    async def _open(self, call: _Call, seconds: float) -> aiohttp.ClientResponse | Refusal:
+    async def _open(self, call: Call, seconds: float) -> aiohttp.ClientResponse | Refusal:
         """Ask once for an answer that goes on; return it as soon as its headers are there."""
         authorization = await self._authorization(seconds)
         if isinstance(authorization, Refusal):
@@ -246,10 +192,10 @@ class Client:
             return no_credentials(error)
 
     async def _ask(
-        self, session: aiohttp.ClientSession, call: _Call, authorization: Mapping[str, str], stamps: Stamps
+        self, session: aiohttp.ClientSession, call: Call, authorization: Mapping[str, str], stamps: Stamps
     ) -> aiohttp.ClientResponse:
         return await session.request(
-            _METHODS[call.verb],
+            call.method,
             call.url,
             data=call.body,
             headers={**call.headers, **authorization},
@@ -260,7 +206,7 @@ class Client:
             trace_request_ctx=stamps,
         )
 
-    async def _renewed(self, refusal: Refusal, tries: _Tries, deadline: float) -> bool:
+    async def _renewed(self, refusal: Refusal, tries: Tries, deadline: float) -> bool:
         """Read the credentials again, once a request, where that may help; tell whether to ask again at once."""
         if not refusal.renew or tries.renewed:
             return False

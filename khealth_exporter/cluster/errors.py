@@ -48,6 +48,17 @@ class Refusal:
         return broken or self.reason in {Reason.API_TIMEOUT, Reason.API_UNREACHABLE}
 
     @property
+    def denied(self) -> bool:
+        """Whether khealth lacks the right to ask for this: authorization's refusal, and none of admission's (403)."""
+        return self.code == HTTPStatus.FORBIDDEN and self.reason is Reason.FORBIDDEN
+
+    @property
+    def permitted(self) -> bool:
+        """Whether khealth has the right to ask for this: whoever refused it, authorization had let it pass."""
+        never_got_there = self.code in {0, HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
+        return not (self.denied or never_got_there or self.code >= HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    @property
     def missing(self) -> bool:
         """Whether there is no such object (404)."""
         return self.code == HTTPStatus.NOT_FOUND
@@ -121,7 +132,8 @@ _TABLE = (
     _Row(Reason.API_REJECTED, _ANY, says=r'^admission webhook "[^"]*" denied the request'),  # under any code it likes
     _Row(Reason.FORBIDDEN, 401, renew=True),
     _Row(Reason.INTERRUPTED, 403, cause="NamespaceTerminating"),
-    _Row(Reason.FORBIDDEN, 403, says=r'User "[^"]*" cannot '),
+    # Authorization's own words: an admission policy may say whatever its author likes, but not at this place.
+    _Row(Reason.FORBIDDEN, 403, says=r'^[^ ]+( "[^"]*")? is forbidden: User "[^"]*" cannot '),
     _Row(Reason.QUOTA_EXCEEDED, 403, says=r"exceeded quota"),
     _Row(Reason.API_REJECTED, 403),  # Pod Security, LimitRange, priority classes, admission policies
     _Row(Reason.WATCH_INTERRUPTED, 410),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from khealth_exporter.cluster.access import Cluster
+from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.objects import KubernetesObject, Pod, ReplicationController, unix_time
 from khealth_exporter.cluster.ownership import ATTEMPT, ROUTINE, RUN
 from khealth_exporter.event import Failed
@@ -51,12 +52,18 @@ class Sweeper:
             await asyncio.sleep(PERIOD)
 
     async def sweep(self) -> None:
-        """Delete, once, what is left of dead runs; log what cannot be."""
+        """Delete, once, what is left of dead runs; log what cannot be, if it is not for want of a right."""
         self._asked &= self._cluster.controllers.objects.keys() | self._cluster.pods.objects.keys()
+        denied: set[type[KubernetesObject]] = set()
         for found in list(self.leftovers()):
+            if type(found) in denied:
+                continue  # The next one would be refused as well; that is told where all such refusals are.
             try:
                 await self._delete(found, self._cluster.clock.now() + _TRYING)
             except Failed as failed:
+                if isinstance(failed, Refused) and failed.refusal.denied:
+                    denied.add(type(found))
+                    continue
                 _log.warning("a leftover could not be deleted", name=found.name, reason=failed.reason, note=failed.note)
 
     def found(self, *, everything: bool) -> tuple[Leftover, ...]:

@@ -134,7 +134,8 @@ class Watch(Generic[T]):
         self.trouble = trouble or self.trouble
         self.progressed = self._clock.now()
         self._telemetry.watch_restarted(cause)
-        _log.info("watch restarts", resource=self.resource, cause=cause, note=trouble.note if trouble else "")
+        if not (trouble and trouble.refusal.denied):  # That is told once, where all such refusals are.
+            _log.info("watch restarts", resource=self.resource, cause=cause, note=trouble.note if trouble else "")
         self._changed.fire()
 
     async def _list(self) -> None:

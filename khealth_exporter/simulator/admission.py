@@ -22,14 +22,16 @@ from khealth_exporter.simulator.resources import (
     PODS,
     POLICIES,
     POLICY_BINDINGS,
+    PRIORITY_CLASSES,
     RESOURCE_QUOTAS,
+    RUNTIME_CLASSES,
     SERVICE_ACCOUNTS,
     Resource,
 )
 from khealth_exporter.simulator.selection import label_tests
 from khealth_exporter.simulator.store import Store
 
-_PRIORITY_CLASSES = {"", "system-cluster-critical", "system-node-critical"}
+_SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _WEBHOOK = (
     'failed calling webhook "pods.simulated.example": failed to call webhook: Post '
     '"https://webhook.simulated.svc:443/validate?timeout=10s": dial tcp 10.96.0.99:443: connect: connection refused'
@@ -51,10 +53,8 @@ class Admission:
         if resource is not PODS:
             return document
         self._service_account(namespace, name, document)
-        priority_class = str(spec_of(document).get("priorityClassName") or "")
-        if priority_class not in _PRIORITY_CLASSES:
-            raise errors.forbidden(PODS, name, f"no PriorityClass with name {priority_class} was found")
-        return self._limit_defaults(namespace, document)
+        self._runtime_class(name, document)
+        return self._limit_defaults(namespace, self._prioritized(name, document))
 
     def finish(self, resource: Resource, namespace: str, document: Document) -> None:
         """Let the validating plugins look. Raises `ApiError` (403, 422, 500)."""
@@ -81,6 +81,21 @@ class Admission:
         if self.store.get(SERVICE_ACCOUNTS, (namespace, account)) is None:
             why = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
             raise errors.forbidden(PODS, name, why)
+
+    def _prioritized(self, name: str, pod: Document) -> Document:
+        named = str(spec_of(pod).get("priorityClassName") or "")
+        if not named:
+            return pod
+        found = self.store.get(PRIORITY_CLASSES, ("", named))
+        value = _SYSTEM_PRIORITIES.get(named) if found is None else found.get("value", 0)
+        if value is None:
+            raise errors.forbidden(PODS, name, f"no PriorityClass with name {named} was found")
+        return {**pod, "spec": {**spec_of(pod), "priority": value}}
+
+    def _runtime_class(self, name: str, pod: Document) -> None:
+        named = str(spec_of(pod).get("runtimeClassName") or "")
+        if named and self.store.get(RUNTIME_CLASSES, ("", named)) is None:
+            raise errors.forbidden(PODS, name, f'pod rejected: RuntimeClass "{named}" not found')
 
     def _limit_items(self, namespace: str) -> Iterator[Document]:
         for limits in self.store.all(LIMIT_RANGES, namespace):

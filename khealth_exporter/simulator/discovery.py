@@ -6,7 +6,7 @@ from typing import Final
 
 from khealth_exporter.simulator.answer import Answer
 from khealth_exporter.simulator.documents import Document, encode
-from khealth_exporter.simulator.resources import PODS, RESOURCES, Resource
+from khealth_exporter.simulator.resources import PODS, RESOURCES, SERVICE_ACCOUNTS, Resource
 
 _TEXT: Final = "text/plain; charset=utf-8"
 _VERBS: Final = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
@@ -85,4 +85,7 @@ def _entries(resource: Resource) -> list[Document]:
         for name, kind in (("binding", "Binding"), ("eviction", "Eviction")):
             special = {"name": f"pods/{name}", "singularName": "", "namespaced": True, "kind": kind}
             entries.append({**special, "verbs": ["create"]})
+    if resource is SERVICE_ACCOUNTS:
+        token = {"name": "serviceaccounts/token", "singularName": "", "namespaced": True, "kind": "TokenRequest"}
+        entries.append({**token, "group": "authentication.k8s.io", "version": "v1", "verbs": ["create"]})
     return entries

@@ -6,7 +6,8 @@ from typing import Final
 
 from khealth_exporter.simulator import errors
 from khealth_exporter.simulator.errors import ApiError
-from khealth_exporter.simulator.resources import PODS, Resource, find
+from khealth_exporter.simulator.rbac import Attributes
+from khealth_exporter.simulator.resources import PODS, SERVICE_ACCOUNTS, Resource, find
 
 _METHODS: Final[Mapping[str, tuple[str, str]]] = {
     "GET": ("get", "list"),
@@ -21,6 +22,10 @@ _METHODS: Final[Mapping[str, tuple[str, str]]] = {
 REVIEWS: Final = "/apis/authorization.k8s.io/v1/"
 """Below this, a user asks what he may do: nothing is stored there."""
 
+_SPECIAL: Final[Mapping[Resource, frozenset[str]]] = {
+    PODS: frozenset({"eviction", "binding"}),
+    SERVICE_ACCOUNTS: frozenset({"token"}),
+}
 _CORE_PREFIX: Final = 2
 _GROUP_PREFIX: Final = 3
 
@@ -47,13 +52,19 @@ class RequestInfo:
         """Tell whether the request may change something."""
         return self.verb not in {"get", "list", "watch"}
 
+    @property
+    def attributes(self) -> Attributes:
+        """What the authorizer is asked."""
+        plural = self.resource.plural + (f"/{self.subresource}" if self.subresource else "")
+        return Attributes(self.verb, self.resource.group, plural, self.namespace, self.name)
+
     def flag(self, name: str) -> bool:
         """Return a query parameter as yes or no."""
         return self.query.get(name, "") in {"1", "true", "True"}
 
     def refusal(self, user: str) -> ApiError:
         """Return the 403 of a user who may not do this."""
-        plural = self.resource.plural + (f"/{self.subresource}" if self.subresource else "")
+        plural = self.attributes.resource
         where = f'in the namespace "{self.namespace}"' if self.namespace else "at the cluster scope"
         why = f'User "{user}" cannot {self.verb} resource "{plural}" in API group "{self.resource.group}" {where}'
         return errors.forbidden(self.resource, self.name, why)
@@ -90,4 +101,4 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo | Non
 def _serves(resource: Resource, subresource: str) -> bool:
     if subresource == "status":
         return resource.has_status
-    return not subresource or (resource is PODS and subresource in {"eviction", "binding"})
+    return not subresource or subresource in _SPECIAL.get(resource, ())

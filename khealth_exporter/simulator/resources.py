@@ -90,6 +90,18 @@ POLICY_BINDINGS: Final = Resource(
     counts_generations=True,
 )
 
+SECRETS: Final = Resource("", "v1", "secrets", "Secret")
+ROLES: Final = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
+ROLE_BINDINGS: Final = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+CLUSTER_ROLES: Final = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
+CLUSTER_ROLE_BINDINGS: Final = Resource(
+    "rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False
+)
+PRIORITY_CLASSES: Final = Resource(
+    "scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False, short_names=("pc",)
+)
+RUNTIME_CLASSES: Final = Resource("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", namespaced=False)
+
 RESOURCES: Final = (
     NAMESPACES,
     NODES,
@@ -103,6 +115,13 @@ RESOURCES: Final = (
     LEASES,
     POLICIES,
     POLICY_BINDINGS,
+    SECRETS,
+    ROLES,
+    ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CLUSTER_ROLE_BINDINGS,
+    PRIORITY_CLASSES,
+    RUNTIME_CLASSES,
 )
 
 

@@ -53,7 +53,8 @@ class Simulator:
         """Take the cluster's settings; nothing starts before the context is entered."""
         self.settings = settings or SimulatorSettings()
         self._faults = Faults()
-        self._access = Access(self._faults, self.settings.tokens, self.settings.denials)
+        self._store = Store(self.settings.history_limit)
+        self._access = Access(self._faults, self._store, time.time, self.settings.tokens, self.settings.denials)
         self._log = RequestLog(self.settings.requests_limit)
         self._truth = TruthLog(lambda: asyncio.get_running_loop().time(), self.settings.truth_limit)
         self._stop = asyncio.Event()
@@ -182,10 +183,9 @@ class Simulator:
 
     def _world(self, tasks: asyncio.TaskGroup) -> World:
         generator = random.Random(self.settings.seed)
-        store = Store(self.settings.history_limit)
-        registry = Registry(store, Admission(store, self._faults), generator, time.time)
+        registry = Registry(self._store, Admission(self._store, self._faults), generator, time.time)
         recorder = Recorder(registry, self.settings.events_limit)
-        return World(self.settings, generator, store, self._faults, registry, Deletion(registry), recorder, tasks)
+        return World(self.settings, generator, self._store, self._faults, registry, Deletion(registry), recorder, tasks)
 
     def _populate(self, world: World, server: ApiServer, door: Door) -> None:
         world.store.listen(self._truth.listen)

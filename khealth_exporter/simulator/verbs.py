@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from khealth_exporter.simulator import errors, json_patch, listing, selection
+from khealth_exporter.simulator import errors, json_patch, listing, selection, service_accounts
 from khealth_exporter.simulator.answer import Answer
 from khealth_exporter.simulator.deletion import DeleteOptions, parse_options
 from khealth_exporter.simulator.documents import Document, decode, encode, merged, metadata, name_of, uid_of
@@ -98,6 +98,11 @@ class Verbs:
                 raise errors.bad_request("name in URL does not match name in Binding object")
             self.world.deletion.bind(info.key, str((document.get("target") or {}).get("name")))
             return Answer(HTTPStatus.CREATED, encode({**_SUCCESS, "code": 201}))
+        if info.subresource == "token":
+            now = self.world.registry.now()
+            made = service_accounts.issue(self.world.store, info.namespace, info.name, document, now)
+            named = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
+            return Answer(HTTPStatus.CREATED, encode({**named, **made}))
         kind = str(document.get("kind") or info.resource.kind)
         if kind != info.resource.kind:
             raise errors.bad_request(

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from khealth_exporter.event import Measurement, Sample
+from khealth_exporter.event import Denied, Measurement, Sample
 from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.web.status import state_of, time_text
 
@@ -35,7 +35,7 @@ _REFRESH = 10
 """Seconds after which a browser loads the page again."""
 
 
-def status_page(snapshots: Sequence[Snapshot]) -> str:
+def status_page(snapshots: Sequence[Snapshot], denied: Sequence[Denied] = ()) -> str:
     """Return the status page; all that came from the cluster is escaped."""
     state = state_of(snapshots).value
     return "".join(
@@ -45,11 +45,24 @@ def status_page(snapshots: Sequence[Snapshot]) -> str:
             f'<meta http-equiv="refresh" content="{_REFRESH}"><title>khealth: {state}</title>',
             f"<style>{_STYLE}</style></head><body>",
             f'<h1>khealth <span class="state {state}">{state}</span></h1>\n',
+            *_denied(denied),
             *(part for snapshot in snapshots for part in _module(snapshot)),
             '<p class="quiet"><a href="/metrics">metrics</a> · <a href="/status">status as JSON</a> · ',
             '<a href="/config">configuration</a> · all times are UTC</p></body></html>\n',
         )
     )
+
+
+def _denied(denied: Sequence[Denied]) -> Iterator[str]:
+    """Yield what khealth may not do; nothing if it may do all that it has asked for."""
+    if not denied:
+        return
+    yield "<section><h2>Forbidden</h2><table>"
+    for right in denied:
+        weight = "optional: verdicts may be less sharp" if right.optional else "required"
+        cells = (str(right), weight, right.why, f"since {_time(right.since)}")
+        yield f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+    yield "</table></section>\n"
 
 
 def _module(snapshot: Snapshot) -> Iterator[str]:

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from khealth_exporter.collector import Snapshot
+from khealth_exporter.event import Denied
 from khealth_exporter.web.guard import same_origin
 from khealth_exporter.web.page import status_page
 from khealth_exporter.web.status import as_json, as_line, module_as_json, state_of
@@ -42,6 +43,9 @@ class Sources(Protocol):
     async def reload(self) -> tuple[str, ...]:
         """Read the configuration anew; return what is wrong with it, line by line, or () once it is in force."""
 
+    def denied(self) -> tuple[Denied, ...]:
+        """Return the rights that khealth turned out to lack."""
+
 
 class Pages:
     """Answers requests from `sources`; renders in threads, for the event loop times the cluster."""
@@ -66,7 +70,7 @@ class Pages:
 
     async def page(self, _: web.Request) -> web.StreamResponse:
         """Answer with the status page; its code is 200 whatever the state: a browser is to show it."""
-        text = await self._rendered(status_page, self._sources.snapshots())
+        text = await self._rendered(status_page, self._sources.snapshots(), self._sources.denied())
         return web.Response(text=text, content_type="text/html")
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
@@ -88,7 +92,7 @@ class Pages:
     async def status(self, _: web.Request) -> web.StreamResponse:
         """Answer with every module's state; the code is the worst one's."""
         snapshots = self._sources.snapshots()
-        text = await self._rendered(as_json, snapshots)
+        text = await self._rendered(as_json, snapshots, self._sources.denied())
         return web.Response(text=text, content_type="application/json", status=state_of(snapshots).http_code)
 
     async def module(self, request: web.Request) -> web.StreamResponse:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from khealth_exporter.event import Phase, Result, Sample
+from khealth_exporter.event import Denied, Phase, Result, Sample
 from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot, State, worst
 
 
@@ -13,9 +13,15 @@ def state_of(snapshots: Sequence[Snapshot]) -> State:
     return worst(tuple(snapshot.state for snapshot in snapshots))
 
 
-def as_json(snapshots: Sequence[Snapshot]) -> str:
-    """Return every module as a JSON document; times are UTC, durations seconds."""
-    return _text({"state": state_of(snapshots).value, "modules": [_module(snapshot) for snapshot in snapshots]})
+def as_json(snapshots: Sequence[Snapshot], denied: Sequence[Denied] = ()) -> str:
+    """Return every module, and what khealth may not do, as a JSON document; times are UTC, durations seconds."""
+    return _text(
+        {
+            "state": state_of(snapshots).value,
+            "forbidden": [_denied(right) for right in denied],
+            "modules": [_module(snapshot) for snapshot in snapshots],
+        }
+    )
 
 
 def module_as_json(snapshot: Snapshot) -> str:
@@ -42,6 +48,19 @@ def _state(snapshot: Snapshot) -> str:
     verdicts = (status.last.verdict for status in worst_ones if status.last)
     reasons = dict.fromkeys(verdict.reason.value for verdict in verdicts if verdict and verdict.reason)
     return f"{snapshot.state.value} ({', '.join(reasons)})" if reasons else snapshot.state.value
+
+
+def _denied(right: Denied) -> dict[str, object]:
+    return {
+        "verb": right.verb,
+        "resource": right.resource,
+        "namespace": right.namespace or None,
+        "optional": right.optional,
+        "why": right.why,
+        "since": time_text(right.since),
+        "last": time_text(right.last),
+        "note": right.note,
+    }
 
 
 def _text(document: dict[str, object]) -> str:

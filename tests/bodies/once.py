@@ -153,9 +153,3 @@ def _pods_are_refused(target: Target) -> bool:
     except ApiException as error:
         return "nothing may run here" in str(error.body)
     return False
-
-
-def test_without_the_right_to_create_it_is_inconclusive(target: Target) -> None:
-    """What khealth may not do says nothing of the cluster."""
-    found = target.once(target.quick(), kubeconfig=target.without_rights())
-    assert (3, "inconclusive", "forbidden") == found.verdict

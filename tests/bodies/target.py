@@ -10,8 +10,8 @@ import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ import yaml
 from kubernetes import client, config
 from prometheus_client.parser import text_string_to_metric_families
 
+SERVING = ("--listen", "127.0.0.1:0", "--log.format", "json")
+"""What makes a `khealth run` serve on a port of its own, and say which."""
 SELECTOR = "app.kubernetes.io/managed-by=khealth"
 
 
@@ -54,6 +56,15 @@ class Once:
         return self.code, self.attempt["result"], self.attempt["reason"]
 
 
+@dataclass(frozen=True)
+class ApiServer:
+    """Where it is, and the authority that its certificate comes from."""
+
+    host: str
+    port: int
+    authority: str
+
+
 class Target(ABC):
     """One cluster, and a namespace in it for one test."""
 
@@ -78,8 +89,14 @@ class Target(ABC):
     def _end(self, fault: str) -> None: ...
 
     @abstractmethod
-    def without_rights(self) -> Path:
-        """Return a kubeconfig of someone who may list and watch in the namespace, and create nothing."""
+    def for_pods(self) -> AbstractContextManager["ApiServer"]:
+        """Return where a pod would find the API server."""
+
+    @property
+    def server(self) -> str:
+        """The API server's URL."""
+        (found,) = yaml.safe_load(self.kubeconfig.read_text())["clusters"]
+        return str(found["cluster"]["server"])
 
     @contextmanager
     def broken(self, fault: str) -> Iterator[None]:
@@ -177,12 +194,17 @@ class Target(ABC):
         return Once(done.returncode, json.loads(done.stdout), done.stderr)
 
     @contextmanager
-    def running(self, settings: Path) -> Iterator["Running"]:
+    def running(self, settings: Path, kubeconfig: Path | None = None) -> Iterator["Running"]:
         """Run `khealth run` for the block; kill it in the end if it is still there."""
+        with self.started(self.command("run", "--config", settings, *SERVING, kubeconfig=kubeconfig)) as running:
+            yield running
+
+    @contextmanager
+    def started(self, words: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator["Running"]:
+        """Do the same with another command line."""
         log = self.folder / f"run-{secrets.token_hex(2)}.log"
         with log.open("wb") as stream:
-            words = self.command("run", "--config", settings, "--listen", "127.0.0.1:0", "--log.format", "json")
-            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=stream)  # noqa: S603
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=stream, env=environment)  # noqa: S603
         running = Running(process, log)
         try:
             yield running
@@ -223,6 +245,11 @@ class Running:
                 if sample.name == name and labels.items() <= sample.labels.items():
                     return float(sample.value)
         return None
+
+    def forbidden(self) -> list[tuple[str, str, str | None, bool]]:
+        """Return the rights that /status says it lacks: verb, resource, namespace, and whether it does without."""
+        lacking = json.loads(self.get("/status")[1])["forbidden"]
+        return [(right["verb"], right["resource"], right["namespace"], right["optional"]) for right in lacking]
 
     def state(self) -> int:
         """Return the code of /status: 200 well, 500 failing, 503 not known."""

@@ -1,16 +1,17 @@
 """The cluster that KUBECONFIG names; what breaks its components needs KHEALTH_CLUSTER, the command of the test kit."""
 
+import base64
 import os
 import shlex
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from bodies.target import Target
-from kubernetes import client
+from bodies.target import ApiServer, Target
 
 BREAKS = {
     "scheduler-stalled": (("pause", "resume"), ("kube-scheduler",)),
@@ -45,27 +46,15 @@ class RealCluster(Target):
         for program in programs:
             subprocess.run([*shlex.split(kit), verb, program], check=True, timeout=60)  # noqa: S603
 
-    def without_rights(self) -> Path:
-        """Return a service account's kubeconfig, who may list and watch alone."""
-        rbac: Any = client.RbacAuthorizationV1Api(self.api)
-        name = "without-rights"
-        self.core.create_namespaced_service_account(self.namespace, {"metadata": {"name": name}})
-        rules = [{"apiGroups": [""], "resources": ["pods", "replicationcontrollers"], "verbs": ["list", "watch"]}]
-        rbac.create_namespaced_role(self.namespace, {"metadata": {"name": name}, "rules": rules})
-        binding = {
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.namespace}],
-        }
-        rbac.create_namespaced_role_binding(self.namespace, binding)
-        request = {"spec": {"expirationSeconds": 600, "audiences": []}}
-        token = self.core.create_namespaced_service_account_token(name, self.namespace, request).status.token
-        document = yaml.safe_load(self.kubeconfig.read_text())
-        for user in document["users"]:
-            user["user"] = {"token": token}
-        path = self.folder / "without-rights.kubeconfig"
-        path.write_text(yaml.safe_dump(document))
-        return path
+    @contextmanager
+    def for_pods(self) -> Iterator[ApiServer]:
+        """Its own address, as far as its certificate is good for that."""
+        (found,) = yaml.safe_load(self.kubeconfig.read_text())["clusters"]
+        url = urlsplit(found["cluster"]["server"])
+        encoded = found["cluster"].get("certificate-authority-data")
+        named = found["cluster"].get("certificate-authority", "")
+        authority = base64.b64decode(encoded).decode() if encoded else (self.kubeconfig.parent / named).read_text()
+        yield ApiServer(str(url.hostname), url.port or 443, authority)
 
 
 @pytest.fixture

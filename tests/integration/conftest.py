@@ -1,14 +1,18 @@
 """The simulator as a process of its own, one for all tests, with what the shared bodies need of a cluster."""
 
 import json
+import ssl
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from bodies.target import Target, wait_for
+import trustme
+from bodies.target import ApiServer, Target, wait_for
+from bodies.way import Way
 
 SAME = {"scheduler-stopped": "scheduler-stalled", "controller-stopped": "controller-stalled"}
 """Faults that differ on a real cluster alone."""
@@ -35,10 +39,14 @@ class SimulatedCluster(Target):
         with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10):  # noqa: S310
             pass
 
-    def without_rights(self) -> Path:
-        """Return a kubeconfig of someone who may list and watch alone."""
-        self.begin("forbidden")
-        return self.kubeconfig
+    @contextmanager
+    def for_pods(self) -> Iterator[ApiServer]:
+        """Speak TLS, as every API server that pods know does, in front of the simulator, which does not."""
+        authority = trustme.CA()
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("127.0.0.1").configure_cert(tls)
+        with Way(self.server, tls) as way:
+            yield ApiServer("127.0.0.1", way.port, authority.cert_pem.bytes().decode())
 
 
 @pytest.fixture(scope="session")

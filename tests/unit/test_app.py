@@ -443,7 +443,7 @@ def test_nothing_begins_without_the_protection_that_is_asked_for(play: Play, tmp
     async def test(stage: Stage) -> None:
         with pytest.raises(ConfigError, match=r"gone\.pem cannot be read"):
             await app.run(replace(OPTIONS, web_config=path), process=stage.process, credentials=OURS)
-        assert ([], True) == (stage.api.asked, stage.api.closed)
+        assert [] == stage.api.asked
 
     play(test)
 
@@ -484,6 +484,24 @@ def test_the_exporter_knows_what_the_web_server_shows(play: Play) -> None:
             assert ["rcscheduler"] == [snapshot.module for snapshot in exporter.snapshots()]
             assert "pod_ttl: 20s" in exporter.configuration()
             assert (True, ()) == (exporter.ready(), exporter.silent())
+
+    play(test)
+
+
+def test_the_exporter_knows_what_khealth_may_not_do(play: Play) -> None:
+    """With what the core and the routines need the right for."""
+
+    async def test(stage: Stage) -> None:
+        for verb, resource in (("create", "replicationcontrollers"), ("list", "nodes")):
+            stage.api.faults.append(refusing(verb, resource=resource, by=FORBIDDEN))
+        async with working(stage) as exporter:
+            await exporter.cluster.list_nodes(stage.process.clock.now() + 1.0)
+            await asyncio.sleep(1.0)
+            found = {(denied.verb, denied.resource, denied.why, denied.optional) for denied in exporter.denied()}
+            assert {
+                ("create", "replicationcontrollers", "make the canaries", False),
+                ("list", "nodes", "tell no node is Ready from no room", True),
+            } == found
 
     play(test)
 

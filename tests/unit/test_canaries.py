@@ -744,6 +744,76 @@ async def test_a_dead_node_is_no_failure_of_deletion() -> None:
         assert (Reason.DISRUPTED, []) == (failed.reason, here.small.left)
 
 
+@pytest.mark.parametrize("resource", [PODS, CONTROLLERS])
+def test_who_is_stuck_is_known_although_khealth_may_not_do_without_them(resource: str) -> None:
+    """A dead kubelet is found out before khealth tries to take its pods: a right that it lacks hides nobody."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            attempt = Attempt(here)
+            await attempt.init()
+            here.small.ending = resource != PODS
+            here.small.collecting = resource == PODS
+            expected = Reason.KUBELET_SILENT if resource == PODS else Reason.POD_NOT_DELETED
+
+            async def forced(asked: Asked) -> Refusal | None:
+                grace, policy = asked.body.get("gracePeriodSeconds"), asked.body.get("propagationPolicy")
+                by_force = grace == 0 if resource == PODS else grace is None and policy == "Background"
+                return FORBIDDEN if asked.verb == "delete" and asked.resource == resource and by_force else None
+
+            here.api.faults.append(forced)
+            failed = await attempt.staying()
+            assert (expected, False) == (failed.reason, failed.settled)
+            assert [f"khealth may not delete {resource} in namespace khealth"] == [
+                str(d) for d in here.cluster.denied()
+            ]
+
+    run(scenario())
+
+
+@virtual
+async def test_nothing_is_made_that_may_not_be_removed_again() -> None:
+    """Once a deletion was refused, the next attempt first asks for one of nothing; nothing piles up."""
+    async with scene() as here:
+        first = Attempt(here)
+        await first.init()
+        here.api.faults.append(refusing("delete", resource=CONTROLLERS, by=FORBIDDEN))
+        assert Reason.FORBIDDEN is (await first.staying()).reason
+        left = here.small.left
+        for number in range(2, 10):
+            later = Attempt(here, number)
+            assert Reason.FORBIDDEN is (await later.failing()).reason
+            await later.remove()
+        assert (left, 1) == (here.small.left, len(here.api.named("create")))
+
+
+@virtual
+async def test_as_soon_as_deletions_are_permitted_canaries_are_made_again() -> None:
+    """Whoever has removed what was left: khealth finds out by itself."""
+    async with scene() as here:
+        first = Attempt(here)
+        await first.init()
+        here.api.faults.append(refusing("delete", resource=CONTROLLERS, by=FORBIDDEN))
+        await first.staying()
+        here.api.faults.clear()
+        for name in here.small.left:
+            here.api.remove(PODS if name in here.small.pod_names() else CONTROLLERS, name)
+        later = Attempt(here, 2)
+        await later.init()
+        await later.remove()
+        assert ([], ()) == (here.small.left, here.cluster.denied())
+
+
+@virtual
+async def test_a_healthy_attempt_asks_for_no_deletion_of_nothing() -> None:
+    """Two writes an attempt, as long as nothing was refused."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        await attempt.remove()
+        assert (1, 1) == (len(here.api.named("create")), len(here.api.named("delete")))
+
+
 @virtual
 async def test_a_garbage_collector_that_does_nothing_is_blamed_and_done_without() -> None:
     """Even while the controller manager is dead, nothing is left."""

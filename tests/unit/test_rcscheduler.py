@@ -1,26 +1,49 @@
 """rcscheduler from its first request to its metrics, on a small cluster."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from documents import unschedulable
-from fakes import FORBIDDEN, UNREACHABLE, Json, hanging, refusing
+from fakes import FORBIDDEN, GONE, UNREACHABLE, Json, hanging, refusing
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from small_cluster import CONTROLLERS, PODS, Scene, scene
-from virtual_time import run, virtual
+from structlog.testing import capture_logs
+from virtual_time import BEGINNING, run, virtual
 
 from khealth_exporter import pods
+from khealth_exporter.cluster import access
+from khealth_exporter.cluster.ownership import MAX_AGE
 from khealth_exporter.cluster.sweep import Sweeper
 from khealth_exporter.collector import Collector
-from khealth_exporter.event import Permission, Quality, Reason, Result
-from khealth_exporter.routine import LEEWAY, RoutineConfig
+from khealth_exporter.event import Permission, Quality, Reason, Result, Step
+from khealth_exporter.routine import LEEWAY, Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.snapshot import RoutineStatus, State
+
+
+class Other(Routine[RoutineSettings]):
+    """A routine that needs no right."""
+
+    name: ClassVar[str] = "other"
+    steps: ClassVar[tuple[Step, ...]] = ()
+    reasons: ClassVar[tuple[Reason, ...]] = ()
+    permissions: ClassVar[tuple[Permission, ...]] = ()
+    Settings: ClassVar[type[RoutineSettings]] = RoutineSettings
+
+    async def init(self) -> None:
+        """It is well."""
+
+    async def poll(self) -> None:
+        """It is well."""
+
+    async def cleanup(self) -> None:
+        """There is nothing to remove."""
+
 
 OURS = {"module": "rcscheduler", "routine": "a"}
 
@@ -74,6 +97,98 @@ async def test_the_pods_are_held() -> None:
         await ran(here, seconds=40.0, pod_ttl=12.0)
         (deleted,), (created,) = here.api.named("delete"), here.api.named("create")
         assert 12.0 == pytest.approx(deleted.at - created.at, abs=1.0)
+
+
+RIGHTS = (*access.PERMISSIONS, *RcScheduler.permissions)
+NEEDED_BY_EVERY_ATTEMPT = (
+    ("list", PODS), ("watch", PODS), ("list", CONTROLLERS), ("watch", CONTROLLERS),
+    ("create", CONTROLLERS), ("delete", CONTROLLERS),
+)  # fmt: skip
+NEEDED_BY_A_BROKEN_CLUSTER = (("get", CONTROLLERS), ("delete", PODS), ("list", "nodes"), ("list", "events"))
+
+
+def test_what_becomes_of_an_attempt_is_known_for_every_right() -> None:
+    """None is asked for that is in neither table."""
+    asked_for = {(right.verb, right.resource) for right in RIGHTS}
+    assert asked_for == {*NEEDED_BY_EVERY_ATTEMPT, *NEEDED_BY_A_BROKEN_CLUSTER}
+
+
+@pytest.mark.parametrize(("verb", "resource"), NEEDED_BY_EVERY_ATTEMPT)
+def test_without_a_right_every_attempt_is_inconclusive_and_names_it(verb: str, resource: str) -> None:
+    """Counted as forbidden and never as the cluster's failure; and the other routine goes on."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            await asyncio.sleep(1.0)
+            here.api.faults.append(refusing(verb, resource=resource, by=FORBIDDEN))
+            here.api.cut(GONE)
+            await asyncio.sleep(1.0)
+            collector = Collector("rcscheduler", here.figures.metrics, here.clock)
+            wanted = [
+                RoutineConfig("rcscheduler", "a", RcScheduler, RcSchedulerSettings()),
+                RoutineConfig("rcscheduler", "other", Other, RoutineSettings()),
+            ]
+            collector.want(wanted, here.context)
+            here.small.later(200.0, collector.terminate)
+            await collector.start()
+            ours, other = collector.status().routines
+            reasons = {attempt.verdict.reason for attempt in ours.attempts if attempt.verdict}
+            assert ({Reason.FORBIDDEN}, State.WELL, 4) == (reasons, other.state, len(other.attempts))
+            assert [f"khealth may not {verb} {resource} in namespace khealth"] == [
+                str(d) for d in here.cluster.denied()
+            ]
+            forbidden = here.figures.value("khealth_inconclusive_total", **OURS, reason="forbidden")
+            assert (4.0, 0.0) == (forbidden, here.figures.value("khealth_consecutive_failures", **OURS))
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("verb", "resource"), NEEDED_BY_EVERY_ATTEMPT)
+def test_a_right_that_is_lacking_is_not_asked_for_in_a_hot_loop(verb: str, resource: str) -> None:
+    """A request every few seconds, and once in the log; the first attempt after it is given back is well."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            await asyncio.sleep(1.0)
+            with capture_logs() as logs:
+                here.api.faults.append(refusing(verb, resource=resource, by=FORBIDDEN))
+                here.api.cut(GONE)
+                await asyncio.sleep(1.0)
+                here.small.later(590.0, here.api.faults.clear)
+                async with asyncio.TaskGroup() as group:
+                    sweeping = group.create_task(Sweeper(here.cluster).run())
+                    result = await ran(here, seconds=650.0)
+                    sweeping.cancel()
+            asked = [asked for asked in here.api.named(verb, resource) if asked.at < BEGINNING + 590.0]
+            told = [log["event"].partition(":")[0] for log in logs if log["event"].startswith("khealth may")]
+            where = f"{verb} {resource} in namespace khealth"
+            assert ([f"khealth may not {where}", f"khealth may {where} again"], True) == (told, len(asked) <= 590 / 2.5)
+            assert (State.WELL, [], ()) == (result.status.state, here.small.left, here.cluster.denied())
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("verb", "resource"), NEEDED_BY_A_BROKEN_CLUSTER)
+def test_what_only_a_broken_cluster_takes_is_not_missed_on_a_healthy_one(verb: str, resource: str) -> None:
+    """Nothing is asked for in advance."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            here.api.faults.append(refusing(verb, resource=resource, by=FORBIDDEN))
+            result = await ran(here)
+            assert ([None], []) == (result.reasons, result.left)
+
+    run(scenario())
+
+
+@virtual
+async def test_without_the_right_to_get_nobody_is_blamed_for_pods_that_are_missing() -> None:
+    """The controller's own status would say why: without it khealth cannot tell, and says what it lacks."""
+    async with scene() as here:
+        here.small.stuck = dict.fromkeys(range(3), "none")
+        here.api.faults.append(refusing("get", resource=CONTROLLERS, by=FORBIDDEN))
+        result = await ran(here)
+        assert ([Reason.FORBIDDEN], []) == (result.reasons, result.left)
 
 
 @virtual
@@ -298,3 +413,38 @@ async def test_its_verdicts_are_of_its_reasons() -> None:
         result = await ran(here)
         assert set(result.reasons) <= set(RcScheduler.reasons)
         assert [Result.FAILURE] == [attempt.verdict.result for attempt in result.status.attempts if attempt.verdict]
+
+
+MIRROR, DIGEST = "mirror.example:5000/k8s/pause:3.10.1", f"mirror.example/pause@sha256:{'ab' * 32}"
+TOLERATION = {"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("told", "place", "expected"),
+    [
+        ({"image": MIRROR}, lambda pod: pod["spec"]["containers"][0]["image"], MIRROR),
+        ({"image": DIGEST}, lambda pod: pod["spec"]["containers"][0]["image"], DIGEST),
+        ({"image": DIGEST}, lambda pod: pod["spec"]["containers"][0]["imagePullPolicy"], "IfNotPresent"),
+        ({"imagePullSecrets": [{"name": "s"}]}, lambda pod: pod["spec"]["imagePullSecrets"], [{"name": "s"}]),
+        ({"annotations": {"a/b": "c"}}, lambda pod: pod["metadata"]["annotations"]["a/b"], "c"),
+        (
+            {"annotations": {"sidecar.istio.io/inject": "true"}},
+            lambda pod: pod["metadata"]["annotations"]["sidecar.istio.io/inject"],
+            "true",
+        ),
+        ({"annotations": {"khealth.io/max-age": "0"}}, lambda pod: pod["metadata"]["annotations"][MAX_AGE], "120"),
+        ({"priorityClassName": "low"}, lambda pod: pod["spec"]["priorityClassName"], "low"),
+        ({"runtimeClassName": "gvisor"}, lambda pod: pod["spec"]["runtimeClassName"], "gvisor"),
+        (
+            {"nodeSelector": {"zone": "a"}},
+            lambda pod: pod["spec"]["nodeSelector"],
+            {"kubernetes.io/os": "linux", "zone": "a"},
+        ),
+        ({"tolerations": [TOLERATION]}, lambda pod: pod["spec"]["tolerations"], [TOLERATION]),
+    ],
+)
+def test_what_the_pods_are_told_is_in_the_template(
+    told: Json, place: Callable[[Json], object], expected: object
+) -> None:
+    """In Kubernetes' own fields; but how long they may live is khealth's own business."""
+    assert expected == place(manifest(pod=told)["spec"]["template"])

@@ -1,13 +1,15 @@
 """What is swept, and above all what is not."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from fakes import FORBIDDEN, UNREACHABLE, Asked, FakeApi, Json, Telemetered, refusing
+from fakes import FORBIDDEN, UNAVAILABLE, UNREACHABLE, Asked, FakeApi, Json, Telemetered, refusing
+from structlog.testing import capture_logs
 from virtual_time import run, virtual, virtual_clock
 
 from khealth_exporter.cluster.access import Cluster
@@ -285,7 +287,7 @@ async def test_what_is_swept_is_counted_once() -> None:
         assert {"Pod": 1.0} == here.figures.counted("khealth_swept_objects_total", "kind")
 
 
-@pytest.mark.parametrize("why", [FORBIDDEN, UNREACHABLE], ids=["forbidden", "unreachable"])
+@pytest.mark.parametrize("why", [UNAVAILABLE, UNREACHABLE], ids=["unavailable", "unreachable"])
 def test_a_refusal_does_not_end_the_sweep(why: Refusal) -> None:
     """What cannot be deleted is told, and the rest is deleted all the same."""
 
@@ -301,6 +303,40 @@ def test_a_refusal_does_not_end_the_sweep(why: Refusal) -> None:
             assert ["khealth-a-ourrun-1"] == await here.sweep()
 
     run(scenario())
+
+
+@virtual
+async def test_without_the_right_to_delete_one_of_a_kind_is_asked_for_in_each_sweep() -> None:
+    """And it is told once, not for each leftover again and again."""
+    async with world() as here:
+        for number in range(1, 6):
+            here.api.put(CONTROLLERS, made("ourrun", number))
+            here.api.put(PODS, made("ourrun", name=f"orphan-{number}"))
+        here.api.faults.append(refusing("delete", resource=CONTROLLERS, by=FORBIDDEN))
+        with capture_logs() as logs:
+            for _ in range(4):
+                await here.sweep()
+        warned = [log["event"].partition(":")[0] for log in logs if log["log_level"] in {"warning", "error"}]
+        asked = [asked.resource for asked in here.api.named("delete")]
+        assert ["khealth may not delete replicationcontrollers in namespace khealth"] == warned
+        assert {CONTROLLERS: 4, PODS: 5} == Counter(asked)
+
+
+@virtual
+async def test_what_was_left_for_want_of_a_right_is_taken_once_the_right_is_back() -> None:
+    """By the same process, without anyone asking for it."""
+    async with world() as here:
+        here.api.put(CONTROLLERS, made("ourrun", 1))
+        here.api.put(CONTROLLERS, made("ourrun", 2))
+        here.api.faults.append(refusing("delete", by=FORBIDDEN))
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(here.sweeper.run())
+            await asyncio.sleep(3 * PERIOD)
+            before = here.left
+            here.api.faults.clear()
+            await asyncio.sleep(PERIOD + 1.0)
+            task.cancel()
+        assert (2, [], ()) == (len(before), here.left, here.cluster.denied())
 
 
 @virtual

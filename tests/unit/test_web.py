@@ -14,7 +14,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from serving import BEGAN, FAILING, STATUS, WAITING, Known
 
-from khealth_exporter.event import Phase
+from khealth_exporter.event import Denied, Phase
 from khealth_exporter.snapshot import Attempt, RoutineStatus, State
 from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.connections import Connections
@@ -284,6 +284,71 @@ async def test_ready_tells_whether_it_can_be_scraped(
     known.begun = begun
     answer = await client.get("/-/ready")
     assert expected == (answer.status, await answer.text())
+
+
+LACKING = Denied(
+    "create", "replicationcontrollers", "khealth", BEGAN, BEGAN + 60, why="make the canaries", note="HTTP 403: <no>"
+)
+LIST_NODES = Denied(
+    "list", "nodes", "", BEGAN, BEGAN, optional=True, why="tell no node is Ready from no room", note="no"
+)
+
+
+async def test_status_tells_what_khealth_may_not_do(client: Client, known: Known) -> None:
+    """In RBAC's words, with what the right is for; the state is the routines' alone."""
+    known.lacking = (LACKING, LIST_NODES)
+    answer = await client.get("/status")
+    expected = [
+        {
+            "verb": "create",
+            "resource": "replicationcontrollers",
+            "namespace": "khealth",
+            "optional": False,
+            "why": "make the canaries",
+            "since": "2026-11-23T14:30:00.500000Z",
+            "last": "2026-11-23T14:31:00.500000Z",
+            "note": "HTTP 403: <no>",
+        },
+        {
+            "verb": "list",
+            "resource": "nodes",
+            "namespace": None,
+            "optional": True,
+            "why": "tell no node is Ready from no room",
+            "since": "2026-11-23T14:30:00.500000Z",
+            "last": "2026-11-23T14:30:00.500000Z",
+            "note": "no",
+        },
+    ]
+    assert (200, expected) == (answer.status, (await answer.json())["forbidden"])
+
+
+async def test_status_says_that_nothing_is_forbidden(client: Client) -> None:
+    """An empty list, so that who reads it needs no case of his own."""
+    assert [] == (await (await client.get("/status")).json())["forbidden"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Forbidden",
+        "khealth may not create replicationcontrollers in namespace khealth",
+        "make the canaries",
+        "required",
+        "khealth may not list nodes at the cluster scope",
+        "optional: verdicts may be less sharp",
+        "since 2026-11-23 14:30:00",
+    ],
+)
+async def test_the_page_tells_what_khealth_may_not_do(client: Client, known: Known, words: str) -> None:
+    """Which right, how much it matters, and what it is for."""
+    known.lacking = (LACKING, LIST_NODES)
+    assert words in await (await client.get("/")).text()
+
+
+async def test_the_page_says_nothing_of_rights_that_are_there(client: Client) -> None:
+    """No section without anything in it."""
+    assert "Forbidden" not in await (await client.get("/")).text()
 
 
 async def test_the_page_answers_200_whatever_the_state(client: Client, known: Known) -> None:

@@ -143,10 +143,11 @@ class Kubelets(Component):
 
     def _missing_images(self, key: Key, node: str) -> dict[str, str]:
         missing = self.world.faults.active("image-missing", node)
+        present = {*self.world.settings.images, pod_status.IMAGE_ID}
         return {
             container["name"]: container["image"]
             for container in spec_of(self._pod(key))["containers"]
-            if missing or container["image"] not in self.world.settings.images
+            if missing or container["image"] not in present
         }
 
     async def _crash(self, key: Key, node: str) -> None:

@@ -6,7 +6,8 @@ from typing import Final
 from khealth_exporter.simulator.documents import Document, metadata, spec_of, status_of, uid_of, with_conditions
 
 _SANDBOX: Final = "PodReadyToStartContainers"
-_RUNTIME_DIGEST: Final = "sha256:159f959962b156f93d5a0e446f0d9df6fa0eaf3daf29efd9fc6fec92a6b2643a"
+IMAGE_ID: Final = "sha256:159f959962b156f93d5a0e446f0d9df6fa0eaf3daf29efd9fc6fec92a6b2643a"
+"""What the container runtime calls every image; a pod may ask for one by that name, too."""
 
 State = Callable[[Document], Document]
 """What a container's status becomes, from what it was."""
@@ -51,7 +52,7 @@ def running(pod: Document, now: str, *, ready: bool) -> Document:
 
     def state(status: Document) -> Document:
         identity = f"containerd://{uid_of(pod).replace('-', '')}{status['restartCount']:032x}"
-        image = {"imageID": _RUNTIME_DIGEST, "containerID": identity}
+        image = {"imageID": IMAGE_ID, "containerID": identity}
         return {**status, **image, "state": {"running": {"startedAt": now}}, "ready": ready, "started": True}
 
     names = [container["name"] for container in spec_of(pod)["containers"]]

@@ -40,6 +40,155 @@ async def test_users(client: Client, simulator: Simulator) -> None:
     assert (await client.call("GET", PODS, token="joes")).code == 200
 
 
+ACCOUNTS = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
+SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+USER = f"system:serviceaccount:{NAMESPACE}:robot"
+OTHER_UID = (
+    "the UID in the bound object reference (other) does not match the UID in record. The object might have been "
+    "deleted and then recreated"
+)
+SUBJECTS = [{"kind": "ServiceAccount", "name": "robot", "namespace": NAMESPACE}]
+
+
+async def robot(client: Client, **spec: Any) -> str:
+    """Return a token of a service account, which is made if it is missing."""
+    await client.post(ACCOUNTS, {"metadata": {"name": "robot"}})
+    reply = await client.post(f"{ACCOUNTS}/robot/token", {"spec": {"expirationSeconds": 600, **spec}})
+    return str(reply.body["status"]["token"])
+
+
+async def bound(client: Client, kind: str, rules: list[Any], *, namespace: str = "") -> None:
+    """Make a role with these rules, and bind it to the service account."""
+    base = f"{RBAC}/namespaces/{namespace}" if namespace else RBAC
+    plural = {"Role": "role", "ClusterRole": "clusterrole"}[kind]
+    binding = "rolebinding" if namespace else "clusterrolebinding"
+    await client.post(f"{base if kind == 'Role' else RBAC}/{plural}s", {"metadata": {"name": "r"}, "rules": rules})
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "r"}
+    body = {"metadata": {"name": "r"}, "roleRef": reference, "subjects": SUBJECTS}
+    assert (await client.post(f"{base}/{binding}s", body)).code == 201
+
+
+def rule(verb: str, resource: str, group: str = "", **more: Any) -> Any:
+    return {"apiGroups": [group], "resources": [resource], "verbs": [verb], **more}
+
+
+async def test_a_service_account_may_do_what_is_bound_to_it_alone(client: Client) -> None:
+    """Nothing at first, then what its role says; the refusal names it in full."""
+    token = await robot(client)
+    before = await client.call("GET", PODS, token=token)
+    await bound(client, "Role", [rule("list", "pods")], namespace=NAMESPACE)
+    after = await client.call("GET", PODS, token=token)
+    other = await client.call("GET", "/api/v1/namespaces/default/pods", token=token)
+    named = await client.call("GET", f"{PODS}/a", token=token)
+    message = f'pods is forbidden: User "{USER}" cannot list resource "pods" in API group "" in the namespace "canary"'
+    assert (message, [200, 403, 403]) == (before.message, [after.code, other.code, named.code])
+
+
+async def test_a_cluster_role_holds_where_it_is_bound(client: Client) -> None:
+    """Everywhere, or in one namespace."""
+    token = await robot(client)
+    await bound(client, "ClusterRole", [rule("list", "nodes"), rule("list", "pods")])
+    codes = [
+        (await client.call("GET", path, token=token)).code
+        for path in ("/api/v1/nodes", PODS, "/api/v1/namespaces/default/pods", "/api/v1/namespaces")
+    ]
+    assert [200, 200, 200, 403] == codes
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "allowed"),
+    [
+        (rule("*", "*", "*"), {"verb": "get", "resource": "pods"}, True),
+        (rule("get", "pods"), {"verb": "get", "resource": "pods"}, True),
+        (rule("get", "pods"), {"verb": "list", "resource": "pods"}, False),
+        (rule("get", "pods"), {"verb": "get", "resource": "pods", "subresource": "status"}, False),
+        (rule("get", "pods/status"), {"verb": "get", "resource": "pods", "subresource": "status"}, True),
+        (rule("get", "leases"), {"verb": "get", "resource": "leases", "group": "coordination.k8s.io"}, False),
+        (rule("get", "pods", resourceNames=["a"]), {"verb": "get", "resource": "pods", "name": "a"}, True),
+        (rule("get", "pods", resourceNames=["a"]), {"verb": "get", "resource": "pods", "name": "b"}, False),
+    ],
+)
+async def test_a_rule_covers_what_it_names(client: Client, given: Any, asked: Any, *, allowed: bool) -> None:
+    """Verb, group, resource with its subresource, and name."""
+    await robot(client)
+    await bound(client, "Role", [given], namespace=NAMESPACE)
+    review = {"spec": {"user": USER, "resourceAttributes": {"namespace": NAMESPACE, **asked}}}
+    assert {"allowed": allowed} == (await client.post(REVIEWS, review)).body["status"]
+
+
+async def test_a_token_that_is_bound_to_a_secret_ends_with_it(client: Client) -> None:
+    """401 as soon as the Secret is deleted, and for another of the same name."""
+    uid = (await client.post(SECRETS, {"metadata": {"name": "s"}})).body["metadata"]["uid"]
+    reference = {"apiVersion": "v1", "kind": "Secret", "name": "s", "uid": uid}
+    token = await robot(client, boundObjectRef=reference)
+    codes = [(await client.call("GET", PODS, token=token)).code]
+    await client.delete(f"{SECRETS}/s")
+    codes.append((await client.call("GET", PODS, token=token)).code)
+    await client.post(SECRETS, {"metadata": {"name": "s"}})
+    codes.append((await client.call("GET", PODS, token=token)).code)
+    assert [403, 401, 401] == codes
+
+
+async def test_a_token_ends_with_its_service_account(client: Client) -> None:
+    """401; a new account of the same name has tokens of its own."""
+    token = await robot(client)
+    await client.delete(f"{ACCOUNTS}/robot")
+    gone = (await client.call("GET", PODS, token=token)).code
+    new = await robot(client)
+    codes = [(await client.call("GET", PODS, token=one)).code for one in (token, new)]
+    assert (401, [401, 403]) == (gone, codes)
+
+
+@pytest.mark.parametrize(
+    ("name", "bound_to", "code", "message"),
+    [
+        ("nosuch", None, 404, 'serviceaccounts "nosuch" not found'),
+        ("robot", {"kind": "Secret", "name": "nosuch"}, 404, 'secrets "nosuch" not found'),
+        ("robot", {"kind": "ConfigMap"}, 400, "cannot bind token to object of type /v1, Kind=ConfigMap"),
+        (
+            "robot",
+            {"kind": "Secret", "name": "s", "uid": "other"},
+            409,
+            f'Operation cannot be fulfilled on Secret "s": {OTHER_UID}',
+        ),
+    ],
+)
+async def test_a_token_is_given_out_for_what_exists_alone(
+    client: Client, name: str, bound_to: Any, code: int, message: str
+) -> None:
+    """The account, and what the token is to be bound to; in the real words."""
+    await robot(client)
+    await client.post(SECRETS, {"metadata": {"name": "s"}})
+    spec = {"boundObjectRef": {"apiVersion": "v1", **bound_to}} if bound_to else {}
+    reply = await client.post(f"{ACCOUNTS}/{name}/token", {"spec": spec})
+    assert (code, message) == (reply.code, reply.message)
+
+
+@pytest.mark.parametrize("token", ["e30", "bm90aGluZw", "W10", "eyJhY2NvdW50IjpbXX0"])
+async def test_a_token_that_nobody_gave_out_is_nobodys(client: Client, token: str) -> None:
+    """Whatever it says."""
+    assert (await client.call("GET", PODS, token=token)).code == 401
+
+
+async def test_a_priority_class_sets_the_priority(client: Client) -> None:
+    """The system's own as well, which need not be made."""
+    await client.post("/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": "mine"}, "value": 7})
+    names = ("mine", "system-cluster-critical")
+    made = [(await client.post(PODS, pod(name, priorityClassName=name))).body for name in names]
+    assert [7, 2_000_000_000] == [found["spec"]["priority"] for found in made]
+
+
+async def test_a_runtime_class_must_exist(client: Client) -> None:
+    """403 in the real words until it does."""
+    refused = await client.post(PODS, pod("a", runtimeClassName="mine"))
+    await client.post("/apis/node.k8s.io/v1/runtimeclasses", {"metadata": {"name": "mine"}, "handler": "runc"})
+    let_in = await client.post(PODS, pod("a", runtimeClassName="mine"))
+    expected = 'pods "a" is forbidden: pod rejected: RuntimeClass "mine" not found'
+    assert (expected, 201) == (refused.message, let_in.code)
+
+
 @pytest.mark.parametrize(
     ("spec", "why"),
     [

@@ -933,3 +933,40 @@ async def test_closing_ends_what_is_under_way(telemetry: Counted) -> None:
         await client.close()
         assert (await refused(task)).tries == 1
     assert len(server.seen) == 1
+
+
+# --- rights ----------------------------------------------------------------------------------------------------------
+
+PODS = "/api/v1/namespaces/khealth/pods"
+LACKING = (
+    b'{"kind":"Status","message":"pods is forbidden: User \\"a\\" cannot list resource \\"pods\\" in API group \\"\\" in'
+    b' the namespace \\"khealth\\"","reason":"Forbidden","code":403}'
+)
+
+
+async def listed(client: Client) -> Answer:
+    """List the namespace's pods."""
+    return await client.request("list", "pods", PODS, deadline=client._clock.now() + PATIENCE)
+
+
+async def watched(client: Client) -> None:
+    """Open a watch of the namespace's pods."""
+    async with client.stream("pods", PODS, query={"watch": "1"}, connect_timeout=PATIENCE):
+        pass
+
+
+@pytest.mark.parametrize(("verb", "ask"), [("list", listed), ("watch", watched)])
+async def test_a_lacking_right_is_named_in_the_note_and_kept(
+    telemetry: Counted, verb: str, ask: Callable[[Client], Awaitable[object]]
+) -> None:
+    """With verb, resource and namespace; until the same request is let pass."""
+    async with (
+        serving(answering(403, body=LACKING), answering()) as server,
+        client_of(server, telemetry) as client,
+    ):
+        error = await refused(ask(client))
+        kept = [str(found) for found in client.denials.now()]
+        await ask(client)
+        after = client.denials.now()
+    words = f"khealth may not {verb} pods in namespace khealth"
+    assert (True, [words], ()) == (error.note.startswith(f"{words}: HTTP 403: "), kept, after)

@@ -310,3 +310,45 @@ def test_refused_says_what_was_asked_and_how_it_was_refused() -> None:
     refused = Refused(judge(404, status('pods "a" not found', "NotFound")), "get pods", tries=3)
     assert (refused.reason, refused.note) == (Reason.API_REJECTED, 'get pods: HTTP 404: pods "a" not found')
     assert refused.tries == 3
+
+
+NOT_PERMITTED = {
+    "rbac",
+    "bad_token",
+    "version_too_large",
+    "webhook_failed",
+    "disruption_budget",
+    "priority_and_fairness",
+}
+"""Answers after which nobody knows whether khealth has the right to ask for this; after `rbac`, that it has not."""
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+def test_a_lacking_right_is_told_from_everything_else(name: str) -> None:
+    """Only authorization's own refusal says that one is lacking: no quota, no policy, no Pod Security does."""
+    refusal = recorded(name)
+    assert (name == "rbac", name not in NOT_PERMITTED) == (refusal.denied, refusal.permitted)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: User \"y\" cannot do so",
+        'pods "x" is forbidden: violates PodSecurity "restricted:latest": User "y" cannot be root',
+        'admission webhook "w" denied the request: pods is forbidden: User "y" cannot create resource "pods"',
+        'User "y" cannot create pods, says the proxy',
+    ],
+)
+def test_whoever_borrows_the_words_of_authorization_is_not_it(message: str) -> None:
+    """An admission policy may say what its author likes."""
+    refusal = judge(403, status(message, "Forbidden"))
+    assert (Reason.API_REJECTED, False) == (refusal.reason, refusal.denied)
+
+
+@pytest.mark.parametrize(
+    "subject", ["pods", 'pods "x"', "leases.coordination.k8s.io", 'namespaces "khealth"', "pods/eviction"]
+)
+def test_every_resource_is_refused_in_the_same_words(subject: str) -> None:
+    """With a name and without, of whichever group."""
+    message = f'{subject} is forbidden: User "system:serviceaccount:a:b" cannot get resource "x" in API group ""'
+    assert judge(403, status(message, "Forbidden")).denied

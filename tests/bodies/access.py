@@ -1,0 +1,150 @@
+"""What khealth says and does when a right is taken away from it, or its token, and when it is given back."""
+
+import pytest
+
+from bodies.account import RIGHTS, account, right
+from bodies.run import counted, short
+from bodies.target import Running, Target, wait_for
+from bodies.way import Way
+
+CONTROLLERS = "replicationcontrollers"
+
+
+def forbidden(running: Running) -> float:
+    """Return how many attempts were inconclusive for want of a right."""
+    return running.metric("khealth_inconclusive_total", reason="forbidden") or 0.0
+
+
+def controllers(target: Target) -> list[str]:
+    """Return the names of the ReplicationControllers that khealth has made."""
+    found = target.core.list_namespaced_replication_controller(target.namespace).items
+    return [item.metadata.name for item in found]
+
+
+def told(target: Target, verb: str, resource: str) -> str:
+    """Return how khealth names a right that it lacks."""
+    return f"khealth may not {verb} {resource} in namespace {target.namespace}"
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource"),
+    [("list", "pods"), ("watch", "pods"), ("list", CONTROLLERS), ("watch", CONTROLLERS), ("create", CONTROLLERS)],
+)
+def test_a_right_that_is_missing_from_the_start_is_named(target: Target, verb: str, resource: str) -> None:
+    """Exit 3, inconclusive; the report and the log name verb, resource and namespace; nothing was made."""
+    with account(target, RIGHTS - {right(verb, resource)}) as khealth:
+        found = target.once(target.quick(), kubeconfig=khealth.kubeconfig())
+    words = told(target, verb, resource)
+    assert ((3, "inconclusive", "forbidden"), True, True, []) == (
+        found.verdict,
+        words in found.attempt["note"],
+        words in found.log,
+        target.objects(),
+    ), found
+
+
+@pytest.mark.parametrize(("verb", "resource"), [("get", CONTROLLERS), ("delete", "pods")])
+def test_a_right_that_only_a_broken_cluster_takes_is_not_missed_on_a_healthy_one(
+    target: Target, verb: str, resource: str
+) -> None:
+    """Nothing is asked for in advance."""
+    with account(target, RIGHTS - {right(verb, resource)}) as khealth:
+        found = target.once(target.quick(), kubeconfig=khealth.kubeconfig())
+    assert (0, "success", None) == found.verdict, found.attempt["note"]
+
+
+@pytest.mark.parametrize("resource", ["nodes", "events"])
+def test_without_an_optional_right_there_is_a_verdict_all_the_same(target: Target, resource: str) -> None:
+    """The failure counts as what it is; log, /status and page say what would sharpen it."""
+    settings = target.quick(pod={"nodeSelector": {"khealth.io/no-such-node": "true"}}, interval="20s")
+    namespace = None if resource == "nodes" else target.namespace
+    with (
+        account(target, RIGHTS - {right("list", resource)}) as khealth,
+        target.running(settings, khealth.kubeconfig()) as running,
+    ):
+        wait_for("the verdict", counted(running, "failures", "pod_unschedulable"))
+        shown = running.forbidden(), f"khealth may not list {resource}" in running.get("/")[1]
+        logged = running.log.count(f"khealth may not list {resource}")
+        running.stop()
+    assert (([("list", resource, namespace, True)], True), 1) == (shown, logged)
+
+
+@pytest.mark.parametrize(("verb", "resource"), [("create", CONTROLLERS), ("delete", CONTROLLERS)])
+def test_a_right_that_is_taken_away_is_told_until_it_is_back(target: Target, verb: str, resource: str) -> None:
+    """Inconclusive while it lasts, named once in the log and on every page; well again without a restart."""
+    words = told(target, verb, resource)
+    with account(target) as khealth, target.running(short(target), khealth.kubeconfig()) as running:
+        wait_for("the first success", lambda: running.state() == 200)
+        khealth.grant(RIGHTS - {right(verb, resource)})
+        wait_for("the second such attempt", lambda: forbidden(running) >= 2, 90)
+        shown = running.state(), running.forbidden(), words in running.get("/")[1], running.log.count(f"{words}: `")
+        failed = running.metric("khealth_consecutive_failures")
+        left = set(target.objects())
+        khealth.grant(RIGHTS)
+        wait_for("recovery", lambda: running.state() == 200, 60)
+        after = running.forbidden(), running.log.count(f"khealth may {verb} {resource}")
+        wait_for("the sweep of what was left", lambda: not left & set(target.objects()))
+        running.stop()
+    assert (503, [(verb, resource, target.namespace, False)], True, 1) == shown
+    assert (0.0, ([], 1), []) == (failed, after, target.objects())
+
+
+@pytest.mark.parametrize(("verb", "resource"), [("watch", "pods"), ("list", CONTROLLERS)])
+def test_a_watch_that_was_refused_begins_when_it_may(target: Target, verb: str, resource: str) -> None:
+    """Without a restart of khealth."""
+    with (
+        account(target, RIGHTS - {right(verb, resource)}) as khealth,
+        target.running(short(target), khealth.kubeconfig()) as running,
+    ):
+        wait_for("the verdict", counted(running, "inconclusive", "forbidden"))
+        shown = running.state(), running.forbidden()
+        khealth.grant(RIGHTS)
+        wait_for("recovery", lambda: running.state() == 200)
+        after = running.forbidden()
+        running.stop()
+    assert ((503, [(verb, resource, target.namespace, False)]), []) == (shown, after)
+
+
+def test_without_the_right_to_delete_what_was_made_stays_and_no_more_is_made(target: Target) -> None:
+    """One attempt's objects are left, and not one more for each further attempt."""
+    with account(target) as khealth, target.running(short(target), khealth.kubeconfig()) as running:
+        wait_for("the first success", lambda: running.state() == 200)
+        khealth.grant(RIGHTS - {right("delete", CONTROLLERS)})
+        wait_for("three such attempts", lambda: forbidden(running) >= 3, 120)
+        left = controllers(target)
+        running.process.kill()
+        running.process.wait()
+    assert 1 == len(left), left
+
+
+def test_a_sweep_without_the_right_to_delete_says_so(target: Target) -> None:
+    """Exit 3: it could not do its work, and nothing else is wrong."""
+    with account(target) as khealth, target.running(short(target), khealth.kubeconfig()) as running:
+        wait_for("something to sweep", target.objects)
+        running.process.kill()
+        running.process.wait()
+        khealth.grant(RIGHTS - {right("delete", CONTROLLERS)})
+        swept = target.run("sweep", "--all", "--timeout", "20s", kubeconfig=khealth.kubeconfig())
+    assert (3, True) == (swept.returncode, told(target, "delete", CONTROLLERS) in swept.stderr), swept.stderr
+
+
+def test_a_token_that_is_revoked_is_inconclusive_until_it_is_replaced(target: Target) -> None:
+    """Neither requests nor watches are let in; with a new token in the file both are, without a restart."""
+    with (
+        account(target) as khealth,
+        Way(target.server) as way,
+        target.running(short(target), khealth.kubeconfig(way.address)) as running,
+    ):
+        wait_for("the first success", lambda: running.state() == 200)
+        khealth.revoke()
+        wait_for("the verdict", counted(running, "inconclusive", "forbidden"))
+        way.cut()
+        wait_for("refused watches", lambda: running.metric("khealth_watch_restarts_total", cause="forbidden"))
+        wait_for("an attempt without watches", lambda: forbidden(running) >= 2)
+        shown = running.state(), running.forbidden(), running.metric("khealth_consecutive_failures")
+        left = set(target.objects())
+        khealth.renew()
+        wait_for("recovery", lambda: running.state() == 200)
+        wait_for("the sweep of what was left", lambda: not left & set(target.objects()))
+        code = running.stop()
+    assert ((503, [], 0.0), 0, []) == (shown, code, target.objects())

@@ -1,0 +1,106 @@
+"""In a cluster all that khealth makes goes with its own Pod, whatever becomes of khealth and of its rights."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bodies.account import Account, account, right
+from bodies.run import all_held
+from bodies.target import SERVING, Running, Target, wait_for
+from khealth_exporter.canary_pod import PodSettings, pod_spec
+from khealth_exporter.cluster.ownership import Identity, Owner
+
+OURS = "khealth-0"
+"""Name of the Pod that stands in for khealth's own."""
+COLLECTED = 60.0
+"""Seconds for the garbage collector, and for kubelets that end pods at once."""
+
+
+def stand_in(target: Target) -> Owner:
+    """Make the Pod that khealth is told it runs in."""
+    labels = {"app": "stand-in"}
+    body = {"metadata": {"name": OURS, "labels": labels}, "spec": pod_spec(PodSettings(), labels)}
+    made = target.core.create_namespaced_pod(target.namespace, body)
+    return Owner(OURS, made.metadata.uid)
+
+
+@contextmanager
+def in_a_pod(target: Target, khealth: Account, owner: Owner) -> Iterator[Running]:
+    """Run khealth for the block as if in that Pod: its credentials, and its name and uid by the downward API."""
+    settings = target.configure(interval="90s", timeout="10s", pod_ttl="60s", poll_interval="1s")
+    with target.for_pods() as server:
+        folder = target.folder / "service-account"
+        folder.mkdir()
+        (folder / "token").symlink_to(khealth.token_file)
+        (folder / "ca.crt").write_text(server.authority)
+        (folder / "namespace").write_text(target.namespace)
+        words = (sys.executable, str(Path(__file__).with_name("in_pod.py")), str(folder), "run", "--config")
+        given = {"POD_NAME": owner.name, "POD_UID": owner.uid}
+        where = {"KUBERNETES_SERVICE_HOST": server.host, "KUBERNETES_SERVICE_PORT": str(server.port)}
+        mode = ("--client-mode", "in-cluster")
+        with target.started((*words, str(settings), *mode, *SERVING), {**os.environ, **given, **where}) as running:
+            yield running
+
+
+def references(item: Any) -> list[Mapping[str, Any]]:
+    """Return what an object says of its owners, without what it leaves open."""
+    fields = ("api_version", "kind", "name", "uid", "controller", "block_owner_deletion")
+    found = [{field: getattr(owner, field) for field in fields} for owner in item.metadata.owner_references or []]
+    return [{field: value for field, value in owner.items() if value is not None} for owner in found]
+
+
+def test_what_khealth_makes_in_a_pod_is_owned_by_that_pod(target: Target) -> None:
+    """It blocks nobody's deletion of that Pod; the canaries are owned by their controller."""
+    with account(target) as khealth:
+        owner = stand_in(target)
+        with in_a_pod(target, khealth, owner) as running:
+            wait_for("the hold", lambda: all_held(target))
+            (controller,) = target.core.list_namespaced_replication_controller(target.namespace).items
+            owners = {reference["uid"] for pod in target.pods() for reference in references(pod)}
+            running.stop()
+    expected = {"api_version": "v1", "kind": "Pod", "name": OURS, "uid": owner.uid}
+    assert ([expected], {controller.metadata.uid}) == (references(controller), owners)
+
+
+@pytest.mark.parametrize("end", ["killed", "asked to end"])
+def test_nothing_is_left_when_khealth_goes_with_all_its_rights_in_mid_attempt(target: Target, end: str) -> None:
+    """Roles, service account and Pod go at one moment; its own cleanup, if it still tries, is refused."""
+    with account(target) as khealth:
+        owner = stand_in(target)
+        with in_a_pod(target, khealth, owner) as running:
+            wait_for("the hold", lambda: all_held(target))
+            khealth.rbac.delete_namespaced_role_binding(khealth.name, target.namespace)
+            khealth.rbac.delete_namespaced_role(khealth.name, target.namespace)
+            target.core.delete_namespaced_service_account(khealth.name, target.namespace)
+            wait_for("the end of all rights", lambda: not khealth.may(right("delete", "replicationcontrollers")))
+            if end == "killed":
+                running.process.kill()
+            else:
+                running.process.terminate()
+                wait_for("the refusal", lambda: '"forbidden"' in running.log, COLLECTED)
+            before = len(target.objects())
+            target.core.delete_namespaced_pod(owner.name, target.namespace)
+            wait_for("an empty namespace", lambda: not target.objects(), COLLECTED)
+            running.process.wait(COLLECTED)
+    assert 4 == before
+
+
+def test_what_was_still_under_way_when_the_pod_had_gone_is_collected(target: Target) -> None:
+    """A write that comes in after its owner's end is no orphan."""
+    owner = stand_in(target)
+    target.core.delete_namespaced_pod(owner.name, target.namespace, grace_period_seconds=0)
+    identity = Identity("late0000", target.namespace, owner)
+    labels = identity.labels("rcscheduler", 1)
+    pods = {"metadata": {"labels": labels}, "spec": pod_spec(PodSettings(), labels)}
+    body = {
+        "metadata": identity.metadata("rcscheduler", 1, 3600.0),
+        "spec": {"replicas": 1, "selector": labels, "template": pods},
+    }
+    made = target.core.create_namespaced_replication_controller(target.namespace, body)
+    wait_for("an empty namespace", lambda: not target.objects(), COLLECTED)
+    assert [owner.uid] == [reference["uid"] for reference in references(made)]
