@@ -1,5 +1,6 @@
 """What khealth costs others: canary pods, series about them, Events, audit lines, and growth of etcd."""
 
+import os
 import re
 import subprocess
 import sys
@@ -82,15 +83,13 @@ def kube_state_metrics(command: str | None, port: int) -> Iterator[str | None]:
     if not command:
         yield None
         return
-    words = [
-        command,
-        "--host=127.0.0.1",
-        f"--port={port}",
-        "--telemetry-host=127.0.0.1",
-        f"--telemetry-port={port + 1}",
-    ]
+    own = (f"--port={port}", "--telemetry-host=127.0.0.1", f"--telemetry-port={port + 1}")
+    words = [command, f"--kubeconfig={os.environ['KUBECONFIG']}", "--host=127.0.0.1", *own]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
+            time.sleep(2)
+            if process.poll() is not None:
+                sys.exit(f"{command} ended at once")
             yield f"http://127.0.0.1:{port}/metrics"
         finally:
             process.terminate()
