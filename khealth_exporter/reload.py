@@ -107,14 +107,18 @@ class Reloader:
             if refused := self._refusal():
                 return refused
             try:
-                config = await self._beside(self._read)
-            except ConfigError as error:
-                return self._refused(cause, tuple(map(str, error.problems)))
+                seen, config = await self._beside(self._read)
             except TimeoutError:
+                # What a disk that hung has said in the end is not in force: it is to be read when it is back.
+                self._seen = None
                 return self._refused(cause, (f"{self.config.file}: was not read within {READING:g} s",))
             except Exception as error:  # noqa: BLE001 - a bug in reading must end neither the loop nor the request
                 _log.error("khealth itself is at fault", loop="reload", exc_info=error)
                 return self._refused(cause, (f"khealth itself is at fault: {type(error).__name__}: {error}",))
+            # It was taken before the file was loaded: what has changed in between is noticed at the next look.
+            self._seen = seen
+            if isinstance(config, ConfigError):
+                return self._refused(cause, tuple(map(str, config.problems)))
             if refused := self._refusal():
                 return refused
             before, self.config = self.config, config
@@ -134,15 +138,17 @@ class Reloader:
             _log.error("the configuration is refused, the old one stays in force", cause=cause, problem=problem)
         return problems
 
-    def _read(self) -> Config:
+    def _read(self) -> tuple[str | None, Config | ConfigError]:
+        """Return what tells the file's content, and the configuration or all that is wrong with it."""
         assert self._load  # noqa: S101 - for the type checker: `_refusal` has asked
-        if self._file:
-            # Before it is loaded: what changes in between is noticed at the next look.
-            self._seen = digest(self._file)
-            if self._seen is None:
-                message = "is no regular file: it cannot be read a second time"
-                raise ConfigError((Problem(str(self._file), 0, 0, "", message),))
-        return self._load(bound=self._bound)
+        seen = digest(self._file) if self._file else None
+        if self._file and seen is None:
+            message = "is no regular file: it cannot be read a second time"
+            return seen, ConfigError((Problem(str(self._file), 0, 0, "", message),))
+        try:
+            return seen, self._load(bound=self._bound)
+        except ConfigError as error:
+            return seen, error
 
     async def _beside(self, call: Callable[[], _T]) -> _T:
         """Return what a function returns that reads the file; TimeoutError where the disk hangs."""

@@ -129,7 +129,7 @@ def _add_listen(parser: argparse.ArgumentParser) -> None:
         type=_told(Address.parse),
         action="append",
         metavar="ADDR",
-        help="where run and demo serve, as in :8080 (the default), 127.0.0.1:8080 or [::]:8080; may be repeated",
+        help="where run (default :8080, every address) and demo (127.0.0.1:8080) serve, or [::]:8080; repeatable",
     )
 
 

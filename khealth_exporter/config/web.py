@@ -50,7 +50,8 @@ class Reading:
     config: WebConfig | None
     problems: tuple[Problem, ...]
     seen: Mapping[Path, str]
-    empty: bool = False
+    unguarded: bool = False
+    """Whether it says in so many words that nobody needs a password: `basic_auth_users: {}`."""
 
     def usable(self) -> WebConfig:
         """Return the configuration; ConfigError with all that is wrong."""
@@ -70,7 +71,7 @@ def read_web(path: Path) -> Reading:
     except ConfigError as error:
         return Reading(None, error.problems, files.seen)
     config, problems = _config(document, files, path.parent)
-    return Reading(None if problems else config, in_order(problems), files.seen, document.root is None)
+    return Reading(None if problems else config, in_order(problems), files.seen, _unguarded(document.root))
 
 
 def _config(document: Document, files: Files, folder: Path) -> tuple[WebConfig | None, list[Problem]]:
@@ -100,6 +101,11 @@ def _config(document: Document, files: Files, folder: Path) -> tuple[WebConfig |
         ),
         problems,
     )
+
+
+def _unguarded(root: Value | None) -> bool:
+    users = root.entries.get("basic_auth_users") if root else None
+    return users is not None and users.content == {}
 
 
 def _without_empty_sections(root: Value | None) -> Value:

@@ -75,12 +75,15 @@ class Protection:
             return ()
         if (reading.config.tls is None) != (self.config.tls is None):
             return (Problem(str(self._path), 0, 0, "", "TLS is switched on or off by a restart alone"),)
-        if reading.empty and self.config.users:
-            return (Problem(str(self._path), 0, 0, "", "is empty, but was not: nobody would be asked for a password"),)
+        if self.config.users and not reading.config.users and not reading.unguarded:
+            what = "there are no users any more: write {} to mean that nobody is asked for a password"
+            return (Problem(str(self._path), 0, 0, "basic_auth_users", what),)
         return ()
 
     def _tell(self) -> None:
         tls, users = self.config.tls is not None, len(self.config.users)
         _log.info("the web configuration is in force", file=str(self._path), tls=tls, users=users)
+        if not tls and not users:
+            _log.warning("this web configuration protects nothing: everybody is answered", file=str(self._path))
         for note in self.config.notes:
             _log.warning(note, file=str(self._path))

@@ -166,6 +166,7 @@ def test_deleting_the_single_file_in_mid_attempt_leaves_nothing(applied: tuple[I
 @pytest.fixture(scope="module")
 def released() -> Iterator[Installed]:
     """The chart, installed by helm in a namespace of its own."""
+    kubectl("delete", "-f", str(SINGLE_FILE), "--ignore-not-found")  # It has the node port and the PriorityClass.
     installed = Installed(f"khealth-helm-{secrets.token_hex(2)}")
     _helm("install", installed, "--create-namespace", "--wait", "--timeout=3m")
     yield installed

@@ -393,6 +393,29 @@ def test_a_disk_that_hangs_keeps_nobody_waiting(path: Path) -> None:
     played(scenario)
 
 
+def test_what_a_disk_that_hung_held_back_is_taken_up_when_it_is_back(path: Path) -> None:
+    """Without anyone asking: what was given up had not been read."""
+    late: list[tuple[asyncio.Future[Any], Callable[[], Any]]] = []
+
+    def hang(call: Callable[[], Any], /) -> Any:
+        if late:
+            return aside(call)
+        late.append((asyncio.get_running_loop().create_future(), call))
+        return late[0][0]
+
+    async def scenario() -> None:
+        here = desk(path, beside=hang)
+        here.write(text(4))
+        assert (f"{path}: was not read within 60 s",) == await here.reloader.reload("request")
+        future, call = late[0]
+        future.set_result(call())
+        async with background(here.reloader.run):
+            await asyncio.sleep(PERIOD + 1.0)
+        assert [4] == here.replicas
+
+    played(scenario)
+
+
 def test_a_bug_in_reading_is_loud_and_ends_nothing(path: Path) -> None:
     """The request is answered, the old configuration stays, and the file is looked at on."""
 

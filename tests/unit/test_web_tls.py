@@ -273,11 +273,12 @@ async def test_tls_is_switched_by_a_restart_alone(
     assert "TLS is switched on or off by a restart alone" in str(logged)
 
 
-async def test_an_emptied_file_opens_nothing(issued: Keys) -> None:
-    """A file cut short, or a Secret deleted, must not let everybody in."""
+@pytest.mark.parametrize("text", ["", "null", "---", "basic_auth_users:", "rate_limit: {interval: 1s, burst: 5}", "{}"])
+async def test_an_emptied_file_opens_nothing(issued: Keys, text: str) -> None:
+    """A file cut short, a Secret deleted, or a template without its input must not let everybody in."""
     path = issued.write(f"basic_auth_users: {{anna: {ANNA}}}")
     protection = Protection(path)
-    issued.write("")
+    issued.write(text)
     assert not any([await protection.look() for _ in range(3)])
     assert {"anna": ANNA.encode()} == protection.config.users
 
