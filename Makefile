@@ -20,7 +20,7 @@ demo: $(READY) ## run khealth against a simulated cluster: make demo FAULT=sched
 	$(BIN)/khealth demo $(if $(FAULT),--fault $(FAULT)) $(if $(LISTEN),--listen $(LISTEN))
 
 test: $(READY) ## unit and integration tests; no cluster needed
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(ARGS)
 
 e2e: $(READY) ## end-to-end tests on the cluster that KUBECONFIG names
 	$(BIN)/pytest tests/e2e $(ARGS)
