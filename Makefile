@@ -31,6 +31,7 @@ check: $(READY) ## linters, types, layers, spelling, and whether generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python tests/conventions.py
 	$(BIN)/python deploy/generate.py --check
 
