@@ -193,6 +193,36 @@ def test_the_configuration_can_change_under_way(helm: charts.Helm) -> None:
     assert pods[0] == pods[1]
 
 
+SHARED_SECRET: Json = {"existingSecret": "web", "scheme": "http"}
+CERTIFIED: Json = {"tls_server_config": {"cert_file": "a", "key_file": "b"}}
+TCP: Json = {"probes": {"type": "tcp"}, "metrics": {"discovery": "none"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "replaced"),
+    [
+        ({}, {"canaries": {"namespace": "canaries"}}, True),
+        ({}, {"canaries": {"namespace": "khealth"}}, False),
+        ({**TCP, "web": SHARED_SECRET}, {**TCP, "web": {**SHARED_SECRET, "scheme": "https"}}, True),
+        ({**TCP, "web": {"config": {"rate_limit": {}}}}, {**TCP, "web": {"config": CERTIFIED}}, True),
+        ({**TCP, "web": {"config": CERTIFIED}}, {**TCP, "web": {"config": {**CERTIFIED, "rate_limit": {}}}}, False),
+        ({}, routine(interval="5m"), False),
+    ],
+)  # fmt: skip
+def test_what_a_reload_refuses_replaces_the_pod(helm: charts.Helm, before: Json, after: Json, replaced: bool) -> None:
+    """Another namespace of the canaries, TLS on or off: a running khealth would keep the old one, without rights."""
+    templates = [helm.template(values).one("Deployment")["spec"]["template"] for values in (before, after)]
+    assert replaced is (templates[0] != templates[1])
+
+
+def test_what_replaces_the_pod_cannot_be_lost(helm: charts.Helm) -> None:
+    """More annotations of the pod do not displace it."""
+    key = "khealth.io/restart-for"
+    spec = helm.template({"podAnnotations": {key: "other", "a": "b"}}).one("Deployment")["spec"]
+    annotations = spec["template"]["metadata"]["annotations"]
+    assert ("http of canaries in khealth", "b") == (annotations[key], annotations["a"])
+
+
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
@@ -449,6 +479,7 @@ def test_the_pod_says_how_to_scrape_it(helm: charts.Helm) -> None:
     """The usual annotations of the usual configuration of Prometheus."""
     annotations = helm.template({}).one("Deployment")["spec"]["template"]["metadata"]["annotations"]
     assert {
+        "khealth.io/restart-for": "http of canaries in khealth",
         "kubectl.kubernetes.io/default-container": "khealth",
         "prometheus.io/scrape": "true",
         "prometheus.io/port": "8080",
