@@ -32,6 +32,7 @@ TWO_POOLS: Json = {
         },
     }
 }
+SUSPENDED: Json = {"config": {"modules": {"rcscheduler": {"suspend": True}}}}
 ELSEWHERE: Json = {"canaries": {"namespace": "canaries"}, "namespace": {"create": True}}
 BARE: Json = {
     "canaries": {"priorityClass": {"create": False}},
@@ -130,6 +131,7 @@ EVERYTHING: Json = {
 SETS: Mapping[str, Json] = {
     "default": {},
     "two pools": TWO_POOLS,
+    "suspended": SUSPENDED,
     "elsewhere": ELSEWHERE,
     "bare": BARE,
     "secured": SECURED,

@@ -8,7 +8,8 @@ files/catalogue.json says what there is to do. It is written from khealth's code
 
 {{- /* Every routine that is to run: a JSON list of {module, label, settings, about}, `about` being the catalogue's word.
 
-A module that is not mentioned, or has no routines, runs each of its kinds. What `canaries.pod` says is put into each
+A module that is not mentioned, or has no routines, runs each of its kinds; its key `suspend` is no routine, and takes
+no rights away. What `canaries.pod` says is put into each
 routine that has pods and does not say it itself. */ -}}
 {{- define "khealth.routines" -}}
 {{- $catalogue := include "khealth.catalogue" . | fromJson -}}
@@ -23,7 +24,7 @@ routine that has pods and does not say it itself. */ -}}
 {{- $routines := list -}}
 {{- range $module := keys $catalogue.modules | sortAlpha -}}
   {{- $kinds := get $catalogue.modules $module -}}
-  {{- $listed := get $told $module | default dict -}}
+  {{- $listed := omit (get $told $module | default dict) "suspend" -}}
   {{- range $label := keys ($listed | default $kinds) | sortAlpha -}}
     {{- $settings := get $listed $label | default dict | deepCopy -}}
     {{- $kind := get $settings "kind" | default $label -}}
@@ -67,6 +68,9 @@ routine that has pods and does not say it itself. */ -}}
   {{- $module := get $modules .module | default dict -}}
   {{- $_ := set $module .label .settings -}}
   {{- $_ := set $modules .module $module -}}
+{{- end -}}
+{{- range $name, $told := get .Values.config "modules" | default dict -}}
+  {{- if hasKey ($told | default dict) "suspend" }}{{ $_ := set (get $modules $name) "suspend" $told.suspend }}{{ end -}}
 {{- end -}}
 {{- $config := merge (dict "modules" $modules) (omit .Values.config "modules") -}}
 {{- with .Values.canaries.namespace }}{{ $_ := set $config "namespace" . }}{{ end -}}

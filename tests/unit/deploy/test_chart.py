@@ -320,8 +320,8 @@ def test_khealth_can_read_its_configuration(helm: charts.Helm, name: str, tmp_pa
     """Every routine that was named runs, or the default one."""
     file = tmp_path / "khealth.yaml"
     file.write_text(helm.template(charts.SETS[name]).config)
-    labels = charts.SETS[name].get("config", {}).get("modules", {}).get("rcscheduler", ["rcscheduler"])
-    assert set(labels) == {routine.label for routine in load(file).routines}
+    labels = {*charts.SETS[name].get("config", {}).get("modules", {}).get("rcscheduler", ())} - {"suspend"}
+    assert (labels or {"rcscheduler"}) == {routine.label for routine in load(file).routines}
 
 
 def test_the_configuration_is_passed_on_to_the_letter(helm: charts.Helm) -> None:
@@ -348,6 +348,16 @@ def test_what_all_canaries_are_is_told_to_each_routine(helm: charts.Helm) -> Non
     assert expected == told(helm, values)["pod"]
 
 
+@pytest.mark.parametrize("others", [{}, {"other": {"kind": "rcscheduler", "interval": "5m"}}])
+def test_a_module_can_be_suspended(helm: charts.Helm, others: Json, tmp_path: Path) -> None:
+    """The key is no routine: what rests is what would run without it, and khealth is told."""
+    modules = {"rcscheduler": {"suspend": True, **others}}
+    file = tmp_path / "khealth.yaml"
+    file.write_text(helm.template({"config": {"modules": modules}}).config)
+    expected = {(label, True) for label in others or ["rcscheduler"]}
+    assert expected == {(routine.label, routine.settings.suspend) for routine in load(file).routines}
+
+
 def test_khealths_own_defaults_stay_its_own(helm: charts.Helm) -> None:
     """The chart says nothing that nobody asked for."""
     assert {} == told(helm, {"canaries": {"priorityClass": {"create": False}}})
@@ -363,6 +373,7 @@ def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        (routine("suspend", interval="5m"), "at '/config/modules/rcscheduler/suspend': got object, want boolean"),
         (routine(pod="small"), "at '/config/modules/rcscheduler/rcscheduler/pod': got string, want null or object"),
         ({"web": {"config": {"basic_auth_users": ["a"]}}}, "at '/web/config/basic_auth_users': got array, want object"),
         (

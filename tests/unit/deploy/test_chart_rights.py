@@ -101,6 +101,8 @@ def test_nodes_can_be_left_out(helm: charts.Helm) -> None:
         ({"more": {"jobs": None, "other": {"kind": "jobs"}}}, (RcScheduler, Jobs)),
         ({"more": {"other": {"kind": "leases"}}}, (RcScheduler, Leases)),
         ({"more": None, "rcscheduler": {}}, (RcScheduler, Leases, Jobs)),
+        ({"more": {"suspend": True}}, (RcScheduler, Leases, Jobs)),
+        ({"more": {"suspend": True, "jobs": {}}}, (RcScheduler, Jobs)),
     ],
 )  # fmt: skip
 def test_rights_follow_from_the_routines_that_are_enabled(
