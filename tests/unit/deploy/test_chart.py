@@ -546,6 +546,17 @@ def test_nobody_comes_in_where_nobody_is_let_in(helm: charts.Helm) -> None:
     assert None is helm.template(values).one("NetworkPolicy")["spec"]["ingress"]
 
 
+@pytest.mark.parametrize(
+    ("empty", "left"),
+    [(["dnsPorts"], [443, 6443]), (["apiPorts"], [53, 53, 5353, 5353]), (["dnsPorts", "apiPorts"], [])],
+)
+def test_no_ports_are_no_way_out(helm: charts.Helm, empty: list[str], left: list[int]) -> None:
+    """A rule without ports would mean every port."""
+    spec = helm.template({"networkPolicy": dict.fromkeys(empty, [])}).one("NetworkPolicy")["spec"]
+    assert left == [port["port"] for rule in spec["egress"] or () for port in rule["ports"]]
+    assert "Egress" in spec["policyTypes"]
+
+
 def test_the_network_policy_selects_khealth_and_no_canary(helm: charts.Helm) -> None:
     """Its own pod, and that of `helm test`, which needs the API too."""
     manifests = helm.template({})
