@@ -25,6 +25,12 @@
 {{- printf "%s-%s" (include "khealth.namespace" .) (include "khealth.fullname" .) -}}
 {{- end -}}
 
+{{- /* Name of what is where the canaries are: releases of several namespaces may share theirs. */ -}}
+{{- define "khealth.canaries.name" -}}
+{{- $own := eq (include "khealth.namespace" .) (include "khealth.canaries.namespace" .) -}}
+{{- include ($own | ternary "khealth.fullname" "khealth.clusterwide") . -}}
+{{- end -}}
+
 {{- define "khealth.serviceAccountName" -}}
 {{- $default := .Values.serviceAccount.create | ternary (include "khealth.fullname" .) "default" -}}
 {{- default $default .Values.serviceAccount.name -}}

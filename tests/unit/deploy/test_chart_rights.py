@@ -151,6 +151,19 @@ def test_rights_are_where_the_canaries_are(helm: charts.Helm) -> None:
     assert expected == placed
 
 
+def test_releases_of_two_namespaces_can_share_one_for_their_canaries(helm: charts.Helm) -> None:
+    """Of one name as they are, they make nothing there that is the other's too."""
+    made = [
+        {
+            (document["kind"], document["metadata"]["name"])
+            for document in helm.template({**charts.ELSEWHERE, "namespaceOverride": where})
+            if document["kind"] in {"Role", "RoleBinding", "ResourceQuota"}
+        }
+        for where in ("one", "two")
+    ]
+    assert (3, 3, set()) == (len(made[0]), len(made[1]), made[0] & made[1])
+
+
 @pytest.mark.parametrize("name", charts.SETS)
 def test_every_binding_is_khealths_own_account(helm: charts.Helm, name: str) -> None:
     """Of the role of its own name, to the account that the pod has, and to nobody else."""
