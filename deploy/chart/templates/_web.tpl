@@ -36,6 +36,16 @@
 {{- default $seen $web.scheme -}}
 {{- end -}}
 
+{{- /* Why a client without a certificate is refused; empty where it is not, as far as the chart can see. */ -}}
+{{- define "khealth.web.clients" -}}
+{{- $tls := get (include "khealth.web.config" . | fromJson) "tls_server_config" | default dict -}}
+{{- if hasPrefix "Require" (get $tls "client_auth_type" | toString) -}}
+{{- $tls.client_auth_type -}}
+{{- else if get $tls "client_allowed_sans" -}}
+client_allowed_sans
+{{- end -}}
+{{- end -}}
+
 {{- /* A probe; as context [context, path]. Fails where the kubelet could not get an answer. */ -}}
 {{- define "khealth.probe" -}}
 {{- $context := index . 0 -}}
@@ -45,9 +55,11 @@ tcpSocket:
   port: http
 {{- else -}}
 {{- $config := include "khealth.web.config" $context | fromJson -}}
-{{- $clients := dig "tls_server_config" "client_auth_type" "" $config -}}
-{{- if has $clients (list "RequireAnyClientCert" "RequireAndVerifyClientCert") -}}
-  {{- fail (printf "probes.type: web.config wants a certificate of every client (%s), and the kubelet has none; set probes.type to tcp" $clients) -}}
+{{- with include "khealth.web.clients" $context -}}
+  {{- fail (printf "probes.type: web.config wants a certificate of every client (%s), and the kubelet has none; set probes.type to tcp" .) -}}
+{{- end -}}
+{{- if regexMatch "[1-9]" (dig "rate_limit" "interval" "" $config | toString) -}}
+  {{- fail "probes.type: the kubelet's questions would be counted by web.config's rate_limit too, and whoever exhausts it gets khealth restarted; set probes.type to tcp" -}}
 {{- end -}}
 {{- $names := list -}}
 {{- range $probes.httpHeaders }}{{ $names = append $names (lower .name) }}{{ end -}}

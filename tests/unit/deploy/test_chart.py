@@ -620,6 +620,17 @@ def test_a_secret_of_ones_own_is_used_as_it_is(helm: charts.Helm) -> None:
             ),
         ),
         (
+            {"web": {"config": {"tls_server_config": {"client_allowed_sans": ["a"]}}}},
+            "probes.type: web.config wants a certificate of every client (client_allowed_sans)",
+        ),
+        (
+            {"web": {"config": {"rate_limit": {"interval": "100ms", "burst": 9}}}},
+            (
+                "probes.type: the kubelet's questions would be counted by web.config's rate_limit too, "
+                "and whoever exhausts it gets khealth restarted; set probes.type to tcp"
+            ),
+        ),
+        (
             {"web": {"config": {"basic_auth_users": {"a": "b"}}}},
             (
                 "probes.httpHeaders: web.config wants a password, and the kubelet has none; "
@@ -646,6 +657,16 @@ def test_a_secret_of_ones_own_is_used_as_it_is(helm: charts.Helm) -> None:
 def test_what_could_not_work_is_refused(helm: charts.Helm, values: Json, message: str) -> None:
     """A probe that is never answered would restart khealth for ever."""
     assert message in helm.refusal(values)
+
+
+@pytest.mark.parametrize(
+    ("interval", "probe"), [("100ms", "tcp"), (0, "http"), ("0s", "http"), (None, "http")]
+)
+def test_a_rate_that_cannot_restart_khealth_is_taken(helm: charts.Helm, interval: object, probe: str) -> None:
+    """Where the kubelet only connects, or where nothing is limited."""
+    limit = {"rate_limit": {"interval": interval, "burst": 9}}
+    manifests = helm.template({"probes": {"type": probe}, "web": {"config": limit}})
+    assert ("tcpSocket" in manifests.container["livenessProbe"]) is (probe == "tcp")
 
 
 # --- helm test, and what comes later
