@@ -1,5 +1,6 @@
 """What the chart makes of its values."""
 
+import json
 import math
 import random
 import re
@@ -601,6 +602,44 @@ def test_the_kubelet_and_prometheus_are_told_of_tls(helm: charts.Helm) -> None:
     assert "https" == annotations["prometheus.io/scheme"]
 
 
+PASSWORD: Json = {"web": {"config": {"basic_auth_users": {"a": "b"}}}, "probes": {"type": "tcp"}}
+CERTIFICATE: Json = {
+    "web": {"config": {"tls_server_config": {"client_auth_type": "RequireAndVerifyClientCert"}}},
+    "probes": {"type": "tcp"},
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "message"),
+    [
+        (
+            PASSWORD,
+            "basicAuth",
+            (
+                "metrics.serviceMonitor.basicAuth: web.config wants a password, and Prometheus has none; "
+                "name the Secret that holds one"
+            ),
+        ),
+        (
+            CERTIFICATE,
+            "tlsConfig",
+            (
+                "metrics.serviceMonitor.tlsConfig: web.config wants a certificate of every client "
+                "(RequireAndVerifyClientCert), and Prometheus has none; name the Secret that holds one"
+            ),
+        ),
+    ],
+)
+def test_a_service_monitor_has_what_khealth_asks_for(helm: charts.Helm, values: Json, key: str, message: str) -> None:
+    """Or Prometheus would never be answered."""
+    bare = {**values, "metrics": {"discovery": "serviceMonitor"}}
+    assert message in helm.refusal(bare)
+    given = charts.OPERATOR["metrics"]["serviceMonitor"][key]
+    told = {**values, "metrics": {"discovery": "serviceMonitor", "serviceMonitor": {key: given}}}
+    (endpoint,) = helm.template(told).one("ServiceMonitor")["spec"]["endpoints"]
+    assert given == endpoint[key]
+
+
 def test_a_secret_of_ones_own_is_used_as_it_is(helm: charts.Helm) -> None:
     """The chart makes none beside it."""
     manifests = helm.template(charts.EVERYTHING)
@@ -738,10 +777,15 @@ def test_more_manifests_are_evaluated(helm: charts.Helm) -> None:
     assert {"ConfigMap/khealth-object", "ConfigMap/text"} <= set(kinds)
 
 
+def notes(helm: charts.Helm, values: Json) -> str:
+    """Return what is said after an installation."""
+    words = ("install", "khealth", str(CHART), "--namespace=khealth", "--dry-run=client", "--values=-")
+    return helm.run(*words, given=json.dumps(values)).stdout.partition("NOTES:")[2]
+
+
 def test_the_notes_say_what_to_do_next(helm: charts.Helm) -> None:
     """Where it is, how Prometheus finds it, how to test it, and what is still to be done."""
-    done = helm.run("install", "khealth", str(CHART), "--namespace=khealth", "--dry-run=client")
-    _, _, notes = done.stdout.partition("NOTES:")
+    told = notes(helm, {})
     for line in (
         "http://ADDRESS-OF-ANY-NODE:31337/",
         "kubectl -n khealth port-forward deployment/khealth 8080",
@@ -749,4 +793,12 @@ def test_the_notes_say_what_to_do_next(helm: charts.Helm) -> None:
         "helm test khealth --namespace khealth",
         "kubectl label namespace khealth pod-security.kubernetes.io/enforce=restricted",
     ):
-        assert re.search(rf"^ *{re.escape(line)}$", notes, re.MULTILINE), notes
+        assert re.search(rf"^ *{re.escape(line)}$", told, re.MULTILINE), told
+
+
+@pytest.mark.parametrize("discovery", ["annotations", "none"])
+def test_the_notes_say_that_prometheus_needs_a_password(helm: charts.Helm, discovery: str) -> None:
+    """Annotations cannot carry it."""
+    found = {"metrics": {"discovery": discovery}}
+    needed = "Its scrape job needs the password"
+    assert (True, False) == (needed in notes(helm, {**PASSWORD, **found}), needed in notes(helm, found))
