@@ -17,7 +17,7 @@ routine that has pods and does not say it itself. */ -}}
 {{- range $module := keys $told | sortAlpha -}}
   {{- if not (hasKey $catalogue.modules $module) -}}
     {{- $known := keys $catalogue.modules | sortAlpha | join ", " -}}
-    {{- fail (printf "config.modules.%s: khealth %s has no module of this name; it has %s" $module $.Chart.AppVersion $known) -}}
+    {{- fail (printf "values: config.modules.%s: khealth %s has no module of this name; it has %s" $module $.Chart.AppVersion $known) -}}
   {{- end -}}
 {{- end -}}
 {{- $pod := include "khealth.canaries.pod" . | fromJson -}}
@@ -30,7 +30,7 @@ routine that has pods and does not say it itself. */ -}}
     {{- $kind := get $settings "kind" | default $label -}}
     {{- if not (hasKey $kinds $kind) -}}
       {{- $known := keys $kinds | sortAlpha | join ", " -}}
-      {{- fail (printf "config.modules.%s.%s: its kind is %s, which this module has not; it has %s: say `kind: …`" $module $label $kind $known) -}}
+      {{- fail (printf "values: config.modules.%s.%s: its kind is %s, which this module has not; it has %s: say `kind: …`" $module $label $kind $known) -}}
     {{- end -}}
     {{- $about := get $kinds $kind -}}
     {{- if $about.pod -}}
@@ -81,7 +81,7 @@ routine that has pods and does not say it itself. */ -}}
 {{- define "khealth.seconds" -}}
 {{- $rest := toString .text -}}
 {{- if or (not $rest) (not (regexMatch `^([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?([0-9]+ms)?$` $rest)) -}}
-  {{- fail (printf "%s: %s is not a duration: write a number with its unit, as in 500ms, 5s or 2m" .where $rest) -}}
+  {{- fail (printf "values: %s: %s is not a duration: write a number with its unit, as in 500ms, 5s or 2m" .where $rest) -}}
 {{- end -}}
 {{- $hours := regexFind `^[0-9]+h` $rest -}}
 {{- $rest = trimPrefix $hours $rest -}}
@@ -124,7 +124,7 @@ routine that has pods and does not say it itself. */ -}}
 {{- end -}}
 {{- $classes = $classes | uniq | sortAlpha -}}
 {{- if and .Values.priorityClassName (has .Values.priorityClassName $classes) .Values.canaries.quota.enabled -}}
-  {{- fail (printf "priorityClassName: %s is the canaries' class: their quota would count khealth's own pod, and stuck canaries keep it from coming back; give it another class, or switch off canaries.quota.enabled" .Values.priorityClassName) -}}
+  {{- fail (printf "values: priorityClassName: %s is the canaries' class: their quota would count khealth's own pod, and stuck canaries keep it from coming back; give it another class, or switch off canaries.quota.enabled" .Values.priorityClassName) -}}
 {{- end -}}
 {{- $classes | toJson -}}
 {{- end -}}

@@ -24,14 +24,14 @@
 {{- define "khealth.web.scheme" -}}
 {{- $web := .Values.web -}}
 {{- if and $web.existingSecret $web.config -}}
-  {{- fail "web: config and existingSecret are two places for one thing; leave one of them empty" -}}
+  {{- fail "values: web: config and existingSecret are two places for one thing; leave one of them empty" -}}
 {{- end -}}
 {{- if and $web.existingSecret (not $web.scheme) -}}
-  {{- fail "web.scheme: the chart cannot see what web.existingSecret holds; say http, or https if it has a tls_server_config" -}}
+  {{- fail "values: web.scheme: the chart cannot see what web.existingSecret holds; say http, or https if it has a tls_server_config" -}}
 {{- end -}}
 {{- $seen := get (include "khealth.web.config" . | fromJson) "tls_server_config" | empty | ternary "http" "https" -}}
 {{- if and $web.scheme (not $web.existingSecret) (ne $web.scheme $seen) -}}
-  {{- fail (printf "web.scheme: is %s, but web.config and web.tlsSecret make khealth serve %s; leave it empty" $web.scheme $seen) -}}
+  {{- fail (printf "values: web.scheme: is %s, but web.config and web.tlsSecret make khealth serve %s; leave it empty" $web.scheme $seen) -}}
 {{- end -}}
 {{- default $seen $web.scheme -}}
 {{- end -}}
@@ -56,15 +56,15 @@ tcpSocket:
 {{- else -}}
 {{- $config := include "khealth.web.config" $context | fromJson -}}
 {{- with include "khealth.web.clients" $context -}}
-  {{- fail (printf "probes.type: web.config wants a certificate of every client (%s), and the kubelet has none; set probes.type to tcp" .) -}}
+  {{- fail (printf "values: probes.type: web.config wants a certificate of every client (%s), and the kubelet has none; set probes.type to tcp" .) -}}
 {{- end -}}
 {{- if regexMatch "[1-9]" (dig "rate_limit" "interval" "" $config | toString) -}}
-  {{- fail "probes.type: the kubelet's questions would be counted by web.config's rate_limit too, and whoever exhausts it gets khealth restarted; set probes.type to tcp" -}}
+  {{- fail "values: probes.type: the kubelet's questions would be counted by web.config's rate_limit too, and whoever exhausts it gets khealth restarted; set probes.type to tcp" -}}
 {{- end -}}
 {{- $names := list -}}
 {{- range $probes.httpHeaders }}{{ $names = append $names (lower .name) }}{{ end -}}
 {{- if and (get $config "basic_auth_users") (not (has "authorization" $names)) -}}
-  {{- fail "probes.httpHeaders: web.config wants a password, and the kubelet has none; add a header Authorization, or set probes.type to tcp" -}}
+  {{- fail "values: probes.httpHeaders: web.config wants a password, and the kubelet has none; add a header Authorization, or set probes.type to tcp" -}}
 {{- end -}}
 httpGet:
   path: {{ index . 1 }}

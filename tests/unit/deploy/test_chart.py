@@ -307,7 +307,7 @@ def test_durations_are_read_as_khealth_reads_them(helm: charts.Helm) -> None:
 def test_what_is_no_duration_is_refused(helm: charts.Helm, text: object) -> None:
     """With the place where it stands, and the cure."""
     message = (
-        f"config.modules.rcscheduler.rcscheduler.timeout: {text} is not a duration: "
+        f"values: config.modules.rcscheduler.rcscheduler.timeout: {text} is not a duration: "
         "write a number with its unit, as in 500ms, 5s or 2m"
     )
     assert message in helm.refusal(routine(timeout=text))
@@ -379,12 +379,12 @@ def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
         ({"web": {"config": {"basic_auth_users": ["a"]}}}, "at '/web/config/basic_auth_users': got array, want object"),
         (
             {"config": {"modules": {"rcshceduler": {}}}},
-            "config.modules.rcshceduler: khealth 0.1.0 has no module of this name; it has rcscheduler",
+            "values: config.modules.rcshceduler: khealth 0.1.0 has no module of this name; it has rcscheduler",
         ),
         (
             routine("arm64"),
             (
-                "config.modules.rcscheduler.arm64: its kind is arm64, which this module has not; it has rcscheduler: "
+                "values: config.modules.rcscheduler.arm64: its kind is arm64, which this module has not; it has rcscheduler: "
                 "say `kind: …`"
             ),
         ),
@@ -403,6 +403,14 @@ def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
 def test_what_cannot_be_meant_is_refused(helm: charts.Helm, values: Json, message: str) -> None:
     """With its place, before anything is installed."""
     assert message in helm.refusal(values)
+
+
+def test_every_refusal_says_that_a_value_is_to_blame() -> None:
+    """Helm names a template before it, which is not."""
+    texts = [path.read_text() for path in (CHART / "templates").rglob("*.*")]
+    refusals = [line for text in texts for line in re.findall(r"\bfail .*", text)]
+    assert refusals
+    assert [] == [line for line in refusals if not re.match(r'fail (\(printf )?"values: ', line)]
 
 
 # --- canaries
@@ -439,7 +447,9 @@ def test_there_is_no_quota_that_could_count_khealth_itself(helm: charts.Helm, ca
 
 def test_khealth_may_not_be_counted_as_a_canary(helm: charts.Helm) -> None:
     """Or stuck canaries would keep it from coming back."""
-    message = "priorityClassName: khealth-canary is the canaries' class: their quota would count khealth's own pod"
+    message = (
+        "values: priorityClassName: khealth-canary is the canaries' class: their quota would count khealth's own pod"
+    )
     assert message in helm.refusal({"priorityClassName": "khealth-canary"})
 
 
@@ -616,7 +626,7 @@ CERTIFICATE: Json = {
             PASSWORD,
             "basicAuth",
             (
-                "metrics.serviceMonitor.basicAuth: web.config wants a password, and Prometheus has none; "
+                "values: metrics.serviceMonitor.basicAuth: web.config wants a password, and Prometheus has none; "
                 "name the Secret that holds one"
             ),
         ),
@@ -624,7 +634,7 @@ CERTIFICATE: Json = {
             CERTIFICATE,
             "tlsConfig",
             (
-                "metrics.serviceMonitor.tlsConfig: web.config wants a certificate of every client "
+                "values: metrics.serviceMonitor.tlsConfig: web.config wants a certificate of every client "
                 "(RequireAndVerifyClientCert), and Prometheus has none; name the Secret that holds one"
             ),
         ),
@@ -654,42 +664,42 @@ def test_a_secret_of_ones_own_is_used_as_it_is(helm: charts.Helm) -> None:
         (
             {"web": {"config": {"tls_server_config": {"client_auth_type": "RequireAndVerifyClientCert"}}}},
             (
-                "probes.type: web.config wants a certificate of every client (RequireAndVerifyClientCert), "
+                "values: probes.type: web.config wants a certificate of every client (RequireAndVerifyClientCert), "
                 "and the kubelet has none; set probes.type to tcp"
             ),
         ),
         (
             {"web": {"config": {"tls_server_config": {"client_allowed_sans": ["a"]}}}},
-            "probes.type: web.config wants a certificate of every client (client_allowed_sans)",
+            "values: probes.type: web.config wants a certificate of every client (client_allowed_sans)",
         ),
         (
             {"web": {"config": {"rate_limit": {"interval": "100ms", "burst": 9}}}},
             (
-                "probes.type: the kubelet's questions would be counted by web.config's rate_limit too, "
+                "values: probes.type: the kubelet's questions would be counted by web.config's rate_limit too, "
                 "and whoever exhausts it gets khealth restarted; set probes.type to tcp"
             ),
         ),
         (
             {"web": {"config": {"basic_auth_users": {"a": "b"}}}},
             (
-                "probes.httpHeaders: web.config wants a password, and the kubelet has none; "
+                "values: probes.httpHeaders: web.config wants a password, and the kubelet has none; "
                 "add a header Authorization, or set probes.type to tcp"
             ),
         ),
         (
             {"web": {"existingSecret": "web"}},
             (
-                "web.scheme: the chart cannot see what web.existingSecret holds; "
+                "values: web.scheme: the chart cannot see what web.existingSecret holds; "
                 "say http, or https if it has a tls_server_config"
             ),
         ),
         (
             {"web": {"existingSecret": "web", "scheme": "http", "config": {"a": 1}}},
-            "web: config and existingSecret are two places for one thing; leave one of them empty",
+            "values: web: config and existingSecret are two places for one thing; leave one of them empty",
         ),
         (
             {"web": {"scheme": "https"}},
-            "web.scheme: is https, but web.config and web.tlsSecret make khealth serve http; leave it empty",
+            "values: web.scheme: is https, but web.config and web.tlsSecret make khealth serve http; leave it empty",
         ),
     ],
 )
@@ -698,9 +708,7 @@ def test_what_could_not_work_is_refused(helm: charts.Helm, values: Json, message
     assert message in helm.refusal(values)
 
 
-@pytest.mark.parametrize(
-    ("interval", "probe"), [("100ms", "tcp"), (0, "http"), ("0s", "http"), (None, "http")]
-)
+@pytest.mark.parametrize(("interval", "probe"), [("100ms", "tcp"), (0, "http"), ("0s", "http"), (None, "http")])
 def test_a_rate_that_cannot_restart_khealth_is_taken(helm: charts.Helm, interval: object, probe: str) -> None:
     """Where the kubelet only connects, or where nothing is limited."""
     limit = {"rate_limit": {"interval": interval, "burst": 9}}
