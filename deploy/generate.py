@@ -1,6 +1,7 @@
 """Writes what of the chart follows from something else: the catalogue from khealth's code, tables from values.yaml."""
 
 import argparse
+import copy
 import difflib
 import json
 import sys
@@ -10,17 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
+from khealth_exporter.canary_pod import PodSettings
 from khealth_exporter.cluster import access, namespace
+from khealth_exporter.config.web_settings import WebSettings
 from khealth_exporter.event import Permission
 from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.routine import Routine
 from khealth_exporter.runner import OVERTIME
+from khealth_exporter.settings import Duration, MeasurementSettings, ModuleSettings, Name, Settings
 
 CHART = Path(__file__).parent / "chart"
 SHARED = (*access.PERMISSIONS, *namespace.PERMISSIONS)
 """What the core needs, in the cluster or beside it."""
 BEGIN, END = "<!-- values: written by `make generate` -->", "<!-- end of values -->"
+
+DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?([0-9]+ms)?$"
+_MUTE = {"$defs", "$ref", "title", "default", "gt", "ge", "lt", "le"}
+"""Words of a schema that check nothing: `gt` and its like are pydantic's own, not JSON Schema's."""
 
 
 def catalogue(modules: Sequence[Module] = MODULES, shared: Sequence[Permission] = SHARED) -> dict[str, Any]:
@@ -122,6 +133,89 @@ def schema(text: str, rows: Sequence[Value]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
+class _Written(GenerateJsonSchema):
+    """The schema of settings as a file has them, where durations are text."""
+
+    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
+        """Return what may be written, of which the code makes something else."""
+        if schema["function"]["function"] is Duration.__metadata__[0].func:  # type: ignore[attr-defined]
+            return {"type": "string", "pattern": DURATION, "minLength": 1}
+        made = super().function_before_schema(schema)
+        return {} if made.get("type") == "number" else made
+
+
+def _settings(model: type[Settings]) -> dict[str, Any]:
+    """Return the schema of a part of the configuration."""
+    found = model.model_json_schema(schema_generator=_Written)
+    told: dict[str, Any] = _plain(found, found.get("$defs", {}))
+    return told
+
+
+def _plain(part: Any, shared: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever a schema is made of
+    """Return a part of a schema with what it refers to in its place, and without what checks nothing."""
+    if isinstance(part, list):
+        return [_plain(inner, shared) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        part = shared[part["$ref"].rpartition("/")[2]] | part
+    if "anyOf" in part:
+        # Of a choice helm could only say that nothing of it fits.
+        (found,) = (choice for choice in part["anyOf"] if choice != {"type": "null"})
+        rest = {key: value for key, value in part.items() if key != "anyOf"}
+        return _or_null(_plain(found | rest, shared))
+    told = {key: value for key, value in part.items() if key not in _MUTE}
+    properties = {key: _plain(value, shared) for key, value in told.pop("properties", {}).items()}
+    told = {key: _plain(value, shared) for key, value in told.items()}
+    return told | ({"properties": properties} if properties else {})
+
+
+def _or_null(part: dict[str, Any]) -> dict[str, Any]:
+    return part | {"type": [part["type"], "null"]}
+
+
+def configurable(document: dict[str, Any], modules: Sequence[Module] = MODULES) -> dict[str, Any]:
+    """Return a values.schema.json that knows every key of khealth's configuration, and of its web configuration."""
+    told = copy.deepcopy(document)
+    values = told["properties"]
+    config = values["config"]["properties"]
+    config["measurement"] = _or_null(_settings(MeasurementSettings))
+    # Of a module that there is not, the template tells which there are.
+    config["modules"] |= {
+        "properties": {module.name: _module(module) for module in modules},
+        "additionalProperties": {"type": ["object", "null"]},
+    }
+    web = _settings(WebSettings)
+    sections = {key: part if "null" in part["type"] else _or_null(part) for key, part in web["properties"].items()}
+    values["web"]["properties"]["config"] |= {"properties": sections, "additionalProperties": False}
+    pod = values["canaries"]["properties"]["pod"]["properties"]
+    pod["tolerations"] |= {"items": _settings(PodSettings)["properties"]["tolerations"]["items"]}
+    return told
+
+
+def _module(module: Module) -> dict[str, Any]:
+    """Return the schema of what a module is told: a routine with a kind's name has that kind, any other says its."""
+    kinds = {kind.name: _routine(kind) for kind in module.routines}
+    chosen = [
+        {"if": {"required": ["kind"], "properties": {"kind": {"const": name}}}, "then": routine}
+        for name, routine in kinds.items()
+    ]
+    return {
+        "type": ["object", "null"],
+        "propertyNames": TypeAdapter(Name).json_schema(),
+        "properties": _settings(ModuleSettings)["properties"] | kinds,
+        "additionalProperties": {"type": ["object", "null"], "allOf": chosen},
+    }
+
+
+def _routine(kind: type[Routine[Any]]) -> dict[str, Any]:
+    told = _settings(kind.Settings)
+    properties = {"kind": {"type": "string", "enum": [kind.name]}, **told["properties"]}
+    if "pod" in properties:
+        properties["pod"] = _or_null(properties["pod"])
+    return _or_null(told | {"properties": properties})
+
+
 def generated() -> dict[Path, str]:
     """Return every file that follows from something else, as it should be."""
     rows = list(values((CHART / "values.yaml").read_text()))
@@ -129,7 +223,7 @@ def generated() -> dict[Path, str]:
     return {
         CHART / "files" / "catalogue.json": json.dumps(catalogue(), indent=2) + "\n",
         readme: table(readme.read_text(), rows),
-        schemas: schema(schemas.read_text(), rows),
+        schemas: schema(json.dumps(configurable(json.loads(schemas.read_text()))), rows),
     }
 
 

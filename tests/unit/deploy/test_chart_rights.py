@@ -10,7 +10,7 @@ import charts
 import pytest
 from charts import Json, Manifests
 
-from deploy.generate import CHART, SHARED, catalogue
+from deploy.generate import CHART, SHARED, catalogue, configurable
 from khealth_exporter.config import load
 from khealth_exporter.event import Permission
 from khealth_exporter.modules import MODULES, Module
@@ -70,6 +70,8 @@ def more(tmp_path: Path) -> Path:
     chart = tmp_path / "chart"
     shutil.copytree(CHART, chart)
     (chart / "files" / "catalogue.json").write_text(json.dumps(catalogue(MORE)))
+    file = chart / "values.schema.json"
+    file.write_text(json.dumps(configurable(json.loads(file.read_text()), MORE)))
     return chart
 
 

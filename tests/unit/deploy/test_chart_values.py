@@ -1,6 +1,7 @@
 """What the chart says of itself, without helm: values, their comments, the schema, what is generated."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,9 +9,11 @@ from typing import Any, ClassVar
 import charts
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from deploy.generate import CHART, catalogue, generated, schema, values
+from deploy.generate import CHART, DURATION, catalogue, configurable, generated, schema, values
 from khealth_exporter import __version__
 from khealth_exporter.canary_pod import PodSettings
 from khealth_exporter.config import ConfigError, load
@@ -18,7 +21,7 @@ from khealth_exporter.event import Permission
 from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.routine import RoutineSettings
 from khealth_exporter.routines.rcscheduler import RcScheduler
-from khealth_exporter.settings import Duration
+from khealth_exporter.settings import Duration, parse_duration
 
 VALUES = (CHART / "values.yaml").read_text()
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
@@ -79,6 +82,39 @@ def test_the_schema_knows_no_value_that_is_none() -> None:
     """Every one that can be set is in values.yaml, with its comment."""
     known = {".".join(value.path) for value in values(VALUES)}
     assert known | NOT_OURS == set(paths(SCHEMA, yaml.safe_load(VALUES)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 99).map(str) | st.just("1.5"), st.sampled_from(["h", "m", "s", "ms", ""]))))
+def test_the_schema_takes_the_durations_that_khealth_takes(parts: list[tuple[str, str]]) -> None:
+    """In any order of any units, those that it reads; the longest and the shortest are khealth's own to judge."""
+    text = "".join(number + unit for number, unit in parts)
+    try:
+        known = parse_duration(text) >= 0
+    except ValueError:
+        known = False
+    assert known is bool(text and re.fullmatch(DURATION, text))
+
+
+def told(kinds: tuple[Any, ...], **routines: Any) -> list[str]:
+    """Return what the schema of a khealth with these kinds says of a module that is told this."""
+    document = configurable(SCHEMA, (Module("more", "", kinds),))
+    found = Draft7Validator(document).iter_errors({"config": {"modules": {"more": routines}}})
+    return sorted(error.message for error in found)
+
+
+def test_the_schema_follows_from_the_classes() -> None:
+    """A kind that makes no pods cannot be told of any, whatever the routine's name."""
+    pods = {"pod": {"image": "a"}, "replicas": 2}
+    assert [] == told((Quiet, RcScheduler), rcscheduler=pods, other={"kind": "rcscheduler", **pods})
+    refused = "Additional properties are not allowed ('pod', 'replicas' were unexpected)"
+    assert [refused] * 2 == told((Quiet, RcScheduler), quiet=pods, other={"kind": "quiet", **pods})
+
+
+def test_the_schema_knows_every_setting() -> None:
+    """With the defaults of all of them, and beside them the module's own key and the routine's kind."""
+    settings = RcScheduler.Settings().model_dump(mode="json", by_alias=True)
+    assert [] == told((RcScheduler,), suspend=True, rcscheduler={"kind": "rcscheduler", **settings})
+    assert [] == told((RcScheduler,), suspend=False, rcscheduler=None)
 
 
 def test_canaries_can_be_what_routines_can_make_them() -> None:
