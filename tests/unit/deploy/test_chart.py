@@ -230,6 +230,7 @@ def test_what_replaces_the_pod_cannot_be_lost(helm: charts.Helm) -> None:
         ({}, "khealth:0.1.0"),
         ({"tag": "2"}, "khealth:2"),
         ({"registry": "r.example", "repository": "a/b"}, "r.example/a/b:0.1.0"),
+        ({"registry": "r.example:5000/a"}, "r.example:5000/a/khealth:0.1.0"),
         ({"tag": "2", "digest": f"sha256:{'a' * 64}"}, f"khealth@sha256:{'a' * 64}"),
     ],
 )
@@ -267,6 +268,12 @@ def test_selectors_cannot_be_lost(helm: charts.Helm) -> None:
 
 
 # --- how long it may take to stop
+
+
+def test_another_longest_timeout_replaces_the_pod(helm: charts.Helm) -> None:
+    """It has to be let stop for longer, which a pod is told when it is made; as docs/install.md says."""
+    pods = [helm.template(routine(timeout=text)).pod for text in ("20s", "15s")]
+    assert pods[0] != pods[1]
 
 
 @pytest.mark.parametrize(
@@ -360,6 +367,23 @@ def test_a_module_can_be_suspended(helm: charts.Helm, others: Json, tmp_path: Pa
     assert expected == {(routine.label, routine.settings.suspend) for routine in load(file).routines}
 
 
+def examples() -> list[Json]:
+    """Return the values that docs/install.md shows."""
+    text = (CHART.parent.parent / "docs" / "install.md").read_text()
+    found = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
+    return [values for values in found if "resources" not in values]
+
+
+def test_what_is_shown_can_be_installed(helm: charts.Helm, tmp_path: Path) -> None:
+    """Every example of values, and khealth can read what comes of it."""
+    file = tmp_path / "khealth.yaml"
+    routines = []
+    for values in examples():
+        file.write_text(helm.template(values).config)
+        routines.append([routine.label for routine in load(file).routines])
+    assert [["gpu", "rcscheduler"], ["rcscheduler"]] == routines
+
+
 def test_khealths_own_defaults_stay_its_own(helm: charts.Helm) -> None:
     """The chart says nothing that nobody asked for."""
     assert {} == told(helm, {"canaries": {"priorityClass": {"create": False}}})
@@ -427,6 +451,15 @@ def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
         ({"service": {"type": "ExternalName"}}, "at '/service/type': value must be one of"),
         ({"metrics": {"discovery": "both"}}, "at '/metrics/discovery': value must be one of"),
         ({"canaries": {"pod": {"nodeName": "a"}}}, "at '/canaries/pod': additional properties 'nodeName' not allowed"),
+        (
+            {"image": {"registry": "https://r.example"}},
+            "at '/image/registry': 'https://r.example' does not match pattern",
+        ),
+        ({"image": {"registry": "r.example/"}}, "at '/image/registry': 'r.example/' does not match pattern"),
+        (
+            {"global": {"imageRegistry": "r.example/"}},
+            "at '/global/imageRegistry': 'r.example/' does not match pattern",
+        ),
         ({"image": {"digest": "sha256:1"}}, "at '/image/digest': 'sha256:1' does not match pattern"),
         (
             {"canaries": {"priorityClass": {"value": "low"}}},
