@@ -244,7 +244,8 @@ class Canaries(Following):
         for way in [way for way in self.ways.values() if not way.gone]:
             await self._cluster.delete("pods", way.pod, deadline, grace=0)
         pods_gone = await self._until(lambda: all(way.gone for way in self.ways.values()), deadline)
-        if pods_gone and self._controller and not self._controller_gone:
+        # While khealth is blind there may be pods that it has not seen: they would be orphans.
+        if pods_gone and self._cluster.live and self._controller and not self._controller_gone:
             await self._cluster.delete("replicationcontrollers", self._controller, deadline)
 
     async def _stuck_by(self) -> Failed:

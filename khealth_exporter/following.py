@@ -127,6 +127,7 @@ class Following:
 
         It knows more if the watch does not soon show the same; or, with `known`, than was known at the deadline.
         """
+        sent = self._clock.now()
         pods = {pod.uid: pod for pod in await self._cluster.list_pods(self._selector, asked)}
         ways = None if known is None else {way.pod.uid: way for way in known}
         if ways is not None and any(behind(ways.get(uid), pod) for uid, pod in pods.items()):
@@ -134,7 +135,10 @@ class Following:
 
         def seen() -> bool:
             shown = not any(behind(self.ways.get(uid), pod) for uid, pod in pods.items())
-            return shown and all(uid in pods or way.gone for uid, way in self.ways.items())
+            # A pod that came after the question may be younger than the answer: that it is missing there says nothing.
+            return shown and all(
+                uid in pods or way.gone or way.moments["created"].at >= sent for uid, way in self.ways.items()
+            )
 
         caught_up = await self._until(seen, self._clock.now() + CATCHING_UP)
         if not caught_up or not self._shown:

@@ -16,6 +16,7 @@ from khealth_exporter.canaries import Canaries
 from khealth_exporter.canary_pod import PodSettings, pod_spec
 from khealth_exporter.cluster.client import Answer
 from khealth_exporter.cluster.errors import Refusal, Refused
+from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.event import Failed, Measurement, Quality, Reason, Sample
 
 COUNT = 3
@@ -554,6 +555,27 @@ async def test_a_pod_too_many_does_not_disturb_the_hold() -> None:
         here.api.remove(PODS, "extra")
         await asyncio.sleep(0.1)
         await attempt.verify()
+
+
+@virtual
+async def test_a_pod_that_is_younger_than_the_answer_interrupts_nothing() -> None:
+    """A replacement that comes right after the question is on the watch alone, which is so ahead, not behind."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        ask = here.cluster.list_pods
+
+        async def list_pods(selector: str, deadline: float) -> list[Pod]:
+            found = await ask(selector, deadline)
+            (controller,) = here.api.objects[CONTROLLERS].values()
+            here.small._make(controller, 9)
+            await asyncio.sleep(0.01)
+            return found
+
+        here.cluster.list_pods = list_pods  # type: ignore[method-assign]
+        here.small.take(0)
+        await asyncio.sleep(1.0)
+        assert Reason.POD_LOST is (await attempt.unwell()).reason
 
 
 @virtual
