@@ -1,0 +1,112 @@
+"""What may befall a cluster or khealth itself, each with the one alert that tells of it; and what nobody is told of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from histories import WELL, Attempt, Life, failed
+
+from khealth_exporter.event import Quality
+
+MINUTE, HOUR = 60.0, 3600.0
+
+
+@dataclass(frozen=True)
+class Disease:
+    """A history, and what fires in it: (alert, severity, component)."""
+
+    lives: Sequence[Life]
+    told: Sequence[tuple[str, str, str]] = ()
+
+
+def _one(*attempts: Attempt, **life: object) -> list[Life]:
+    """Return the history of one routine."""
+    return [Life({"rcscheduler": attempts}, **life)]  # type: ignore[arg-type]
+
+
+def _outage(reason: str, alert: str, component: str, severity: str = "critical") -> Disease:
+    """Return ten well attempts, twelve that fail, and health again."""
+    return Disease(_one(*WELL * 10, *failed(reason) * 12, *WELL * 40), [(alert, severity, component)])
+
+
+QUICK: dict[str, Disease] = {
+    # A component is broken.
+    "api-server": _outage("api_unreachable", "KhealthApiServerBroken", "api_server"),
+    "webhook": _outage("webhook_failed", "KhealthApiServerBroken", "api_server"),
+    "controller-manager": _outage("pod_not_created", "KhealthControllerManagerBroken", "controller_manager"),
+    "scheduler": _outage("pod_not_scheduled", "KhealthSchedulerBroken", "scheduler"),
+    "nodes": _outage("kubelet_silent", "KhealthNodesBroken", "node"),
+    "registry": _outage("image_pull_failed", "KhealthRegistryBroken", "registry"),
+    "dns": _outage("dns_failed", "KhealthDnsBroken", "dns"),
+    "network": _outage("network_unreachable", "KhealthNetworkBroken", "network"),
+    "storage": _outage("volume_not_provisioned", "KhealthStorageBroken", "storage"),
+    "no-room": _outage("pod_unschedulable", "KhealthPodUnschedulable", "scheduler", "warning"),
+    "one-node": _outage("one_node", "KhealthOneNode", "node", "warning"),
+    "quota": _outage("quota_exceeded", "KhealthQuotaExceeded", "khealth", "warning"),
+    # An objective is missed.
+    # Who burns the budget fast also burns it slowly: the ticket outlasts the page, which silences it meanwhile.
+    "flapping": Disease(
+        _one(*[WELL, failed("sandbox_failed")] * 25, *WELL * 10),
+        [("KhealthErrorBudgetBurn", "critical", "node"), ("KhealthErrorBudgetBurnSlow", "warning", "node")],
+    ),
+    "slow-scheduler": Disease(
+        _one(*WELL * 10, *Attempt(steps={"schedule": 7.0}) * 40), [("KhealthPodStartupSlow", "warning", "scheduler")]
+    ),
+    "slow-nodes": Disease(
+        _one(*WELL * 10, *[WELL, Attempt(steps={"start": 7.0})] * 20), [("KhealthPodStartupSlow", "warning", "node")]
+    ),
+    "slow-api": Disease(
+        _one(*WELL * 10, *Attempt(steps={"accept": 3.0}) * 40), [("KhealthApiSlow", "warning", "api_server")]
+    ),
+    "overloaded": Disease(
+        _one(*WELL * 10, *failed("throttled") * 20, *WELL * 20), [("KhealthApiServerOverloaded", "critical", "api_server")]
+    ),
+    # khealth itself.
+    "blind": Disease(
+        _one(*WELL * 10, *[WELL, failed("watch_interrupted")] * 20), [("KhealthBlind", "warning", "khealth")]
+    ),
+    "forbidden": Disease(_one(*WELL * 10, *failed("forbidden") * 40), [("KhealthBlind", "warning", "khealth")]),
+    "degraded": Disease(
+        _one(*WELL * 10, *Attempt(quality=Quality.DEGRADED) * 40), [("KhealthBlind", "warning", "khealth")]
+    ),
+    "discarded": Disease(
+        _one(*WELL * 10, *[WELL, Attempt(quality=Quality.DISCARDED)] * 20), [("KhealthBlind", "warning", "khealth")]
+    ),
+    "stale": Disease(_one(*WELL * 10), [("KhealthStale", "critical", "khealth")]),
+    "stale-from-the-start": Disease(_one(), [("KhealthStale", "critical", "khealth")]),
+    "absent": Disease(_one(*WELL * 50, end=10 * MINUTE), [("KhealthAbsent", "critical", "khealth")]),
+    "restarting": Disease(
+        [Life({"rcscheduler": WELL * 20}, begin=number * 300.0, end=number * 300.0 + 270) for number in range(9)]
+        + _one(*WELL * 20, begin=9 * 300.0),
+        [("KhealthRestarting", "warning", "khealth")],
+    ),
+    "leftovers": Disease(_one(*WELL * 60, left=1), [("KhealthLeftovers", "warning", "khealth")]),
+    "refused": Disease(_one(*WELL * 60, refused=700.0), [("KhealthConfigRefused", "warning", "khealth")]),
+    "no-leader": Disease(_one(leader=False), [("KhealthNoLeader", "warning", "khealth")]),
+    "many-leaders": Disease(
+        [*_one(*WELL * 60), *_one(*WELL * 60, instance="10.0.0.2:8080", pod="khealth-2")],
+        [("KhealthManyLeaders", "warning", "khealth")],
+    ),
+    # Nobody is woken, and nobody gets a ticket.
+    "health": Disease(_one(*WELL * 60)),
+    "one-failure": Disease(_one(*WELL * 10, failed("pod_not_started"), *WELL * 40)),
+    "two-failures-apart": Disease(_one(*WELL * 10, *[failed("api_timeout"), WELL] * 2, *WELL * 40)),
+    "two-causes-in-a-row": Disease(_one(*WELL * 10, failed("api_timeout"), failed("sandbox_failed"), *WELL * 40)),
+    "restart": Disease([*_one(*WELL * 20, end=1205.0), *_one(*WELL * 30, begin=1212.0)]),
+    "counter-reset-after-failures": Disease(
+        [*_one(*[WELL, failed("pod_lost")] * 2, *WELL * 10, end=905.0), *_one(*WELL * 40, begin=912.0)]
+    ),
+    "rolling-update": Disease(
+        [
+            *_one(*WELL * 60, end=1230.0),
+            *_one(*WELL * 30, begin=1200.0, instance="10.0.0.2:8080", pod="khealth-2"),
+        ]
+    ),
+    "missed-scrapes": Disease(_one(*WELL * 60, unseen=(1000.0, 1100.0))),
+    "standby": Disease([*_one(*WELL * 60), *_one(leader=False, instance="10.0.0.2:8080", pod="khealth-2")]),
+    "suspended": Disease(_one(suspended=frozenset({"rcscheduler"}))),
+    "seldom": Disease(_one(WELL, WELL, failed("pod_not_ready"), WELL, WELL, WELL, interval=600.0)),
+    "less-often": Disease(
+        _one(WELL, WELL, failed("pod_not_ready"), WELL, WELL, failed("pod_not_ready"), *WELL * 6, interval=300.0)
+    ),
+}
+"""Each within the hour."""

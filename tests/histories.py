@@ -1,0 +1,251 @@
+"""What Prometheus has scraped of khealth when this or that happened: the series are those of khealth's own Metrics."""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar
+
+from prometheus_client import CollectorRegistry
+from promql import asked, rules
+
+from khealth_exporter.clock import Clock
+from khealth_exporter.event import Component, Event, Measurement, Phase, Quality, Reason, Result, Sample, Verdict
+from khealth_exporter.metrics import Metrics
+from khealth_exporter.pods import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START, STARTUP
+from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
+
+MODULE = "rcscheduler"
+TIMEOUT, HOLD, ENDING = 20.0, 20.0, 2.0
+"""Seconds: until init's deadline, of the hold, and of cleanup."""
+USUAL: Mapping[str, float] = {"accept": 0.01, "create": 0.02, "schedule": 0.02, "sandbox": 0.3, "start": 0.3, "ready": 0.0}
+"""Seconds that the steps of a pod take."""
+
+EDGES = {"0.25", "1.0", "2.0", "5.0", "+Inf"}
+"""Of the histograms' edges these are enough, and each costs time."""
+
+_STUCK = {Component.SCHEDULER: SCHEDULE, Component.NODE: SANDBOX, Component.REGISTRY: START}
+"""The step in which a pod of a failed attempt is stuck."""
+
+
+class Whichever(RcScheduler):
+    """A routine that may fail for whatever reason there is."""
+
+    name: ClassVar[str] = "whichever"
+    reasons: ClassVar[tuple[Reason, ...]] = tuple(Reason)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one attempt goes: why it does not succeed, and what its steps take, in seconds, where that is unusual."""
+
+    reason: Reason | None = None
+    steps: Mapping[str, float] = field(default_factory=dict)
+    quality: Quality = Quality.EXACT
+
+    def __mul__(self, times: int) -> list["Attempt"]:
+        return [self] * times
+
+
+WELL = Attempt()
+
+
+def failed(reason: str) -> Attempt:
+    """Return an attempt that ends with a reason."""
+    return Attempt(Reason(reason))
+
+
+@dataclass(frozen=True)
+class Life:
+    """One process of khealth, from its start (in seconds) to its end, and what its routines meet, attempt by attempt.
+
+    Without more attempts a routine does nothing any more. A standby has none, and is no leader. `left` are pods and
+    controllers that do not go; `unseen` are the times between which Prometheus does not reach it.
+    """
+
+    routines: Mapping[str, Sequence[Attempt]]
+    begin: float = 0.0
+    end: float = math.inf
+    interval: float = 60.0
+    instance: str = "10.0.0.1:8080"
+    pod: str = "khealth-1"
+    leader: bool = True
+    suspended: frozenset[str] = frozenset()
+    refused: float = math.inf
+    left: int = 0
+    unseen: tuple[float, float] = (math.inf, math.inf)
+
+
+Changes = list[tuple[float, Callable[[], object]]]
+
+
+class _Process:
+    """A life's Metrics, and what happens to them at which time."""
+
+    def __init__(self, life: Life) -> None:
+        self.life, self.now = life, life.begin
+        self.metrics = Metrics(CollectorRegistry(), Clock(lambda: self.now, lambda: self.now))
+        self.changes: Changes = [(life.refused, lambda: self.metrics.loaded(well=False))]
+        settings = {
+            label: RcSchedulerSettings(interval=life.interval, suspend=label in life.suspended) for label in life.routines
+        }
+        for label in life.routines:
+            self.metrics.declare(MODULE, label, Whichever, settings[label])
+        if life.leader:
+            self.metrics.begin()
+        self._there = {"Pod": life.left, "ReplicationController": life.left}
+        self._objects(0)
+        for label, attempts in life.routines.items():
+            at = life.begin
+            for attempt in attempts:
+                self._attempt(label, at, attempt)
+                at += life.interval
+        self.changes.sort(key=lambda change: change[0])
+
+    def _objects(self, more: int) -> None:
+        for kind, each in (("Pod", 3), ("ReplicationController", 1)):
+            self._there[kind] += more * each
+            self.metrics.objects(kind, self._there[kind])
+
+    def _attempt(self, label: str, begin: float, attempt: Attempt) -> None:
+        """Plan what one attempt changes, and when."""
+        steps = {**USUAL, **attempt.steps}
+        ready = sum(steps.values())
+        reached = attempt.reason is None or attempt.reason.component not in {Component.API_SERVER, Component.KHEALTH}
+        end = begin + (TIMEOUT if attempt.reason else ready)
+        measured, samples = self._measured(attempt, steps)
+        self._publish(label, end, Phase.INIT, attempt.reason, measured, samples)
+        over = end + (0 if attempt.reason else HOLD) + ENDING
+        if attempt.reason is None:
+            self._publish(label, over, Phase.CLEANUP, None, (), ())
+        self.changes.append((over, lambda: self.metrics.ended(MODULE, label, over - begin, samples)))
+        if reached:
+            self.changes += [(begin + 0.1, lambda: self._objects(1)), (over, lambda: self._objects(-1))]
+
+    def _publish(
+        self,
+        label: str,
+        at: float,
+        phase: Phase,
+        reason: Reason | None,
+        measurements: tuple[Measurement, ...],
+        samples: tuple[Sample, ...],
+    ) -> None:
+        result = reason.result if reason else Result.SUCCESS
+        verdict = Verdict(result, reason) if reason or phase is Phase.CLEANUP else None
+        event = Event(MODULE, label, 1, phase, result, at, at, 1, reason, "", verdict, measurements, samples)
+        self.changes.append((at, lambda: self.metrics.apply(event)))
+
+    def _measured(
+        self, attempt: Attempt, steps: Mapping[str, float]
+    ) -> tuple[tuple[Measurement, ...], tuple[Sample, ...]]:
+        """Return what is measured of the attempt, and of its three pods."""
+        reason = attempt.reason
+        if reason and (reason.component in {Component.API_SERVER, Component.KHEALTH} or reason.result is not Result.FAILURE):
+            return (), ()
+        accept = Measurement(ACCEPT.name, steps["accept"], 0.001)
+        stuck = _STUCK.get(reason.component) if reason else None
+        pods = []
+        for number in range(3):
+            well = reason is None or (reason is Reason.ONE_NODE and number > 0)
+            taken = list(_taken(steps if well else {**steps, **({stuck.name: TIMEOUT} if stuck else {})}, well, stuck))
+            if reason is Reason.POD_NOT_CREATED:
+                taken = [(CREATE.name, TIMEOUT)]
+            measured = tuple(Measurement(name, seconds, 0.001, attempt.quality) for name, seconds in taken)
+            pods.append(Sample(f"pod-{number}", str(number), "node-1", measured, {}))
+        return (accept,), tuple(pods)
+
+    def step_to(self, now: float) -> bool:
+        """Let happen what happens until then; tell whether anything did."""
+        before = len(self.changes)
+        while self.changes and self.changes[0][0] <= now:
+            self.now, change = self.changes.pop(0)
+            change()
+        self.now = now
+        return len(self.changes) != before
+
+
+def _taken(steps: Mapping[str, float], well: bool, stuck: Any) -> Iterator[tuple[str, float]]:
+    """Yield the steps of one pod, up to the one that it is stuck in."""
+    startup = 0.0
+    for step in (CREATE, SCHEDULE, SANDBOX, START, READY):
+        seconds = steps[step.name]
+        yield step.name, seconds
+        startup += seconds if step in {SCHEDULE, SANDBOX, START} else 0
+        if not well and step is stuck:
+            break
+    yield STARTUP.name, startup
+
+
+@cache
+def wanted() -> frozenset[str]:
+    """Return the names of the series that rules ask for, in expressions and descriptions."""
+    texts = [rule["expr"] for _, rule in rules()]
+    told = [text for _, rule in rules() for text in rule.get("annotations", {}).values()]
+    names = {name for text in texts for name in asked(text).names}
+    return frozenset(names | set(re.findall(r"khealth_\w+", " ".join(told))))
+
+
+def scraped(cluster: str, lives: Iterable[Life], every: float, until: float) -> dict[str, str]:
+    """Return each series of a cluster's khealth in promtool's notation, scraped so often, until then (in seconds)."""
+    count = int(until // every) + 1
+    found: dict[str, list[tuple[int, float]]] = {}
+    for life in lives:
+        process, known = _Process(life), None
+        place = f'cluster="{cluster}",instance="{life.instance}",job="khealth-metrics",namespace="khealth",pod="{life.pod}"'
+        for index in range(math.ceil(life.begin / every), count):
+            now = index * every
+            if now >= life.end:
+                break
+            changed = process.step_to(now)
+            if life.unseen[0] <= now < life.unseen[1]:
+                continue
+            if changed or known is None:
+                known = _samples(process.metrics.registry, place)
+            else:
+                known = _fresh(process, place, known)
+            for name, value in {**known, f"process_start_time_seconds{{{place}}}": life.begin}.items():
+                found.setdefault(name, []).append((index, value))
+    return {name: notation(samples, count) for name, samples in found.items()}
+
+
+def _samples(registry: CollectorRegistry, place: str) -> dict[str, float]:
+    return {
+        _series(sample.name, sample.labels, place): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name in wanted() and sample.labels.get("le", "+Inf") in EDGES
+    }
+
+
+def _fresh(process: _Process, place: str, known: Mapping[str, float]) -> dict[str, float]:
+    """Return the same, but for health that may have expired."""
+    kept = {name: value for name, value in known.items() if not name.startswith("khealth_success{")}
+    for family in process.metrics.success.collect():
+        kept |= {_series(sample.name, sample.labels, place): sample.value for sample in family.samples}
+    return kept
+
+
+def _series(name: str, labels: Mapping[str, str], place: str) -> str:
+    own = ",".join(f'{label}="{value}"' for label, value in labels.items())
+    return f"{name}{{{own}{',' if own else ''}{place}}}"
+
+
+def notation(samples: Sequence[tuple[int, float]], count: int) -> str:
+    """Write samples by index in promtool's notation; one that does not come any more is stale from then on."""
+    words: list[str] = []
+    at = 0
+    place = 0
+    while place < len(samples):
+        index, value = samples[place]
+        if index > at:
+            words.append(("stale" if at else "_") + (f" _x{index - at - 1}" if index - at > 1 else ""))
+        run = 1
+        while place + run < len(samples) and samples[place + run] == (index + run, value):
+            run += 1
+        words.append(f"{value!r}" if run == 1 else f"{value!r}+0x{run - 1}")
+        place, at = place + run, index + run
+    if at < count:
+        words.append("stale")
+    return " ".join(words)

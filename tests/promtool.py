@@ -1,0 +1,103 @@
+"""promtool as an oracle: which alerts fire when, given what Prometheus has scraped."""
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployment import tool
+from histories import Life, scraped
+from promql import ALERTS
+
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass(frozen=True, order=True)
+class Firing:
+    """An alert that fired for a while: from when to when, in seconds, as it was looked at."""
+
+    alert: str
+    severity: str
+    component: str
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How time passes in a test, in seconds: its whole, between scrapes, and between evaluations of the rules."""
+
+    until: float
+    scrape: float
+    evaluate: float
+
+
+def ran(document: Mapping[str, Any], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run promtool's unit tests of a document."""
+    file = folder / "test.yaml"
+    file.write_text(json.dumps(document))
+    return subprocess.run(  # noqa: S603 - promtool itself
+        [tool("promtool"), "test", "rules", *words, str(file)], capture_output=True, text=True, check=False, timeout=280
+    )
+
+
+def document(
+    histories: Mapping[str, Sequence[Life]], pace: Pace, files: Sequence[Path] = (), **tests: object
+) -> dict[str, Any]:
+    """Return promtool's test file for these histories, each of a cluster of its own."""
+    series = [
+        {"series": name, "values": values}
+        for cluster, lives in histories.items()
+        for name, values in scraped(cluster, lives, pace.scrape, pace.until).items()
+    ]
+    return {
+        "rule_files": [str(path) for path in files or sorted(ALERTS.glob("*.rules.yaml"))],
+        "evaluation_interval": f"{pace.evaluate:.0f}s",
+        "tests": [{"interval": f"{pace.scrape:.0f}s", "input_series": series, **tests}],
+    }
+
+
+def firings(
+    histories: Mapping[str, Sequence[Life]], pace: Pace, folder: Path, files: Sequence[Path] = ()
+) -> dict[str, list[Firing]]:
+    """Return what fires in each history, the watchdog left out."""
+    times = [step * pace.evaluate for step in range(int(pace.until // pace.evaluate) + 1)]
+    expression = 'ALERTS{alertstate="firing",alertname!="KhealthWatchdog"}'
+    # Nothing is expected: promtool then tells whatever there is.
+    asked = [{"expr": expression, "eval_time": f"{at:.0f}s", "exp_samples": []} for at in times]
+    done = ran(document(histories, pace, files, promql_expr_test=asked), folder)
+    found: dict[tuple[str, str, str, str], list[float]] = {}
+    for at, got in _answers(done.stdout + done.stderr):
+        for labels in got:
+            key = labels.get("cluster", ""), labels["alertname"], labels["severity"], labels["component"]
+            found.setdefault(key, []).append(at)
+    told: dict[str, list[Firing]] = {cluster: [] for cluster in histories}
+    for (cluster, *alert), seen in found.items():
+        told.setdefault(cluster, []).extend(Firing(*alert, begin, end) for begin, end in _runs(seen, pace.evaluate))
+    return {cluster: sorted(some) for cluster, some in told.items()}
+
+
+def _answers(said: str) -> list[tuple[float, list[dict[str, str]]]]:
+    """Return each time, in seconds, with the labels of what there was."""
+    answers = re.findall(r"time: (\S+?),\s*exp:[ ]*nil\s*got:[ ]*(.*)", said)
+    assert answers or "SUCCESS" in said, said[-3000:]
+    return [(_seconds(time), [dict(_LABEL.findall(one)) for one in re.findall(r"\{(.*?)\} ", got)]) for time, got in answers]
+
+
+def _seconds(text: str) -> float:
+    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    return sum(float(number) * units[unit] for number, unit in re.findall(r"([0-9.]+)(ms|[smhdw])", text))
+
+
+def _runs(times: Sequence[float], step: float) -> list[tuple[float, float]]:
+    """Return the beginning and the end of each run of times without a gap."""
+    runs: list[tuple[float, float]] = []
+    for at in sorted(times):
+        if runs and at - runs[-1][1] <= step:
+            runs[-1] = runs[-1][0], at
+        else:
+            runs.append((at, at))
+    return runs
