@@ -1,7 +1,7 @@
 """What may befall a cluster or khealth itself, each with the one alert that tells of it; and what nobody is told of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from histories import WELL, Attempt, Life, failed
 
@@ -31,7 +31,6 @@ def _outage(reason: str, alert: str, component: str, severity: str = "critical")
 QUICK: dict[str, Disease] = {
     # A component is broken.
     "api-server": _outage("api_unreachable", "KhealthApiServerBroken", "api_server"),
-    "webhook": _outage("webhook_failed", "KhealthApiServerBroken", "api_server"),
     "controller-manager": _outage("pod_not_created", "KhealthControllerManagerBroken", "controller_manager"),
     "scheduler": _outage("pod_not_scheduled", "KhealthSchedulerBroken", "scheduler"),
     "nodes": _outage("kubelet_silent", "KhealthNodesBroken", "node"),
@@ -58,7 +57,8 @@ QUICK: dict[str, Disease] = {
         _one(*WELL * 10, *Attempt(steps={"accept": 3.0}) * 40), [("KhealthApiSlow", "warning", "api_server")]
     ),
     "overloaded": Disease(
-        _one(*WELL * 10, *failed("throttled") * 20, *WELL * 20), [("KhealthApiServerOverloaded", "critical", "api_server")]
+        _one(*WELL * 10, *failed("throttled") * 20, *WELL * 20),
+        [("KhealthApiServerOverloaded", "critical", "api_server")],
     ),
     # khealth itself.
     "blind": Disease(
@@ -80,7 +80,7 @@ QUICK: dict[str, Disease] = {
         [("KhealthRestarting", "warning", "khealth")],
     ),
     "leftovers": Disease(_one(*WELL * 60, left=1), [("KhealthLeftovers", "warning", "khealth")]),
-    "refused": Disease(_one(*WELL * 60, refused=700.0), [("KhealthConfigRefused", "warning", "khealth")]),
+    "refused": Disease(_one(*WELL * 60, begin=60.0, refused=700.0), [("KhealthConfigRefused", "warning", "khealth")]),
     "no-leader": Disease(_one(leader=False), [("KhealthNoLeader", "warning", "khealth")]),
     "many-leaders": Disease(
         [*_one(*WELL * 60), *_one(*WELL * 60, instance="10.0.0.2:8080", pod="khealth-2")],
@@ -110,3 +110,75 @@ QUICK: dict[str, Disease] = {
     ),
 }
 """Each within the hour."""
+
+SLOW: dict[str, Disease] = {
+    "now-and-then": Disease(
+        _one(*[*WELL * 24, failed("sandbox_failed")] * 9, interval=300.0),
+        [("KhealthErrorBudgetBurnSlow", "warning", "node")],
+    ),
+    # Neither burn rate wakes anybody again, or leaves a ticket, once the outage is over.
+    "paged-for-an-hour": Disease(
+        _one(*WELL * 24, *failed("kubelet_silent") * 12, *WELL * 169, interval=300.0),
+        [("KhealthNodesBroken", "critical", "node")],
+    ),
+    "paged-for-seven-hours": Disease(
+        _one(*WELL * 24, *failed("pod_not_scheduled") * 7 * 12, *WELL * 97, interval=300.0),
+        [("KhealthSchedulerBroken", "critical", "scheduler")],
+    ),
+}
+"""In seventeen hours, with an attempt each five minutes."""
+
+DAY: dict[str, Disease] = {
+    "suspended-for-a-day": Disease(
+        _one(suspended=frozenset({"rcscheduler"}), interval=300.0), [("KhealthSuspended", "warning", "khealth")]
+    ),
+    "a-healthy-day": Disease(_one(*WELL * 300, interval=300.0)),
+}
+"""In twenty-five hours."""
+
+_NEW = {"instance": "10.0.0.2:8080", "pod": "khealth-2"}
+MOMENTS: dict[str, Sequence[Life]] = {
+    "one-routine": _one(*WELL * 3, *failed("pod_not_scheduled") * 3, *WELL * 20),
+    "three-routines": [
+        Life(
+            {
+                "a": [*WELL * 3, *failed("pod_not_scheduled") * 3, *WELL * 20],
+                "b": [*WELL * 3, *failed("pod_not_scheduled") * 3, *WELL * 20],
+                "c": WELL * 20,
+            }
+        )
+    ],
+    "a-lucky-one": _one(
+        *WELL * 3, *failed("pod_not_scheduled") * 3, WELL, *failed("pod_not_scheduled") * 3, *WELL * 20
+    ),
+    "another-one-three-minutes-later": _one(
+        *WELL * 3, *failed("pod_not_scheduled") * 3, *WELL * 3, *failed("kubelet_silent") * 3, *WELL * 20
+    ),
+    "one-that-failed-long-ago": _one(
+        failed("kubelet_silent"), WELL, WELL, *failed("pod_not_scheduled") * 3, *WELL * 20
+    ),
+    "from-one-to-another": _one(*WELL * 3, *failed("pod_not_scheduled") * 3, *failed("api_timeout") * 12, *WELL * 20),
+    "then-nothing-can-be-told": _one(*WELL * 3, *failed("pod_not_scheduled") * 3, *failed("forbidden") * 20),
+    "restarted-in-the-midst": [
+        *_one(*WELL * 3, *failed("pod_not_scheduled") * 20, end=430.0),
+        *_one(*failed("pod_not_scheduled") * 4, *WELL * 20, begin=460.0),
+    ],
+    "replaced-in-the-midst": [
+        *_one(*WELL * 3, *failed("pod_not_scheduled") * 20, end=430.0),
+        *_one(*failed("pod_not_scheduled") * 4, *WELL * 20, begin=460.0, **_NEW),
+    ],
+    "replaced-and-well": [
+        *_one(*WELL * 3, *failed("pod_not_scheduled") * 20, end=430.0),
+        *_one(*WELL * 20, begin=460.0, **_NEW),
+    ],
+    "unseen-in-the-midst": _one(*WELL * 3, *failed("pod_not_scheduled") * 8, *WELL * 20, unseen=(400.0, 450.0)),
+    "the-server-and-its-dependents": [
+        Life(
+            {
+                "a": [*WELL * 3, *failed("api_timeout") * 3, *WELL * 20],
+                "b": [*WELL * 3, *failed("pod_not_created") * 3, *WELL * 20],
+            }
+        )
+    ],
+}
+"""To the second, in twenty-five minutes."""

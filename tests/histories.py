@@ -19,10 +19,17 @@ from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettin
 MODULE = "rcscheduler"
 TIMEOUT, HOLD, ENDING = 20.0, 20.0, 2.0
 """Seconds: until init's deadline, of the hold, and of cleanup."""
-USUAL: Mapping[str, float] = {"accept": 0.01, "create": 0.02, "schedule": 0.02, "sandbox": 0.3, "start": 0.3, "ready": 0.0}
+USUAL: Mapping[str, float] = {
+    "accept": 0.01,
+    "create": 0.02,
+    "schedule": 0.02,
+    "sandbox": 0.3,
+    "start": 0.3,
+    "ready": 0.0,
+}
 """Seconds that the steps of a pod take."""
 
-EDGES = {"0.25", "1.0", "2.0", "5.0", "+Inf"}
+EDGES = {"0.25", "0.5", "1.0", "2.0", "5.0", "8.0", "20.0", "+Inf"}
 """Of the histograms' edges these are enough, and each costs time."""
 
 _STUCK = {Component.SCHEDULER: SCHEDULE, Component.NODE: SANDBOX, Component.REGISTRY: START}
@@ -53,7 +60,7 @@ WELL = Attempt()
 
 def failed(reason: str) -> Attempt:
     """Return an attempt that ends with a reason."""
-    return Attempt(Reason(reason))
+    return Attempt(next(known for known in Reason if known == reason))
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class Life:
     unseen: tuple[float, float] = (math.inf, math.inf)
 
 
+Measured = tuple[tuple[Measurement, ...], tuple[Sample, ...]]
 Changes = list[tuple[float, Callable[[], object]]]
 
 
@@ -88,7 +96,8 @@ class _Process:
         self.metrics = Metrics(CollectorRegistry(), Clock(lambda: self.now, lambda: self.now))
         self.changes: Changes = [(life.refused, lambda: self.metrics.loaded(well=False))]
         settings = {
-            label: RcSchedulerSettings(interval=life.interval, suspend=label in life.suspended) for label in life.routines
+            label: RcSchedulerSettings(interval=life.interval, suspend=label in life.suspended)
+            for label in life.routines
         }
         for label in life.routines:
             self.metrics.declare(MODULE, label, Whichever, settings[label])
@@ -114,35 +123,27 @@ class _Process:
         ready = sum(steps.values())
         reached = attempt.reason is None or attempt.reason.component not in {Component.API_SERVER, Component.KHEALTH}
         end = begin + (TIMEOUT if attempt.reason else ready)
-        measured, samples = self._measured(attempt, steps)
-        self._publish(label, end, Phase.INIT, attempt.reason, measured, samples)
+        measured = self._measured(attempt, steps)
+        self._publish(label, end, Phase.INIT, attempt.reason, measured)
         over = end + (0 if attempt.reason else HOLD) + ENDING
         if attempt.reason is None:
-            self._publish(label, over, Phase.CLEANUP, None, (), ())
-        self.changes.append((over, lambda: self.metrics.ended(MODULE, label, over - begin, samples)))
+            self._publish(label, over, Phase.CLEANUP, None, ((), ()))
+        self.changes.append((over, lambda: self.metrics.ended(MODULE, label, over - begin, measured[1])))
         if reached:
             self.changes += [(begin + 0.1, lambda: self._objects(1)), (over, lambda: self._objects(-1))]
 
-    def _publish(
-        self,
-        label: str,
-        at: float,
-        phase: Phase,
-        reason: Reason | None,
-        measurements: tuple[Measurement, ...],
-        samples: tuple[Sample, ...],
-    ) -> None:
+    def _publish(self, label: str, at: float, phase: Phase, reason: Reason | None, measured: Measured) -> None:
         result = reason.result if reason else Result.SUCCESS
         verdict = Verdict(result, reason) if reason or phase is Phase.CLEANUP else None
-        event = Event(MODULE, label, 1, phase, result, at, at, 1, reason, "", verdict, measurements, samples)
+        event = Event(MODULE, label, 1, phase, result, at, at, 1, reason, "", verdict, *measured)
         self.changes.append((at, lambda: self.metrics.apply(event)))
 
-    def _measured(
-        self, attempt: Attempt, steps: Mapping[str, float]
-    ) -> tuple[tuple[Measurement, ...], tuple[Sample, ...]]:
+    def _measured(self, attempt: Attempt, steps: Mapping[str, float]) -> Measured:
         """Return what is measured of the attempt, and of its three pods."""
         reason = attempt.reason
-        if reason and (reason.component in {Component.API_SERVER, Component.KHEALTH} or reason.result is not Result.FAILURE):
+        if reason and (
+            reason.component in {Component.API_SERVER, Component.KHEALTH} or reason.result is not Result.FAILURE
+        ):
             return (), ()
         accept = Measurement(ACCEPT.name, steps["accept"], 0.001)
         stuck = _STUCK.get(reason.component) if reason else None
@@ -193,7 +194,9 @@ def scraped(cluster: str, lives: Iterable[Life], every: float, until: float) -> 
     found: dict[str, list[tuple[int, float]]] = {}
     for life in lives:
         process, known = _Process(life), None
-        place = f'cluster="{cluster}",instance="{life.instance}",job="khealth-metrics",namespace="khealth",pod="{life.pod}"'
+        place = (
+            f'cluster="{cluster}",instance="{life.instance}",job="khealth-metrics",namespace="khealth",pod="{life.pod}"'
+        )
         for index in range(math.ceil(life.begin / every), count):
             now = index * every
             if now >= life.end:
@@ -203,9 +206,8 @@ def scraped(cluster: str, lives: Iterable[Life], every: float, until: float) -> 
                 continue
             if changed or known is None:
                 known = _samples(process.metrics.registry, place)
-            else:
-                known = _fresh(process, place, known)
-            for name, value in {**known, f"process_start_time_seconds{{{place}}}": life.begin}.items():
+            health = _health(process.metrics, place)
+            for name, value in {**known, **health, f"process_start_time_seconds{{{place}}}": life.begin}.items():
                 found.setdefault(name, []).append((index, value))
     return {name: notation(samples, count) for name, samples in found.items()}
 
@@ -213,18 +215,15 @@ def scraped(cluster: str, lives: Iterable[Life], every: float, until: float) -> 
 def _samples(registry: CollectorRegistry, place: str) -> dict[str, float]:
     return {
         _series(sample.name, sample.labels, place): sample.value
-        for family in registry.collect()
+        for family in registry.restricted_registry(wanted()).collect()
         for sample in family.samples
         if sample.name in wanted() and sample.labels.get("le", "+Inf") in EDGES
     }
 
 
-def _fresh(process: _Process, place: str, known: Mapping[str, float]) -> dict[str, float]:
-    """Return the same, but for health that may have expired."""
-    kept = {name: value for name, value in known.items() if not name.startswith("khealth_success{")}
-    for family in process.metrics.success.collect():
-        kept |= {_series(sample.name, sample.labels, place): sample.value for sample in family.samples}
-    return kept
+def _health(metrics: Metrics, place: str) -> dict[str, float]:
+    """Return `khealth_success`, which may have expired without any event."""
+    return {_series(s.name, s.labels, place): s.value for family in metrics.success.collect() for s in family.samples}
 
 
 def _series(name: str, labels: Mapping[str, str], place: str) -> str:

@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,31 +60,56 @@ def document(
     }
 
 
-def firings(
-    histories: Mapping[str, Sequence[Life]], pace: Pace, folder: Path, files: Sequence[Path] = ()
-) -> dict[str, list[Firing]]:
-    """Return what fires in each history, the watchdog left out."""
+@dataclass(frozen=True)
+class Told:
+    """What promtool told: what fires in each history, and the labels and annotations of alerts at certain times."""
+
+    firing: Mapping[str, Sequence[Firing]]
+    details: Mapping[tuple[str, str], tuple[Mapping[str, str], Mapping[str, str]]]
+    """By history and alert."""
+
+
+def told(
+    histories: Mapping[str, Sequence[Life]],
+    pace: Pace,
+    folder: Path,
+    files: Sequence[Path] = (),
+    looks: Iterable[tuple[str, float]] = (),
+) -> Told:
+    """Return what is told of each history; `looks` are alerts with the times, in seconds, at which to look at them.
+
+    The watchdog is left out, which always fires.
+    """
     times = [step * pace.evaluate for step in range(int(pace.until // pace.evaluate) + 1)]
     expression = 'ALERTS{alertstate="firing",alertname!="KhealthWatchdog"}'
     # Nothing is expected: promtool then tells whatever there is.
     asked = [{"expr": expression, "eval_time": f"{at:.0f}s", "exp_samples": []} for at in times]
-    done = ran(document(histories, pace, files, promql_expr_test=asked), folder)
+    seen = [{"alertname": name, "eval_time": f"{at:.0f}s", "exp_alerts": []} for name, at in set(looks)]
+    done = ran(document(histories, pace, files, promql_expr_test=asked, alert_rule_test=seen), folder)
+    said = done.stdout + done.stderr
+    assert "FAILED" in said or "SUCCESS" in said, said[-3000:]
     found: dict[tuple[str, str, str, str], list[float]] = {}
-    for at, got in _answers(done.stdout + done.stderr):
-        for labels in got:
-            key = labels.get("cluster", ""), labels["alertname"], labels["severity"], labels["component"]
-            found.setdefault(key, []).append(at)
-    told: dict[str, list[Firing]] = {cluster: [] for cluster in histories}
-    for (cluster, *alert), seen in found.items():
-        told.setdefault(cluster, []).extend(Firing(*alert, begin, end) for begin, end in _runs(seen, pace.evaluate))
-    return {cluster: sorted(some) for cluster, some in told.items()}
+    for at, labels in _samples(said):
+        key = labels.get("cluster", ""), labels["alertname"], labels["severity"], labels["component"]
+        found.setdefault(key, []).append(at)
+    firing: dict[str, list[Firing]] = {cluster: [] for cluster in histories}
+    for (cluster, alert, severity, component), when in found.items():
+        for begin, end in _runs(when, pace.evaluate):
+            firing.setdefault(cluster, []).append(Firing(alert, severity, component, begin, end))
+    details = {(labels.get("cluster", ""), labels["alertname"]): (labels, texts) for labels, texts in _details(said)}
+    return Told({cluster: sorted(some) for cluster, some in firing.items()}, details)
 
 
-def _answers(said: str) -> list[tuple[float, list[dict[str, str]]]]:
-    """Return each time, in seconds, with the labels of what there was."""
-    answers = re.findall(r"time: (\S+?),\s*exp:[ ]*nil\s*got:[ ]*(.*)", said)
-    assert answers or "SUCCESS" in said, said[-3000:]
-    return [(_seconds(time), [dict(_LABEL.findall(one)) for one in re.findall(r"\{(.*?)\} ", got)]) for time, got in answers]
+def _samples(said: str) -> Iterator[tuple[float, dict[str, str]]]:
+    """Yield each time, in seconds, with the labels of each sample that there was."""
+    for time, got in re.findall(r"time: (\S+?),\s*exp:[ ]*nil\s*got:[ ]*(.*)", said):
+        for one in re.findall(r"\{(.*?)\} ", got):
+            yield _seconds(time), dict(_LABEL.findall(one))
+
+
+def _details(said: str) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+    for labels, texts in re.findall(r"Labels:\{(.*)\}\s*Annotations:\{(.*)\}", said):
+        yield dict(_LABEL.findall(labels)), dict(_LABEL.findall(texts))
 
 
 def _seconds(text: str) -> float:
