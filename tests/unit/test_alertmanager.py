@@ -1,0 +1,150 @@
+"""The example for Alertmanager: who gets what, and what is silent while something else is told."""
+
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from bodies.target import wait_for
+from deployment import ran, tool
+from promql import ALERTS, rules
+
+CONFIG = ALERTS / "alertmanager.yaml"
+RULES: Mapping[str, Mapping[str, str]] = {rule["alert"]: rule["labels"] for _, rule in rules() if "alert" in rule}
+RECEIVERS = {"critical": "khealth-pages", "warning": "khealth-tickets", "none": "khealth-heartbeat"}
+STARTING = 60.0
+"""Seconds for Alertmanager to start, on a busy machine."""
+
+
+def test_amtool_has_nothing_to_say() -> None:
+    """The example can be used as it is."""
+    ran(tool("amtool"), "check-config", str(CONFIG))
+
+
+def routed(labels: Mapping[str, str]) -> str:
+    """Return the receiver of an alert."""
+    words = [f"{name}={value}" for name, value in labels.items()]
+    return ran(tool("amtool"), "config", "routes", "test", f"--config.file={CONFIG}", *words).stdout.strip()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_each_alert_goes_to_whom_its_severity_says(name: str) -> None:
+    """Pages, tickets, and the heartbeat."""
+    labels = RULES[name]
+    assert RECEIVERS[labels["severity"]] == routed({"alertname": name, **labels, "cluster": "a"})
+
+
+def test_what_is_not_khealths_goes_nowhere() -> None:
+    """The example does not route what it does not know."""
+    assert "nowhere" == routed({"alertname": "KubeletDown", "severity": "critical"})
+
+
+def test_every_receiver_gets_something() -> None:
+    """None is there for nothing."""
+    named = {receiver["name"] for receiver in yaml.safe_load(CONFIG.read_text())["receivers"]}
+    assert {*RECEIVERS.values(), "nowhere"} == named
+
+
+@contextmanager
+def alertmanager(folder: Path) -> Iterator[str]:
+    """Run an Alertmanager with the example, which tells nobody, until the block ends; yield its API's address."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    (folder / "alertmanager.yaml").write_text(CONFIG.read_text().replace("127.0.0.1:9095", "127.0.0.1:9"))
+    words = [
+        tool("alertmanager"),
+        f"--config.file={folder}/alertmanager.yaml",
+        f"--storage.path={folder}/data",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+    ]
+    with (folder / "alertmanager.log").open("wb") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log)  # noqa: S603
+    try:
+        yield f"http://{address}/api/v2"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def asked(url: str, given: object = None) -> Any:
+    """Return what the API answers; None while it is not there yet."""
+    body = None if given is None else msgspec.json.encode(given)
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - on this machine
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return msgspec.json.decode(answer.read() or b"{}")
+    except OSError:
+        return None
+
+
+def labels(name: str, cluster: str, component: str = "") -> dict[str, str]:
+    """Return the labels with which an alert arrives; without a cluster it has no such label."""
+    told = {"alertname": name, **RULES[name], **({"component": component} if component else {})}
+    return told | ({"cluster": cluster} if cluster else {})
+
+
+BURNING = {
+    "KhealthErrorBudgetBurn": "scheduler",
+    "KhealthErrorBudgetBurnSlow": "scheduler",
+    "KhealthPodStartupSlow": "node",
+}
+"""Alerts whose component is their series', and one for each."""
+EVERYTHING = {name: BURNING.get(name, "") for name in RULES}
+CASES: Mapping[str, tuple[Mapping[str, str], set[str]]] = {
+    "everything": (EVERYTHING, {"KhealthApiServerBroken", "KhealthWatchdog"}),
+    "overloaded": (
+        {name: component for name, component in EVERYTHING.items() if name != "KhealthApiServerBroken"},
+        {"KhealthApiServerOverloaded", "KhealthWatchdog"},
+    ),
+    "scheduler": (
+        {"KhealthSchedulerBroken": "", **BURNING, "KhealthPodUnschedulable": "", "KhealthBlind": ""},
+        {"KhealthSchedulerBroken", "KhealthPodStartupSlow", "KhealthBlind"},
+    ),
+    "": (
+        {"KhealthNodesBroken": "", "KhealthOneNode": "", **BURNING},
+        {"KhealthNodesBroken", "KhealthErrorBudgetBurn"},
+    ),
+    "two-components": (
+        {"KhealthNodesBroken": "", "KhealthSchedulerBroken": ""},
+        {"KhealthNodesBroken", "KhealthSchedulerBroken"},
+    ),
+    "stale": ({"KhealthStale": "", "KhealthBlind": "", "KhealthOneNode": ""}, {"KhealthStale", "KhealthOneNode"}),
+    "tickets": (
+        {"KhealthErrorBudgetBurnSlow": "scheduler", "KhealthPodUnschedulable": ""},
+        {"KhealthErrorBudgetBurnSlow", "KhealthPodUnschedulable"},
+    ),
+    "elsewhere": ({"KhealthDnsBroken": ""}, {"KhealthDnsBroken"}),
+}
+"""By cluster, the alerts that fire, each with its component where it is the series', and those that are told."""
+
+
+def test_one_cause_is_one_page(tmp_path: Path) -> None:
+    """What follows from something else is silent: in its own cluster, and where it says so of its own component."""
+    firing = [
+        {"labels": labels(name, cluster, component)}
+        for cluster, (alerts, _) in CASES.items()
+        for name, component in alerts.items()
+    ]
+    with alertmanager(tmp_path) as api:
+        wait_for("Alertmanager", lambda: asked(f"{api}/status"), STARTING)
+        assert asked(f"{api}/alerts", firing) == {}
+
+        def active() -> Mapping[str, set[str]] | None:
+            there = asked(f"{api}/alerts") or []
+            told: dict[str, set[str]] = {cluster: set() for cluster in CASES}
+            for alert in there:
+                if alert["status"]["state"] == "active":
+                    told[alert["labels"].get("cluster", "")].add(alert["labels"]["alertname"])
+            settled = len(there) == len(firing) and all(a["status"]["state"] != "unprocessed" for a in there)
+            return told if settled else None
+
+        assert {cluster: told for cluster, (_, told) in CASES.items()} == wait_for(
+            "a verdict on each", active, STARTING
+        )
