@@ -39,7 +39,7 @@ fmt: $(READY) ## format the code, and mend what can be mended by itself
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-generate: $(READY) ## write anew what of the chart follows from the code and from values.yaml
+generate: $(READY) ## write anew what follows from something else: of the chart, and the runbook's page
 	$(BIN)/python deploy/generate.py
 
 render: $(READY) ## write deploy/khealth.yaml anew from the chart; needs helm

@@ -1,4 +1,4 @@
-"""Writes what of the chart follows from something else: the catalogue from khealth's code, tables from values.yaml."""
+"""Writes what follows from something else: of the chart, and the runbook as khealth serves it."""
 
 import argparse
 import copy
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from deploy import runbook
 from khealth_exporter.canary_pod import PodSettings
 from khealth_exporter.cluster import access, namespace
 from khealth_exporter.config.web_settings import WebSettings
@@ -224,6 +225,7 @@ def generated() -> dict[Path, str]:
         CHART / "files" / "catalogue.json": json.dumps(catalogue(), indent=2) + "\n",
         readme: table(readme.read_text(), rows),
         schemas: schema(json.dumps(configurable(json.loads(schemas.read_text()))), rows),
+        **runbook.generated(),
     }
 
 

@@ -13,6 +13,8 @@ from khealth_exporter.collector import Snapshot
 from khealth_exporter.event import Denied
 from khealth_exporter.web.guard import same_origin
 from khealth_exporter.web.page import status_page
+from khealth_exporter.web.runbook import CONTENT_SECURITY_POLICY as POLICY_OF_THE_RUNBOOK
+from khealth_exporter.web.runbook import runbook_page
 from khealth_exporter.web.status import as_json, as_line, module_as_json, state_of
 
 _Text = TypeVar("_Text", str, bytes)
@@ -54,6 +56,7 @@ class Pages:
         self._sources = sources
         self._rendering = asyncio.Semaphore(_RENDERINGS)
         self._reloading = asyncio.Lock()
+        self._runbook = runbook_page()
 
     def routes(self) -> dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
         """Return who answers which path; none of these changes anything."""
@@ -64,6 +67,7 @@ class Pages:
             "/status/{module}": self.module,
             "/health": self.health,
             "/config": self.config,
+            "/runbook": self.runbook,
             "/-/healthy": self.healthy,
             "/-/ready": self.ready,
         }
@@ -112,6 +116,11 @@ class Pages:
     async def config(self, _: web.Request) -> web.StreamResponse:
         """Answer with the configuration in force."""
         return web.Response(text=self._sources.configuration())
+
+    async def runbook(self, _: web.Request) -> web.StreamResponse:
+        """Answer with what each alert and each reason means, and what to do."""
+        headers = {"Content-Security-Policy": POLICY_OF_THE_RUNBOOK}
+        return web.Response(text=self._runbook, content_type="text/html", headers=headers)
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:
         """Answer whether every loop makes progress."""

@@ -114,7 +114,9 @@ def application(sources: Sources, guard: Guard) -> web.Application:
     app.router.add_post("/-/reload", pages.reload)
 
     async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(_HEADERS_OF_ALL | dict(guard.config.headers))
+        for name, value in _HEADERS_OF_ALL.items():
+            response.headers.setdefault(name, value)
+        response.headers.update(guard.config.headers)
         response.headers.pop("Server", None)
 
     app.on_response_prepare.append(add_headers)

@@ -423,6 +423,7 @@ async def test_an_unknown_path_is_answered_with_those_there_are(client: Client) 
         "/status/{module}",
         "/health",
         "/config",
+        "/runbook",
         "/-/healthy",
         "/-/ready",
         "/-/reload",
