@@ -7,7 +7,7 @@ from importlib import resources
 _STYLE = """
 :root { color-scheme: light dark; --quiet: #f3f4f6; --line: #8886; --link: #0b57d0; }
 @media (prefers-color-scheme: dark) { :root { --quiet: #1f2329; --line: #8888; --link: #8ab4f8; } }
-html { scroll-padding-top: 1rem; }
+html { background: Canvas; scroll-padding-top: 1rem; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
 a { color: var(--link); }
 a:focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }

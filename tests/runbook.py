@@ -1,0 +1,114 @@
+"""The runbook's sections and commands, as tests look at them."""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from markdown_it.token import Token
+
+from deploy.runbook import SOURCE, headings, markdown
+
+ROOT = Path(__file__).parent.parent
+TEXT = SOURCE.read_text(encoding="utf-8")
+INTRODUCTION = "At three in the morning"
+"""The group of sections that stand for no alert and no reason."""
+PARTS = (
+    "What it means",
+    "What it does not mean",
+    "First five commands",
+    "Likely causes, in order",
+    "How to silence it rightly",
+)
+PROGRAMS = {"kubectl", "khealth", "amtool", "ssh", "curl", "grep"}
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What is said of one alert or one reason: its parts by name, each with its blocks of commands."""
+
+    name: str
+    group: str
+    parts: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """The commands that come first."""
+        return dict(self.parts).get(PARTS[2], ())
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Every command."""
+        return tuple(command for _, commands in self.parts for command in commands)
+
+
+def sections(text: str = TEXT) -> list[Section]:
+    """Return every section but the introduction's."""
+    return [section for section in _sections(markdown().parse(text)) if section.group != INTRODUCTION]
+
+
+def _sections(tokens: Sequence[Token]) -> Iterator[Section]:
+    begins = [(tokens.index(token), token.tag, name) for token, name in headings(tokens)]
+    group = ""
+    for (begin, tag, name), (end, *_) in zip(begins, [*begins[1:], (len(tokens), "", "")], strict=True):
+        if tag == "h3":
+            yield Section(name, group, tuple(_parts(tokens[begin:end])))
+        else:
+            group = name
+
+
+def _parts(tokens: Sequence[Token]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    name, commands = "", list[str]()
+    for token in tokens:
+        if lead := re.match(r"\*\*(.+?)\.?\*\*", token.content) if token.type == "inline" else None:
+            if name:
+                yield name, tuple(commands)
+            name, commands = lead[1], []
+        elif token.type == "fence":
+            commands += token.content.splitlines()
+    yield name, tuple(commands)
+
+
+def commands(text: str = TEXT) -> list[str]:
+    """Return every command: those of the blocks, and those in the midst of a sentence."""
+    tokens = markdown().parse(text)
+    blocks = [line for token in tokens if token.type == "fence" for line in token.content.splitlines()]
+    said = [token.content for token in codes(text) if re.match(r"(kubectl|khealth|amtool) \S+", token.content)]
+    return list(dict.fromkeys([*blocks, *said]))
+
+
+def codes(text: str = TEXT) -> list[Token]:
+    """Return what stands in back-quotes within sentences."""
+    inline = (token.children or [] for token in markdown().parse(text) if token.type == "inline")
+    return [child for children in inline for child in children if child.type == "code_inline"]
+
+
+def stages(command: str) -> list[Words]:
+    """Return the programs of a pipeline, each with its arguments; ValueError where a quote is not closed."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars="|;&<>()")
+    lexer.whitespace_split = True
+    found: list[list[str]] = [[]]
+    for word in lexer:
+        if word == "|":
+            found.append([])
+        else:
+            found[-1].append(word)
+    return [tuple(words) for words in found]
+
+
+def calls(program: str) -> list[Words]:
+    """Return every distinct call of a program in the runbook."""
+    found = (words for command in commands() for words in stages(command))
+    return list(dict.fromkeys(words for words in found if words[0] == program))
+
+
+def alerts(folder: Path = ROOT / "alerts") -> list[str]:
+    """Return the name of every alert that there is a rule for, each once."""
+    groups = [
+        group for path in sorted(folder.glob("*.rules.yaml")) for group in yaml.safe_load(path.read_text())["groups"]
+    ]
+    return list(dict.fromkeys(rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule))
