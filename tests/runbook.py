@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -108,7 +109,16 @@ def calls(program: str) -> list[Words]:
 
 def alerts(folder: Path = ROOT / "alerts") -> list[str]:
     """Return the name of every alert that there is a rule for, each once."""
-    groups = [
-        group for path in sorted(folder.glob("*.rules.yaml")) for group in yaml.safe_load(path.read_text())["groups"]
-    ]
-    return list(dict.fromkeys(rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule))
+    return list(dict.fromkeys(name for name, _ in _rules(folder)))
+
+
+def components(folder: Path = ROOT / "alerts") -> dict[str, str]:
+    """Return the component of each alert that has one and the same, whatever it fires for."""
+    return {name: labels["component"] for name, labels in _rules(folder) if "component" in labels}
+
+
+@cache
+def _rules(folder: Path) -> Sequence[tuple[str, dict[str, str]]]:
+    documents = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.rules.yaml")))
+    rules = (rule for document in documents for group in document["groups"] for rule in group["rules"])
+    return [(rule["alert"], rule["labels"]) for rule in rules if "alert" in rule]

@@ -156,6 +156,15 @@ def test_an_alerts_section_silences_that_alert_alone(section: Section) -> None:
     assert named <= ({section.name} if section.name.startswith("Khealth") else named)
 
 
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.result is Result.FAILURE])
+def test_a_reasons_section_silences_an_alert_of_its_component(reason: Reason) -> None:
+    """What is silenced is what the reason makes fire; data_corrupted is not silenced at all."""
+    (section,) = (section for section in SECTIONS if section.name == reason)
+    named = {word for command in section.commands for word in re.findall(r"alertname=(Khealth\w+)", command)}
+    components = {runbook.components().get(name) for name in named}
+    assert (set() if reason is Reason.DATA_CORRUPTED else {reason.component}) == components
+
+
 def scraped() -> list[str]:
     """Return each pattern that is looked for among khealth's metrics."""
     pipes = [runbook.stages(command) for command in COMMANDS]
