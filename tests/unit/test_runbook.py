@@ -110,6 +110,13 @@ def test_every_command_can_be_pasted_into_any_shell() -> None:
     assert [] == [command for command in COMMANDS if SPECIAL.search(re.sub(r"'[^']*'", "", command))]
 
 
+def test_what_is_run_on_a_node_is_one_word_that_its_shell_takes() -> None:
+    """`ssh NODE '…'`: nothing of it is taken by the shell at home, and the one over there has nothing against it."""
+    found = runbook.calls("ssh")
+    done = ran("sh", "-n", "-c", "\n".join(words[2] for words in found))
+    assert ({3}, "") == ({len(words) for words in found}, done.stderr)
+
+
 def test_every_placeholder_is_explained() -> None:
     """A word in capitals is one of the table's."""
     explained = set(re.findall(r"`([A-Z_]+)`", runbook.TEXT.partition("| word | is |")[2].partition("\n\n")[0]))
