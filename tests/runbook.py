@@ -25,6 +25,9 @@ PARTS = (
 )
 PROGRAMS = {"kubectl", "khealth", "amtool", "ssh", "curl", "grep"}
 
+READING = {"get", "describe", "logs", "events", "top", "auth", "cluster-info", "version", "exec"}
+"""What kubectl may be told without changing anything; `exec` runs what only looks."""
+
 Words = tuple[str, ...]
 
 
@@ -99,6 +102,14 @@ def stages(command: str) -> list[Words]:
         else:
             found[-1].append(word)
     return [tuple(words) for words in found]
+
+
+def verb(words: Words) -> str:
+    """Return what kubectl is told to do."""
+    rest = list(words[1:])
+    while rest and rest[0].startswith("-"):
+        rest = rest[2:] if rest[0] in ("-n", "--namespace") else rest[1:]
+    return rest[0]
 
 
 def calls(program: str) -> list[Words]:

@@ -10,11 +10,10 @@ import runbook
 from deployment import kubectl, tool
 from runbook import Words
 
+TRIED = {"cordon", "uncordon"}
+"""What would change something, and the API server can be asked to try out."""
 CLOSED = "--server=https://127.0.0.1:1"
-PARSED = {"port-forward", "rollout"}
-"""What never ends, or changes something: it is said to an address at which nobody listens."""
-CHANGING = {"cordon", "uncordon"}
-"""What the API server can be asked to try out."""
+"""Where nobody listens: what may change something, or never ends, is parsed before that is found out."""
 NOBODY = re.compile(r"\b127\.0\.0\.1:1\b.*refused")
 CUSTOM = {"prometheusrules"}
 """Kinds that not every cluster has."""
@@ -39,10 +38,10 @@ def placed(words: Words, real: Mapping[str, str]) -> Words:
 
 def safe(words: Words) -> Words:
     """Return a command that changes nothing, and ends."""
-    told = set(words)
-    if told & PARSED:
-        return (*words, CLOSED)
-    return (*words, "--dry-run=server") if told & CHANGING else words
+    told = runbook.verb(words)
+    if told in TRIED:
+        return (*words, "--dry-run=server")
+    return words if told in runbook.READING else (*words, CLOSED)
 
 
 def objection(words: Words) -> str:

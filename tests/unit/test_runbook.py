@@ -27,8 +27,6 @@ GROUPS = {
     "khealth": "khealth itself",
 }
 """The group of sections that each component has."""
-READING = {"get", "describe", "logs", "events", "top", "auth", "cluster-info", "version", "exec"}
-"""What kubectl may be told without changing anything; `exec` runs what is named in LOOKING."""
 LOOKING = {"cat", "python", "etcdctl"}
 ENDLESS = {"-f", "-w", "--follow", "--watch", "--watch-only"}
 """What never ends by itself."""
@@ -37,14 +35,6 @@ SPECIAL = re.compile(r"[*?\[\]{}~$!#&;<>()`\\]")
 CLOSED = "http://127.0.0.1:1"
 
 every_section = pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
-
-
-def verb(words: Words) -> str:
-    """Return what kubectl is told to do."""
-    rest = list(words[1:])
-    while rest and rest[0].startswith("-"):
-        rest = rest[2:] if rest[0] in ("-n", "--namespace") else rest[1:]
-    return rest[0]
 
 
 def test_every_alert_and_every_reason_has_one_section_and_nothing_else_has_one() -> None:
@@ -89,9 +79,9 @@ def test_a_section_says_how_to_silence_or_to_mend(section: Section) -> None:
 def test_the_first_commands_change_nothing(section: Section) -> None:
     """Whoever copies them in haste breaks nothing more."""
     found = [words for command in section.first for words in runbook.stages(command) if words[0] == "kubectl"]
-    verbs = {verb(words) for words in found}
-    executed = {words[words.index("--") + 1] for words in found if verb(words) == "exec"}
-    assert (set(), set()) == (verbs - READING, executed - LOOKING)
+    verbs = {runbook.verb(words) for words in found}
+    executed = {words[words.index("--") + 1] for words in found if runbook.verb(words) == "exec"}
+    assert (set(), set()) == (verbs - runbook.READING, executed - LOOKING)
 
 
 def test_no_command_waits_for_ever() -> None:
