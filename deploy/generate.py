@@ -1,4 +1,4 @@
-"""Writes what follows from something else: of the chart, and the runbook as khealth serves it."""
+"""Writes what follows from something else: what of the chart comes from code, values.yaml or a copy; the runbook's page."""
 
 import argparse
 import copy
@@ -26,6 +26,9 @@ from khealth_exporter.runner import OVERTIME
 from khealth_exporter.settings import Duration, MeasurementSettings, ModuleSettings, Name, Settings
 
 CHART = Path(__file__).parent / "chart"
+ROOT = CHART.parent.parent
+COPIES = {"alerts": "*.rules.yaml", "dashboards": "*.json"}
+"""Folders of which the chart has copies: helm packs nothing from outside of it."""
 SHARED = (*access.PERMISSIONS, *namespace.PERMISSIONS)
 """What the core needs, in the cluster or beside it."""
 BEGIN, END = "<!-- values: written by `make generate` -->", "<!-- end of values -->"
@@ -189,9 +192,34 @@ def configurable(document: dict[str, Any], modules: Sequence[Module] = MODULES) 
     web = _settings(WebSettings)
     sections = {key: part if "null" in part["type"] else _or_null(part) for key, part in web["properties"].items()}
     values["web"]["properties"]["config"] |= {"properties": sections, "additionalProperties": False}
+    alerts = {"type": ["object", "null"], "properties": _TUNING, "additionalProperties": False}
+    known = {"properties": dict.fromkeys(alert_names(), alerts), "additionalProperties": False}
+    values["prometheusRule"]["properties"]["alerts"] |= known
     pod = values["canaries"]["properties"]["pod"]["properties"]
     pod["tolerations"] |= {"items": _settings(PodSettings)["properties"]["tolerations"]["items"]}
     return told
+
+
+_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+_LASTING = {"type": "string", "pattern": r"^([0-9]+(ms|[smhdwy]))+$"}
+_TUNING = {
+    "enabled": {"type": "boolean"},
+    "expr": {"type": "string", "minLength": 1},
+    "for": _LASTING,
+    "keepFiringFor": _LASTING,
+    "severity": {"type": "string", "minLength": 1},
+    "labels": _TEXTS,
+    "annotations": _TEXTS,
+}
+"""What can be said of an alert."""
+
+
+def alert_names() -> list[str]:
+    """Return the names of all alerts, in the order of the files."""
+    groups = [
+        g for path in sorted((ROOT / "alerts").glob("*.rules.yaml")) for g in yaml.safe_load(path.read_text())["groups"]
+    ]
+    return [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
 
 
 def _module(module: Module) -> dict[str, Any]:
@@ -226,6 +254,17 @@ def generated() -> dict[Path, str]:
         readme: table(readme.read_text(), rows),
         schemas: schema(json.dumps(configurable(json.loads(schemas.read_text()))), rows),
         **runbook.generated(),
+        **copies(),
+    }
+
+
+def copies(root: Path = ROOT, files: Path = CHART / "files") -> dict[Path, str]:
+    """Return the chart's copies of what is kept elsewhere; one whose original is gone is empty."""
+    stale = {path: "" for folder, pattern in COPIES.items() for path in (files / folder).glob(pattern)}
+    return stale | {
+        files / folder / path.name: path.read_text()
+        for folder, pattern in COPIES.items()
+        for path in sorted((root / folder).glob(pattern))
     }
 
 
@@ -243,7 +282,10 @@ def main() -> int:
             )
             print(*differences, sep="\n")  # noqa: T201 - its purpose
             code = 1
+        elif not wanted:
+            path.unlink()
         elif there != wanted:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(wanted)
     return code
 

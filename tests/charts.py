@@ -47,6 +47,28 @@ SECURED: Json = {
     "probes": {"httpHeaders": [{"name": "Authorization", "value": "Basic YTpi"}]},
     "service": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["192.0.2.0/24"], "externalTrafficPolicy": "Local"},
 }
+ALERTING: Json = {
+    "prometheusRule": {
+        "enabled": True,
+        "namespace": "monitoring",
+        "labels": {"release": "prometheus"},
+        "annotations": {"team": "sre"},
+        "objective": 0.999,
+        "runbookBaseUrl": "https://runbooks.example/khealth",
+        "alerts": {
+            "KhealthWatchdog": {"enabled": True},
+            "KhealthBlind": {"enabled": False},
+            "KhealthStale": {
+                "severity": "warning",
+                "for": "10m",
+                "keepFiringFor": "1m30s",
+                "labels": {"team": "sre"},
+                "annotations": {"summary": "Look at {{ $labels.job }}.", "grafana": "https://grafana.example"},
+                "expr": "up == 0",
+            },
+        },
+    }
+}
 OPERATOR: Json = {
     "metrics": {
         "discovery": "serviceMonitor",
@@ -135,6 +157,7 @@ SETS: Mapping[str, Json] = {
     "elsewhere": ELSEWHERE,
     "bare": BARE,
     "secured": SECURED,
+    "alerting": ALERTING,
     "operator": OPERATOR,
     "everything": EVERYTHING,
 }

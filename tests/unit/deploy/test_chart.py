@@ -813,36 +813,21 @@ def test_namespaces_are_restricted(helm: charts.Helm) -> None:
     assert [security] * 2 == [{k: v for k, v in labels.items() if "pod-security" in k} for labels in made.values()]
 
 
-def test_alerts_and_dashboards_are_nothing_yet(helm: charts.Helm) -> None:
-    """Switching them on makes nothing while there are none."""
-    values = {"prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}}
-    assert DEFAULTS == helm.template(values).kinds
-
-
-def test_alerts_and_dashboards_become_objects(helm: charts.Helm, tmp_path: Path) -> None:
-    """One for each file, as it is: templates of alerts are not helm's."""
+def test_dashboards_become_objects(helm: charts.Helm, tmp_path: Path) -> None:
+    """One for each file, as it is: what Grafana puts into braces is not helm's."""
     chart = tmp_path / "chart"
     shutil.copytree(CHART, chart)
-    rules = {
-        "groups": [{"name": "a", "rules": [{"alert": "A", "expr": "up == 0", "annotations": {"s": "{{ $value }}"}}]}]
-    }
-    for path, text in {"alerts/khealth.rules.yaml": yaml.safe_dump(rules), "dashboards/khealth.json": '{"a": "{{b}}"}'}.items():  # fmt: skip
-        (chart / "files" / path).parent.mkdir()
-        (chart / "files" / path).write_text(text)
-    values = {
-        "prometheusRule": {"enabled": True, "namespace": "monitoring", "labels": {"release": "p"}},
-        "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Cluster"}},
-    }
-    manifests = helm.template(values, chart=chart)
-    rule, dashboard = manifests.one("PrometheusRule"), manifests.one("ConfigMap", "khealth-dashboard-khealth")
-    assert (rules, "monitoring", "p") == (
-        rule["spec"],
-        rule["metadata"]["namespace"],
-        rule["metadata"]["labels"]["release"],
+    shutil.rmtree(chart / "files" / "dashboards", ignore_errors=True)
+    (chart / "files" / "dashboards").mkdir()
+    (chart / "files" / "dashboards" / "khealth.json").write_text('{"a": "{{b}}"}')
+    manifests = helm.template(
+        {"dashboards": {"enabled": True, "annotations": {"grafana_folder": "Cluster"}}}, chart=chart
     )
-    assert ({"khealth.json": '{"a": "{{b}}"}'}, "1") == (
+    dashboard = manifests.one("ConfigMap", "khealth-dashboard-khealth")
+    assert ({"khealth.json": '{"a": "{{b}}"}'}, "1", {"grafana_folder": "Cluster"}) == (
         dashboard["data"],
         dashboard["metadata"]["labels"]["grafana_dashboard"],
+        dashboard["metadata"]["annotations"],
     )
 
 
