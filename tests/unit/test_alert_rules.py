@@ -128,7 +128,6 @@ DESCRIPTIONS = {
     "degraded": "85.8% of the attempts of one routine were inconclusive, or of its samples degraded or discarded. In the "
     "last half hour, attempts by reason: none; samples by quality: degraded 75, exact 12.",
     "restarting": "khealth-metrics was restarted 7 times within the last hour.",
-    "many-leaders": "2 replicas of khealth-metrics are at work: 10.0.0.1:8080, 10.0.0.2:8080.",
 }
 
 

@@ -1,6 +1,5 @@
 """The chart's PrometheusRules: those of `alerts`, as values want them."""
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
