@@ -1,4 +1,4 @@
-"""Writes what follows from something else: what of the chart comes from code, values.yaml or a copy; the runbook's page."""
+"""Writes what follows from something else: what of the chart comes from code, values.yaml or a copy; pages and tables."""
 
 import argparse
 import copy
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from deploy import runbook
+from deploy import alert_tables, runbook
 from khealth_exporter.canary_pod import PodSettings
 from khealth_exporter.cluster import access, namespace
 from khealth_exporter.config.web_settings import WebSettings
@@ -193,7 +193,10 @@ def configurable(document: dict[str, Any], modules: Sequence[Module] = MODULES) 
     sections = {key: part if "null" in part["type"] else _or_null(part) for key, part in web["properties"].items()}
     values["web"]["properties"]["config"] |= {"properties": sections, "additionalProperties": False}
     alerts = {"type": ["object", "null"], "properties": _TUNING, "additionalProperties": False}
-    known = {"properties": dict.fromkeys(alert_names(), alerts), "additionalProperties": False}
+    known = {
+        "properties": {rule["alert"]: alerts for rule in alert_tables.alerts(ROOT / "alerts")},
+        "additionalProperties": False,
+    }
     values["prometheusRule"]["properties"]["alerts"] |= known
     pod = values["canaries"]["properties"]["pod"]["properties"]
     pod["tolerations"] |= {"items": _settings(PodSettings)["properties"]["tolerations"]["items"]}
@@ -212,14 +215,6 @@ _TUNING = {
     "annotations": _TEXTS,
 }
 """What can be said of an alert."""
-
-
-def alert_names() -> list[str]:
-    """Return the names of all alerts, in the order of the files."""
-    groups = [
-        g for path in sorted((ROOT / "alerts").glob("*.rules.yaml")) for g in yaml.safe_load(path.read_text())["groups"]
-    ]
-    return [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
 
 
 def _module(module: Module) -> dict[str, Any]:
@@ -248,11 +243,12 @@ def _routine(kind: type[Routine[Any]]) -> dict[str, Any]:
 def generated() -> dict[Path, str]:
     """Return every file that follows from something else, as it should be."""
     rows = list(values((CHART / "values.yaml").read_text()))
-    readme, schemas = CHART / "README.md", CHART / "values.schema.json"
+    readme, schemas, docs = CHART / "README.md", CHART / "values.schema.json", ROOT / "docs" / "alerts.md"
     return {
         CHART / "files" / "catalogue.json": json.dumps(catalogue(), indent=2) + "\n",
         readme: table(readme.read_text(), rows),
         schemas: schema(json.dumps(configurable(json.loads(schemas.read_text()))), rows),
+        docs: alert_tables.page(docs.read_text(), ROOT / "alerts"),
         **runbook.generated(),
         **copies(),
     }

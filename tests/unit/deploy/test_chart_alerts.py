@@ -11,7 +11,8 @@ from charts import Json
 from deployment import ran, tool
 from promql import ALERTS
 
-from deploy.generate import CHART, alert_names, copies
+from deploy import alert_tables
+from deploy.generate import CHART, copies
 
 ON: Json = {"prometheusRule": {"enabled": True}}
 FILES: Mapping[str, Json] = {
@@ -62,7 +63,7 @@ def test_an_alert_can_be_switched_off(helm: charts.Helm) -> None:
 
 def test_every_alert_can_be_switched_off(helm: charts.Helm) -> None:
     """What is recorded is left: dashboards ask for it."""
-    alerts = {name: {"enabled": False} for name in alert_names()}
+    alerts = {rule["alert"]: {"enabled": False} for rule in alert_tables.alerts(ALERTS)}
     after = rendered(helm, {"prometheusRule": {"enabled": True, "alerts": alerts}})
     assert {name: rule for name, rule in rendered(helm, ON).items() if "record" in rule} == after
 
