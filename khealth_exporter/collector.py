@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import structlog
 
@@ -99,7 +100,13 @@ class Collector:
     def status(self) -> Snapshot:
         """Return what is known now."""
         now = self._clock.utc()
-        return Snapshot(self.module, tuple(shown(status, now) for status in self._known.values()))
+        routines = (replace(shown(status, now), due=self._due(label)) for label, status in self._known.items())
+        return Snapshot(self.module, tuple(routines))
+
+    def _due(self, label: str) -> float | None:
+        """Return when a routine's next attempt begins, in Unix seconds, if that is known."""
+        runner = self._supervisors[label].runner if label in self._supervisors else None
+        return self._clock.utc(runner.due) if runner and runner.due is not None else None
 
     def silent(self, seconds: float) -> tuple[str, ...]:
         """Return the routines whose loops have not moved on for so long, beyond what their settings explain."""

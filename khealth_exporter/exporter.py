@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import platform
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from khealth_exporter import __version__
 from khealth_exporter.clock import Clock
 from khealth_exporter.cluster.access import Cluster
 from khealth_exporter.cluster.sweep import Sweeper
@@ -20,6 +22,7 @@ from khealth_exporter.metrics import Metrics
 from khealth_exporter.pods import SeenImages
 from khealth_exporter.reload import Aside, Load, Reloader, in_thread
 from khealth_exporter.routine import Context, RoutineConfig
+from khealth_exporter.snapshot import About
 
 SILENT = 300.0
 """Seconds without progress after which a loop counts as stuck."""
@@ -41,10 +44,14 @@ class Process:
 class Exporter:
     """Everything of one run, wired; also what the web server shows.
 
-    It runs what `config` says until `load` gives another; `chosen` is the namespace where none is configured.
+    It runs what `config` says until `load` gives another; `chosen` is the namespace where none is configured, `server`
+    the API server's address.
     """
 
-    def __init__(self, config: Config, load: Load | None, process: Process, cluster: Cluster, chosen: str) -> None:
+    def __init__(  # noqa: PLR0913 - it has these parts
+        self, config: Config, load: Load | None, process: Process, cluster: Cluster, chosen: str, *, server: str
+    ) -> None:
+        self._server = server
         self.cluster, self.denied, self._process = cluster, cluster.denied, process
         self.registry = process.metrics.registry
         self.sweeper = Sweeper(cluster)
@@ -118,6 +125,10 @@ class Exporter:
         """Return what every module knows now; one without routines is none."""
         snapshots = (collector.status() for collector in self._collectors.values())
         return tuple(snapshot for snapshot in snapshots if snapshot.routines)
+
+    def about(self) -> About:
+        """Return who looks at which cluster, and what time it is."""
+        return About(__version__, platform.python_version(), self._server, self._process.clock.utc())
 
     def configuration(self) -> str:
         """Return the configuration in force."""

@@ -93,6 +93,8 @@ class Runner:
         self.log = _log.bind(module=module, routine=label)
         self.progressed = self.clock.now()
         """When its loop last moved on, in monotonic seconds."""
+        self.due: float | None = None
+        """When its next attempt begins, in monotonic seconds; None while one runs."""
 
     async def run(
         self, stop: Stop, *, offset: float = 0.0, once: bool = False, numbers: Iterator[int] | None = None
@@ -105,14 +107,14 @@ class Runner:
         grid = Grid(self.clock.now() + offset, self.settings.interval)
         for number in numbers or itertools.count(1):
             self.clock.anchor()
-            began = self.clock.now()
+            began, self.due = self.clock.now(), None
             await _Attempt(self, number, stop, once=once).run()
             if once or stop.requested:
                 return
             now = self.clock.now()
-            slot = grid.next(max(now, began + _SHORTEST))
+            self.due = grid.next(max(now, began + _SHORTEST))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), slot - now)
+                await asyncio.wait_for(stop.wait(), self.due - now)
             if stop.requested:
                 return
 

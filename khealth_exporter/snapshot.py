@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from khealth_exporter.event import Event, Evidence, Measurement, Phase, Result, Sample, Verdict
+from khealth_exporter.event import Event, Evidence, Measurement, Phase, Quality, Result, Sample, Verdict
 from khealth_exporter.families import EXPIRY
+from khealth_exporter.pods import DELETE
 from khealth_exporter.routine import RoutineSettings
 
 _REMEMBERED = 100
@@ -37,7 +38,9 @@ _STATES = {Result.SUCCESS: State.WELL, Result.FAILURE: State.FAILING, Result.INC
 class Attempt:
     """What is known of one attempt; times in Unix seconds, `duration` in seconds of init and cleanup without the hold.
 
-    `verdict` is None until there is one, `ended` None until cleanup has ended.
+    `verdict` is None until there is one, `ended` None until cleanup has ended. Older attempts have no `samples` and no
+    `evidence` any more; what stays are `steps`, the attempt's own and those of its slowest object, and `qualities`: of
+    how many objects' figures, by the Quality of the same place.
     """
 
     number: int
@@ -50,10 +53,15 @@ class Attempt:
     measurements: tuple[Measurement, ...] = ()
     samples: tuple[Sample, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    steps: tuple[Measurement, ...] = ()
+    qualities: tuple[int, ...] = (0,) * len(Quality)
 
     def after(self, event: Event) -> "Attempt":
         """Return this attempt with what one more of its Events says."""
         held = 0.0 if event.phase is Phase.POLL else event.duration
+        measurements, samples = self.measurements + event.measurements, _joined(self.samples, event.samples)
+        slowest = max(samples, key=_slowness, default=None)
+        found = [sample.quality for sample in samples]
         return replace(
             self,
             phase=event.phase,
@@ -61,9 +69,11 @@ class Attempt:
             verdict=event.verdict or self.verdict,
             judged=event.ended if event.verdict else self.judged,
             ended=event.ended if event.phase is Phase.CLEANUP else None,
-            measurements=self.measurements + event.measurements,
-            samples=_joined(self.samples, event.samples),
+            measurements=measurements,
+            samples=samples,
             evidence=self.evidence or event.evidence,
+            steps=measurements + (slowest.measurements if slowest else ()),
+            qualities=tuple(found.count(quality) for quality in Quality),
         )
 
 
@@ -75,9 +85,18 @@ def _joined(earlier: tuple[Sample, ...], later: tuple[Sample, ...]) -> tuple[Sam
     return tuple(known.values())
 
 
+def _slowness(sample: Sample) -> tuple[bool, float]:
+    """Order objects by how long they took until they stood; one that is stuck took longest."""
+    stuck = any(measured.censored for measured in sample.measurements)
+    return stuck, sum(measured.seconds for measured in sample.measurements if measured.step != DELETE.name)
+
+
 @dataclass(frozen=True, slots=True)
 class RoutineStatus:
-    """One routine as it stands; times in Unix seconds, `since` when its state began, `suspended` since when it is."""
+    """One routine as it stands; times in Unix seconds, `since` when its state began, `suspended` since when it is.
+
+    `due` is when the next attempt begins; None while one runs, and where nothing is known of it.
+    """
 
     module: str
     routine: str
@@ -89,6 +108,7 @@ class RoutineStatus:
     last_failure: Attempt | None = None
     attempts: tuple[Attempt, ...] = ()
     suspended: float | None = None
+    due: float | None = None
 
     @property
     def last(self) -> Attempt | None:
@@ -107,6 +127,16 @@ class Snapshot:
     def state(self) -> State:
         """The worst state of its routines."""
         return worst(tuple(status.state for status in self.routines))
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Who looks at what: khealth's version and Python's, the cluster's address, and the time in Unix seconds."""
+
+    version: str
+    python: str
+    cluster: str
+    now: float
 
 
 def worst(states: Sequence[State]) -> State:

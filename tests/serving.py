@@ -11,7 +11,7 @@ import trustme
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from khealth_exporter.event import Denied, Evidence, Measurement, Phase, Reason, Result, Sample, Verdict
-from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot, State
+from khealth_exporter.snapshot import About, Attempt, RoutineStatus, Snapshot, State
 from khealth_exporter.web.address import Address
 from khealth_exporter.web.protection import Protection
 from khealth_exporter.web.server import WebServer
@@ -50,11 +50,15 @@ class Known:
         self.lacking: tuple[Denied, ...] = ()
         self.wrong: tuple[str, ...] = ()
         self.reloads = 0
+        self.now = BEGAN + 30
         Counter("things", "Things.", registry=self.registry).inc(3)
         Gauge("others", "Others.", registry=self.registry).set(1)
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         return (Snapshot("rcscheduler", self.statuses),)
+
+    def about(self) -> About:
+        return About("1.2.3", "3.13.0", "https://cluster.example:6443", self.now)
 
     def configuration(self) -> str:
         return "namespace: khealth\n"

@@ -9,10 +9,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
-from khealth_exporter.collector import Snapshot
 from khealth_exporter.event import Denied
+from khealth_exporter.snapshot import About, Snapshot, State
 from khealth_exporter.web.guard import same_origin
-from khealth_exporter.web.page import status_page
+from khealth_exporter.web.page import favicon, status_page
 from khealth_exporter.web.runbook import CONTENT_SECURITY_POLICY as POLICY_OF_THE_RUNBOOK
 from khealth_exporter.web.runbook import runbook_page
 from khealth_exporter.web.status import as_json, as_line, module_as_json, state_of
@@ -32,6 +32,9 @@ class Sources(Protocol):
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Return what each Collector knows now."""
+
+    def about(self) -> About:
+        """Return who looks at which cluster, and what time it is."""
 
     def configuration(self) -> str:
         """Return the configuration in force as YAML, secrets masked."""
@@ -62,6 +65,7 @@ class Pages:
         """Return who answers which path; none of these changes anything."""
         return {
             "/": self.page,
+            "/favicon/{state}.svg": self.favicon,
             "/metrics": self.metrics,
             "/status": self.status,
             "/status/{module}": self.module,
@@ -72,26 +76,29 @@ class Pages:
             "/-/ready": self.ready,
         }
 
-    async def page(self, _: web.Request) -> web.StreamResponse:
+    async def page(self, request: web.Request) -> web.StreamResponse:
         """Answer with the status page; its code is 200 whatever the state: a browser is to show it."""
-        text = await self._rendered(status_page, self._sources.snapshots(), self._sources.denied())
-        return web.Response(text=text, content_type="text/html")
+        known = self._sources.snapshots(), self._sources.denied(), self._sources.about()
+        headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding"}
+        return await self._packed(request, lambda: status_page(*known).encode(), headers)
+
+    async def favicon(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the picture of a state."""
+        if request.match_info["state"] not in set(State):
+            return web.Response(text=f"no such state; there are: {', '.join(State)}\n", status=404)
+        return web.Response(text=favicon(State(request.match_info["state"])), content_type="image/svg+xml")
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Answer a scrape in the format and compression that it asks for, cut to the names that it asks for."""
         encode, content_type = choose_encoder(",".join(request.headers.getall("Accept", ())))
-        compressed = gzip_accepted(",".join(request.headers.getall("Accept-Encoding", ())))
         names = request.query.getall("name[]", ())
         registry = self._sources.registry
 
         def render() -> bytes:
-            text = encode(registry.restricted_registry(names) if names else registry)
-            return gzip.compress(text, _FASTEST) if compressed else text
+            return encode(registry.restricted_registry(names) if names else registry)
 
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-        if compressed:
-            headers["Content-Encoding"] = "gzip"
-        return web.Response(body=await self._rendered(render), headers=headers)
+        return await self._packed(request, render, headers)
 
     async def status(self, _: web.Request) -> web.StreamResponse:
         """Answer with every module's state; the code is the worst one's."""
@@ -142,6 +149,15 @@ class Pages:
         if wrong:
             return web.Response(text="".join(f"{line}\n" for line in wrong), status=500)
         return web.Response(text="reloaded\n")
+
+    async def _packed(
+        self, request: web.Request, render: Callable[[], bytes], headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Answer with what is rendered, compressed for who takes that."""
+        if not gzip_accepted(",".join(request.headers.getall("Accept-Encoding", ()))):
+            return web.Response(body=await self._rendered(render), headers=headers)
+        body = await self._rendered(lambda: gzip.compress(render(), _FASTEST))
+        return web.Response(body=body, headers=headers | {"Content-Encoding": "gzip"})
 
     async def _rendered(self, render: Callable[..., _Text], *arguments: object) -> _Text:
         async with self._rendering:

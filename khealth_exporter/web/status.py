@@ -93,7 +93,7 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
     reason = verdict.reason if verdict else None
     document: dict[str, object] = {
         "started_at": time_text(attempt.began),
-        "phase": _running(attempt),
+        "phase": phase_under_way(attempt),
         "result": verdict.result.value if verdict else None,
         "reason": reason.value if reason else None,
         "component": reason.component.value if reason else None,
@@ -108,7 +108,7 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
     return document
 
 
-def _running(attempt: Attempt) -> str | None:
+def phase_under_way(attempt: Attempt) -> str | None:
     """Return the phase that follows the one that ended last; None when all have."""
     if attempt.ended:
         return None

@@ -221,7 +221,7 @@ def staged(first: Wanted) -> Stage:
     process = Process(clock, metrics, "run", random.Random(1), aside)
     cluster = Cluster(api, Identity("run", "khealth"), clock, metrics, process.chance)
     file = File(kind, [(0.0, first)])
-    exporter = Exporter(configured(first, kind), file, process, cluster, "khealth")
+    exporter = Exporter(configured(first, kind), file, process, cluster, "khealth", server="https://cluster.example")
     return Stage(api, SmallCluster(api), exporter, metrics, file)
 
 

@@ -1,0 +1,53 @@
+"""Draws the status page in each of its states: `make screenshots`, or with a folder as argument."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import states
+from browser import browser, served
+from serving import Known
+
+from khealth_exporter.event import Denied, Reason
+from khealth_exporter.snapshot import RoutineStatus
+
+_DESK = {"viewport": {"width": 1180, "height": 900}}
+_PHONE = {"viewport": {"width": 320, "height": 640}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+_DARK = {"color_scheme": "dark"}
+_MANY = (states.failing(), states.well(), states.suspended())
+
+SHOTS: dict[str, tuple[tuple[RoutineStatus, ...], tuple[Denied, ...], dict[str, Any]]] = {
+    "status-well": ((states.well(),), (), _DESK),
+    "status-failing": ((states.failing(),), (), _DESK),
+    "inconclusive": ((states.inconclusive(),), (), _DESK),
+    "suspended": ((states.suspended(),), (), _DESK),
+    "expired": ((states.expired(),), (), _DESK),
+    "waiting": ((states.waiting(),), (), _DESK),
+    "forbidden": ((states.Story().then(Reason.FORBIDDEN, times=3).told(),), states.LACKING, _DESK),
+    "phone": ((states.failing(),), (), _PHONE),
+    "phone-well-dark": ((states.well(),), (), _PHONE | _DARK),
+    "dark": ((states.failing(),), (), _DESK | _DARK),
+    "dark-well": ((states.well(),), (), _DESK | _DARK),
+    "forced-colors": ((states.failing(),), (), _DESK | {"forced_colors": "active"}),
+    "without-javascript": ((states.failing(),), (), _DESK | {"java_script_enabled": False}),
+}
+
+
+def main(folder: Path) -> None:
+    """Draw each state into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = Known()
+    known.now = states.NOW
+    with browser() as chromium, served(known) as server:
+        for name, (statuses, denied, how) in SHOTS.items():
+            known.statuses, known.lacking = statuses, denied
+            page = chromium.new_page(**how)
+            page.goto(server.url)
+            if how.get("java_script_enabled", True):
+                page.locator(".strip a").nth(-2).focus() if page.locator(".strip a").count() > 1 else None
+            page.screenshot(path=folder / f"{name}.png", full_page=True)
+            page.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/pictures"))
