@@ -6,6 +6,7 @@ from typing import Any
 
 import states
 from browser import browser, served
+from playwright.sync_api import Page
 from serving import Known
 
 from khealth_exporter.event import Denied, Reason
@@ -14,7 +15,7 @@ from khealth_exporter.snapshot import RoutineStatus
 _DESK = {"viewport": {"width": 1180, "height": 900}}
 _PHONE = {"viewport": {"width": 320, "height": 640}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 _DARK = {"color_scheme": "dark"}
-_MANY = (states.failing(), states.well(), states.suspended())
+_MANY = (states.failing(), states.well("pool-a"), states.suspended("pool-b"))
 
 SHOTS: dict[str, tuple[tuple[RoutineStatus, ...], tuple[Denied, ...], dict[str, Any]]] = {
     "status-well": ((states.well(),), (), _DESK),
@@ -24,6 +25,7 @@ SHOTS: dict[str, tuple[tuple[RoutineStatus, ...], tuple[Denied, ...], dict[str, 
     "expired": ((states.expired(),), (), _DESK),
     "waiting": ((states.waiting(),), (), _DESK),
     "forbidden": ((states.Story().then(Reason.FORBIDDEN, times=3).told(),), states.LACKING, _DESK),
+    "many": (_MANY, (), _DESK),
     "phone": ((states.failing(),), (), _PHONE),
     "phone-well-dark": ((states.well(),), (), _PHONE | _DARK),
     "dark": ((states.failing(),), (), _DESK | _DARK),
@@ -31,6 +33,13 @@ SHOTS: dict[str, tuple[tuple[RoutineStatus, ...], tuple[Denied, ...], dict[str, 
     "forced-colors": ((states.failing(),), (), _DESK | {"forced_colors": "active"}),
     "without-javascript": ((states.failing(),), (), _DESK | {"java_script_enabled": False}),
 }
+
+
+def _point(page: Page) -> None:
+    """Walk to the last attempt but one, if there is one."""
+    links = page.locator(".strip").first.locator("a")
+    if links.count() > 1:
+        links.nth(links.count() - 2).focus()
 
 
 def main(folder: Path) -> None:
@@ -44,7 +53,7 @@ def main(folder: Path) -> None:
             page = chromium.new_page(**how)
             page.goto(server.url)
             if how.get("java_script_enabled", True):
-                page.locator(".strip a").nth(-2).focus() if page.locator(".strip a").count() > 1 else None
+                _point(page)
             page.screenshot(path=folder / f"{name}.png", full_page=True)
             page.close()
 

@@ -27,6 +27,8 @@ WELL = Attempt(
     BEGAN + 2,
     (Measurement("accept", 0.25, 0.001),),
     (Sample("khealth-a-x", "uid", "node-1", (Measurement("create", 0.5, 0.001),), {"created": BEGAN}),),
+    steps=(Measurement("accept", 0.25, 0.001), Measurement("create", 0.5, 0.001)),
+    qualities=(1, 0, 0, 0),
 )
 BROKEN = replace(
     WELL,

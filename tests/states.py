@@ -111,9 +111,9 @@ def _evidence(names: Iterable[str], reason: Reason | None) -> Iterator[Evidence]
     yield Evidence("ReplicationController", "khealth-rcscheduler-98510230", ("3 replicas; generation 1, observed 1",))
 
 
-def well(**how: int) -> RoutineStatus:
+def well(routine: str = "rcscheduler", now: float = NOW) -> RoutineStatus:
     """Return a routine that has been well for a while."""
-    return Story(**how).then(None, times=61).then(Reason.POD_NOT_READY).then(None, times=57).told()  # type: ignore[arg-type]
+    return Story(routine).then(None, times=61).then(Reason.POD_NOT_READY).then(None, times=57).told(now)
 
 
 def failing() -> RoutineStatus:
@@ -127,15 +127,15 @@ def inconclusive() -> RoutineStatus:
     return Story().then(None, times=80).then(Reason.POD_NOT_CREATED, None).then(Reason.THROTTLED, times=6).told()
 
 
-def suspended() -> RoutineStatus:
-    """Return a routine that rests."""
-    since = NOW - 86400 * 1.2
-    return replace(well(), state=State.SUSPENDED, since=since, suspended=since, due=None, consecutive_failures=0)
+def suspended(routine: str = "rcscheduler") -> RoutineStatus:
+    """Return a routine that rests since yesterday."""
+    since = NOW - 1.2 * 86400
+    return replace(well(routine, since), state=State.SUSPENDED, since=since, suspended=since, due=None)
 
 
 def expired() -> RoutineStatus:
     """Return a routine that nothing has been heard of for long."""
-    return replace(well(), state=State.EXPIRED, since=NOW - 400, due=None)
+    return replace(well(now=NOW - 400), state=State.EXPIRED, since=NOW - 232, due=None)
 
 
 def waiting() -> RoutineStatus:

@@ -68,14 +68,8 @@ def _head(snapshots: Sequence[Snapshot]) -> Markup:
 
 
 def _looked(about: About) -> Markup:
-    return tag(
-        "p",
-        "khealth at ",
-        when(about.now),
-        " UTC",
-        [f", on {about.cluster}" if about.cluster else None],
-        class_="quiet",
-    )
+    cluster = f", cluster {about.cluster}" if about.cluster else None
+    return tag("p", "As khealth knows it at ", when(about.now), " UTC", cluster, class_="quiet")
 
 
 def _denied(denied: Sequence[Denied], now: float) -> Iterator[Markup]:
@@ -89,7 +83,7 @@ def _denied(denied: Sequence[Denied], now: float) -> Iterator[Markup]:
             tag("th", str(right), scope="row"),
             tag("td", "optional: verdicts may be less sharp" if right.optional else "required"),
             tag("td", right.why),
-            tag("td", since_when(right.since, now)),
+            tag("td", since_when(right.since, now)[1:]),
         )
         for right in denied
     ]

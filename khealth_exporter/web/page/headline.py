@@ -10,22 +10,36 @@ from khealth_exporter.web.page.markup import Child, Markup, tag
 from khealth_exporter.web.page.sentences import SENTENCES
 from khealth_exporter.web.page.words import number, since
 
+_CANNOT_TELL = "khealth cannot tell"
+_BEGINNINGS = {
+    State.INCONCLUSIVE: _CANNOT_TELL,
+    State.EXPIRED: _CANNOT_TELL,
+    State.WAITING: f"{_CANNOT_TELL} yet",
+    State.SUSPENDED: "khealth rests",
+}
+"""What is said before since when it is so, of states that say nothing of the cluster."""
+
 
 def finding(status: RoutineStatus) -> str:
-    """Return what a routine says of the cluster now, as the beginning of a sentence."""
+    """Return what a routine says of the cluster now, without figures and without a full stop."""
+    beginning = _BEGINNINGS.get(status.state)
+    return f"{beginning}: {_cause(status)}" if beginning else _cause(status)
+
+
+def _cause(status: RoutineStatus) -> str:
     reason = _reason(status)
     match status.state:
         case State.FAILING:
             return SENTENCES[reason].now if reason else "Attempts fail"
         case State.INCONCLUSIVE:
-            now = SENTENCES[reason].now if reason else "Attempts say nothing"
-            return f"khealth cannot tell: {now[0].lower()}{now[1:]}"
+            now = SENTENCES[reason].now if reason else "No attempt says anything"
+            return f"{now[0].lower()}{now[1:]}"
         case State.EXPIRED:
-            return "khealth cannot tell: no attempt has ended for three intervals"
+            return "no attempt has ended for three intervals"
         case State.WAITING:
-            return "khealth cannot tell yet: the first attempt has not ended"
+            return "no attempt has ended"
         case State.SUSPENDED:
-            return "khealth rests: this is suspended"
+            return "it is suspended in the configuration"
         case _:
             return "All is well: every attempt has succeeded"
 
@@ -65,18 +79,19 @@ def _age(status: RoutineStatus) -> float:
 
 
 def _sentence(group: Sequence[RoutineStatus], now: float) -> list[Child]:
-    state, known = group[0].state, [status.since for status in group if status.since is not None]
-    said: list[Child] = [finding(group[0])]
-    if known:
-        # All is well only since the last of them is.
-        begun = max(known) if state is State.WELL else min(known)
-        said += ["" if state is State.WELL else ":", " ", *since(begun, now)]
+    first, known = group[0], [status.since for status in group if status.since is not None]
+    # All is well only since the last of them is.
+    begun = (max if first.state is State.WELL else min)(known, default=None)
+    ago: list[Child] = [" ", *since(begun, now)] if begun is not None else []
     failures = max(status.consecutive_failures for status in group)
-    if state is State.FAILING:
-        said.append(f", {number(failures, 'attempt')}{' in a row' if failures > 1 else ''}")
-    elif failures:
-        said.append(f"; before that {number(failures, 'failure')}{' in a row' if failures > 1 else ''}")
-    if len(group) > 1 and state is not State.WELL:
+    in_a_row = " in a row" if failures > 1 else ""
+    said: list[Child] = [_cause(first), *ago]
+    if beginning := _BEGINNINGS.get(first.state):
+        said = [beginning, *ago, ": ", _cause(first)]
+        said += [f"; before that {number(failures, 'failure')}{in_a_row}"] if failures else []
+    elif first.state is State.FAILING:
+        said = [_cause(first), ":" if ago else "", *ago, f", {number(failures, 'attempt')}{in_a_row}"]
+    if len(group) > 1 and first.state is not State.WELL:
         said.append(f", in {len(group)} routines")
     return [*said, "."]
 

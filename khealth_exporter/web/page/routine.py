@@ -71,7 +71,7 @@ def _facts(status: RoutineStatus, now: float) -> Markup:
             "Last success",
             [when(status.last_success), " UTC", _ago(status.last_success, now)] if status.last_success else "none yet",
         ),
-        ("Attempts begin every", f"{status.interval:g} s"),
+        ("Interval", f"{status.interval:g} s"),
         ("Next attempt", _next(status, now)),
     )
     return tag("dl", [tag("div", tag("dt", word), tag("dd", value)) for word, value in facts], class_="facts")

@@ -65,7 +65,7 @@ SENTENCES: Final[Mapping[Reason, Sentence]] = {
     Reason.JOB_FAILED: Sentence("Jobs do not complete", "The Job did not complete."),
     Reason.SLOW: Sentence("Pods are slower than they may be", "A step took longer than it may."),
     Reason.FORBIDDEN: Sentence(
-        "khealth lacks a right that it needs", "The API server denied khealth a right that it needs."
+        "It lacks a right that it needs", "The API server denied khealth a right that it needs."
     ),
     Reason.THROTTLED: Sentence(
         "The API server turns requests away because it has too many",
@@ -75,11 +75,11 @@ SENTENCES: Final[Mapping[Reason, Sentence]] = {
         "A quota leaves no room for khealth's pods", "A quota left no room for khealth's pods."
     ),
     Reason.WATCH_INTERRUPTED: Sentence(
-        "Its view of the cluster is interrupted",
+        "Its view of the cluster was interrupted",
         "Khealth's watch was interrupted, so it may have missed what happened.",
     ),
     Reason.PROBER_STARVED: Sentence(
-        "khealth itself gets too little CPU time", "Khealth itself got too little CPU time to judge."
+        "It gets too little CPU time itself", "Khealth itself got too little CPU time to judge."
     ),
     Reason.DISRUPTED: Sentence(
         "Pods are evicted or their nodes taken away", "A pod was evicted, or its node was drained or went away."
@@ -88,10 +88,10 @@ SENTENCES: Final[Mapping[Reason, Sentence]] = {
         "Every node is cordoned or being removed", "Every node that the pod may run on was cordoned or being removed."
     ),
     Reason.INTERRUPTED: Sentence(
-        "Its attempts are interrupted", "The attempt was cut short: khealth was stopped, or its namespace went."
+        "Its attempts are cut short", "The attempt was cut short: khealth was stopped, or its namespace went."
     ),
     Reason.INTERNAL_ERROR: Sentence(
-        "khealth itself has a fault, which its log tells", "Khealth itself is at fault; its log tells more."
+        "It has a fault itself, which its log tells", "Khealth itself is at fault; its log tells more."
     ),
 }
 """Every Reason's."""
