@@ -91,6 +91,8 @@ function ask() {
     if (whole) heard(fresh); else unheard(request.status === 200 ? "another page" : `code ${request.status}`);
   };
   request.onerror = request.ontimeout = () => unheard("");
+  request.onloadend = () => { if (!asking) document.documentElement.removeAttribute("data-asking"); };
+  document.documentElement.setAttribute("data-asking", "");
   request.send();
 }
 

@@ -1,0 +1,387 @@
+"""The status page in a browser: what it shows, how it keeps itself true, and that everybody can use it."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import states
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from bodies.target import wait_for
+from browser import Served, browser, served
+from playwright.sync_api import Browser, Page, Route, expect
+from serving import Known
+
+from khealth_exporter.event import Denied, Reason
+from khealth_exporter.snapshot import RoutineStatus
+
+DESK = {"viewport": {"width": 1180, "height": 800}}
+PACE = 5_000
+"""Milliseconds between two looks of the page."""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser, one for all tests here."""
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def known() -> Known:
+    """What the server knows: a routine that is well."""
+    made = Known()
+    made.now, made.statuses = states.NOW, (states.well(),)
+    return made
+
+
+@pytest.fixture
+def server(known: Known) -> Iterator[Served]:
+    """A server of the test's own."""
+    with served(known) as serving:
+        yield serving
+
+
+@contextmanager
+def opened(
+    chromium: Browser, url: str, *, clock: bool = True, expected: str = "ERR_CONNECTION_REFUSED", **how: Any
+) -> Iterator[Page]:
+    """Open the page; nothing but its server may be asked for anything, and nothing that it forbids may be tried.
+
+    Its clock stands still unless it is told otherwise; complaints that hold `expected` are no fault.
+    """
+    context = chromium.new_context(**{**DESK, **how})
+    strange: list[str] = []
+    wrong: list[str] = []
+
+    def guard(route: Route) -> None:
+        if route.request.url.startswith(url):
+            route.continue_()
+        else:
+            strange.append(route.request.url)
+            route.abort()
+
+    context.route("**/*", guard)
+    page = context.new_page()
+    page.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    if clock:
+        page.clock.install(time=states.NOW - 300)
+        page.clock.pause_at(states.NOW)
+    page.goto(url)
+    try:
+        yield page
+        assert ([], []) == (strange, [text for text in wrong if expected not in text])
+    finally:
+        context.close()
+
+
+def look(page: Page, after: int = PACE) -> None:
+    """Let the page's time for its next look come, and return when that is over."""
+    page.clock.run_for(after)
+    expect(page.locator("html")).not_to_have_attribute("data-asking", "")
+
+
+def items(page: Page) -> Any:
+    """Return the strip's attempts."""
+    return page.locator(".strip a")
+
+
+def test_the_page_says_first_what_is_broken(chromium: Browser, known: Known, server: Served) -> None:
+    """One sentence: what, since when, how often."""
+    known.statuses = (states.failing(),)
+    with opened(chromium, server.url) as page:
+        expect(page.locator("h1")).to_have_text(
+            "✗The scheduler does not bind pods: since 14:19 UTC (10 min), 11 attempts in a row."
+        )
+
+
+def test_the_page_follows_without_being_loaded_anew(chromium: Browser, known: Known, server: Served) -> None:
+    """Title, sentence, state, picture and strip become those of the new state."""
+    with opened(chromium, server.url) as page:
+        page.evaluate("window.same = true")
+        known.statuses = (states.failing(),)
+        look(page)
+        expect(page.locator("h1")).to_contain_text("The scheduler does not bind pods")
+        icon = page.locator("link[rel=icon]").get_attribute("href")
+        seen = page.title().startswith("✗ failing: The scheduler"), icon, page.evaluate("window.same")
+    assert (True, "favicon/failing.svg", True) == seen
+
+
+def test_an_update_keeps_what_the_reader_does(chromium: Browser, known: Known, server: Served) -> None:
+    """Focus, unfolded details, the selected text, what is in sight and the attempt pointed at stay."""
+    story = states.Story().then(None, times=99)
+    known.statuses = (story.told(),)
+    with opened(chromium, server.url, viewport={"width": 1180, "height": 300}) as page:
+        page.get_by_text("The same as a table").click()
+        items(page).nth(50).focus()
+        page.evaluate("getSelection().selectAllChildren(document.querySelector('h3'))")
+        page.evaluate("document.querySelector('.strip').scrollIntoView({behavior: 'instant'})")
+        keep = """() => [document.querySelector('.strip').getBoundingClientRect().top, document.activeElement.hash,
+            document.querySelector("[id$='.attempts']").open, String(getSelection()),
+            document.querySelector('.strip a[aria-current]').hash, document.querySelector('.pane dd').textContent]"""
+        place, *before = page.evaluate(keep)
+        known.statuses = (story.then(Reason.POD_NOT_SCHEDULED, None).told(),)
+        look(page)
+        expect(page.locator(".strip a.failure")).to_have_count(1)
+        moved, *after = page.evaluate(keep)
+    assert before == after
+    assert abs(moved - place) < 2
+
+
+def test_who_stands_on_an_attempt_that_goes_is_led_to_the_latest(
+    chromium: Browser, known: Known, server: Served
+) -> None:
+    """The keyboard is never lost to nowhere."""
+    story = states.Story().then(None, times=100)
+    known.statuses = (story.told(),)
+    with opened(chromium, server.url) as page:
+        items(page).first.focus()
+        known.statuses = (story.then(None).told(),)
+        look(page)
+        expect(items(page).last).to_be_focused()
+
+
+def test_only_changes_are_announced(chromium: Browser, known: Known, server: Served) -> None:
+    """A screen reader is not told every five seconds that all is well."""
+    with opened(chromium, server.url) as page:
+        look(page)
+        quiet = page.locator("#news").text_content()
+        known.statuses = (states.failing(),)
+        look(page)
+        expect(page.locator("#news")).to_have_text("rcscheduler is failing: The scheduler does not bind pods.")
+    assert "" == quiet
+
+
+def test_a_khealth_that_does_not_answer_is_told_and_comes_back(chromium: Browser, known: Known, server: Served) -> None:
+    """An old "all is well" must deceive nobody; it is asked again ever more seldom, and believed when it answers."""
+    with opened(chromium, server.url) as page:
+        server.stop()
+        look(page)
+        expect(page.locator("#silence")).to_have_text(
+            re.compile(r"^khealth does not answer since \d\d:\d\d:\d\d UTC: what stands below is from before\.$")
+        )
+        told = page.title()
+        server.start()
+        known.statuses = (states.failing(),)
+        look(page)
+        expect(page.locator("#silence")).to_have_text("")
+        expect(page.locator("#news")).to_contain_text("rcscheduler is failing")
+    assert "khealth does not answer" == told
+
+
+def test_a_silent_khealth_is_asked_ever_more_seldom(chromium: Browser, server: Served) -> None:
+    """After the second look in vain the page waits twice as long."""
+    with opened(chromium, server.url) as page:
+        server.stop()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.resource_type))
+        counts = []
+        for wait in (PACE, PACE, 2 * PACE - 1, 1):
+            look(page, wait)
+            counts.append(asked.count("xhr"))
+    assert [1, 2, 2, 3] == counts
+
+
+def test_what_is_no_status_page_is_not_shown(chromium: Browser, server: Served) -> None:
+    """A log-in page in between is no answer of khealth."""
+    with opened(chromium, server.url) as page:
+        page.route(server.url, lambda route: route.fulfill(body="<h1>Log in</h1>", content_type="text/html"))
+        look(page)
+        expect(page.locator("#silence")).to_contain_text("(another page)")
+        expect(page.locator("h1")).to_contain_text("All is well")
+
+
+def test_a_hidden_page_asks_nothing(chromium: Browser, server: Served) -> None:
+    """A forgotten tab costs the cluster nothing; when it is looked at again, it is true at once."""
+    hide = """(hidden) => { Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange")); }"""
+    with opened(chromium, server.url) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.resource_type))
+        page.evaluate(hide, arg=True)
+        look(page, 20 * PACE)
+        before = asked.count("xhr")
+        page.evaluate(hide, arg=False)
+        look(page, 0)
+    assert (0, 1) == (before, asked.count("xhr"))
+
+
+@pytest.fixture(scope="module")
+def strip(chromium: Browser) -> Iterator[Page]:
+    """A page whose strip is walked again and again."""
+    known = Known()
+    known.now, known.statuses = states.NOW, (states.well(),)
+    with served(known) as server, opened(chromium, server.url) as page:
+        yield page
+
+
+@pytest.mark.parametrize(
+    ("keys", "at"),
+    [
+        ("ArrowLeft", 98), ("ArrowUp", 98), ("ArrowRight", 99), ("Home", 0), ("Home ArrowRight", 1),
+        ("Home ArrowDown", 1), ("Home ArrowLeft", 0), ("Home End", 99),
+    ],
+)  # fmt: skip
+def test_the_strip_is_walked_by_keyboard(strip: Page, keys: str, at: int) -> None:
+    """It is one stop of the tab key; arrows, Home and End lead along it, and the pane tells of each attempt."""
+    items(strip).last.focus()
+    for key in keys.split():
+        strip.keyboard.press(key)
+    expect(items(strip).nth(at)).to_be_focused()
+    expect(strip.locator('.strip a[tabindex="0"]')).to_have_count(1)
+    began = str(items(strip).nth(at).get_attribute("title"))[:19]
+    expect(strip.locator(".pane")).to_contain_text(began)
+
+
+def test_an_attempt_is_opened_and_left_by_keyboard(chromium: Browser, known: Known, server: Served) -> None:
+    """Enter leads into its details, Escape back to where one was."""
+    known.statuses = (states.failing(),)
+    with opened(chromium, server.url) as page:
+        items(page).last.focus()
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Enter")
+        expect(page.locator(".pane")).to_be_focused()
+        items(page).first.hover()
+        expect(page.locator(".pane")).to_contain_text("pod_not_scheduled (scheduler)")
+        page.keyboard.press("Escape")
+        expect(items(page).nth(98)).to_be_focused()
+
+
+def test_an_attempt_that_is_pointed_at_is_told(chromium: Browser, known: Known, server: Served) -> None:
+    """When, verdict, reason, component, note, duration, steps and evidence."""
+    known.statuses = (states.failing(),)
+    with opened(chromium, server.url) as page:
+        items(page).last.hover()
+        pairs = page.locator(".pane dl > div")
+        told = dict(zip(pairs.locator("dt").all_text_contents(), pairs.locator("dd").all_text_contents(), strict=True))
+    expected = ("2026-11-23 14:29:28", "failure", "pod_not_scheduled (scheduler)", "stuck after 20.00 s", True, True)
+    words = "the scheduler has said nothing of it" in told["note"], "phase Pending" in told["evidence"]
+    assert expected == (told["began (UTC)"], told["result"], told["reason"], told["schedule"], *words)
+
+
+def test_local_time_is_in_the_titles(chromium: Browser, server: Served) -> None:
+    """Times are UTC; the reader's own are a pointer away."""
+    with opened(chromium, server.url, timezone_id="Asia/Tokyo", locale="en-GB") as page:
+        title = page.locator("header time").last.get_attribute("title")
+    assert "23 Nov 2026, 23:30:00 GMT+9" == title
+
+
+def test_without_javascript_nothing_is_lost(chromium: Browser, known: Known, server: Served) -> None:
+    """Each attempt is a link to its row, whose table unfolds; the page loads itself anew."""
+    known.statuses = (states.failing(),)
+    with opened(chromium, server.url, clock=False, java_script_enabled=False) as page:
+        items(page).last.click()
+        row = page.locator("tr:target")
+        expect(row).to_be_visible()
+        expect(row).to_contain_text("pod_not_scheduled (scheduler)")
+        refresh = page.locator("noscript meta").get_attribute("http-equiv")
+    assert "refresh" == refresh
+
+
+def test_the_page_works_behind_the_api_servers_proxy(chromium: Browser, known: Known, server: Served) -> None:
+    """Whatever it asks for is asked for below the path where it is."""
+    path = "api/v1/namespaces/khealth/services/khealth:8080/proxy/"
+
+    def proxy(route: Route) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace(path, "")))
+
+    with opened(chromium, server.url) as page:
+        page.context.unroute_all()
+        page.context.route("**/*", lambda route: proxy(route) if path in route.request.url else route.abort())
+        page.goto(server.url + path)
+        known.statuses = (states.failing(),)
+        look(page)
+        expect(page.locator("h1")).to_contain_text("The scheduler does not bind pods")
+        links = page.evaluate("[...document.querySelectorAll('footer a')].map((link) => link.href)")
+    assert [server.url + path + name for name in ("runbook", "metrics", "status", "config")] == links
+
+
+def test_what_is_injected_does_not_run(chromium: Browser, server: Served) -> None:
+    """Should escaping ever fail, the policy holds: no strange script, handler, picture or markup from a string."""
+    hostile = "<script>ran = 1</script><img src='http://elsewhere.example/' onerror='ran = 2'><a onfocus='ran = 3' autofocus href='#'>x</a></body>"
+    written = "() => { try { document.body.innerHTML = '<b>x</b>'; } catch (error) { return error.name; } }"
+
+    def inject(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace("</body>", hostile))
+
+    with opened(chromium, server.url, expected="The action has been blocked") as page:
+        page.route(server.url, inject)
+        page.reload()
+        ran = page.evaluate("typeof ran"), page.locator("img").count(), page.evaluate(written)
+    assert ("undefined", 1, "TypeError") == ran
+
+
+STATES: dict[str, tuple[tuple[RoutineStatus, ...], tuple[Denied, ...]]] = {
+    "well": ((states.well(),), ()),
+    "failing": ((states.failing(), states.well("pool-a"), states.suspended("pool-b")), ()),
+    "inconclusive": ((states.inconclusive(),), ()),
+    "suspended": ((states.suspended(),), ()),
+    "expired": ((states.expired(),), ()),
+    "waiting": ((states.waiting(),), ()),
+    "forbidden": ((states.Story().then(Reason.FORBIDDEN, times=3).told(),), states.LACKING),
+    "nothing": ((), ()),
+}
+RECENT = 3
+"""Attempts that are looked at: further ones are like them, and each of their cells takes its time."""
+DEVICES = (("light", 1180), ("dark", 320))
+"""Colours do not depend on the width: two looks see both schemes and both widths."""
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_everybody_can_use_the_page(chromium: Browser, known: Known, server: Served, state: str) -> None:
+    """axe-core finds nothing, light or dark, on desk or phone; and at 320 pixels nothing has to be scrolled sideways."""
+    statuses, known.lacking = STATES[state]
+    known.statuses = tuple(replace(status, attempts=status.attempts[-RECENT:]) for status in statuses)
+    found = set()
+    with opened(chromium, server.url, clock=False, bypass_csp=True) as page:
+        page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
+        if items(page).count():
+            items(page).last.focus()
+        for scheme, width in DEVICES:
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_viewport_size({"width": width, "height": 600})
+            violations = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+            found |= {(scheme, width, rule["id"], node["html"][:150]) for rule in violations for node in rule["nodes"]}
+        scrolled = page.evaluate("document.documentElement.scrollWidth")
+    assert (set(), 320) == (found, scrolled)
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[str]:
+    """The page of a real `khealth demo` whose scheduler has stopped."""
+    out = tmp_path / "stdout"
+    words = [
+        sys.executable,
+        "-m",
+        "khealth_exporter",
+        "demo",
+        "--listen",
+        "127.0.0.1:0",
+        "--fault",
+        "scheduler-stalled",
+    ]
+    with out.open("wb") as stream, (tmp_path / "stderr").open("wb") as log:
+        process = subprocess.Popen(words, stdout=stream, stderr=log)  # noqa: S603
+    try:
+        found = wait_for("the address", lambda: re.search(r"http://[\d.:]+/", out.read_text()), 30)
+        yield found.group()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_the_page_of_a_real_khealth_tells_whom_to_wake(chromium: Browser, demo: str) -> None:
+    """From waiting to the scheduler's failure, without being loaded anew."""
+    with opened(chromium, demo, clock=False) as page:
+        expect(page.locator("h1")).to_contain_text("The scheduler does not bind pods", timeout=30_000)
+        expect(page.locator(".legend").first).to_contain_text("schedule stuck after")
+        expect(page.get_by_role("link", name="runbook, pod_not_scheduled").first).to_have_attribute(
+            "href", "runbook#pod_not_scheduled"
+        )
