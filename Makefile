@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo test check e2e fmt lock generate render golden clean
+.PHONY: help demo test check e2e fmt lock generate render golden screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,9 @@ render: $(READY) ## write deploy/khealth.yaml anew from the chart; needs helm
 
 golden: $(READY) ## write the golden files anew
 	$(BIN)/pytest tests/unit/test_golden.py --write-golden
+
+screenshots: $(READY) ## draw the status page in docs/pictures anew, and with FOLDER=… in all its states; needs chromium
+	$(BIN)/python tests/screenshots.py $(FOLDER)
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock: $(READY) ## compile requirements/ from pyproject.toml anew

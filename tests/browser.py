@@ -14,7 +14,7 @@ from khealth_exporter.web.server import WebServer
 
 _FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--disable-lcd-text",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Draws the status page in each of its states: `make screenshots`, or with a folder as argument."""
+"""Draws the status page: for the README, or, into the folder that is named, in each of its states."""
 
 import sys
 from pathlib import Path
@@ -17,9 +17,18 @@ _PHONE = {"viewport": {"width": 320, "height": 640}, "device_scale_factor": 2, "
 _DARK = {"color_scheme": "dark"}
 _MANY = (states.failing(), states.well("pool-a"), states.suspended("pool-b"))
 
-SHOTS: dict[str, tuple[tuple[RoutineStatus, ...], tuple[Denied, ...], dict[str, Any]]] = {
-    "status-well": ((states.well(),), (), _DESK),
-    "status-failing": ((states.failing(),), (), _DESK),
+_README = {"viewport": {"width": 860, "height": 640}}
+
+Shot = tuple[tuple[RoutineStatus, ...], tuple[Denied, ...], dict[str, Any]]
+
+PICTURES: dict[str, Shot] = {
+    "status-well": ((states.well(),), (), _README),
+    "status-failing": ((states.failing(),), (), _README),
+}
+"""Those that the README shows."""
+SHOTS: dict[str, Shot] = {
+    "well": ((states.well(),), (), _DESK),
+    "failing": ((states.failing(),), (), _DESK),
     "inconclusive": ((states.inconclusive(),), (), _DESK),
     "suspended": ((states.suspended(),), (), _DESK),
     "expired": ((states.expired(),), (), _DESK),
@@ -33,6 +42,7 @@ SHOTS: dict[str, tuple[tuple[RoutineStatus, ...], tuple[Denied, ...], dict[str, 
     "forced-colors": ((states.failing(),), (), _DESK | {"forced_colors": "active"}),
     "without-javascript": ((states.failing(),), (), _DESK | {"java_script_enabled": False}),
 }
+"""All that there is to look at."""
 
 
 def _point(page: Page) -> None:
@@ -42,21 +52,24 @@ def _point(page: Page) -> None:
         links.nth(links.count() - 2).focus()
 
 
-def main(folder: Path) -> None:
-    """Draw each state into the folder."""
+def main(folder: Path, shots: dict[str, Shot]) -> None:
+    """Draw some states into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     known = Known()
     known.now = states.NOW
     with browser() as chromium, served(known) as server:
-        for name, (statuses, denied, how) in SHOTS.items():
+        for name, (statuses, denied, how) in shots.items():
             known.statuses, known.lacking = statuses, denied
             page = chromium.new_page(**how)
             page.goto(server.url)
             if how.get("java_script_enabled", True):
                 _point(page)
-            page.screenshot(path=folder / f"{name}.png", full_page=True)
+            page.screenshot(path=folder / f"{name}.png", full_page=name not in PICTURES)
             page.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/pictures"))
+    if sys.argv[1:]:
+        main(Path(sys.argv[1]), PICTURES | SHOTS)
+    else:
+        main(Path(__file__).parent.parent / "docs" / "pictures", PICTURES)

@@ -22,6 +22,7 @@ from khealth_exporter.event import (
     Measurement,
     Permission,
     Phase,
+    Quality,
     Reason,
     Result,
     Sample,
@@ -414,6 +415,51 @@ def test_only_the_latest_attempts_keep_their_samples() -> None:
     sample = Sample("pod", "uid", None, (), {})
     events = [replace(one, samples=(sample,)) for number in (1, 2, 3) for one in success(number)]
     assert [0, 1, 1] == [len(attempt.samples) for attempt in told(*events).attempts]
+
+
+def timed(name: str, seconds: float, quality: Quality = Quality.EXACT, *, censored: bool = False) -> Sample:
+    """Return a sample of one step."""
+    return Sample(name, name, None, (Measurement("start", seconds, 0.001, quality, censored),), {})
+
+
+def test_every_attempt_keeps_the_steps_of_its_slowest_object() -> None:
+    """Where the time went is known of each of them, in a bounded room."""
+    accepted = (Measurement("accept", 0.1, 0.001),)
+    one = event(Phase.INIT, measurements=accepted, samples=(timed("a", 1), timed("b", 3), timed("c", 2)))
+    status = told(*(replace(one, attempt=number) for number in range(1, 6)))
+    expected = [(*accepted, *timed("b", 3).measurements)] * 5
+    assert expected == [attempt.steps for attempt in status.attempts]
+
+
+def test_an_object_that_is_stuck_is_the_slowest() -> None:
+    """Others may have taken longer, but they have arrived."""
+    status = told(event(Phase.INIT, samples=(timed("a", 9), timed("b", 3, censored=True))))
+    assert timed("b", 3, censored=True).measurements == status.attempts[0].steps
+
+
+def test_a_slow_removal_makes_no_object_the_slowest() -> None:
+    """What is told is what a workload waits for."""
+    removed = Sample("a", "a", None, (Measurement("delete", 30.0, 0.001),), {})
+    status = told(
+        event(Phase.INIT, samples=(timed("a", 1), timed("b", 2))), event(Phase.CLEANUP, gives=True, samples=(removed,))
+    )
+    assert timed("b", 2).measurements == status.attempts[0].steps
+
+
+def test_every_attempt_keeps_the_number_of_its_objects_by_quality() -> None:
+    """In the order of the qualities, from best to worst."""
+    seen = timed("a", 1), timed("b", 1, Quality.DEGRADED), timed("c", 1, Quality.DEGRADED), timed("d", 1, Quality.COLD)
+    status = told(*(event(Phase.INIT, number, samples=seen) for number in range(1, 6)))
+    assert [(1, 1, 2, 0)] * 5 == [attempt.qualities for attempt in status.attempts]
+
+
+@virtual
+async def test_when_the_next_attempt_begins_is_told_while_it_is_waited_for() -> None:
+    """And while one runs, nothing."""
+    async with running(a=RoutineSettings()) as (made, _, _):
+        waiting = made.status().routines[0].due
+        await asyncio.sleep(51.0)
+        assert (EPOCH + 60.0, None) == (waiting, made.status().routines[0].due)
 
 
 def test_a_failures_samples_are_kept_with_it() -> None:

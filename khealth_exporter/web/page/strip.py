@@ -43,7 +43,7 @@ def _item(attempt: Attempt, name: str, *, last: bool) -> Markup:
 def _key(attempts: Sequence[Attempt]) -> Markup:
     results = [result(attempt) for attempt in attempts]
     shown = [kind for kind in (*(each.value for each in Result), "running") if kind in results]
-    entries = [tag("li", tag("span", class_=f"mark {kind}"), f" {results.count(kind)} {kind}") for kind in shown]
+    entries = [tag("li", tag("span", class_=f"mark {kind}"), f" {kind}: {results.count(kind)}") for kind in shown]
     return tag("ul", entries, class_="key", aria_label="How they ended")
 
 
