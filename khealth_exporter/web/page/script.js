@@ -2,6 +2,7 @@
 const PACE = 5000, LONGEST = 60000, PATIENCE = 10000; // milliseconds
 const ROOTS = ["answer", "routines", "about"];
 const silence = document.getElementById("silence"), news = document.getElementById("news");
+const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 let timer = 0, asking = null, pause = PACE, silentSince = null;
 
 document.documentElement.classList.add("js");
@@ -37,7 +38,7 @@ function fill(old, fresh) {
 /** Give a fresh document what the reader has done: the times of his own zone, and where he is on each strip. */
 function dress(fresh) {
   for (const time of fresh.querySelectorAll("time[datetime]")) {
-    time.title = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+    time.title = local.format(new Date(time.dateTime));
   }
   for (const strip of fresh.querySelectorAll(".strip")) {
     const before = document.getElementById(strip.getAttribute("aria-labelledby"))?.parentElement.querySelector(".strip");
@@ -78,8 +79,7 @@ function replace(fresh) {
 // --- Asking khealth -------------------------------------------------------------------------------------------------
 
 function ask() {
-  clearTimeout(timer);
-  asking?.abort();
+  stop();
   // It makes a document out of the answer without any markup being assigned, so no trusted type has to be allowed.
   const request = asking = new XMLHttpRequest();
   request.open("GET", location.href.split("#")[0]);
@@ -116,9 +116,15 @@ function unheard(what) {
   pause = Math.min(2 * pause, LONGEST);
 }
 
-function attend() {
+function stop() {
   clearTimeout(timer);
-  if (document.hidden) { asking?.abort(); asking = null; } else ask();
+  const before = asking;
+  asking = null;
+  before?.abort();
+}
+
+function attend() {
+  if (document.hidden) stop(); else ask();
 }
 
 document.addEventListener("visibilitychange", attend);
