@@ -62,7 +62,7 @@ def main(folder: Path, shots: dict[str, Shot]) -> None:
             known.statuses, known.lacking = statuses, denied
             page = chromium.new_page(**how)
             page.goto(server.url)
-            if how.get("java_script_enabled", True):
+            if name not in PICTURES and how.get("java_script_enabled", True):
                 _point(page)
             page.screenshot(path=folder / f"{name}.png", full_page=name not in PICTURES)
             page.close()
