@@ -124,10 +124,11 @@ class Pages:
         """Answer with the configuration in force."""
         return web.Response(text=self._sources.configuration())
 
-    async def runbook(self, _: web.Request) -> web.StreamResponse:
+    async def runbook(self, request: web.Request) -> web.StreamResponse:
         """Answer with what each alert and each reason means, and what to do."""
-        headers = {"Content-Security-Policy": POLICY_OF_THE_RUNBOOK}
-        return web.Response(text=self._runbook, content_type="text/html", headers=headers)
+        headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding"}
+        headers["Content-Security-Policy"] = POLICY_OF_THE_RUNBOOK
+        return await self._packed(request, self._runbook.encode, headers)
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:
         """Answer whether every loop makes progress."""
