@@ -33,13 +33,15 @@ check: $(READY) ## linters, types, layers, spelling, and whether generated files
 	$(BIN)/codespell
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python tests/conventions.py
+	$(BIN)/python dashboards/generate.py --check
 	$(BIN)/python deploy/generate.py --check
 
 fmt: $(READY) ## format the code, and mend what can be mended by itself
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-generate: $(READY) ## write anew what follows from something else: of the chart, and the runbook's page
+generate: $(READY) ## write anew what follows from something else: dashboards, the runbook's page, tables, what of the chart does
+	$(BIN)/python dashboards/generate.py
 	$(BIN)/python deploy/generate.py
 
 render: $(READY) ## write deploy/khealth.yaml anew from the chart; needs helm

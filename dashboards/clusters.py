@@ -1,0 +1,169 @@
+"""Many clusters at once: a row for each, and the way to its own screen."""
+
+from collections.abc import Iterator, Sequence
+
+from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.models import dashboard as models
+
+from dashboards import queries as ask
+from dashboards.parts import (
+    GREEN,
+    ORANGE,
+    RED,
+    Told,
+    finished,
+    fixed,
+    lines,
+    matrix,
+    now,
+    override,
+    query,
+    rows,
+    single,
+    state_colours,
+    states,
+    thresholds,
+    timeline,
+)
+
+STARTUP, STEPS = "khealth_pod_startup_duration_seconds", "khealth_step_duration_seconds"
+ACCEPT = f'{ask.EVERYWHERE},step="accept"'
+COUNTED = {"well": GREEN, "failing": ORANGE, "broken": RED, "unknown": "#8e8e8e"}
+
+COUNTS = {
+    "well": (
+        "Clusters that are well",
+        "How many clusters have nothing that fails. Good is all of them.",
+        "KhealthAbsent",
+    ),
+    "failing": (
+        "Failing",
+        "Clusters in which something failed once, or with a matter for office hours: no room, one node. Good is 0.",
+        "KhealthOneNode",
+    ),
+    "broken": (
+        "Broken",
+        "Clusters in which a component failed twice in a row or more. Good is 0. The table says which and since when.",
+        "KhealthErrorBudgetBurn",
+    ),
+    "unknown": (
+        "Unknown",
+        "Clusters without a verdict, or with one too old; one that is not scraped at all is in no count. Good is 0.",
+        "KhealthStale",
+    ),
+}
+TABLE = Told(
+    "Clusters",
+    "A row for each cluster, the worst first. Component: the one that fails worst; failing since: the last success."
+    " Budget left of 30 days, from the recording rules (empty without them); p99 of pod startup (good: up to 5 s) and"
+    " of writes to the API server (good: up to 1 s) over 1 h, empty with fewer than 5 samples. Blind: the share of the"
+    " last half hour's attempts that said nothing (good: below 10 %). A click on a cluster opens its own screen.",
+    (0, 4, 24, 9),
+    ("KhealthErrorBudgetBurn", "KhealthPodStartupSlow", "KhealthApiSlow", "KhealthBlind"),
+)
+HISTORY = Told(
+    "States",
+    "The worst state of any component of each cluster over time. Blank: nothing was scraped.",
+    (0, 13, 24, 7),
+    ("KhealthErrorBudgetBurn", "KhealthAbsent"),
+)
+SLOW_PODS = Told(
+    "Pod startup, p99 of 1 h",
+    "99 % of the pods of the hour before started within this time. The dashed line is the objective, 5 s.",
+    (0, 20, 12, 7),
+    ("KhealthPodStartupSlow",),
+)
+SLOW_WRITES = Told(
+    "Writes to the API server, p99 of 1 h",
+    "99 % of khealth's writes of the hour before were answered within this time, its network included. The dashed line"
+    " is the objective, 1 s.",
+    (12, 20, 12, 7),
+    ("KhealthApiSlow", "KhealthApiServerOverloaded"),
+)
+
+
+def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | table.Panel]:
+    """Yield the panels, from above to below."""
+    yield from _counts()
+    yield _table()
+    state = ask.cluster_state(ask.EVERYWHERE, "cluster")
+    yield finished(timeline(), HISTORY, query(state, "{{cluster}}"))
+    yield _slow(SLOW_PODS, STARTUP, ask.EVERYWHERE, 5.0)
+    yield _slow(SLOW_WRITES, STEPS, ACCEPT, 1.0)
+
+
+def _counts() -> Iterator[stat.Panel]:
+    state = ask.cluster_state(ask.EVERYWHERE, "cluster")
+    for number, (name, (title, meaning, section)) in enumerate(COUNTS.items()):
+        told = Told(title, meaning, (6 * number, 0, 6, 4), (section,))
+        base = (None, GREEN if name == "well" else "text")
+        panel = single("none", base, *([] if name == "well" else [(1.0, COUNTED[name])]), none="0")
+        yield finished(panel, told, now(f"count({state} == {ask.STATES[name]})", name))
+
+
+def _table() -> table.Panel:
+    columns = {
+        "cluster": "Cluster",
+        "Value #A": "State",
+        "component": "Component",
+        "Value #C": "Failing since",
+        "Value #D": "Budget left",
+        "Value #E": "Startup p99",
+        "Value #F": "API write p99",
+        "Value #G": "Blind",
+        "Value #B": "Severity",
+    }
+    panel = matrix([*columns.items()], none="No cluster: is khealth scraped?")
+    way = {
+        "title": "${__value.text}",
+        "url": "/d/khealth?var-cluster=${__value.text:percentencode}&${datasource:queryparam}",
+    }
+    panel.override_by_name("Cluster", [override("links", [way])])
+    panel.override_by_name("Severity", [override("custom.hidden", True)])
+    background = override("custom.cellOptions", {"type": "color-background", "mode": "basic"})
+    shades = override("thresholds", state_colours().build())
+    panel.override_by_name("State", [override("mappings", [states()]), shades, background])
+    panel.override_by_name("Component", [fixed(RED), override("custom.cellOptions", {"type": "color-text"})])
+    panel.override_by_name("Failing since", [override("unit", "dateTimeFromNow")])
+    for name, unit, decimals, steps in (
+        ("Budget left", "percentunit", 0, ((None, RED), (0.0, ORANGE), (0.5, GREEN))),
+        ("Startup p99", "s", 2, ((None, GREEN), (3.0, ORANGE), (5.0, RED))),
+        ("API write p99", "s", 3, ((None, GREEN), (0.5, ORANGE), (1.0, RED))),
+        ("Blind", "percentunit", 1, ((None, GREEN), (0.05, ORANGE), (0.1, RED))),
+    ):
+        panel.override_by_name(name, _coloured(unit, decimals, steps))
+    return finished(panel, TABLE, *(rows(text, ref) for ref, text in _columns().items()))
+
+
+def _coloured(unit: str, decimals: int, steps: Sequence[tuple[float | None, str]]) -> list[models.DynamicConfigValue]:
+    return [
+        override("unit", unit),
+        override("decimals", decimals),
+        override("thresholds", thresholds(*steps).build()),
+        override("custom.cellOptions", {"type": "color-text"}),
+    ]
+
+
+def _columns() -> dict[str, str]:
+    where = "cluster"
+    lost = f'khealth_inconclusive_total{{{ask.EVERYWHERE},reason!~"{ask.MENTIONED}"}}'
+    return {
+        "A": ask.cluster_state(ask.EVERYWHERE, where),
+        "B": ask.failing_component(ask.EVERYWHERE),
+        "C": ask.failing_since(ask.EVERYWHERE, where),
+        "D": f"min by ({where}) (routine:khealth_error_budget_left:ratio_30d{{{ask.EVERYWHERE}}})",
+        "E": _p99(STARTUP, ask.EVERYWHERE),
+        "F": _p99(STEPS, ACCEPT),
+        "G": ask.share([lost], f"khealth_attempts_total{{{ask.EVERYWHERE}}}", where),
+    }
+
+
+def _p99(histogram: str, chosen: str) -> str:
+    figure = ask.percentile(0.99, histogram, chosen, "cluster")
+    return ask.enough(figure, f"{histogram}_count{{{chosen}}}", "cluster")
+
+
+def _slow(told: Told, histogram: str, chosen: str, objective: float) -> timeseries.Panel:
+    panel = lines("s", (None, GREEN), (objective, RED), none="Fewer than 5 samples in an hour.")
+    panel.axis_soft_max(1.2 * objective)
+    return finished(panel, told, query(_p99(histogram, chosen), "{{cluster}}"))

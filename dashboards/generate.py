@@ -1,0 +1,97 @@
+"""Writes the dashboards, as Grafana imports them."""
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import GridPos
+
+from dashboards import board, clusters, itself, overview
+
+FOLDER = Path(__file__).parent
+
+
+def khealth() -> dashboard.Dashboard:
+    """Return the dashboard of one cluster."""
+    about = "Is the cluster well, since when, which part, how slow: as khealth's canaries see it."
+    whole = board.framed(dashboard.Dashboard("khealth"), "khealth", about)
+    whole.variables([board.datasource(), board.cluster(), *_routines(), board.runbook()])
+    whole.annotations([*board.annotations()])
+    whole.links([board.other("All clusters", "khealth-clusters"), board.runbook_link()])
+    for panel in overview.panels():
+        whole.with_panel(panel)
+    place = GridPos(x=0, y=itself.TOP - 1, w=24, h=1)
+    whole.with_row(dashboard.Row("khealth itself: how sure, at what cost").grid_pos(place))
+    for about_itself in itself.panels():
+        whole.with_panel(about_itself)
+    return whole
+
+
+def _routines() -> list[dashboard.QueryVariable]:
+    within = 'cluster=~"$cluster"'
+    namespace = f'{within},namespace=~"$namespace"'
+    module = f'{namespace},module=~"$module"'
+    return [
+        board.chosen(
+            "namespace", "Namespace", f"label_values(khealth_build_info{{{within}}}, namespace)", "Where khealth runs."
+        ),
+        board.chosen(
+            "module", "Module", f"label_values(khealth_interval_seconds{{{namespace}}}, module)", "Modules of routines."
+        ),
+        board.chosen(
+            "routine", "Routine", f"label_values(khealth_interval_seconds{{{module}}}, routine)", "Single routines."
+        ),
+    ]
+
+
+def khealth_clusters() -> dashboard.Dashboard:
+    """Return the dashboard of many clusters."""
+    about = "Every cluster in a row: its state, what fails and since when, how slow; a click leads to its own screen."
+    whole = board.framed(dashboard.Dashboard("khealth: clusters"), "khealth-clusters", about)
+    whole.variables([board.datasource(), board.cluster(), board.runbook()])
+    whole.links([board.other("One cluster", "khealth"), board.runbook_link()])
+    for panel in clusters.panels():
+        whole.with_panel(panel)
+    return whole
+
+
+def text(whole: dashboard.Dashboard) -> str:
+    """Return a dashboard as JSON; its panels are numbered in their order, the rows too."""
+    built = whole.build()
+    for number, panel in enumerate(built.panels or (), 1):
+        panel.id_val = number
+    return json.dumps(built, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def generated() -> Mapping[Path, str]:
+    """Return every file as it should be."""
+    return {
+        FOLDER / "khealth.json": text(khealth()),
+        FOLDER / "khealth-clusters.json": text(khealth_clusters()),
+    }
+
+
+def main() -> int:
+    """Write them, or say with `--check` how those that are there differ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where something would change")
+    check, code = parser.parse_args().check, 0
+    for path, wanted in generated().items():
+        there = path.read_text() if path.exists() else ""
+        if check and there != wanted:
+            name = f"dashboards/{path.name}"
+            told = difflib.unified_diff(there.splitlines(), wanted.splitlines(), name, f"{name}, by make generate")
+            print(*told, sep="\n")  # noqa: T201 - its purpose
+            code = 1
+        elif there != wanted:
+            path.write_text(wanted)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""The panels about khealth itself: how sure its figures are, what it costs, whether it is at work."""
+
+from collections.abc import Iterator
+
+from grafana_foundation_sdk.builders import stat, timeseries
+from grafana_foundation_sdk.models import common
+
+from dashboards import queries as ask
+from dashboards.parts import (
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    Told,
+    bars,
+    finished,
+    fixed,
+    lines,
+    mapped,
+    now,
+    override,
+    query,
+    single,
+)
+
+TOP = 25
+"""Where the row begins on the grid, below its title."""
+LOOP_LAG, WATCH_LAG = 0.02, 0.05
+"""Seconds from which on a step is called degraded, by khealth's defaults."""
+
+LEADER = Told(
+    "Leaders",
+    "How many replicas are at work, in each cluster and namespace. Good is 1, also without leader election.",
+    (0, TOP, 3, 4),
+    ("KhealthNoLeader", "KhealthManyLeaders"),
+)
+VERSION = Told(
+    "Version",
+    "Which khealth was scraped last; several names during a rolling update.",
+    (3, TOP, 3, 4),
+    ("KhealthAbsent",),
+)
+CONFIGURATION = Told(
+    "Configuration",
+    "Whether the configuration last read is in force. Refused: the one before goes on; khealth's log has every error.",
+    (6, TOP, 3, 4),
+    ("KhealthConfigRefused",),
+)
+AGE = Told(
+    "Age of the last attempt",
+    "In intervals of its routine, of the one that waits longest: good is up to 2. From 5 on khealth is stale and says"
+    " nothing any more.",
+    (9, TOP, 4, 4),
+    ("KhealthStale",),
+)
+RESTARTS = Told(
+    "Restarts, 1 h",
+    "How often the process began anew within an hour, in the same place. Good is 0; marks in the graphs show when.",
+    (13, TOP, 3, 4),
+    ("KhealthRestarting",),
+)
+BLIND = Told(
+    "Blind share, 30 m",
+    "Of the last half hour's attempts the share that said nothing of the cluster (throttled and quota have alerts of"
+    " their own), and of its samples the share that was discarded or degraded. Good is below 10 %.",
+    (16, TOP, 8, 4),
+    ("KhealthBlind",),
+)
+UNCERTAINTY = Told(
+    "Error bars of the measured steps",
+    "How exact the figures above are: half, and 99 %, of the steps were measured to within this. Good is some"
+    " milliseconds; near the objective's edges it decides whether a sample counts at all.",
+    (0, TOP + 4, 8, 7),
+    ("KhealthBlind", "prober_starved"),
+)
+LAG = Told(
+    "Watch lag",
+    "How late the watch showed what khealth itself had written. Above the dashed line (50 ms by default) steps are"
+    " called degraded. Good is some milliseconds; more is a busy API server or network.",
+    (8, TOP + 4, 8, 7),
+    ("KhealthBlind", "watch_interrupted"),
+)
+BUSY = Told(
+    "Event loop, busy at one time",
+    "How long khealth's own work kept it from looking. Above the dashed line (20 ms by default) steps are called"
+    " degraded: khealth needs more CPU, or has too many pods to watch.",
+    (16, TOP + 4, 8, 7),
+    ("KhealthBlind", "prober_starved"),
+)
+QUALITY = Told(
+    "Samples by quality",
+    "Measured objects by the worst quality of their steps. Exact is good. Cold: the image's first pod on its node."
+    " Degraded: khealth or its watch was late. Discarded: too unsure to count near an objective's edge.",
+    (0, TOP + 11, 8, 7),
+    ("KhealthBlind",),
+)
+INCONCLUSIVE = Told(
+    "Inconclusive attempts by reason",
+    "Attempts that say nothing of the cluster, and why. They count neither as good nor as bad. Nothing is good.",
+    (8, TOP + 11, 8, 7),
+    ("KhealthBlind", "forbidden", "throttled", "quota_exceeded", "watch_interrupted", "prober_starved", "disrupted"),
+)
+OBJECTS = Told(
+    "Objects that khealth has made",
+    "What there is of khealth's in its namespace. Good: it rises with each attempt and comes back to 0.",
+    (16, TOP + 11, 8, 7),
+    ("KhealthLeftovers",),
+)
+REQUESTS = Told(
+    "Requests to the API server",
+    "How many requests a second khealth makes, by verb and the answer's code (none: no answer). Good: well below 1, all"
+    " 200 or 201; a 404 now and then is what has just been deleted.",
+    (0, TOP + 18, 8, 7),
+    ("KhealthApiServerOverloaded", "throttled", "forbidden"),
+)
+COST = Told(
+    "What a request costs",
+    "The mean duration of khealth's requests, by verb and resource; the watches, which last, are left out. Good is some"
+    " milliseconds.",
+    (8, TOP + 18, 8, 7),
+    ("KhealthApiSlow",),
+)
+WATCHES = Told(
+    "Watches opened again, and sweeps",
+    "Watches that had to be opened again, by cause, and objects of dead runs that were deleted, by kind. An end now and"
+    " then is usual: the API server ends each watch after a while.",
+    (16, TOP + 18, 8, 7),
+    ("watch_interrupted", "KhealthLeftovers"),
+)
+PROCESS = Told(
+    "khealth's own CPU and memory",
+    "CPU in cores (left) and resident memory (right) of each process. Good is a few thousandths of a core, and memory"
+    " that does not climb for days.",
+    (0, TOP + 25, 12, 6),
+    ("KhealthRestarting", "prober_starved"),
+)
+DURATION = Told(
+    "Duration of an attempt, p50 and p99 of 1 h",
+    "Init and cleanup, without the time for which the pods are held. Good is well below the routine's timeout (20 s by"
+    " default), which bounds each of the two.",
+    (12, TOP + 25, 12, 6),
+    ("KhealthStale", "pod_not_deleted"),
+)
+
+
+def panels() -> Iterator[stat.Panel | timeseries.Panel]:
+    """Yield the panels of the row."""
+    yield from _states()
+    yield _percentiles(UNCERTAINTY, "khealth_measurement_uncertainty_seconds", ask.ROUTINE, None)
+    yield _percentiles(LAG, "khealth_watch_lag_seconds", ask.TARGET, WATCH_LAG)
+    yield _percentiles(BUSY, "khealth_event_loop_busy_seconds", ask.TARGET, LOOP_LAG)
+    yield from _counts()
+    yield from _requests()
+    yield _process()
+    yield _percentiles(DURATION, "khealth_attempt_duration_seconds", ask.ROUTINE, None, ask.LONG)
+
+
+def _states() -> Iterator[stat.Panel]:
+    leaders = single("none", (None, RED), (1.0, GREEN), (2.0, RED), none="khealth is not scraped")
+    yield finished(
+        leaders,
+        LEADER,
+        now(f"sum by (cluster, namespace) (khealth_leader{{{ask.TARGET}}})", "{{cluster}} {{namespace}}"),
+    )
+    version = single("none", (None, "text"), none="none").text_mode(common.BigValueTextMode.NAME)
+    yield finished(version, VERSION, now(f"count by (version) (khealth_build_info{{{ask.TARGET}}})", "{{version}}"))
+    words = mapped({"0": ("Refused", RED), "1": ("In force", GREEN)})
+    configuration = single("none", (None, RED), (1.0, GREEN)).mappings([words])
+    yield finished(
+        configuration,
+        CONFIGURATION,
+        now(f"min(khealth_config_last_reload_successful{{{ask.TARGET}}})", "last reload"),
+    )
+    age = single("none", (None, GREEN), (2.0, ORANGE), (5.0, RED), none="no attempt yet", decimals=1)
+    by = "max by (cluster, module, routine)"
+    last = f"{by} (khealth_last_attempt_timestamp_seconds{{{ask.ROUTINE}}})"
+    interval = f"{by} (khealth_interval_seconds{{{ask.ROUTINE}}})"
+    yield finished(age, AGE, now(f"max((time() - {last}) / {interval})", "intervals"))
+    restarts = single("none", (None, GREEN), (1.0, ORANGE), (4.0, RED))
+    changes = ask.own(f"changes(process_start_time_seconds{{{ask.TARGET}}}[1h])")
+    yield finished(restarts, RESTARTS, now(f"sum({changes})", "restarts"))
+    yield _blind()
+
+
+def _blind() -> stat.Panel:
+    panel = single("percentunit", (None, GREEN), (0.05, ORANGE), (0.1, RED), none="no attempt", decimals=1)
+    lost = f'khealth_inconclusive_total{{{ask.ROUTINE},reason!~"{ask.MENTIONED}"}}'
+    samples = "khealth_samples_total{" + ask.ROUTINE
+    shares = {
+        "inconclusive": ask.share([lost], f"khealth_attempts_total{{{ask.ROUTINE}}}"),
+        "discarded": ask.share([f'{samples},quality="discarded"}}'], f"{samples}}}"),
+        "degraded": ask.share([f'{samples},quality="degraded"}}'], f"{samples}}}"),
+    }
+    asked = [now(share, name, ref) for ref, (name, share) in zip("ABC", shares.items(), strict=True)]
+    return finished(panel, BLIND, *asked)
+
+
+def _percentiles(
+    told: Told, histogram: str, chosen: str, limit: float | None, window: str = "$__rate_interval"
+) -> timeseries.Panel:
+    panel = lines("s", (None, GREEN), *([] if limit is None else [(limit, RED)]), none="Nothing was measured.")
+    panel.override_by_name("p50", [fixed(GREEN)]).override_by_name("p99", [fixed(ORANGE)]).interval("2m")
+    if limit is not None:
+        panel.axis_soft_max(1.2 * limit)
+    return finished(
+        panel,
+        told,
+        query(ask.percentile(0.5, histogram, chosen, window=window), "p50", "A"),
+        query(ask.percentile(0.99, histogram, chosen, window=window), "p99", "B"),
+    )
+
+
+def _counts() -> Iterator[timeseries.Panel]:
+    quality = bars("short", none="Nothing was measured.").decimals(0)
+    for name, color in {"exact": GREEN, "cold": "blue", "degraded": ORANGE, "discarded": RED}.items():
+        quality.override_by_name(name, [fixed(color)])
+    counted = ask.increase("khealth_samples_total", ask.ROUTINE, "quality")
+    yield finished(quality, QUALITY, query(counted, "{{quality}}"))
+    inconclusive = bars("short", none="No attempt was inconclusive in this time.").decimals(0)
+    counted = f"{ask.increase('khealth_inconclusive_total', ask.ROUTINE, 'reason')} > 0"
+    yield finished(inconclusive, INCONCLUSIVE, query(counted, "{{reason}}"))
+    objects = lines("short", none="No data: is khealth scraped?", decimals=0).fill_opacity(20)
+    there = f"sum by (kind) (khealth_objects{{{ask.TARGET}}})"
+    yield finished(objects, OBJECTS, query(there, "{{kind}}"))
+
+
+def _requests() -> Iterator[timeseries.Panel]:
+    requests = lines("reqps", none="No request was made.").fill_opacity(10).interval("1m")
+    by = "sum by (verb, code)"
+    rate = f"{by} (rate(khealth_api_requests_total{{{ask.TARGET}}}[$__rate_interval]))"
+    yield finished(requests, REQUESTS, query(f"{rate} > 0", "{{verb}} {{code}}"))
+    cost = lines("s", none="No request was made.").interval("2m")
+    waited = ask.mean("khealth_api_request_duration_seconds", f'{ask.TARGET},verb!="watch"', "verb, resource")
+    yield finished(cost, COST, query(waited, "{{verb}} {{resource}}"))
+    again = bars("short", none="Nothing of the kind in this time.").decimals(0)
+    restarts = f"{ask.increase('khealth_watch_restarts_total', ask.TARGET, 'cause')} > 0"
+    swept = f"{ask.increase('khealth_swept_objects_total', ask.TARGET, 'kind')} > 0"
+    yield finished(again, WATCHES, query(restarts, "watch: {{cause}}", "A"), query(swept, "swept: {{kind}}", "B"))
+
+
+def _process() -> timeseries.Panel:
+    panel = lines("short", none="No data: is khealth scraped?", decimals=3)
+    right = [override("unit", "bytes"), override("decimals", 0), override("custom.axisPlacement", "right"), fixed(GREY)]
+    panel.override_by_query("B", right)
+    cpu = ask.own(f"rate(process_cpu_seconds_total{{{ask.TARGET}}}[$__rate_interval])")
+    memory = ask.own(f"process_resident_memory_bytes{{{ask.TARGET}}}")
+    who = "{{cluster}} {{pod}}"
+    return finished(panel, PROCESS, query(cpu, f"CPU {who}", "A"), query(memory, f"memory {who}", "B"))

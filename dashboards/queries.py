@@ -1,0 +1,160 @@
+"""What the dashboards ask Prometheus, as text with Grafana's variables in it."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+TARGET = 'cluster=~"$cluster",namespace=~"$namespace"'
+"""Chooses processes; a label that Prometheus does not add is empty, which All matches."""
+ROUTINE = f'{TARGET},module=~"$module",routine=~"$routine"'
+"""Chooses routines of processes."""
+RECORDED = 'cluster=~"$cluster",module=~"$module",routine=~"$routine"'
+"""Chooses routines in what recording rules have put together."""
+EVERYWHERE = 'cluster=~"$cluster"'
+"""Chooses clusters, all of them at once."""
+
+STATES: Mapping[str, int] = MappingProxyType({"suspended": 0, "well": 1, "unknown": 2, "failing": 3, "broken": 4})
+"""States as numbers, so that the worst of several is their maximum."""
+TICKETS = "pod_unschedulable|one_node"
+"""Reasons that are no outage: they leave a component failing and never make it broken."""
+MENTIONED = "throttled|quota_exceeded"
+"""Inconclusive reasons with an alert of their own: of these khealth is not blind."""
+LONG, BLIND = "1h", "30m"
+"""Windows: of a percentile of what happens three times a minute, and of the alert KhealthBlind."""
+
+_PROCESS = "on (cluster, job, instance)"
+_RUN = "on (cluster, job, instance, module, routine)"
+_WHY = "on (cluster, job, instance, reason)"
+_WINDOWS = (("<= 120", "5m"), ("> 120 <= 600", "30m"), ("> 600", "3h"))
+"""Of an interval in seconds, a window that holds three attempts or more."""
+
+
+def recent(chosen: str, counter: str = "khealth_failures_total") -> str:
+    """Return how much a counter of attempts rose within its routine's last attempts, as whole numbers."""
+    return " or ".join(
+        f"(round(increase({counter}{{{chosen}}}[{window}])) and {_RUN} khealth_interval_seconds{{{chosen}}} {bound})"
+        for bound, window in _WINDOWS
+    )
+
+
+def blamed(chosen: str) -> str:
+    """Return, by process, routine, reason and component: up to 1 for a failure, 2 where two were in a row.
+
+    A product rather than a minimum, which PromQL has not: of 2 failures of late and 1 in a row half of 2 * 1 is left.
+    """
+    why = (
+        f'(khealth_reason_info{{{_process(chosen)},reason!~"{TICKETS}"}}'
+        f' or 0.5 * khealth_reason_info{{{_process(chosen)},reason=~"{TICKETS}"}})'
+    )
+    in_a_row = f"clamp_max(khealth_consecutive_failures{{{chosen}}}, 2)"
+    return (
+        f"(clamp_max({recent(chosen)}, 2) * {_RUN} group_left () {in_a_row}"
+        f" * {_WHY} group_left (component) {why} / 2 > 0)"
+    )
+
+
+def _process(chosen: str) -> str:
+    """Return what of a choice of routines chooses processes."""
+    return EVERYWHERE if chosen == EVERYWHERE else TARGET
+
+
+def component_state(chosen: str, by: str = "cluster, component") -> str:
+    """Return the state of every component that a routine can blame; unknown where none got that far."""
+    known = f"khealth_failures_total{{{chosen}}} and {_RUN} khealth_"
+    info = f"* {_WHY} group_left (component) khealth_reason_info{{{_process(chosen)}}}"
+    return (
+        f"max by ({by}) (2 + ceil({blamed(chosen)}))"
+        f" or max by ({by}) (1 + 0 * ({known}success{{{chosen}}} == 1) {info})"
+        f" or max by ({by}) (2 + 0 * ({known}suspended{{{chosen}}} == 0) {info})"
+        f" or max by ({by}) (0 * ({known}suspended{{{chosen}}} == 1) {info})"
+    )
+
+
+def cluster_state(chosen: str, by: str = "") -> str:
+    """Return the worst state of any component."""
+    grouped = f" by ({by})" if by else ""
+    return f"max{grouped} ({component_state(chosen)})"
+
+
+def routine_state(chosen: str) -> str:
+    """Return the state of every routine: failing after one failure, broken after two in a row."""
+    by = "max by (cluster, module, routine)"
+    failed = f"khealth_consecutive_failures{{{chosen}}} and {_RUN} khealth_success{{{chosen}}} == 0"
+    return (
+        f"{by} (0 * (khealth_suspended{{{chosen}}} == 1))"
+        f" or {by} (2 + clamp_max({failed}, 2))"
+        f" or {by} (khealth_success{{{chosen}}} == 1)"
+        f" or {by} (2 + 0 * (khealth_suspended{{{chosen}}} == 0))"
+    )
+
+
+def failing(chosen: str, figure: str) -> str:
+    """Return a routine's figure for each reason for which it fails now, with the component to blame."""
+    return (
+        f"max by (cluster, component, reason, module, routine) ("
+        f"(0 * ({recent(chosen)} > 0) + {_RUN} group_left () "
+        f"({figure}{{{chosen}}} and {_RUN} khealth_consecutive_failures{{{chosen}}} > 0))"
+        f" * {_WHY} group_left (component) khealth_reason_info{{{_process(chosen)}}})"
+    )
+
+
+def failing_component(chosen: str) -> str:
+    """Return the one component of each cluster that is failing worst."""
+    return f"topk by (cluster) (1, max by (cluster, component) (ceil({blamed(chosen)})))"
+
+
+def failing_since(chosen: str, by: str = "") -> str:
+    """Return the last success, in Unix milliseconds, of the routine that fails longest."""
+    grouped = f" by ({by})" if by else ""
+    last = f"khealth_last_success_timestamp_seconds{{{chosen}}} and {_RUN} khealth_success{{{chosen}}} == 0"
+    return f"1000 * min{grouped} ({last})"
+
+
+def well_since(chosen: str) -> str:
+    """Return when a routine was last seen failing, in Unix milliseconds; nothing while one is."""
+    failed = f"khealth_success{{{chosen}}} == 0"
+    return f"1000 * (max(max_over_time(timestamp({failed})[$__range:1m])) unless on () max({failed}))"
+
+
+def enough(figure: str, count: str, by: str = "") -> str:
+    """Return a figure where five samples or more are behind it: a percentile of three pods says nothing."""
+    grouped = f"sum by ({by})" if by else "sum"
+    return f"{figure} and on ({by}) {grouped} (increase({count}[{LONG}])) >= 5"
+
+
+def percentile(share: float, histogram: str, chosen: str, by: str = "", window: str = LONG) -> str:
+    """Return a percentile of a histogram."""
+    grouped = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, sum by ({grouped}) (rate({histogram}_bucket{{{chosen}}}[{window}])))"
+
+
+def good_share(histogram: str, chosen: str, edge: str) -> str:
+    """Return the share of samples that are not above a bucket's edge, however Prometheus writes it: `5` or `5.0`."""
+    within = f'{histogram}_bucket{{{chosen},le=~"{edge}(\\\\.0)?"}}'
+    count = f"{histogram}_count{{{chosen}}}"
+    return enough(f"sum(increase({within}[{LONG}])) / sum(increase({count}[{LONG}]))", count)
+
+
+def mean(histogram: str, chosen: str, by: str) -> str:
+    """Return a histogram's mean, where it has samples."""
+    window = "[$__rate_interval]"
+    return (
+        f"sum by ({by}) (increase({histogram}_sum{{{chosen}}}{window}))"
+        f" / (sum by ({by}) (increase({histogram}_count{{{chosen}}}{window})) > 0)"
+    )
+
+
+def increase(counter: str, chosen: str, by: str) -> str:
+    """Return by how much a counter rose in each step of the graph."""
+    return f"sum by ({by}) (increase({counter}{{{chosen}}}[$__rate_interval]))"
+
+
+def share(part: Sequence[str], counter: str, by: str = "") -> str:
+    """Return which share of a counter a part of it is, over the window of KhealthBlind."""
+    grouped = f" by ({by})" if by else ""
+    increased = [f"sum{grouped} (increase({series}[{BLIND}]))" for series in (*part, counter)]
+    return f"{' + '.join(increased[:-1])} / ({increased[-1]} > 0)"
+
+
+def own(figure: str) -> str:
+    """Return a figure of processes for khealth's own alone: `process_*` is everybody's."""
+    return f"{figure} and {_PROCESS} khealth_build_info{{{TARGET}}}"
