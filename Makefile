@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo test check e2e fmt lock generate render golden screenshots clean
+.PHONY: help demo test check e2e fmt lock generate draw render golden screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,9 @@ fmt: $(READY) ## format the code, and mend what can be mended by itself
 generate: $(READY) ## write anew what follows from something else: dashboards, the runbook's page, tables, what of the chart does
 	$(BIN)/python dashboards/generate.py
 	$(BIN)/python deploy/generate.py
+
+draw: $(READY) ## draw a dashboard from a Prometheus' answers: make draw PROMETHEUS=http://127.0.0.1:9090 OUT=khealth.png; needs npm, chromium
+	$(BIN)/python dashboards/draw/draw.py --prometheus $(PROMETHEUS) --out $(or $(OUT),khealth.png) $(ARGS)
 
 render: $(READY) ## write deploy/khealth.yaml anew from the chart; needs helm
 	$(BIN)/python deploy/render.py

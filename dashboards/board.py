@@ -87,7 +87,7 @@ def annotations() -> Sequence[dashboard.AnnotationQuery]:
     started = f"process_start_time_seconds{{{TARGET}}}"
     read = f"khealth_config_last_reload_success_timestamp_seconds{{{TARGET}}}"
     reloaded = f"{read} and on (cluster, job, instance) ({read} - on (cluster, job, instance) {started} > 60)"
-    firing = 'ALERTS{cluster=~"$cluster",alertname=~"Khealth.+",alertstate="firing"}'
+    firing = 'ALERTS{cluster=~"$cluster",alertname=~"Khealth.+",severity!="none",alertstate="firing"}'
     return (
         _annotation("Alerts", firing, RED).title_format("{{alertname}}").text_format("{{severity}}: {{component}}"),
         _annotation("Starts of khealth", f"1000 * ({own(started)})", BLUE)

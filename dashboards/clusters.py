@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.models import dashboard as models
 
@@ -24,9 +25,10 @@ from dashboards.parts import (
     states,
     thresholds,
     timeline,
+    to_reason,
 )
+from dashboards.queries import STARTUP, STEPS
 
-STARTUP, STEPS = "khealth_pod_startup_duration_seconds", "khealth_step_duration_seconds"
 ACCEPT = f'{ask.EVERYWHERE},step="accept"'
 COUNTED = {"well": GREEN, "failing": ORANGE, "broken": RED, "unknown": "#8e8e8e"}
 
@@ -54,29 +56,30 @@ COUNTS = {
 }
 TABLE = Told(
     "Clusters",
-    "A row for each cluster, the worst first. Component: the one that fails worst; failing since: the last success."
-    " Budget left of 30 days, from the recording rules (empty without them); p99 of pod startup (good: up to 5 s) and"
-    " of writes to the API server (good: up to 1 s) over 1 h, empty with fewer than 5 samples. Blind: the share of the"
-    " last half hour's attempts that said nothing (good: below 10 %). A click on a cluster opens its own screen.",
+    "A row for each cluster, the worst first. Component and reason: of what fails worst, or of why nothing is known;"
+    " last success: of that cluster's routine that is not well for longest. Budget left of 30 days, from the"
+    " recording rules (empty without them); p99 of pod startup (good: up to 5 s) and of writes to the API server"
+    " (good: up to 1 s) over 1 h, empty with fewer than 5 samples. Blind: the share of the last half hour's attempts"
+    " that said nothing (good: below 10 %). A click on a cluster opens its own screen.",
     (0, 4, 24, 9),
     ("KhealthErrorBudgetBurn", "KhealthPodStartupSlow", "KhealthApiSlow", "KhealthBlind"),
 )
 HISTORY = Told(
     "States",
-    "The worst state of any component of each cluster over time. Blank: nothing was scraped.",
+    "The worst state of any component of each cluster over time; green is good. Blank: nothing was scraped.",
     (0, 13, 24, 7),
     ("KhealthErrorBudgetBurn", "KhealthAbsent"),
 )
 SLOW_PODS = Told(
     "Pod startup, p99 of 1 h",
-    "99 % of the pods of the hour before started within this time. The dashed line is the objective, 5 s.",
+    "99 % of the pods of the hour before started within this time. Good is below the dashed line, 5 s.",
     (0, 20, 12, 7),
     ("KhealthPodStartupSlow",),
 )
 SLOW_WRITES = Told(
     "Writes to the API server, p99 of 1 h",
-    "99 % of khealth's writes of the hour before were answered within this time, its network included. The dashed line"
-    " is the objective, 1 s.",
+    "99 % of khealth's writes of the hour before were answered within this time, its network included. Good is below"
+    " the dashed line, 1 s.",
     (12, 20, 12, 7),
     ("KhealthApiSlow", "KhealthApiServerOverloaded"),
 )
@@ -106,7 +109,8 @@ def _table() -> table.Panel:
         "cluster": "Cluster",
         "Value #A": "State",
         "component": "Component",
-        "Value #C": "Failing since",
+        "reason": "Reason",
+        "Value #C": "Last success",
         "Value #D": "Budget left",
         "Value #E": "Startup p99",
         "Value #F": "API write p99",
@@ -114,6 +118,8 @@ def _table() -> table.Panel:
         "Value #B": "Severity",
     }
     panel = matrix([*columns.items()], none="No cluster: is khealth scraped?")
+    panel.sort_by([common_builders.TableSortByFieldState().display_name("State").desc(True)])
+    panel.override_by_name("Reason", [override("links", [to_reason()])])
     way = {
         "title": "${__value.text}",
         "url": "/d/khealth?var-cluster=${__value.text:percentencode}&${datasource:queryparam}",
@@ -123,12 +129,12 @@ def _table() -> table.Panel:
     background = override("custom.cellOptions", {"type": "color-background", "mode": "basic"})
     shades = override("thresholds", state_colours().build())
     panel.override_by_name("State", [override("mappings", [states()]), shades, background])
-    panel.override_by_name("Component", [fixed(RED), override("custom.cellOptions", {"type": "color-text"})])
-    panel.override_by_name("Failing since", [override("unit", "dateTimeFromNow")])
+    panel.override_by_name("Component", [fixed(ORANGE), override("custom.cellOptions", {"type": "color-text"})])
+    panel.override_by_name("Last success", [override("unit", "dateTimeFromNow")])
     for name, unit, decimals, steps in (
         ("Budget left", "percentunit", 0, ((None, RED), (0.0, ORANGE), (0.5, GREEN))),
-        ("Startup p99", "s", 2, ((None, GREEN), (3.0, ORANGE), (5.0, RED))),
-        ("API write p99", "s", 3, ((None, GREEN), (0.5, ORANGE), (1.0, RED))),
+        ("Startup p99", "s", 1, ((None, GREEN), (3.0, ORANGE), (5.0, RED))),
+        ("API write p99", "s", 1, ((None, GREEN), (0.5, ORANGE), (1.0, RED))),
         ("Blind", "percentunit", 1, ((None, GREEN), (0.05, ORANGE), (0.1, RED))),
     ):
         panel.override_by_name(name, _coloured(unit, decimals, steps))
@@ -149,8 +155,8 @@ def _columns() -> dict[str, str]:
     lost = f'khealth_inconclusive_total{{{ask.EVERYWHERE},reason!~"{ask.MENTIONED}"}}'
     return {
         "A": ask.cluster_state(ask.EVERYWHERE, where),
-        "B": ask.failing_component(ask.EVERYWHERE),
-        "C": ask.failing_since(ask.EVERYWHERE, where),
+        "B": ask.worst(ask.EVERYWHERE),
+        "C": ask.not_well_since(ask.EVERYWHERE, where),
         "D": f"min by ({where}) (routine:khealth_error_budget_left:ratio_30d{{{ask.EVERYWHERE}}})",
         "E": _p99(STARTUP, ask.EVERYWHERE),
         "F": _p99(STEPS, ACCEPT),

@@ -36,13 +36,14 @@ LEADER = Told(
 )
 VERSION = Told(
     "Version",
-    "Which khealth was scraped last; several names during a rolling update.",
+    "Which khealth was scraped last. Good is one; there are two during a rolling update.",
     (3, TOP, 3, 4),
     ("KhealthAbsent",),
 )
 CONFIGURATION = Told(
     "Configuration",
-    "Whether the configuration last read is in force. Refused: the one before goes on; khealth's log has every error.",
+    "Whether the configuration last read is in force: accepted is good. Refused: the one before it still is;"
+    " khealth's log says why.",
     (6, TOP, 3, 4),
     ("KhealthConfigRefused",),
 )
@@ -82,8 +83,8 @@ LAG = Told(
 )
 BUSY = Told(
     "Event loop, busy at one time",
-    "How long khealth's own work kept it from looking. Above the dashed line (20 ms by default) steps are called"
-    " degraded: khealth needs more CPU, or has too many pods to watch.",
+    "How long khealth's own work kept it from looking. Good is below the dashed line (20 ms by default); above it"
+    " steps are called degraded: khealth needs more CPU, or has too many pods to watch.",
     (16, TOP + 4, 8, 7),
     ("KhealthBlind", "prober_starved"),
 )
@@ -108,22 +109,22 @@ OBJECTS = Told(
 )
 REQUESTS = Told(
     "Requests to the API server",
-    "How many requests a second khealth makes, by verb and the answer's code (none: no answer). Good: well below 1, all"
-    " 200 or 201; a 404 now and then is what has just been deleted.",
+    "How many requests a second khealth makes, by verb and the answer's code (none: no answer). Good: well below 1,"
+    " all 200 or 201; a 404 now and then is what has just been deleted.",
     (0, TOP + 18, 8, 7),
     ("KhealthApiServerOverloaded", "throttled", "forbidden"),
 )
 COST = Told(
     "What a request costs",
-    "The mean duration of khealth's requests, by verb and resource; the watches, which last, are left out. Good is some"
-    " milliseconds.",
+    "The mean duration of khealth's requests, by verb and resource; the watches, which last, are left out. Good is"
+    " some milliseconds.",
     (8, TOP + 18, 8, 7),
     ("KhealthApiSlow",),
 )
 WATCHES = Told(
     "Watches opened again, and sweeps",
-    "Watches that had to be opened again, by cause, and objects of dead runs that were deleted, by kind. An end now and"
-    " then is usual: the API server ends each watch after a while.",
+    "Watches that had to be opened again, by cause, and objects of dead runs that were deleted, by kind. Nothing is"
+    " good; an end now and then is usual: the API server ends each watch after a while.",
     (16, TOP + 18, 8, 7),
     ("watch_interrupted", "KhealthLeftovers"),
 )
@@ -136,8 +137,8 @@ PROCESS = Told(
 )
 DURATION = Told(
     "Duration of an attempt, p50 and p99 of 1 h",
-    "Init and cleanup, without the time for which the pods are held. Good is well below the routine's timeout (20 s by"
-    " default), which bounds each of the two.",
+    "Init and cleanup, without the time for which the pods are held. Good is well below the routine's timeout (20 s"
+    " by default), which bounds each of the two.",
     (12, TOP + 25, 12, 6),
     ("KhealthStale", "pod_not_deleted"),
 )
@@ -164,7 +165,7 @@ def _states() -> Iterator[stat.Panel]:
     )
     version = single("none", (None, "text"), none="none").text_mode(common.BigValueTextMode.NAME)
     yield finished(version, VERSION, now(f"count by (version) (khealth_build_info{{{ask.TARGET}}})", "{{version}}"))
-    words = mapped({"0": ("Refused", RED), "1": ("In force", GREEN)})
+    words = mapped({"0": ("Refused", RED), "1": ("Accepted", GREEN)})
     configuration = single("none", (None, RED), (1.0, GREEN)).mappings([words])
     yield finished(
         configuration,

@@ -1,9 +1,10 @@
 """The screen that answers: is the cluster well, since when, which part, how slow."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from grafana_foundation_sdk.builders import heatmap, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.models import common
+from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -14,7 +15,6 @@ from dashboards.parts import (
     ORANGE,
     RED,
     RULES_MISSING,
-    RUNBOOK,
     STEP,
     Told,
     bars,
@@ -28,13 +28,13 @@ from dashboards.parts import (
     rows,
     single,
     state_now,
+    thresholds,
     timeline,
+    to_reason,
 )
-from khealth_exporter.event import Component
-from khealth_exporter.modules import MODULES
+from dashboards.queries import STARTUP, STEPS
+from dashboards.steps import COLOURS, START, steps
 
-STARTUP, STEPS = "khealth_pod_startup_duration_seconds", "khealth_step_duration_seconds"
-PART = {component.value: component.value.replace("_", " ") for component in Component}
 BROKEN = (
     "KhealthApiServerBroken",
     "KhealthControllerManagerBroken",
@@ -42,74 +42,67 @@ BROKEN = (
     "KhealthNodesBroken",
     "KhealthRegistryBroken",
 )
-COLOURS = {
-    "accept": "#8f8f8f",
-    "create": "#5794F2",
-    "schedule": "#B877D9",
-    "sandbox": "#FADE2A",
-    "start": "#FF9830",
-    "ready": "#73BF69",
-    "delete": "#56A6B0",
-}
-"""Of steps, in the order in which a pod goes through them; the same in every panel."""
-
 STATE = Told(
     "Is the cluster well?",
-    "The worst state of any component, now. Well: the last attempt of every routine succeeded. Failing: one failed,"
-    " or it is a matter for office hours (no room for a pod, one node). Broken: twice in a row or more, as the alerts"
-    " have it. Unknown: khealth has no verdict, or one too old. It is one attempt and one scrape behind, 75 s or so.",
+    "The worst state of any component, now. Well is good: the last attempt of every routine succeeded. Failing: one"
+    " failed, or it is a matter for office hours (no room for a pod, one node). Broken: twice in a row or more, as"
+    " the alerts have it. Unknown: khealth has no verdict, or one too old. It is one attempt and one scrape behind,"
+    " 75 s or so.",
     (0, 0, 4, 4),
     ("KhealthStale", "KhealthAbsent", "KhealthSuspended"),
 )
 SINCE = Told(
     "Since",
-    "While something fails: the last success of the routine that fails longest, so the fault began between then and one"
-    " interval later. While all is well: when a routine was last seen failing, to the minute, within the time shown.",
+    "While something is not well: the last good attempt of the routine that is so for longest; the fault began"
+    " between then and one interval later. While all is well: since when, to the minute, within the time shown.",
     (4, 0, 3, 4),
     ("KhealthErrorBudgetBurn",),
 )
 FAILING = Told(
-    "What fails now",
-    "Every reason for which a routine fails now, and the component to blame. The reason leads to the runbook."
-    " In a row: failures since the last success; from 2 on an alert is due. Empty is good.",
+    "What is wrong now",
+    "Every reason for which a routine fails or says nothing now, and the component that it belongs to. The reason"
+    " leads to the runbook. Attempts: failures in a row, of which two make an alert; or how many of late were"
+    " inconclusive. Empty is good.",
     (7, 0, 11, 4),
     BROKEN,
 )
 BUDGET = Told(
     "Error budget left, 30 d",
-    "How much of the failures that the objective (99 % of attempts, unless the rules were given another) allows in 30"
-    " days is left, of the routine that has least. Below 0: the objective is missed. It comes from the recording rule"
-    " routine:khealth_error_budget_left:ratio_30d, because 30 days are too long to be added up for every look.",
+    "Good is above 50 %. How much of the failures that the objective (99 % of attempts, unless the rules were given"
+    " another) allows in 30 days is left, of the routine that has least. Below 0: the objective is missed. It comes"
+    " from the recording rule routine:khealth_error_budget_left:ratio_30d, because 30 days are too long to be added"
+    " up for every look.",
     (18, 0, 3, 4),
     ("KhealthErrorBudgetBurn", "KhealthErrorBudgetBurnSlow"),
 )
 P99 = Told(
     "Pod startup, p99 of 1 h",
-    "99 % of the last hour's canaries started within this time, pulls of a new image left out: good is up to 5 s."
-    " It lies within its bucket (4 to 5 s, for instance). A pod that never started counts with the time waited."
-    " Fewer than 5 pods: no figure.",
+    "99 % of the last hour's canaries started within this time, pulls of a new image left out: good is up to 5 s. It"
+    " lies within its bucket (4 to 5 s, for instance). A pod that never started counts with the time waited. Fewer"
+    " than 5 pods: no figure.",
     (21, 0, 3, 4),
     ("KhealthPodStartupSlow",),
 )
 COMPONENTS = Told(
     "Components",
-    "The state of each part of the cluster over time. Grey: no attempt got as far as that part, because an earlier one"
-    " failed, or there is no verdict. Blank: nothing was scraped. A failure is put down to the first step that broke.",
+    "The state of each part of the cluster over time; green is good. Grey: no attempt got as far as that part,"
+    " because an earlier one failed, or there is no verdict. Blank: nothing was scraped. A failure is put down to the"
+    " first step that broke.",
     (0, 4, 12, 7),
     BROKEN,
 )
 ROUTINES = Told(
     "Routines",
-    "The state of each routine over time: failing after one failure, broken after two in a row. Grey: no conclusive"
-    " attempt for three intervals. Blank: nothing was scraped.",
+    "The state of each routine over time: green is good, orange one failure, red two in a row or more. Grey: no"
+    " conclusive attempt for three intervals. Blank: nothing was scraped.",
     (12, 4, 12, 7),
     ("KhealthErrorBudgetBurn", "KhealthBlind", "KhealthSuspended"),
 )
 WAY = Told(
     "Where a pod's start spends its time",
-    "The mean of each step, one upon the other: the longest colour is where to look. With a component that is dead the"
-    " step that waits for it grows to the time waited, and the later ones are missing. Each step is exact to some"
-    " milliseconds; see the error bars below.",
+    "The mean of each step, one upon the other: the longest colour is where to look; even bars are good. With a"
+    " component that is dead the step that waits for it grows to the time waited, and the later ones are missing."
+    " Each step is exact to some milliseconds; see the error bars below.",
     (0, 11, 8, 7),
     ("KhealthPodStartupSlow", "pod_not_scheduled", "kubelet_silent", "image_pull_failed"),
 )
@@ -122,15 +115,15 @@ HEAT = Told(
 )
 QUANTILES = Told(
     "Pod startup, p50 and p99 of 1 h",
-    "Half, and 99 %, of the pods of the hour before started within these times. The dashed line is the objective: p99"
-    " at most 5 s. A figure lies within its bucket. Fewer than 5 pods: no figure.",
+    "Half, and 99 %, of the pods of the hour before started within these times. Good is a p99 below the dashed line,"
+    " the objective: at most 5 s. A figure lies within its bucket. Fewer than 5 pods: no figure.",
     (16, 11, 8, 7),
     ("KhealthPodStartupSlow",),
 )
 REASONS = Told(
     "Failures by reason",
-    "Attempts in which the cluster failed, by where on its way. Nothing is good. Counted at the attempt's deadline, so"
-    " a fault shows some 20 s after the attempt that met it began.",
+    "Attempts in which the cluster failed, by where on its way. Nothing is good. Counted at the attempt's deadline,"
+    " so a fault shows some 20 s after the attempt that met it began.",
     (0, 18, 8, 6),
     (
         "pod_not_scheduled",
@@ -158,14 +151,6 @@ SLOWEST = Told(
 )
 
 
-def steps() -> Sequence[tuple[str, str]]:
-    """Return every step that a routine measures, with its component in words."""
-    found = {
-        step.name: PART[step.component.value] for module in MODULES for kind in module.routines for step in kind.steps
-    }
-    return [(name, component) for name, component in found.items() if name != "startup"]
-
-
 def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | heatmap.Panel | table.Panel]:
     """Yield the panels of the screen, from its upper left to its lower right."""
     yield finished(state_now(), STATE, now(ask.cluster_state(ask.ROUTINE), "state"))
@@ -174,7 +159,7 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | h
     yield _budget()
     yield _p99()
     yield finished(timeline(), COMPONENTS, query(ask.component_state(ask.ROUTINE), "{{cluster}} {{component}}"))
-    yield finished(timeline(), ROUTINES, query(ask.routine_state(ask.ROUTINE), "{{cluster}} {{module}} {{routine}}"))
+    yield finished(timeline(), ROUTINES, query(ask.routine_state(ask.ROUTINE), "{{cluster}} {{module}}/{{routine}}"))
     yield _way()
     yield _heat()
     yield _quantiles()
@@ -186,7 +171,7 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | h
 def _since() -> stat.Panel:
     panel = single("dateTimeFromNow", (None, "text"), none="longer than shown")
     panel.color_mode(common.BigValueColorMode.NONE)
-    expression = f"{ask.failing_since(ask.ROUTINE)} or {ask.well_since(ask.ROUTINE)}"
+    expression = f"{ask.not_well_since(ask.ROUTINE)} or {ask.well_since(ask.ROUTINE)}"
     return finished(panel, SINCE, now(expression, "since"))
 
 
@@ -197,19 +182,18 @@ def _failing() -> table.Panel:
         ("reason", "Reason"),
         ("module", "Module"),
         ("routine", "Routine"),
-        ("Value #A", "In a row"),
+        ("Value #A", "Attempts"),
         ("Value #B", "Last success"),
     )
-    way = {"title": "Runbook: ${__value.text}", "url": f"{RUNBOOK}#${{__value.text}}", "targetBlank": True}
-    panel = matrix(columns, none="Nothing fails.")
-    panel.override_by_name("Component", [fixed(RED), override("custom.cellOptions", {"type": "color-text"})])
-    panel.override_by_name("Reason", [override("links", [way])])
+    panel = matrix(columns, none="Nothing is wrong.")
+    panel.override_by_name("Component", [fixed(ORANGE), override("custom.cellOptions", {"type": "color-text"})])
+    panel.override_by_name("Reason", [override("links", [to_reason()])])
     panel.override_by_name("Last success", [override("unit", "dateTimeFromNow"), override("noValue", "never")])
     return finished(
         panel,
         FAILING,
-        rows(ask.failing(ask.ROUTINE, "khealth_consecutive_failures"), "A"),
-        rows(f"1000 * {ask.failing(ask.ROUTINE, 'khealth_last_success_timestamp_seconds')}", "B"),
+        rows(ask.wrong(ask.ROUTINE), "A"),
+        rows(ask.last_success(ask.ROUTINE), "B"),
     )
 
 
@@ -221,7 +205,7 @@ def _budget() -> stat.Panel:
 
 
 def _p99() -> stat.Panel:
-    panel = single("s", (None, GREEN), (3.0, ORANGE), (5.0, RED), none="too few pods", decimals=2)
+    panel = single("s", (None, GREEN), (3.0, ORANGE), (5.0, RED), none="too few pods", decimals=1)
     figure = ask.enough(ask.percentile(0.99, STARTUP, ask.ROUTINE), f"{STARTUP}_count{{{ask.ROUTINE}}}")
     return finished(panel.graph_mode(common.BigValueGraphMode.AREA), P99, query(figure, "p99"))
 
@@ -229,13 +213,17 @@ def _p99() -> stat.Panel:
 def _way() -> timeseries.Panel:
     panel = bars("s", none="No pod was made in this time.")
     for name, component in steps():
-        panel.override_by_name(name, [fixed(COLOURS[name]), override("displayName", f"{name}: {component}")])
-    way = [name for name, _ in steps() if name != "delete"]
+        panel.override_by_name(name, _named(name, component))
     asked = [
         query(ask.mean(STEPS, f'{ask.ROUTINE},step="{name}"', "step"), "{{step}}", chr(ord("A") + number))
-        for number, name in enumerate(way)
+        for number, name in enumerate(START)
     ]
     return finished(panel, WAY, *asked)
+
+
+def _named(step: str, component: str) -> list[models.DynamicConfigValue]:
+    color = [fixed(COLOURS[step])] if step in COLOURS else []
+    return [*color, override("displayName", f"{step}: {component}")]
 
 
 def _heat() -> heatmap.Panel:
@@ -244,6 +232,7 @@ def _heat() -> heatmap.Panel:
         heatmap.Panel()
         .unit("short")
         .decimals(0)
+        .thresholds(thresholds((None, GREEN)))
         .no_value("No pod was made in this time.")
         .interval(STEP)
         .calculate(False)
@@ -296,7 +285,7 @@ def _good() -> timeseries.Panel:
 def _slowest() -> timeseries.Panel:
     panel = lines("s", (None, GREEN), (5.0, RED), none="Fewer than 5 samples in an hour.")
     for name, component in steps():
-        panel.override_by_name(name, [fixed(COLOURS[name]), override("displayName", f"{name}: {component}")])
+        panel.override_by_name(name, _named(name, component))
     figure = ask.percentile(0.99, STEPS, ask.ROUTINE, "step")
     expression = ask.enough(figure, f"{STEPS}_count{{{ask.ROUTINE}}}", "step")
     return finished(panel, SLOWEST, query(expression, "{{step}}"))

@@ -78,6 +78,11 @@ def runbook(section: str) -> dashboard.DashboardLink:
     return link(f"Runbook: {section}", f"{RUNBOOK}#{section.lower()}").target_blank(True)
 
 
+def to_reason() -> Mapping[str, object]:
+    """Return a cell's way to the runbook's section of the reason in it."""
+    return {"title": "Runbook: ${__value.text}", "url": f"{RUNBOOK}#${{__value.text}}", "targetBlank": True}
+
+
 def link(title: str, url: str) -> dashboard.DashboardLink:
     """Return a way to somewhere else."""
     return dashboard.DashboardLink(title).type(models.DashboardLinkType.LINK).url(url)

@@ -12,6 +12,8 @@ RECORDED = 'cluster=~"$cluster",module=~"$module",routine=~"$routine"'
 EVERYWHERE = 'cluster=~"$cluster"'
 """Chooses clusters, all of them at once."""
 
+STARTUP, STEPS = "khealth_pod_startup_duration_seconds", "khealth_step_duration_seconds"
+
 STATES: Mapping[str, int] = MappingProxyType({"suspended": 0, "well": 1, "unknown": 2, "failing": 3, "broken": 4})
 """States as numbers, so that the worst of several is their maximum."""
 TICKETS = "pod_unschedulable|one_node"
@@ -87,32 +89,49 @@ def routine_state(chosen: str) -> str:
     )
 
 
-def failing(chosen: str, figure: str) -> str:
-    """Return a routine's figure for each reason for which it fails now, with the component to blame."""
-    return (
-        f"max by (cluster, component, reason, module, routine) ("
-        f"(0 * ({recent(chosen)} > 0) + {_RUN} group_left () "
-        f"({figure}{{{chosen}}} and {_RUN} khealth_consecutive_failures{{{chosen}}} > 0))"
-        f" * {_WHY} group_left (component) khealth_reason_info{{{_process(chosen)}}})"
-    )
+def undecided(chosen: str) -> str:
+    """Return, by process, routine and reason, how often an attempt of late said nothing, where that is all there is."""
+    counted = recent(chosen, "khealth_inconclusive_total")
+    return f"(({counted}) > 0 unless {_RUN} khealth_success{{{chosen}}})"
 
 
-def failing_component(chosen: str) -> str:
-    """Return the one component of each cluster that is failing worst."""
-    return f"topk by (cluster) (1, max by (cluster, component) (ceil({blamed(chosen)})))"
+def wrong(chosen: str) -> str:
+    """Return for each reason for which a routine fails how many failures are in a row, or how often it says nothing."""
+    in_a_row = f"{_RUN} group_left () (khealth_consecutive_failures{{{chosen}}} > 0)"
+    return _of_components(chosen, f"(0 * (({recent(chosen)}) > 0) + {in_a_row} or {undecided(chosen)})")
 
 
-def failing_since(chosen: str, by: str = "") -> str:
-    """Return the last success, in Unix milliseconds, of the routine that fails longest."""
+def last_success(chosen: str) -> str:
+    """Return for each of these reasons when its routine last succeeded, in Unix milliseconds."""
+    failed = f"({recent(chosen)}) > 0 and {_RUN} khealth_consecutive_failures{{{chosen}}} > 0"
+    last = f"{_RUN} group_left () khealth_last_success_timestamp_seconds{{{chosen}}}"
+    return f"1000 * {_of_components(chosen, f'(0 * ({failed} or {undecided(chosen)}) + {last})')}"
+
+
+def _of_components(chosen: str, figure: str) -> str:
+    info = f"{_WHY} group_left (component) khealth_reason_info{{{_process(chosen)}}}"
+    return f"max by (cluster, component, reason, module, routine) ({figure} * {info})"
+
+
+def worst(chosen: str) -> str:
+    """Return the one component and reason of each cluster that is worst: broken, failing, or why nothing is known."""
+    by = "max by (cluster, component, reason)"
+    info = f"{_WHY} group_left (component) khealth_reason_info{{{_process(chosen)}}}"
+    return f"topk by (cluster) (1, {by} (ceil({blamed(chosen)})) or {by} (0 * {undecided(chosen)} * {info}))"
+
+
+def not_well_since(chosen: str, by: str = "") -> str:
+    """Return when the routine that is not well for longest last succeeded, in Unix milliseconds."""
     grouped = f" by ({by})" if by else ""
-    last = f"khealth_last_success_timestamp_seconds{{{chosen}}} and {_RUN} khealth_success{{{chosen}}} == 0"
-    return f"1000 * min{grouped} ({last})"
+    last = f"khealth_last_success_timestamp_seconds{{{chosen}}}"
+    return f"1000 * min{grouped} ({last} unless {_RUN} khealth_success{{{chosen}}} == 1)"
 
 
 def well_since(chosen: str) -> str:
-    """Return when a routine was last seen failing, in Unix milliseconds; nothing while one is."""
-    failed = f"khealth_success{{{chosen}}} == 0"
-    return f"1000 * (max(max_over_time(timestamp({failed})[$__range:1m])) unless on () max({failed}))"
+    """Return when a routine was last seen not to be well, in Unix milliseconds; nothing while one is not."""
+    at_work = f"max by (cluster, module, routine) (khealth_suspended{{{chosen}}} == 0)"
+    bad = f"{at_work} unless on (cluster, module, routine) khealth_success{{{chosen}}} == 1"
+    return f"1000 * (max(max_over_time(timestamp({bad})[$__range:1m])) unless on () max({bad}))"
 
 
 def enough(figure: str, count: str, by: str = "") -> str:

@@ -24,7 +24,7 @@ VALUES: Mapping[str, str] = MappingProxyType(
 ON_OCCASION = frozenset(
     {
         "Since",
-        "What fails now",
+        "What is wrong now",
         "Failures by reason",
         "Inconclusive attempts by reason",
         "Watches opened again, and sweeps",
