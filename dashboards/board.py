@@ -23,7 +23,7 @@ def framed(board: dashboard.Dashboard, uid: str, about: str) -> dashboard.Dashbo
         .refresh("30s")
         .time("now-6h", "now")
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
-        .readonly()
+        .editable()
     )
 
 

@@ -30,6 +30,8 @@ from dashboards.parts import (
 from dashboards.queries import STARTUP, STEPS
 
 ACCEPT = f'{ask.EVERYWHERE},step="accept"'
+NONE = override("noValue", "–")  # noqa: RUF001 - a dash
+"""What an empty cell shows; what a table shows that has no row would be read as if it were about the cell."""
 COUNTED = {"well": GREEN, "failing": ORANGE, "broken": RED, "unknown": "#8e8e8e"}
 
 COUNTS = {
@@ -119,18 +121,18 @@ def _table() -> table.Panel:
     }
     panel = matrix([*columns.items()], none="No cluster: is khealth scraped?")
     panel.sort_by([common_builders.TableSortByFieldState().display_name("State").desc(True)])
-    panel.override_by_name("Reason", [override("links", [to_reason()])])
+    panel.override_by_name("Reason", [override("links", [to_reason()]), NONE])
     way = {
         "title": "${__value.text}",
-        "url": "/d/khealth?var-cluster=${__value.text:percentencode}&${datasource:queryparam}",
+        "url": "/d/khealth?var-cluster=${__value.text:percentencode}&${datasource:queryparam}&${__url_time_range}",
     }
     panel.override_by_name("Cluster", [override("links", [way])])
     panel.override_by_name("Severity", [override("custom.hidden", True)])
     background = override("custom.cellOptions", {"type": "color-background", "mode": "basic"})
     shades = override("thresholds", state_colours().build())
     panel.override_by_name("State", [override("mappings", [states()]), shades, background])
-    panel.override_by_name("Component", [fixed(ORANGE), override("custom.cellOptions", {"type": "color-text"})])
-    panel.override_by_name("Last success", [override("unit", "dateTimeFromNow")])
+    panel.override_by_name("Component", [fixed(ORANGE), override("custom.cellOptions", {"type": "color-text"}), NONE])
+    panel.override_by_name("Last success", [override("unit", "dateTimeFromNow"), NONE])
     for name, unit, decimals, steps in (
         ("Budget left", "percentunit", 0, ((None, RED), (0.0, ORANGE), (0.5, GREEN))),
         ("Startup p99", "s", 1, ((None, GREEN), (3.0, ORANGE), (5.0, RED))),
@@ -145,6 +147,7 @@ def _coloured(unit: str, decimals: int, steps: Sequence[tuple[float | None, str]
     return [
         override("unit", unit),
         override("decimals", decimals),
+        NONE,
         override("thresholds", thresholds(*steps).build()),
         override("custom.cellOptions", {"type": "color-text"}),
     ]

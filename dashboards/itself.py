@@ -13,6 +13,7 @@ from dashboards.parts import (
     RED,
     Told,
     bars,
+    by_reason,
     finished,
     fixed,
     lines,
@@ -44,27 +45,27 @@ CONFIGURATION = Told(
     "Configuration",
     "Whether the configuration last read is in force: accepted is good. Refused: the one before it still is;"
     " khealth's log says why.",
-    (6, TOP, 3, 4),
+    (6, TOP, 4, 4),
     ("KhealthConfigRefused",),
 )
 AGE = Told(
     "Age of the last attempt",
     "In intervals of its routine, of the one that waits longest: good is up to 2. From 5 on khealth is stale and says"
     " nothing any more.",
-    (9, TOP, 4, 4),
+    (10, TOP, 4, 4),
     ("KhealthStale",),
 )
 RESTARTS = Told(
     "Restarts, 1 h",
     "How often the process began anew within an hour, in the same place. Good is 0; marks in the graphs show when.",
-    (13, TOP, 3, 4),
+    (14, TOP, 3, 4),
     ("KhealthRestarting",),
 )
 BLIND = Told(
     "Blind share, 30 m",
     "Of the last half hour's attempts the share that said nothing of the cluster (throttled and quota have alerts of"
     " their own), and of its samples the share that was discarded or degraded. Good is below 10 %.",
-    (16, TOP, 8, 4),
+    (17, TOP, 7, 4),
     ("KhealthBlind",),
 )
 UNCERTAINTY = Told(
@@ -217,7 +218,7 @@ def _counts() -> Iterator[timeseries.Panel]:
         quality.override_by_name(name, [fixed(color)])
     counted = ask.increase("khealth_samples_total", ask.ROUTINE, "quality")
     yield finished(quality, QUALITY, query(counted, "{{quality}}"))
-    inconclusive = bars("short", none="No attempt was inconclusive in this time.").decimals(0)
+    inconclusive = by_reason(bars("short", none="No attempt was inconclusive in this time.").decimals(0))
     counted = f"{ask.increase('khealth_inconclusive_total', ask.ROUTINE, 'reason')} > 0"
     yield finished(inconclusive, INCONCLUSIVE, query(counted, "{{reason}}"))
     objects = lines("short", none="No data: is khealth scraped?", decimals=0).fill_opacity(20)

@@ -9,6 +9,7 @@ from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards import queries as ask
+from dashboards.colours import COLOURS, START, steps
 from dashboards.parts import (
     BLUE,
     GREEN,
@@ -18,6 +19,7 @@ from dashboards.parts import (
     STEP,
     Told,
     bars,
+    by_reason,
     finished,
     fixed,
     lines,
@@ -33,7 +35,6 @@ from dashboards.parts import (
     to_reason,
 )
 from dashboards.queries import STARTUP, STEPS
-from dashboards.steps import COLOURS, START, steps
 
 BROKEN = (
     "KhealthApiServerBroken",
@@ -185,10 +186,12 @@ def _failing() -> table.Panel:
         ("Value #A", "Attempts"),
         ("Value #B", "Last success"),
     )
-    panel = matrix(columns, none="Nothing is wrong.")
+    panel = matrix(columns, none="Nothing is wrong.").min_width(60)
     panel.override_by_name("Component", [fixed(ORANGE), override("custom.cellOptions", {"type": "color-text"})])
-    panel.override_by_name("Reason", [override("links", [to_reason()])])
-    panel.override_by_name("Last success", [override("unit", "dateTimeFromNow"), override("noValue", "never")])
+    panel.override_by_name("Reason", [override("links", [to_reason()]), override("custom.width", 190)])
+    width = override("custom.width", 130)
+    panel.override_by_name("Attempts", [override("custom.width", 90)])
+    panel.override_by_name("Last success", [override("unit", "dateTimeFromNow"), override("noValue", "never"), width])
     return finished(
         panel,
         FAILING,
@@ -260,7 +263,7 @@ def _quantiles() -> timeseries.Panel:
 
 
 def _reasons() -> timeseries.Panel:
-    panel = bars("short", none="No attempt failed in this time.").decimals(0)
+    panel = by_reason(bars("short", none="No attempt failed in this time.").decimals(0))
     expression = f"{ask.increase('khealth_failures_total', ask.ROUTINE, 'reason')} > 0"
     return finished(panel, REASONS, query(expression, "{{reason}}"))
 

@@ -10,6 +10,7 @@ from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from dashboards.colours import reasons
 from dashboards.queries import STATES
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -219,6 +220,13 @@ def bars(unit: str, *steps: tuple[float | None, str], none: str = "no data") -> 
         .stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
         .interval(STEP)
     )
+
+
+def by_reason(panel: timeseries.Panel) -> timeseries.Panel:
+    """Return a panel whose series are reasons: each has a shade of its component's colour."""
+    for reason, color in reasons().items():
+        panel.override_by_name(reason, [fixed(color)])
+    return panel
 
 
 def transformed(name: str, options: Mapping[str, object]) -> models.DataTransformerConfig:

@@ -97,6 +97,7 @@ def drawn(page: Page, found: dict[str, Any], mode: str) -> None:
     page.add_script_tag(path=script)
     page.evaluate("told => window.draw(told)", {**found, "width": SCREEN[0], "mode": mode})
     page.wait_for_function("n => document.querySelectorAll('section').length >= n", arg=_panels(found))
+    page.wait_for_function("n => document.querySelectorAll('section svg').length >= n", arg=_panels(found))
     page.wait_for_load_state("networkidle")
     page.evaluate("document.fonts.ready")
 

@@ -19,7 +19,7 @@ BOARDS = dashboards()
 NAMES = [path.stem for path in BOARDS]
 PANELS = [pytest.param(panel, id=f"{path.stem}: {panel['title']}") for path in BOARDS for panel in panels(loaded(path))]
 ASKED = [pytest.param(a, id=f"{a.board}: {a.panel} {a.ref}") for path in BOARDS for a in expressions(path)]
-OWN = {"__rate_interval", "__interval", "__range", "__value"}
+OWN = {"__rate_interval", "__interval", "__range", "__value", "__url_time_range"}
 """Grafana's own variables."""
 SCREEN = 24
 """Rows of the grid, 38 px each, that fit below Grafana's head on 1080 px."""
