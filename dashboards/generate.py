@@ -6,10 +6,11 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.dashboard import GridPos
+from grafana_foundation_sdk.models.dashboard import AnnotationQueryPlacement, GridPos
 
 from dashboards import board, clusters, itself, overview
 
@@ -65,7 +66,18 @@ def text(whole: dashboard.Dashboard) -> str:
     built = whole.build()
     for number, panel in enumerate(built.panels or (), 1):
         panel.id_val = number
-    return json.dumps(built, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    plain = _in_sight(json.loads(json.dumps(built, cls=JSONEncoder)))
+    return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _in_sight(part: Any) -> Any:  # noqa: ANN401 - whatever a dashboard is made of
+    """Return a part of a dashboard without the SDK's default for links and annotations: hidden in a menu."""
+    if isinstance(part, list):
+        return [_in_sight(inner) for inner in part]
+    if isinstance(part, dict):
+        hidden = ("placement", AnnotationQueryPlacement.IN_CONTROLS_MENU)
+        return {key: _in_sight(value) for key, value in part.items() if (key, value) != hidden}
+    return part
 
 
 def generated() -> Mapping[Path, str]:
