@@ -9,6 +9,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from dashboards import queries as ask
 from dashboards.parts import (
     GREEN,
+    HOURLY,
     ORANGE,
     RED,
     Told,
@@ -173,6 +174,6 @@ def _p99(histogram: str, chosen: str) -> str:
 
 
 def _slow(told: Told, histogram: str, chosen: str, objective: float) -> timeseries.Panel:
-    panel = lines("s", (None, GREEN), (objective, RED), none="Fewer than 5 samples in an hour.")
+    panel = lines("s", (None, GREEN), (objective, RED), none="Fewer than 5 samples in an hour.").interval(HOURLY)
     panel.axis_soft_max(1.2 * objective)
     return finished(panel, told, query(_p99(histogram, chosen), "{{cluster}}"))

@@ -171,7 +171,7 @@ def _states() -> Iterator[stat.Panel]:
     yield finished(
         configuration,
         CONFIGURATION,
-        now(f"min(khealth_config_last_reload_successful{{{ask.TARGET}}})", "last reload"),
+        now(ask.configuration(), "last reload"),
     )
     age = single("none", (None, GREEN), (2.0, ORANGE), (5.0, RED), none="no attempt yet", decimals=1)
     by = "max by (cluster, module, routine)"

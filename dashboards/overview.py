@@ -13,6 +13,7 @@ from dashboards.colours import COLOURS, START, steps
 from dashboards.parts import (
     BLUE,
     GREEN,
+    HOURLY,
     ORANGE,
     RED,
     RULES_MISSING,
@@ -210,7 +211,7 @@ def _budget() -> stat.Panel:
 def _p99() -> stat.Panel:
     panel = single("s", (None, GREEN), (3.0, ORANGE), (5.0, RED), none="too few pods", decimals=1)
     figure = ask.enough(ask.percentile(0.99, STARTUP, ask.ROUTINE), f"{STARTUP}_count{{{ask.ROUTINE}}}")
-    return finished(panel.graph_mode(common.BigValueGraphMode.AREA), P99, query(figure, "p99"))
+    return finished(panel.graph_mode(common.BigValueGraphMode.AREA).interval(HOURLY), P99, query(figure, "p99"))
 
 
 def _way() -> timeseries.Panel:
@@ -251,7 +252,7 @@ def _heat() -> heatmap.Panel:
 
 
 def _quantiles() -> timeseries.Panel:
-    panel = lines("s", (None, GREEN), (5.0, RED), none="Fewer than 5 pods were started in an hour.")
+    panel = lines("s", (None, GREEN), (5.0, RED), none="Fewer than 5 pods were started in an hour.").interval(HOURLY)
     panel.override_by_name("p50", [fixed(GREEN)]).override_by_name("p99", [fixed(ORANGE)]).axis_soft_max(6)
     count = f"{STARTUP}_count{{{ask.ROUTINE}}}"
     return finished(
@@ -269,7 +270,7 @@ def _reasons() -> timeseries.Panel:
 
 
 def _good() -> timeseries.Panel:
-    panel = lines("percentunit", none="Fewer than 5 samples in an hour.").max(1).axis_soft_min(0.95)
+    panel = lines("percentunit", none="Fewer than 5 samples in an hour.").interval(HOURLY).max(1).axis_soft_min(0.95)
     panel.override_by_name("pods within 5 s", [fixed(GREEN)]).override_by_name("pods within 1 s", [fixed(BLUE)])
     panel.override_by_name("API writes within 1 s", [fixed("purple")])
     dashes = override("custom.lineStyle", {"fill": "dash", "dash": [8, 8]})
@@ -286,7 +287,7 @@ def _good() -> timeseries.Panel:
 
 
 def _slowest() -> timeseries.Panel:
-    panel = lines("s", (None, GREEN), (5.0, RED), none="Fewer than 5 samples in an hour.")
+    panel = lines("s", (None, GREEN), (5.0, RED), none="Fewer than 5 samples in an hour.").interval(HOURLY)
     for name, component in steps():
         panel.override_by_name(name, _named(name, component))
     figure = ask.percentile(0.99, STEPS, ask.ROUTINE, "step")

@@ -26,6 +26,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
 }
 """How states are called, and their colours."""
 RULES_MISSING = "needs khealth's recording rules"
+HOURLY = "1m"
+"""The least step of what is over an hour: it moves slowly, and each point costs an hour's samples."""
 STEP = "2m"
 """The least step of what attempts bring: at one attempt a minute two of them, six pods."""
 

@@ -26,8 +26,8 @@ LONG, BLIND = "1h", "30m"
 _PROCESS = "on (cluster, job, instance)"
 _RUN = "on (cluster, job, instance, module, routine)"
 _WHY = "on (cluster, job, instance, reason)"
-_WINDOWS = (("<= 120", "5m"), ("> 120 <= 600", "30m"), ("> 600", "3h"))
-"""Of an interval in seconds, a window that holds three attempts or more."""
+_WINDOWS = (("<= 120", "5m"), ("> 120 <= 600", "30m:1m"), ("> 600", "3h:5m"))
+"""Of an interval in seconds, a window with two attempts or more; the longer ones by fewer points, for the cost."""
 
 
 def recent(chosen: str, counter: str = "khealth_failures_total") -> str:
@@ -172,6 +172,12 @@ def share(part: Sequence[str], counter: str, by: str = "") -> str:
     grouped = f" by ({by})" if by else ""
     increased = [f"sum{grouped} (increase({series}[{BLIND}]))" for series in (*part, counter)]
     return f"{' + '.join(increased[:-1])} / ({increased[-1]} > 0)"
+
+
+def configuration() -> str:
+    """Return whether the configuration last read is in force; a standby, where none ever was, says nothing."""
+    ever = f"khealth_config_last_reload_success_timestamp_seconds{{{TARGET}}} > 0"
+    return f"min(khealth_config_last_reload_successful{{{TARGET}}} and {_PROCESS} {ever})"
 
 
 def own(figure: str) -> str:
