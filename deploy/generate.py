@@ -1,4 +1,4 @@
-"""Writes what follows from something else: what of the chart comes from code, values.yaml or a copy; pages and tables."""
+"""Writes what follows from something else: of the chart what code, values and copies say; tables; the runbook."""
 
 import argparse
 import copy
