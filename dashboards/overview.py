@@ -187,7 +187,7 @@ def _failing() -> table.Panel:
         ("Value #A", "Attempts"),
         ("Value #B", "Last success"),
     )
-    panel = matrix(columns, none="Nothing is wrong.").min_width(60)
+    panel = matrix(columns, none="Nothing, as far as khealth sees.").min_width(60)
     panel.override_by_name("Component", [fixed(ORANGE), override("custom.cellOptions", {"type": "color-text"})])
     panel.override_by_name("Reason", [override("links", [to_reason()]), override("custom.width", 190)])
     width = override("custom.width", 130)
@@ -196,7 +196,7 @@ def _failing() -> table.Panel:
     return finished(
         panel,
         FAILING,
-        rows(ask.wrong(ask.ROUTINE), "A"),
+        rows(f"{ask.wrong(ask.ROUTINE)} or {ask.missing()}", "A"),
         rows(ask.last_success(ask.ROUTINE), "B"),
     )
 

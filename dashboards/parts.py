@@ -114,8 +114,7 @@ def states() -> models.ValueMap:
 
 def state_colours() -> dashboard.ThresholdsConfig:
     """Return the same colours for what goes by thresholds."""
-    first, *others = ((float(number), WORDS[name][1]) for name, number in STATES.items())
-    return thresholds((None, first[1]), *others)
+    return thresholds((None, GREY), *((float(number), WORDS[name][1]) for name, number in STATES.items()))
 
 
 def by_thresholds() -> dashboard.FieldColor:

@@ -101,6 +101,12 @@ def wrong(chosen: str) -> str:
     return _of_components(chosen, f"(0 * (({recent(chosen)}) > 0) + {in_a_row} or {undecided(chosen)})")
 
 
+def missing() -> str:
+    """Return a reason of its own where no khealth is scraped at all: its alert, as the anchor is spelt."""
+    gone = f"0 * absent(khealth_build_info{{{TARGET}}})"
+    return f'label_replace(label_replace({gone}, "component", "khealth", "", ""), "reason", "khealthabsent", "", "")'
+
+
 def last_success(chosen: str) -> str:
     """Return for each of these reasons when its routine last succeeded, in Unix milliseconds."""
     failed = f"({recent(chosen)}) > 0 and {_RUN} khealth_consecutive_failures{{{chosen}}} > 0"

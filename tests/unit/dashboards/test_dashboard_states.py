@@ -44,6 +44,7 @@ class Replica:
             yield f'khealth_reason_info{{{self.own},reason="{reason}",component="{component}"}}', [1.0] * MINUTES
             counter = "khealth_inconclusive_total" if reason == "forbidden" else "khealth_failures_total"
             yield f'{counter}{{{self.whole},reason="{reason}"}}', self.over([float(r == reason) for r in each])
+        yield f"khealth_build_info{{{self.own}}}", [1.0] * MINUTES
         yield f"khealth_interval_seconds{{{self.whole}}}", [float(self.interval)] * MINUTES
         yield f"khealth_suspended{{{self.whole}}}", [float(self.suspended)] * MINUTES
         yield f"khealth_consecutive_failures{{{self.whole}}}", [float(self.in_a_row())] * MINUTES
@@ -191,6 +192,14 @@ def test_what_is_wrong_is_named(replica: Replica, component: str, reason: str, a
     """Component, reason, and how often."""
     labels = f'{{component="{component}",module="m",reason="{reason}",routine="r"}}'
     assert "" == answered(tmp_path, ask.wrong(ask.ROUTINE), [replica], {labels: attempts})
+
+
+def test_a_khealth_that_is_gone_is_what_is_wrong(tmp_path: Path) -> None:
+    """Silence is not health: what nobody scrapes has no series that could say so."""
+    wanted = {'{component="khealth",reason="khealthabsent"}': 0.0}
+    assert "" == answered(tmp_path, ask.missing(), [], wanted)
+    there = Replica([WELL])
+    assert "" == answered(tmp_path, ask.missing(), [there], {})
 
 
 def test_nothing_is_wrong_while_all_is_well(tmp_path: Path) -> None:
