@@ -53,7 +53,7 @@ COUNTS = {
     ),
     "unknown": (
         "Unknown",
-        "Clusters without a verdict, or with one too old; one that is not scraped at all is in no count. Good is 0.",
+        "Clusters without a verdict, or with one too old, and those not scraped any more since a day ago. Good is 0.",
         "KhealthStale",
     ),
 }
@@ -99,12 +99,11 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | t
 
 
 def _counts() -> Iterator[stat.Panel]:
-    state = ask.cluster_state(ask.EVERYWHERE, "cluster")
     for number, (name, (title, meaning, section)) in enumerate(COUNTS.items()):
         told = Told(title, meaning, (6 * number, 0, 6, 4), (section,))
         base = (None, GREEN if name == "well" else "text")
         panel = single("none", base, *([] if name == "well" else [(1.0, COUNTED[name])]), none="0")
-        yield finished(panel, told, now(f"count({state} == {ask.STATES[name]})", name))
+        yield finished(panel, told, now(f"count(({_state()}) == {ask.STATES[name]})", name))
 
 
 def _table() -> table.Panel:
@@ -158,7 +157,7 @@ def _columns() -> dict[str, str]:
     where = "cluster"
     lost = f'khealth_inconclusive_total{{{ask.EVERYWHERE},reason!~"{ask.MENTIONED}"}}'
     return {
-        "A": ask.cluster_state(ask.EVERYWHERE, where),
+        "A": _state(),
         "B": ask.worst(ask.EVERYWHERE),
         "C": ask.not_well_since(ask.EVERYWHERE, where),
         "D": f"min by ({where}) (routine:khealth_error_budget_left:ratio_30d{{{ask.EVERYWHERE}}})",
@@ -166,6 +165,12 @@ def _columns() -> dict[str, str]:
         "F": _p99(STEPS, ACCEPT),
         "G": ask.share([lost], f"khealth_attempts_total{{{ask.EVERYWHERE}}}", where),
     }
+
+
+def _state() -> str:
+    """Return the state of every cluster; of one whose khealth was there within a day and is gone, unknown."""
+    known = ask.cluster_state(ask.EVERYWHERE, "cluster")
+    return f"{known} or {ask.STATES['unknown']} + {ask.gone(ask.EVERYWHERE)}"
 
 
 def _p99(histogram: str, chosen: str) -> str:

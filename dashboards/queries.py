@@ -103,8 +103,17 @@ def wrong(chosen: str) -> str:
 
 def missing() -> str:
     """Return a reason of its own where no khealth is scraped at all: its alert, as the anchor is spelt."""
-    gone = f"0 * absent(khealth_build_info{{{TARGET}}})"
-    return f'label_replace(label_replace({gone}, "component", "khealth", "", ""), "reason", "khealthabsent", "", "")'
+    return _absent(f"0 * absent(khealth_build_info{{{TARGET}}})")
+
+
+def gone(chosen: str) -> str:
+    """Return 0 for each cluster of which a khealth was scraped within a day, and is no more."""
+    there = f"khealth_build_info{{{chosen}}}"
+    return f"0 * (max by (cluster) (last_over_time({there}[1d])) unless on (cluster) {there})"
+
+
+def _absent(figure: str) -> str:
+    return f'label_replace(label_replace({figure}, "component", "khealth", "", ""), "reason", "khealthabsent", "", "")'
 
 
 def last_success(chosen: str) -> str:
@@ -123,7 +132,8 @@ def worst(chosen: str) -> str:
     """Return the one component and reason of each cluster that is worst: broken, failing, or why nothing is known."""
     by = "max by (cluster, component, reason)"
     info = f"{_WHY} group_left (component) khealth_reason_info{{{_process(chosen)}}}"
-    return f"topk by (cluster) (1, {by} (ceil({blamed(chosen)})) or {by} (0 * {undecided(chosen)} * {info}))"
+    seen = f"topk by (cluster) (1, {by} (ceil({blamed(chosen)})) or {by} (0 * {undecided(chosen)} * {info}))"
+    return f"{seen} or {_absent(gone(chosen))}"
 
 
 def not_well_since(chosen: str, by: str = "") -> str:

@@ -77,7 +77,9 @@ class Replica:
         return float(recent[-1] == WELL) if recent and not self.suspended else None
 
 
-def answered(tmp_path: Path, expression: str, replicas: Sequence[Replica], wanted: Mapping[str, float]) -> str:
+def answered(
+    tmp_path: Path, expression: str, replicas: Sequence[Replica], wanted: Mapping[str, float], minute: int = MINUTES - 1
+) -> str:
     """Return what promtool has against an answer; "" if it is the wanted one."""
     series = [
         {"series": name, "values": " ".join("_" if value is None else f"{value:g}" for value in values)}
@@ -90,7 +92,7 @@ def answered(tmp_path: Path, expression: str, replicas: Sequence[Replica], wante
         "promql_expr_test": [
             {
                 "expr": substituted(expression, VALUES),
-                "eval_time": f"{MINUTES - 1}m",
+                "eval_time": f"{minute}m",
                 "exp_samples": [{"labels": labels, "value": value} for labels, value in wanted.items()],
             }
         ],
@@ -200,6 +202,17 @@ def test_a_khealth_that_is_gone_is_what_is_wrong(tmp_path: Path) -> None:
     assert "" == answered(tmp_path, ask.missing(), [], wanted)
     there = Replica([WELL])
     assert "" == answered(tmp_path, ask.missing(), [there], {})
+
+
+def test_a_cluster_that_is_there_is_not_gone(tmp_path: Path) -> None:
+    """While one khealth of the cluster is scraped."""
+    assert "" == answered(tmp_path, ask.gone(ask.EVERYWHERE), [Replica([WELL], cluster="oslo")], {})
+
+
+def test_a_cluster_that_was_there_is_gone(tmp_path: Path) -> None:
+    """Looked at ten minutes after its last scrape."""
+    wanted = {'{cluster="oslo"}': 0.0}
+    assert "" == answered(tmp_path, ask.gone(ask.EVERYWHERE), [Replica([WELL], cluster="oslo")], wanted, MINUTES + 10)
 
 
 def test_nothing_is_wrong_while_all_is_well(tmp_path: Path) -> None:
