@@ -49,22 +49,32 @@ def server(known: Known) -> Iterator[Served]:
 
 @contextmanager
 def opened(
-    chromium: Browser, url: str, *, clock: bool = True, expected: str = "ERR_CONNECTION_REFUSED", **how: Any
+    chromium: Browser,
+    url: str,
+    below: str = "",
+    *,
+    clock: bool = True,
+    expected: str = "ERR_CONNECTION_REFUSED",
+    **how: Any,
 ) -> Iterator[Page]:
     """Open the page; nothing but its server may be asked for anything, and nothing that it forbids may be tried.
 
-    Its clock stands still unless it is told otherwise; complaints that hold `expected` are no fault.
+    With `below` a proxy serves it there, and nothing else may be asked for. Its clock stands still unless it is told
+    otherwise; complaints that hold `expected` are no fault.
     """
     context = chromium.new_context(**{**DESK, **how})
     strange: list[str] = []
     wrong: list[str] = []
 
     def guard(route: Route) -> None:
-        if route.request.url.startswith(url):
-            route.continue_()
-        else:
-            strange.append(route.request.url)
+        asked = route.request.url
+        if not asked.startswith(url + below):
+            strange.append(asked)
             route.abort()
+        elif below:
+            route.fulfill(response=route.fetch(url=asked.replace(below, "")))
+        else:
+            route.continue_()
 
     context.route("**/*", guard)
     page = context.new_page()
@@ -73,11 +83,12 @@ def opened(
     if clock:
         page.clock.install(time=states.NOW - 300)
         page.clock.pause_at(states.NOW)
-    page.goto(url)
+    page.goto(url + below)
     try:
         yield page
         assert ([], []) == (strange, [text for text in wrong if expected not in text])
     finally:
+        context.unroute_all(behavior="ignoreErrors")  # a picture may still be on its way
         context.close()
 
 
@@ -287,14 +298,7 @@ def test_without_javascript_nothing_is_lost(chromium: Browser, known: Known, ser
 def test_the_page_works_behind_the_api_servers_proxy(chromium: Browser, known: Known, server: Served) -> None:
     """Whatever it asks for is asked for below the path where it is."""
     path = "api/v1/namespaces/khealth/services/khealth:8080/proxy/"
-
-    def proxy(route: Route) -> None:
-        route.fulfill(response=route.fetch(url=route.request.url.replace(path, "")))
-
-    with opened(chromium, server.url) as page:
-        page.context.unroute_all()
-        page.context.route("**/*", lambda route: proxy(route) if path in route.request.url else route.abort())
-        page.goto(server.url + path)
+    with opened(chromium, server.url, path) as page:
         known.statuses = (states.failing(),)
         look(page)
         expect(page.locator("h1")).to_contain_text("The scheduler does not bind pods")
