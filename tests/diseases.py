@@ -171,6 +171,8 @@ MOMENTS: dict[str, Sequence[Life]] = {
         *_one(*WELL * 3, *failed("pod_not_scheduled") * 20, end=430.0),
         *_one(*WELL * 20, begin=460.0, **_NEW),
     ],
+    "gone-in-the-midst": _one(*WELL * 3, *failed("pod_not_scheduled") * 20, end=430.0),
+    "over-and-then-gone": _one(*WELL * 3, *failed("pod_not_scheduled") * 3, *WELL * 20, end=460.0),
     "unseen-in-the-midst": _one(*WELL * 3, *failed("pod_not_scheduled") * 8, *WELL * 20, unseen=(400.0, 450.0)),
     "the-server-and-its-dependents": [
         Life(

@@ -176,7 +176,10 @@ def test_pages_begin_and_end_when_they_should(tmp_path: Path) -> None:
         # khealth's own restart neither resolves a page nor sends another.
         "restarted-in-the-midst": [Firing(*SCHEDULER, 280, 850)],
         "replaced-in-the-midst": [Firing(*SCHEDULER, 280, 850)],
-        "replaced-and-well": [Firing(*SCHEDULER, 280, 550)],
+        "replaced-and-well": [Firing(*SCHEDULER, 280, 580)],
+        # An outage that takes khealth with it is not over; one that was over stays so.
+        "gone-in-the-midst": [Firing(*SCHEDULER, 280, 1435)],
+        "over-and-then-gone": [scheduler],
         "unseen-in-the-midst": [Firing(*SCHEDULER, 280, 805)],
         # It comes first, and goes last.
         "the-server-and-its-dependents": [
