@@ -43,7 +43,7 @@ def test_without_being_asked_for_there_are_none(helm: charts.Helm) -> None:
     assert {} == specs(helm.template({}))
 
 
-@pytest.mark.parametrize("values", [ON, charts.ALERTING], ids=["as they are", "retuned"])
+@pytest.mark.parametrize("values", [ON, charts.ALERTING], ids=["as they are", "with others"])
 def test_promtool_has_nothing_to_say(helm: charts.Helm, tmp_path: Path, values: Json) -> None:
     """Of what was rendered either."""
     made = specs(helm.template(values))
