@@ -72,7 +72,7 @@ BUDGET = Told(
     "Error budget left, 30 d",
     "Good is above 50 %. How much of the failures that the objective (99 % of attempts, unless the rules were given"
     " another) allows in 30 days is left, of the routine that has least. Below 0: the objective is missed. It comes"
-    " from the recording rule routine:khealth_error_budget_left:ratio_30d (up to an hour late), because 30 days are"
+    " from the recording rule routine:khealth_error_budget_left:ratio_30d (up to ten minutes late), because 30 days are"
     " too long to be added up for every look.",
     (18, 0, 3, 4),
     ("KhealthErrorBudgetBurn", "KhealthErrorBudgetBurnSlow"),

@@ -47,7 +47,7 @@ def test_a_missing_namespace_is_made_and_removed(target: Target) -> None:
         ("scheduler-stopped", {"pod_not_scheduled"}),
         ("controller-stalled", {"pod_not_created"}),
         ("controller-stopped", {"pod_not_created"}),
-        ("kubelet-stalled", {"kubelet_silent"}),
+        ("kubelet-stalled", {"kubelet_silent", "nodes_not_ready"}),
         ("runtime-stalled", {"kubelet_silent", "sandbox_failed", "pod_not_started"}),
         ("kubelet-stalled:node-2", {"one_node"}),
     ],
