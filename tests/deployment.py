@@ -4,12 +4,14 @@ import os
 import shutil
 import socket
 import subprocess
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -136,20 +138,34 @@ def cluster_wide() -> str:
 
 
 @contextmanager
-def prometheus(folder: Path, scrapes: Mapping[str, Any]) -> Iterator[str]:
-    """Run a Prometheus with one scrape configuration until the block ends; yield its address."""
+def prometheus(folder: Path, scrapes: Mapping[str, Any], **settings: Any) -> Iterator[str]:
+    """Run a Prometheus with one scrape configuration until the block ends; yield its address.
+
+    `settings` are further parts of its configuration file, by name.
+    """
+    known = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "scrape_configs": [scrapes]}
+    words = ("--config.file={file}", "--storage.tsdb.path={folder}/data", "--web.listen-address={address}")
+    with _served("prometheus", folder, known | settings, words) as address:
+        yield address
+
+
+@contextmanager
+def alertmanager(folder: Path, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Run an Alertmanager with this configuration, and without peers, until the block ends; yield its address."""
+    words = ("--config.file={file}", "--storage.path={folder}/nflog", "--web.listen-address={address}")
+    with _served("alertmanager", folder, settings, (*words, "--cluster.listen-address=")) as address:
+        yield address
+
+
+@contextmanager
+def _served(name: str, folder: Path, settings: Mapping[str, Any], words: Sequence[str]) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrapes]}
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
-    words = [
-        tool("prometheus"),
-        f"--config.file={folder}/prometheus.yaml",
-        f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address={address}",
-    ]
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log)  # noqa: S603
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(dict(settings)))
+    command = [tool(name), *(word.format(file=file, folder=folder, address=address) for word in words)]
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
     try:
         yield f"http://{address}"
     finally:
@@ -158,10 +174,17 @@ def prometheus(folder: Path, scrapes: Mapping[str, Any]) -> Iterator[str]:
 
 
 def asked(prometheus_address: str, query: str) -> list[Mapping[str, Any]]:
-    """Return what Prometheus answers; nothing while it is not there yet."""
-    url = f"{prometheus_address}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+    """Return what Prometheus answers; nothing while it is not there yet; HTTPError where it refuses the query."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - on this machine
-            return msgspec.json.decode(answer.read())["data"]["result"]  # type: ignore[no-any-return]
-    except OSError:
+        return told(f"{prometheus_address}/api/v1/query", query=query)["data"]["result"]  # type: ignore[no-any-return]
+    except OSError as error:
+        if isinstance(error, urllib.error.HTTPError) and error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+            raise
         return []
+
+
+def told(url: str, **parameters: str) -> Any:
+    """Return what an HTTP API on this machine answers, decoded from JSON; OSError where it does not."""
+    query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
+    with urllib.request.urlopen(url + query, timeout=10) as answer:  # noqa: S310 - on this machine
+        return msgspec.json.decode(answer.read())

@@ -218,7 +218,8 @@ class Running:
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process, self._log = process, log
-        self._address = wait_for("serving", self._serving, 30)
+        self.address = wait_for("serving", self._serving, 30)
+        """Host and port of its pages."""
 
     def _serving(self) -> str | None:
         assert self.process.poll() is None, self.log
@@ -233,7 +234,7 @@ class Running:
     def get(self, path: str) -> tuple[int, str]:
         """Return a page's code and text."""
         try:
-            with urllib.request.urlopen(f"http://{self._address}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from _pytest.terminal import TerminalReporter
 from bodies.target import ApiServer, Target
 
 BREAKS = {
@@ -57,13 +58,36 @@ class RealCluster(Target):
         yield ApiServer(str(url.hostname), url.port or 443, authority)
 
 
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Target]:
-    """The real cluster, with a namespace of the test's own; everything is mended, and must be gone, afterwards."""
+@contextmanager
+def real_cluster(folder: Path) -> Iterator[Target]:
     named = os.environ.get("KUBECONFIG")
     if not named:
         pytest.fail("make e2e needs KUBECONFIG")
-    cluster = RealCluster(Path(named), tmp_path)
+    cluster = RealCluster(Path(named), folder)
     cluster.make_namespace()
     yield cluster
     cluster.close()
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Target]:
+    """The real cluster, with a namespace of the test's own; everything is mended, and must be gone, afterwards."""
+    with real_cluster(tmp_path) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def lasting_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """The same, for all tests of a file."""
+    with real_cluster(tmp_path_factory.mktemp("target")) as cluster:
+        yield cluster
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Print what tests have measured, which they keep by `record_property`."""
+    reports = terminalreporter.getreports("passed")
+    measured = [(report.nodeid, *said) for report in reports if report.when == "call" for said in report.user_properties]
+    if measured:
+        terminalreporter.section("measured")
+    for test, name, value in measured:
+        terminalreporter.write_line(f"{test}: {name}: {value}")

@@ -1,0 +1,136 @@
+"""The whole way to whoever is woken: khealth → Prometheus with the shipped rules → Alertmanager with the shipped routes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from bodies.target import Running, Target, wait_for
+from deployment import ROOT, alertmanager, asked, prometheus, told
+from faster import faster
+from webhook import Notification, Webhook, webhook
+
+ALERTS = ROOT / "alerts"
+INTERVAL = 10.0
+"""Seconds between attempts: as often as a machine of two cores can begin, start, hold and remove pods."""
+FACTOR = 60 / INTERVAL
+"""How much faster than by default everything goes."""
+ROUTINE = {"interval": f"{INTERVAL:g}s", "timeout": "4s", "pod_ttl": "2s", "poll_interval": "1s"}
+PAGES, TICKETS = "khealth-pages", "khealth-tickets"
+BEGINNING = 120.0
+"""Seconds for all four to start."""
+PAGING = 180.0
+"""Seconds within which a fault makes a page, and its end a resolution, or never."""
+
+
+def rule_files() -> list[Path]:
+    """Return the shipped rule files."""
+    return sorted(ALERTS.glob("*.rules.yaml"))
+
+
+def rules(path: Path) -> list[Mapping[str, Any]]:
+    """Return the rules of a file."""
+    return [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+
+
+def addressed(settings: Mapping[str, Any], address: str) -> Mapping[str, Any]:
+    """Return Alertmanager's configuration with every webhook's URL replaced by one that ends with its receiver's name."""
+    receivers = [
+        {
+            **receiver,
+            **{
+                key: [{**way, "url": f"{address}/{receiver['name']}"} for way in ways]
+                for key, ways in receiver.items()
+                if key == "webhook_configs"
+            },
+        }
+        for receiver in settings["receivers"]
+    ]
+    return {**settings, "receivers": receivers}
+
+
+@dataclass(frozen=True)
+class Way:
+    """The four of them at work, and what came out at the end."""
+
+    target: Target
+    khealth: Running
+    prometheus: str
+    alertmanager: str
+    hook: Webhook
+
+    def ask(self, query: str) -> Sequence[Mapping[str, Any]]:
+        """Return the answer to an instant query."""
+        return asked(self.prometheus, query)
+
+    def pages(self, since: float = 0.0) -> list[Notification]:
+        """Return the notifications that wake somebody."""
+        return self.hook.came(PAGES, since)
+
+    def tickets(self, since: float = 0.0) -> list[Notification]:
+        """Return the notifications that make tickets."""
+        return self.hook.came(TICKETS, since)
+
+    def firing(self, severity: str = "critical") -> list[str]:
+        """Return the alerts that are about to fire, fire, or are still told to be firing."""
+        here = [found["metric"]["alertname"] for found in self.ask(f'ALERTS{{severity="{severity}"}}')]
+        sent = [found["labels"] for found in told(f"{self.alertmanager}/api/v2/alerts")]
+        return here + [labels["alertname"] for labels in sent if labels["severity"] == severity]
+
+    def well(self) -> bool:
+        """Tell whether khealth has nothing to say, nobody is to be woken, and whoever was woken knows that it is over."""
+        open_pages = [page for page in self.pages()[-1:] if page.status == "firing"]
+        return self.khealth.state() == 200 and not self.firing() and not open_pages
+
+    def wait_until_well(self) -> None:
+        """Return when all is over."""
+        wait_for("an end of all alerts", self.well, PAGING)
+
+    def failures(self) -> float:
+        """Return how many attempts have failed so far, as khealth itself counts."""
+        return sum(float(found["value"][1]) for found in self.ask("sum(khealth_failures_total)"))
+
+
+@contextmanager
+def way(target: Target, folder: Path) -> Iterator[Way]:
+    """Let all four run until the block ends; it begins when all is well."""
+    settings = target.configure(**ROUTINE)
+    with target.running(settings) as khealth, webhook() as hook:
+        routes = addressed(yaml.safe_load((ALERTS / "alertmanager.yaml").read_text()), hook.address)
+        with (
+            alertmanager(folder, faster(routes, FACTOR)) as told_by,
+            prometheus(folder, _scrapes(khealth), rule_files=_rules(folder), alerting=_alerting(told_by)) as asked_at,
+        ):
+            made = Way(target, khealth, asked_at, told_by, hook)
+            wait_for("Alertmanager", lambda: _ready(told_by), BEGINNING)
+            wait_for("a success that Prometheus knows", lambda: made.ask("khealth_success == 1"), BEGINNING)
+            made.wait_until_well()
+            yield made
+            khealth.stop()
+
+
+def _scrapes(khealth: Running) -> Mapping[str, Any]:
+    where = {"targets": [khealth.address], "labels": {"namespace": "khealth", "pod": "khealth-0"}}
+    return {"job_name": "khealth", "static_configs": [where]}
+
+
+def _alerting(address: str) -> Mapping[str, Any]:
+    return {"alertmanagers": [{"static_configs": [{"targets": [address.removeprefix("http://")]}]}]}
+
+
+def _rules(folder: Path) -> list[str]:
+    written = []
+    for path in rule_files():
+        copy = folder / path.name
+        copy.write_text(yaml.safe_dump(faster(yaml.safe_load(path.read_text()), FACTOR), sort_keys=False))
+        written.append(str(copy))
+    return written
+
+
+def _ready(address: str) -> bool:
+    try:
+        return bool(told(f"{address}/api/v2/status")["config"])
+    except OSError:
+        return False
