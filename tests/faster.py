@@ -9,7 +9,8 @@ _PART = re.compile(r"(\d+)(ms|[smhdwy])")
 _DURATION = r"(?:\d+(?:ms|[smhdwy]))+"
 _WINDOW = re.compile(rf"\[\s*({_DURATION})\s*(?::\s*({_DURATION})?\s*)?\]")
 _OFFSET = re.compile(rf"(\boffset\s+-?)({_DURATION})")
-_CLASS = re.compile(r"(\bkhealth_interval_seconds\b[^<>\n]*[<>]=?\s*)(\d+)\b")
+_CLASS = re.compile(r"\bkhealth_interval_seconds\b(?:\s*[<>]=?\s*\d+)+")
+_SECONDS = re.compile(r"\d+")
 _KEYS = {"for", "keep_firing_for", "interval", "query_offset", "group_wait", "group_interval", "repeat_interval"}
 """What holds a duration, in a rule file and in Alertmanager's configuration."""
 
@@ -27,11 +28,11 @@ def faster_expression(text: str, factor: float) -> str:
 
     def window(found: re.Match[str]) -> str:
         parts = [shorter(part, factor) for part in found.groups() if part]
-        return f"[{':'.join(parts)}{':' if found[0].rstrip(' ]').endswith(':') else ''}]"
+        return f"[{':'.join(parts)}{':' if ':' in found[0] and len(parts) == 1 else ''}]"
 
     text = _WINDOW.sub(window, text)
     text = _OFFSET.sub(lambda found: found[1] + shorter(found[2], factor), text)
-    return _CLASS.sub(lambda found: f"{found[1]}{int(found[2]) / factor:g}", text)
+    return _CLASS.sub(lambda found: _SECONDS.sub(lambda number: f"{int(number[0]) / factor:g}", found[0]), text)
 
 
 def faster(settings: Any, factor: float) -> Any:
@@ -50,4 +51,4 @@ def _value(key: str, value: Any, factor: float) -> Any:
         return faster_expression(str(value), factor)
     if key == "annotations":
         return {name: faster_expression(text, factor) for name, text in value.items()}
-    return faster(value, factor)
+    return value if key == "labels" else faster(value, factor)

@@ -52,7 +52,7 @@ def webhook() -> Iterator[Webhook]:
     """Listen for notifications until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - http.server's name for it
+        def do_POST(self) -> None:
             hook.take(self.path.rpartition("/")[2], self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(200)
             self.end_headers()

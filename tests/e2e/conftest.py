@@ -86,7 +86,9 @@ def lasting_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """Print what tests have measured, which they keep by `record_property`."""
     reports = terminalreporter.getreports("passed")
-    measured = [(report.nodeid, *said) for report in reports if report.when == "call" for said in report.user_properties]
+    measured = [
+        (report.nodeid, *said) for report in reports if report.when == "call" for said in report.user_properties
+    ]
     if measured:
         terminalreporter.section("measured")
     for test, name, value in measured:
