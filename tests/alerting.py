@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 import yaml
 from bodies.target import Running, Target, wait_for
@@ -86,6 +88,16 @@ class Way:
             return True
         return False
 
+    def names(self, query: str) -> set[str]:
+        """Return the names of the series that an expression selects, as Prometheus parses it."""
+        return set(_names(self.tell("parse_query", query=query)))
+
+    def has_section(self, runbook_url: str) -> bool:
+        """Tell whether the runbook that khealth itself serves has what a page links to."""
+        url = urlsplit(runbook_url)
+        code, text = self.khealth.get(url.path)
+        return code == HTTPStatus.OK and f'id="{url.fragment}"' in text
+
     def pages(self, since: float = 0.0) -> list[Notification]:
         """Return the notifications that wake somebody."""
         return self.hook.came(PAGES, since)
@@ -131,6 +143,15 @@ def way(target: Target, folder: Path) -> Iterator[Way]:
             made.wait_until_well()
             yield made
             khealth.stop()
+
+
+def _names(tree: Any) -> Iterator[str]:
+    if isinstance(tree, Mapping):
+        for matcher in tree.get("matchers", ()):
+            if matcher["name"] == "__name__":
+                yield from matcher["value"].split("|")
+    for part in tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, list) else ():
+        yield from _names(part)
 
 
 def _scrapes(khealth: Running) -> Mapping[str, Any]:

@@ -4,13 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dashboard_queries
+import promql
 import pytest
 from alerting import FACTOR, PAGING, Way, rule_files, rules, way
 from bodies.target import Target, wait_for
-from expressions import known, unknown
 from faster import faster_expression
 
 RULES = [pytest.param(path, id=path.stem) for path in rule_files()]
+DASHBOARDS = [pytest.param(path, id=path.stem) for path in dashboard_queries.dashboards()]
 EMPTY = {
     "target_reason:khealth_failures:since_success": "nothing has failed",
     "routine_reason:khealth_failures:since_success": "nothing has failed",
@@ -49,10 +51,22 @@ def test_every_rule_is_evaluated_without_an_error(watched: tuple[Way, float]) ->
 def test_every_expression_of_the_rules_has_an_answer(watched: tuple[Way, float], path: Path) -> None:
     """None is empty but those of alerts, in health, and those that are told above."""
     running, _ = watched
-    named = [(rule.get("record") or rule["alert"], rule) for rule in rules(path)]
-    empty = {name for name, rule in named if name in EMPTY or ("alert" in rule and name != "KhealthWatchdog")}
-    found = {name for name, rule in named if not running.ask(faster_expression(rule["expr"], FACTOR))}
+    asked = {rule.get("record") or rule["alert"]: rule for rule in rules(path)}
+    empty = {name for name, rule in asked.items() if name in EMPTY or ("alert" in rule and name != "KhealthWatchdog")}
+    found = {name for name, rule in asked.items() if not running.ask(faster_expression(rule["expr"], FACTOR))}
     assert empty == found
+
+
+@pytest.mark.parametrize("path", DASHBOARDS)
+def test_every_expression_of_the_dashboards_has_an_answer(watched: tuple[Way, float], path: Path) -> None:
+    """None is empty but those of what there is only on occasion."""
+    running, _ = watched
+    empty = [
+        f"{asked.panel} {asked.ref}: {asked.substituted}"
+        for asked in dashboard_queries.expressions(path)
+        if not running.ask(asked.substituted) and not asked.may_be_empty
+    ]
+    assert [] == empty
 
 
 @pytest.mark.parametrize("path", RULES)
@@ -63,38 +77,46 @@ def test_every_expression_of_the_rules_is_taken_as_it_is_shipped(watched: tuple[
     assert [] == refused
 
 
-@pytest.mark.parametrize("path", RULES)
-def test_every_metric_and_label_in_the_rules_exists(
-    watched: tuple[Way, float], path: Path, golden_folder: Path
-) -> None:
-    """In the golden file of what khealth exposes, or recorded by another rule."""
+@pytest.mark.parametrize("path", [*RULES, *DASHBOARDS])
+def test_every_metric_and_label_that_is_asked_for_exists(watched: tuple[Way, float], path: Path) -> None:
+    """In the golden file, or recorded by a rule; Prometheus itself reads no other names out of it than that check does."""
     running, _ = watched
-    recorded = {rule["record"] for file in rule_files() for rule in rules(file) if "record" in rule}
-    there = known(golden_folder / "metrics.txt", recorded)
-    trees = {rule["expr"]: running.tell("parse_query", query=rule["expr"]) for rule in rules(path)}
-    wrong = {expression: missed for expression, tree in trees.items() if (missed := list(unknown(tree, there)))}
-    assert {} == wrong
+    wrong = {asked: found for asked in expressions(path) if (found := promql.wrong(asked))}
+    misread = {asked for asked in expressions(path) if promql.asked(asked).names != running.names(asked)}
+    assert ({}, set()) == (wrong, misread)
+
+
+def expressions(path: Path) -> list[str]:
+    """Return what a file of rules, or a dashboard, asks."""
+    if path.suffix == ".json":
+        return [asked.substituted for asked in dashboard_queries.expressions(path)]
+    return [rule["expr"] for rule in rules(path)]
 
 
 @pytest.mark.timeout(4 * PAGING)
 @pytest.mark.parametrize(
-    ("fault", "alert", "component"),
+    ("fault", "alert", "component", "summary"),
     [
-        ("scheduler-stalled", "KhealthSchedulerBroken", "scheduler"),
-        ("controller-stalled", "KhealthControllerManagerBroken", "controller_manager"),
-        ("kubelet-stalled", "KhealthNodesBroken", "node"),
-        ("api-paused", "KhealthApiServerBroken", "api_server"),
+        ("scheduler-stalled", "KhealthSchedulerBroken", "scheduler", "The scheduler "),
+        ("controller-stalled", "KhealthControllerManagerBroken", "controller_manager", "The controller manager "),
+        ("kubelet-stalled", "KhealthNodesBroken", "node", "The nodes "),
+        ("api-paused", "KhealthApiServerBroken", "api_server", "The API server "),
     ],
 )
-def test_a_fault_is_one_page_that_names_it_and_its_end_resolves_it(
-    watched: tuple[Way, float], record_property: Callable[[str, object], None], fault: str, alert: str, component: str
+def test_a_fault_is_one_page_that_names_it_and_its_end_resolves_it(  # noqa: PLR0913, PLR0917 - a fault, and what it is to say
+    watched: tuple[Way, float],
+    record_property: Callable[[str, object], None],
+    fault: str,
+    alert: str,
+    component: str,
+    summary: str,
 ) -> None:
     """One notification of one alert, until a second one says that it is over; nothing else from the fault to that."""
     running, _ = watched
     running.wait_until_well()
     began = time.time()
     with running.target.broken(fault):
-        (page,) = wait_for("a page", lambda: running.pages(began), PAGING)
+        page = wait_for("a page", lambda: running.pages(began), PAGING)[0]
         known = running.failures()
         wait_for("one more failure", lambda: running.failures() > known, PAGING)
     mended = time.time()
@@ -102,5 +124,11 @@ def test_a_fault_is_one_page_that_names_it_and_its_end_resolves_it(
     running.wait_until_well()
     record_property("from fault to page", f"{page.at - began:.1f} s")
     record_property("from mending to resolution", f"{running.pages(began)[-1].at - mended:.1f} s")
-    told = [said.outline for said in running.pages(began)]
-    assert [("firing", [(alert, component)]), ("resolved", [(alert, component)])] == told
+    named = [(alert, component)]
+    said = page.alerts[0]["annotations"]
+    assert [("firing", named), ("resolved", named)] == [page.outline for page in running.pages(began)]
+    assert (summary, "rcscheduler/rcscheduler", True) == (
+        said["summary"][: len(summary)],
+        "rcscheduler/rcscheduler" if "rcscheduler/rcscheduler" in said["description"] else said["description"],
+        running.has_section(said["runbook_url"]),
+    )
