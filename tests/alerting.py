@@ -27,7 +27,7 @@ SETTINGS = {
     "measurement": {"loop_lag": "1s", "watch_lag": "1s"},
     "modules": {"rcscheduler": {"rcscheduler": ROUTINE}},
 }
-PAGES, TICKETS = "khealth-pages", "khealth-tickets"
+PAGES, TICKETS, HEARTBEAT = "khealth-pages", "khealth-tickets", "khealth-heartbeat"
 BEGINNING = 120.0
 """Seconds for all four to start."""
 PAGING = 180.0

@@ -60,25 +60,28 @@ class RealCluster(Target):
 
 @contextmanager
 def real_cluster(folder: Path) -> Iterator[Target]:
+    """Yield the real cluster, with a namespace of its own; everything is mended, and must be gone, afterwards."""
     named = os.environ.get("KUBECONFIG")
     if not named:
         pytest.fail("make e2e needs KUBECONFIG")
     cluster = RealCluster(Path(named), folder)
-    cluster.make_namespace()
-    yield cluster
-    cluster.close()
+    try:
+        cluster.make_namespace()
+        yield cluster
+    finally:
+        cluster.close()
 
 
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[Target]:
-    """The real cluster, with a namespace of the test's own; everything is mended, and must be gone, afterwards."""
+    """The real cluster, for one test."""
     with real_cluster(tmp_path) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
 def lasting_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """The same, for all tests of a file."""
+    """The same for all tests of a file."""
     with real_cluster(tmp_path_factory.mktemp("target")) as cluster:
         yield cluster
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import dashboard_queries
 import promql
 import pytest
-from alerting import FACTOR, PAGING, Way, rule_files, rules, way
+from alerting import FACTOR, HEARTBEAT, PAGING, Way, rule_files, rules, way
 from bodies.target import Target, wait_for
 from faster import faster_expression
 from webhook import Notification
@@ -46,6 +46,13 @@ def test_ten_minutes_of_health_bring_no_page_and_no_ticket(watched: tuple[Way, f
     wait_for("ten minutes", lambda: time.time() >= since + HEALTH, HEALTH)
     told = [said.outline for said in (*running.pages(), *running.tickets())]
     assert [] == told
+
+
+def test_the_heartbeat_goes_on(watched: tuple[Way, float]) -> None:
+    """The Watchdog is told again and again, so that somebody may listen for the whole way's own end."""
+    running, _ = watched
+    known = len(running.hook.came(HEARTBEAT))
+    wait_for("two heartbeats more", lambda: len(running.hook.came(HEARTBEAT)) >= known + 2, PAGING)
 
 
 def test_every_rule_is_evaluated_without_an_error(watched: tuple[Way, float]) -> None:
