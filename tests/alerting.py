@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 
 import yaml
 from bodies.target import Running, Target, wait_for
-from deployment import ROOT, alertmanager, asked, prometheus, told
+from deployment import alertmanager, asked, prometheus, told
 from faster import faster
+from promql import ALERTS
+from promql import rules as every_rule
 from webhook import Notification, Webhook, webhook
 
-ALERTS = ROOT / "alerts"
 INTERVAL = 10.0
 """Seconds between attempts: as often as a machine of two cores can begin, start, hold and remove pods."""
 FACTOR = 60 / INTERVAL
@@ -41,23 +42,18 @@ def rule_files() -> list[Path]:
 
 def rules(path: Path) -> list[Mapping[str, Any]]:
     """Return the rules of a file."""
-    return [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+    return [rule for file, rule in every_rule() if file == path]
 
 
 def addressed(settings: Mapping[str, Any], address: str) -> Mapping[str, Any]:
     """Return Alertmanager's configuration with every webhook's URL replaced by one that ends with its receiver's name."""
-    receivers = [
-        {
-            **receiver,
-            **{
-                key: [{**way, "url": f"{address}/{receiver['name']}"} for way in ways]
-                for key, ways in receiver.items()
-                if key == "webhook_configs"
-            },
-        }
-        for receiver in settings["receivers"]
-    ]
-    return {**settings, "receivers": receivers}
+    return {**settings, "receivers": [_addressed(receiver, address) for receiver in settings["receivers"]]}
+
+
+def _addressed(receiver: Mapping[str, Any], address: str) -> Mapping[str, Any]:
+    url = f"{address}/{receiver['name']}"
+    hooks = [{**hook, "url": url} for hook in receiver.get("webhook_configs", ())]
+    return {**receiver, "webhook_configs": hooks} if hooks else receiver
 
 
 @dataclass(frozen=True)
@@ -119,8 +115,12 @@ class Way:
         """Return when all is over."""
         wait_for("an end of all alerts", self.well, PAGING)
 
+    def attempts(self) -> float:
+        """Return how many attempts have been made so far, as khealth itself counts."""
+        return sum(float(found["value"][1]) for found in self.ask("sum(khealth_attempts_total)"))
+
     def failures(self) -> float:
-        """Return how many attempts have failed so far, as khealth itself counts."""
+        """Return how many of them have failed."""
         return sum(float(found["value"][1]) for found in self.ask("sum(khealth_failures_total)"))
 
 
