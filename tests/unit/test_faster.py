@@ -25,7 +25,8 @@ def test_a_duration_is_divided_to_the_millisecond(milliseconds: int, factor: int
 
 
 @pytest.mark.parametrize(
-    ("duration", "expected"), [("1m", "10000ms"), ("1h30m", "900000ms"), ("5s", "833ms"), ("30d", "432000000ms")]
+    ("duration", "expected"),
+    [("1m", "10000ms"), ("1h30m", "900000ms"), ("5s", "833ms"), ("10s", "1666ms"), ("30d", "432000000ms")],
 )
 def test_every_unit_of_a_duration_counts(duration: str, expected: str) -> None:
     """As Prometheus writes them, the greatest first."""
