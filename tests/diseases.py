@@ -31,6 +31,7 @@ def _outage(reason: str, alert: str, component: str, severity: str = "critical")
 QUICK: dict[str, Disease] = {
     # A component is broken.
     "api-server": _outage("api_unreachable", "KhealthApiServerBroken", "api_server"),
+    "refusing": _outage("webhook_failed", "KhealthApiServerRefuses", "api_server"),
     "controller-manager": _outage("pod_not_created", "KhealthControllerManagerBroken", "controller_manager"),
     "scheduler": _outage("pod_not_scheduled", "KhealthSchedulerBroken", "scheduler"),
     "nodes": _outage("kubelet_silent", "KhealthNodesBroken", "node"),
@@ -56,6 +57,20 @@ QUICK: dict[str, Disease] = {
     "slow-api": Disease(
         _one(*WELL * 10, *Attempt(steps={"accept": 3.0}) * 40), [("KhealthApiSlow", "warning", "api_server")]
     ),
+    # A share that is slow beside attempts that never came as far as a pod.
+    "slow-nodes-beside": Disease(
+        _one(*WELL * 10, *[Attempt(steps={"start": 7.0}), WELL, failed("api_timeout"), WELL] * 10),
+        [
+            ("KhealthPodStartupSlow", "warning", "node"),
+            ("KhealthErrorBudgetBurn", "critical", "api_server"),
+            ("KhealthErrorBudgetBurnSlow", "warning", "api_server"),
+        ],
+    ),
+    # Both of the nodes' steps together are the longest, though each alone is not.
+    "slow-nodes-in-two-steps": Disease(
+        _one(*WELL * 10, *Attempt(steps={"schedule": 1.9, "sandbox": 1.8, "start": 1.8}) * 40),
+        [("KhealthPodStartupSlow", "warning", "node")],
+    ),
     "overloaded": Disease(
         _one(*WELL * 10, *failed("throttled") * 20, *WELL * 20),
         [("KhealthApiServerOverloaded", "critical", "api_server")],
@@ -79,7 +94,6 @@ QUICK: dict[str, Disease] = {
         + _one(*WELL * 20, begin=9 * 300.0),
         [("KhealthRestarting", "warning", "khealth")],
     ),
-    "leftovers": Disease(_one(*WELL * 60, left=1), [("KhealthLeftovers", "warning", "khealth")]),
     "refused": Disease(_one(*WELL * 60, begin=60.0, refused=700.0), [("KhealthConfigRefused", "warning", "khealth")]),
     "no-leader": Disease(_one(leader=False), [("KhealthNoLeader", "warning", "khealth")]),
     "many-leaders": Disease(
@@ -87,6 +101,9 @@ QUICK: dict[str, Disease] = {
         [("KhealthManyLeaders", "warning", "khealth")],
     ),
     # Nobody is woken, and nobody gets a ticket.
+    "throttled-now-and-then": Disease(
+        [Life({"a": [*WELL * 10, *[WELL, failed("throttled")] * 15, *WELL * 5], "b": WELL * 45})],
+    ),
     "health": Disease(_one(*WELL * 60)),
     "one-failure": Disease(_one(*WELL * 10, failed("pod_not_started"), *WELL * 40)),
     "two-failures-apart": Disease(_one(*WELL * 10, *[failed("api_timeout"), WELL] * 2, *WELL * 40)),
@@ -110,6 +127,12 @@ QUICK: dict[str, Disease] = {
     ),
 }
 """Each within the hour."""
+
+FINE: dict[str, Disease] = {
+    "leftovers": Disease(_one(*WELL * 80, left=1), [("KhealthLeftovers", "warning", "khealth")]),
+    "always-something": Disease(_one(*WELL * 80)),
+}
+"""In more than an hour, scraped as often as the chart has it."""
 
 SLOW: dict[str, Disease] = {
     "now-and-then": Disease(
@@ -151,6 +174,22 @@ MOMENTS: dict[str, Sequence[Life]] = {
     "a-lucky-one": _one(
         *WELL * 3, *failed("pod_not_scheduled") * 3, WELL, *failed("pod_not_scheduled") * 3, *WELL * 20
     ),
+    "in-pairs": _one(*WELL * 3, *[*failed("sandbox_failed") * 2, WELL, WELL] * 4, *WELL * 20),
+    "over-and-then-unseen": _one(
+        *WELL * 3, *failed("pod_not_scheduled") * 3, *failed("forbidden") * 20, unseen=(1000.0, 1045.0)
+    ),
+    "restarted-after-older-failures": [
+        *_one(*failed("pod_not_scheduled") * 2, *WELL * 8, *failed("pod_not_scheduled") * 20, end=850.0),
+        *_one(*failed("pod_not_scheduled") * 4, *WELL * 20, begin=866.0, unseen=(866.0, 890.0)),
+    ],
+    "one-is-refused-and-another-finds-dead-nodes": [
+        Life(
+            {
+                "a": [*WELL * 3, *failed("api_rejected") * 3, *WELL * 20],
+                "b": [*WELL * 3, *failed("kubelet_silent") * 3, *WELL * 20],
+            }
+        )
+    ],
     "another-one-three-minutes-later": _one(
         *WELL * 3, *failed("pod_not_scheduled") * 3, *WELL * 3, *failed("kubelet_silent") * 3, *WELL * 20
     ),
@@ -183,4 +222,4 @@ MOMENTS: dict[str, Sequence[Life]] = {
         )
     ],
 }
-"""To the second, in twenty-five minutes."""
+"""To the second, in half an hour."""

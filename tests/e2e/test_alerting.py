@@ -26,6 +26,7 @@ EMPTY = {
     "target_reason:khealth_failures:since_success": "nothing has failed",
     "routine_reason:khealth_failures:since_success": "nothing has failed",
     "component:khealth_failures:since_success": "nothing is broken",
+    "component:khealth_failures:refused": "nothing is refused",
 }
 """What is recorded only in an outage, and why it is empty in health; every alert is besides, but for the Watchdog."""
 HEALTH = 600.0

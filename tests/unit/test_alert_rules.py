@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from deployment import ran as done
 from deployment import tool
-from diseases import DAY, MOMENTS, QUICK, SLOW, Disease
+from diseases import DAY, FINE, MOMENTS, QUICK, SLOW, Disease
 from promql import ALERTS, rules
 from promtool import Firing, Pace, Told, document, ran
 from promtool import told as told_of
@@ -20,8 +20,10 @@ from khealth_exporter.pods import SANDBOX, SCHEDULE, START, STARTUP
 FILES = sorted(ALERTS.glob("*.rules.yaml"))
 RULES: Mapping[str, Mapping[str, Any]] = {rule["alert"]: rule for _, rule in rules() if "alert" in rule}
 BASE = "http://khealth.khealth.svc:8080/runbook#"
-SUITES = (QUICK, SLOW, DAY)
+SUITES = (QUICK, FINE, SLOW, DAY)
 SCHEDULER = "KhealthSchedulerBroken", "critical", "scheduler"
+NODES = "KhealthNodesBroken", "critical", "node"
+API_SERVER = "KhealthApiServerBroken", "critical", "api_server"
 
 
 def test_promtool_has_nothing_to_say() -> None:
@@ -91,8 +93,10 @@ def heard(suite: Mapping[str, Disease], said: Told) -> tuple[dict[str, set[Any]]
 LOOKS = {alert: 2100.0 for disease in QUICK.values() for alert, _, _ in disease.told} | {
     alert: 1260.0
     for alert in RULES
-    if alert.endswith("Broken") or alert in {"KhealthPodUnschedulable", "KhealthOneNode", "KhealthQuotaExceeded"}
+    if alert.endswith(("Broken", "Refuses"))
+    or alert in {"KhealthPodUnschedulable", "KhealthOneNode", "KhealthQuotaExceeded"}
 }
+LOOKS["KhealthApiServerOverloaded"] = 1620.0
 """When, in seconds, to look at an alert's words."""
 
 
@@ -131,6 +135,15 @@ DESCRIPTIONS = {
 }
 
 
+def test_what_does_not_go_is_told_where_it_is_looked_at_often_enough(tmp_path: Path) -> None:
+    """At every moment of an hour something was there; what is there at the moments of a rare scrape says nothing."""
+    said = listened(FINE, Pace(4500, 15, 60), tmp_path)
+    expected, found = heard(FINE, said)
+    assert expected == found
+    rare = listened({name: Disease(disease.lives) for name, disease in FINE.items()}, Pace(4500, 60, 60), tmp_path)
+    assert {} == heard({}, rare)[1]
+
+
 def test_an_objective_is_missed_slowly_and_a_paged_outage_is_over(tmp_path: Path) -> None:
     """A low rate of failures is a ticket; what was paged for hours is one page, and neither page nor ticket after it."""
     said = listened(SLOW, Pace(17 * 3600, 300, 240), tmp_path)
@@ -154,37 +167,41 @@ def test_pages_begin_and_end_when_they_should(tmp_path: Path) -> None:
 
     The third attempt to fail does so at 320 s, the second at 260 s, which is scraped at 270 s.
     """
-    said = told_of(MOMENTS, Pace(1500, 15, 5), tmp_path, [ALERTS / "components.rules.yaml"])
-    scheduler = Firing(*SCHEDULER, 280, 505)
-    nodes = Firing("KhealthNodesBroken", "critical", "node", 640, 865)
+    said = told_of(MOMENTS, Pace(1800, 15, 5), tmp_path, [ALERTS / "components.rules.yaml"])
+    scheduler = Firing(*SCHEDULER, 280, 685)
     expected = {
         "one-routine": [scheduler],
         # One cause is one page.
         "three-routines": [scheduler],
-        # One success does not resolve it and page again.
-        "a-lucky-one": [Firing(*SCHEDULER, 280, 745)],
+        # Some successes do not resolve it and page again.
+        "a-lucky-one": [Firing(*SCHEDULER, 280, 925)],
+        "in-pairs": [Firing(*NODES, 280, 1345)],
         # What is over is not named again because of another.
-        "another-one-three-minutes-later": [nodes, scheduler],
+        "another-one-three-minutes-later": [Firing(*NODES, 640, 1045), scheduler],
         "one-that-failed-long-ago": [scheduler],
         # What does not come up any more is over after five minutes, although nothing has succeeded since.
-        "from-one-to-another": [
-            Firing("KhealthApiServerBroken", "critical", "api_server", 455, 1285),
-            Firing(*SCHEDULER, 280, 730),
-        ],
+        "from-one-to-another": [Firing(*API_SERVER, 455, 1465), Firing(*SCHEDULER, 280, 910)],
         # A verdict holds for three intervals.
-        "then-nothing-can-be-told": [Firing(*SCHEDULER, 280, 625)],
+        "then-nothing-can-be-told": [Firing(*SCHEDULER, 280, 805)],
+        "over-and-then-unseen": [Firing(*SCHEDULER, 280, 805)],
         # khealth's own restart neither resolves a page nor sends another.
-        "restarted-in-the-midst": [Firing(*SCHEDULER, 280, 850)],
-        "replaced-in-the-midst": [Firing(*SCHEDULER, 280, 850)],
-        "replaced-and-well": [Firing(*SCHEDULER, 280, 580)],
+        "restarted-in-the-midst": [Firing(*SCHEDULER, 280, 1030)],
+        "restarted-after-older-failures": [Firing(*SCHEDULER, 100, 445), Firing(*SCHEDULER, 700, 1435)],
+        "replaced-in-the-midst": [Firing(*SCHEDULER, 280, 1030)],
+        "replaced-and-well": [Firing(*SCHEDULER, 280, 760)],
         # An outage that takes khealth with it is not over; one that was over stays so.
-        "gone-in-the-midst": [Firing(*SCHEDULER, 280, 1435)],
+        "gone-in-the-midst": [Firing(*SCHEDULER, 280, 1625)],
         "over-and-then-gone": [scheduler],
-        "unseen-in-the-midst": [Firing(*SCHEDULER, 280, 805)],
+        "unseen-in-the-midst": [Firing(*SCHEDULER, 280, 985)],
         # It comes first, and goes last.
         "the-server-and-its-dependents": [
-            Firing("KhealthApiServerBroken", "critical", "api_server", 275, 565),
-            Firing("KhealthControllerManagerBroken", "critical", "controller_manager", 280, 505),
+            Firing(*API_SERVER, 275, 745),
+            Firing("KhealthControllerManagerBroken", "critical", "controller_manager", 280, 685),
+        ],
+        # Who answers with a refusal does not hide the rest.
+        "one-is-refused-and-another-finds-dead-nodes": [
+            Firing("KhealthApiServerRefuses", "critical", "api_server", 280, 685),
+            Firing(*NODES, 280, 685),
         ],
     }
     assert expected == said.firing

@@ -100,12 +100,16 @@ EVERYTHING = {name: BURNING.get(name, "") for name in RULES}
 CASES: Mapping[str, tuple[Mapping[str, str], set[str]]] = {
     "everything": (EVERYTHING, {"KhealthApiServerBroken", "KhealthWatchdog"}),
     "overloaded": (
-        {name: component for name, component in EVERYTHING.items() if name != "KhealthApiServerBroken"},
-        {"KhealthApiServerOverloaded", "KhealthWatchdog"},
+        {"KhealthApiServerOverloaded": "", "KhealthNodesBroken": "", "KhealthBlind": "", "KhealthWatchdog": ""},
+        {"KhealthApiServerOverloaded", "KhealthNodesBroken", "KhealthWatchdog"},
+    ),
+    "refusing": (
+        {"KhealthApiServerRefuses": "", "KhealthNodesBroken": "", "KhealthErrorBudgetBurn": "api_server"},
+        {"KhealthApiServerRefuses", "KhealthNodesBroken"},
     ),
     "scheduler": (
         {"KhealthSchedulerBroken": "", **BURNING, "KhealthPodUnschedulable": "", "KhealthBlind": ""},
-        {"KhealthSchedulerBroken", "KhealthPodStartupSlow", "KhealthBlind"},
+        {"KhealthSchedulerBroken"},
     ),
     "": (
         {"KhealthNodesBroken": "", "KhealthOneNode": "", **BURNING},
@@ -115,7 +119,7 @@ CASES: Mapping[str, tuple[Mapping[str, str], set[str]]] = {
         {"KhealthNodesBroken": "", "KhealthSchedulerBroken": ""},
         {"KhealthNodesBroken", "KhealthSchedulerBroken"},
     ),
-    "stale": ({"KhealthStale": "", "KhealthBlind": "", "KhealthOneNode": ""}, {"KhealthStale", "KhealthOneNode"}),
+    "stale": ({"KhealthStale": "", "KhealthBlind": "", "KhealthOneNode": ""}, {"KhealthStale"}),
     "tickets": (
         {"KhealthErrorBudgetBurnSlow": "scheduler", "KhealthPodUnschedulable": ""},
         {"KhealthErrorBudgetBurnSlow", "KhealthPodUnschedulable"},
