@@ -64,7 +64,7 @@ FAILING = Told(
     "What is wrong now",
     "Every reason for which a routine fails or says nothing now, and the component that it belongs to. The reason"
     " leads to the runbook. Attempts: failures in a row, of which two make an alert; or how many of late were"
-    " inconclusive. Empty is good.",
+    " inconclusive (with an interval above an hour: since khealth started). Empty is good.",
     (7, 0, 11, 4),
     BROKEN,
 )

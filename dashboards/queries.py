@@ -26,14 +26,19 @@ LONG, BLIND = "1h", "30m"
 _PROCESS = "on (cluster, job, instance)"
 _RUN = "on (cluster, job, instance, module, routine)"
 _WHY = "on (cluster, job, instance, reason)"
-_WINDOWS = (("<= 120", "5m"), ("> 120 <= 600", "30m:1m"), ("> 600", "3h:5m"))
-"""Of an interval in seconds, a window with two attempts or more; the longer ones by fewer points, for the cost."""
+_WINDOWS = (("<= 120", "5m"), ("> 120 <= 600", "30m:1m"), ("> 600 <= 3600", "3h:5m"), ("> 3600", ""))
+"""Of an interval in seconds, a window with two attempts or more; the longer ones by fewer points, for the cost.
+
+Above an hour there is none, as in the alerts: what was counted since khealth started is of late.
+"""
 
 
 def recent(chosen: str, counter: str = "khealth_failures_total") -> str:
     """Return how much a counter of attempts rose within its routine's last attempts, as whole numbers."""
+    series = f"{counter}{{{chosen}}}"
     return " or ".join(
-        f"(round(increase({counter}{{{chosen}}}[{window}])) and {_RUN} khealth_interval_seconds{{{chosen}}} {bound})"
+        f"(round({f'increase({series}[{window}])' if window else series})"
+        f" and {_RUN} khealth_interval_seconds{{{chosen}}} {bound})"
         for bound, window in _WINDOWS
     )
 

@@ -143,6 +143,7 @@ COMPONENTS = {
         of(UNKNOWN, UNKNOWN, BROKEN, UNKNOWN),
     ),
     "every five minutes": ([Replica([STALLED] * 3, interval=300)], of(UNKNOWN, UNKNOWN, BROKEN, UNKNOWN)),
+    "every two hours": ([Replica([STALLED] * 3, interval=7200)], of(UNKNOWN, UNKNOWN, BROKEN, UNKNOWN)),
     "another routine gets on": (
         [Replica([STALLED] * 3), Replica([WELL] * 3, labels='module="m",routine="other"')],
         of(GOOD, GOOD, BROKEN, GOOD),
