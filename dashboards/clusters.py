@@ -38,7 +38,7 @@ COUNTED = {"well": GREEN, "failing": ORANGE, "broken": RED, "unknown": "#8e8e8e"
 COUNTS = {
     "well": (
         "Clusters that are well",
-        "How many clusters have nothing that fails. Good is all of them.",
+        "In how many clusters the last attempt of every routine succeeded. Good is all of them.",
         "KhealthAbsent",
     ),
     "failing": (
@@ -53,7 +53,7 @@ COUNTS = {
     ),
     "unknown": (
         "Unknown",
-        "Clusters without a verdict, or with one too old, and those not scraped any more since a day ago. Good is 0.",
+        "A routine has no verdict, or one too old, and none fails; or not scraped any more since a day ago. Good is 0.",
         "KhealthStale",
     ),
 }
@@ -69,7 +69,8 @@ TABLE = Told(
 )
 HISTORY = Told(
     "States",
-    "The worst state of any component of each cluster over time; green is good. Blank: nothing was scraped.",
+    "The worst state of any component or routine of each cluster over time; green is good. Grey: a routine has no"
+    " verdict. Blank: nothing was scraped.",
     (0, 13, 24, 7),
     ("KhealthErrorBudgetBurn", "KhealthAbsent"),
 )

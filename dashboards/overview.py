@@ -46,10 +46,10 @@ BROKEN = (
 )
 STATE = Told(
     "Is the cluster well?",
-    "The worst state of any component, now. Well is good: the last attempt of every routine succeeded. Failing: one"
-    " failed, or it is a matter for office hours (no room for a pod, one node). Broken: twice in a row or more, as"
-    " the alerts have it. Unknown: khealth has no verdict, or one too old. It is one attempt and one scrape behind,"
-    " 75 s or so.",
+    "The worst state of any component or routine, now. Well is good: the last attempt of every routine succeeded."
+    " Failing: one failed, or it is a matter for office hours (no room for a pod, one node). Broken: a component twice"
+    " in a row or more, as the alerts have it. Unknown: none fails, but of one routine or more khealth has no verdict,"
+    " or one too old. It is one attempt and one scrape behind, 75 s or so.",
     (0, 0, 4, 4),
     ("KhealthStale", "KhealthAbsent", "KhealthSuspended"),
 )

@@ -77,9 +77,13 @@ def component_state(chosen: str, by: str = "cluster, component") -> str:
 
 
 def cluster_state(chosen: str, by: str = "") -> str:
-    """Return the worst state of any component."""
+    """Return the worst state of any component or routine: a routine that sees nothing is not made up for by others.
+
+    A routine alone makes it failing at most: tickets, and failures in two components, are in a row and not broken.
+    """
     grouped = f" by ({by})" if by else ""
-    return f"max{grouped} ({component_state(chosen)})"
+    routines = f"clamp_max({routine_state(chosen)}, {STATES['failing']})"
+    return f"max{grouped} ({component_state(chosen)} or {routines})"
 
 
 def routine_state(chosen: str) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dashboard_queries import VALUES, substituted
+from dashboard_queries import FOLDER, VALUES, expressions, substituted
 from deployment import tool
 
+from dashboards import clusters
 from dashboards import queries as ask
 
 REASONS = {
@@ -175,6 +176,48 @@ def test_a_routine_has_one_state(replica: Replica, wanted: int, tmp_path: Path) 
     assert "" == answered(
         tmp_path, ask.routine_state(ask.ROUTINE), [replica, Replica(instance="b", suspended=replica.suspended)], states
     )
+
+
+OTHER = 'module="m",routine="other"'
+CLUSTERS = {
+    "all is well": ([Replica([WELL]), Replica([WELL], labels=OTHER)], GOOD),
+    "one routine sees nothing": ([Replica([WELL]), Replica(["forbidden"] * 3, labels=OTHER)], UNKNOWN),
+    "one fails, one sees nothing": ([Replica([WELL, STALLED]), Replica(["forbidden"] * 3, labels=OTHER)], FAILING),
+    "one is broken, one sees nothing": ([Replica([STALLED] * 2), Replica(["forbidden"] * 3, labels=OTHER)], BROKEN),
+    "one is suspended": ([Replica([WELL]), Replica(suspended=True, labels=OTHER)], GOOD),
+    "one is suspended, one sees nothing": (
+        [Replica(["forbidden"] * 3), Replica(suspended=True, labels=OTHER)],
+        UNKNOWN,
+    ),
+    "all are suspended": ([Replica(suspended=True), Replica(suspended=True, labels=OTHER)], SUSPENDED),
+    "no room, again and again": ([Replica(["pod_unschedulable"] * 4)], FAILING),
+    "one failure each of two components": ([Replica([WELL, "api_timeout", STALLED])], FAILING),
+    "a standby beside": ([Replica([WELL]), Replica(instance="10.0.0.2:8080")], GOOD),
+}
+
+
+@pytest.mark.parametrize(("replicas", "wanted"), CLUSTERS.values(), ids=CLUSTERS)
+def test_a_cluster_is_as_its_worst_component_or_routine(replicas: list[Replica], wanted: int, tmp_path: Path) -> None:
+    """Of one routine that sees nothing the others' success tells nothing; broken is what the alerts call so."""
+    assert "" == answered(tmp_path, ask.cluster_state(ask.ROUTINE), replicas, {"{}": float(wanted)})
+
+
+BLIND_ONE = [
+    Replica([WELL], cluster="oslo"),
+    Replica(["forbidden"] * 3, cluster="oslo", labels=OTHER),
+    Replica([WELL], cluster="lisbon"),
+]
+COUNTED = {"well": 1.0, "unknown": 1.0}
+
+
+@pytest.mark.parametrize(("name", "wanted"), COUNTED.items())
+def test_a_cluster_of_which_a_routine_sees_nothing_is_not_counted_as_well(
+    name: str, wanted: float, tmp_path: Path
+) -> None:
+    """Of two clusters one is well, and one unknown."""
+    asked = expressions(FOLDER / "khealth-clusters.json")
+    (tile,) = [each.expression for each in asked if each.panel == clusters.COUNTS[name][0]]
+    assert "" == answered(tmp_path, tile, BLIND_ONE, {"{}": wanted})
 
 
 def test_clusters_are_told_apart(tmp_path: Path) -> None:
