@@ -142,6 +142,13 @@ def test_what_there_is_not_is_refused(helm: charts.Helm, values: Json, said: str
     assert said in helm.refusal({"prometheusRule": values})
 
 
+@pytest.mark.parametrize("odd", ["{{ $labels.cluster }}", "{", "}", "a b", "a\tb", "a\nb", '"', "\\"])
+def test_a_link_that_nobody_could_follow_is_refused(helm: charts.Helm, odd: str) -> None:
+    """Prometheus would take braces for its own, and refuse the rules; the dashboards' JSON has no quote to spare."""
+    values = {"prometheusRule": {"runbookBaseUrl": f"https://runbooks.example/{odd}"}}
+    assert "/prometheusRule/runbookBaseUrl" in helm.refusal(values)
+
+
 def test_copies_follow_their_originals(tmp_path: Path) -> None:
     """Each is there; one whose original is gone is to go."""
     files = tmp_path / "files"
