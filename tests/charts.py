@@ -208,23 +208,25 @@ class Helm:
         self._command = command
         self._known: dict[str, subprocess.CompletedProcess[str]] = {}
 
-    def template(self, values: Json, *flags: str, chart: Path = CHART) -> Manifests:
-        """Return what a release khealth in a namespace khealth would install."""
-        done = self._template(values, flags, chart)
+    def template(self, values: Json, *flags: str, chart: Path = CHART, release: str = "khealth") -> Manifests:
+        """Return what a release in a namespace khealth would install."""
+        done = self._template(values, flags, chart, release)
         assert done.returncode == 0, done.stderr
         return Manifests(done.stdout)
 
     def refusal(self, values: Json, *flags: str) -> str:
         """Return why it will not have these values."""
-        done = self._template(values, flags, CHART)
+        done = self._template(values, flags, CHART, "khealth")
         assert done.returncode != 0, done.stdout
         return done.stderr
 
-    def _template(self, values: Json, flags: tuple[str, ...], chart: Path) -> subprocess.CompletedProcess[str]:
-        key = json.dumps([values, flags, str(chart)])
+    def _template(
+        self, values: Json, flags: tuple[str, ...], chart: Path, release: str
+    ) -> subprocess.CompletedProcess[str]:
+        key = json.dumps([values, flags, str(chart), release])
         if key not in self._known:
             self._known[key] = self.run(
-                "template", "khealth", str(chart), "--namespace=khealth", "--values=-", *flags, given=json.dumps(values)
+                "template", release, str(chart), "--namespace=khealth", "--values=-", *flags, given=json.dumps(values)
             )
         return self._known[key]
 

@@ -1,5 +1,6 @@
-"""The chart's PrometheusRules: those of `alerts`, as values want them."""
+"""The chart's PrometheusRules and dashboards: those of `alerts` and `dashboards`, as values want them."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ from promql import ALERTS
 from deploy import alert_tables
 from deploy.generate import CHART, copies
 
+SERVED = "http://khealth.khealth.svc:8080/runbook"
 ON: Json = {"prometheusRule": {"enabled": True}}
 FILES: Mapping[str, Json] = {
     path.name.removesuffix(".rules.yaml"): yaml.safe_load(path.read_text()) for path in ALERTS.glob("*.rules.yaml")
+}
+DASHBOARDS: Mapping[str, str] = {
+    path.name: path.read_text() for path in (CHART / "files" / "dashboards").glob("*.json")
 }
 
 
@@ -24,6 +29,12 @@ def specs(manifests: charts.Manifests) -> dict[str, Json]:
     """Return what was rendered of each file."""
     made = [document for document in manifests if document["kind"] == "PrometheusRule"]
     return {document["metadata"]["name"].removeprefix("khealth-"): document["spec"] for document in made}
+
+
+def dashboards(manifests: charts.Manifests) -> dict[str, Json]:
+    """Return each dashboard by its file's name."""
+    made = [document for document in manifests if "grafana_dashboard" in document["metadata"].get("labels", {})]
+    return {name: json.loads(text) for document in made for name, text in document["data"].items()}
 
 
 def rendered(helm: charts.Helm, values: Json) -> dict[str, Json]:
@@ -108,7 +119,7 @@ def test_the_objects_are_as_an_operator_looks_for_them(helm: charts.Helm) -> Non
 @pytest.mark.parametrize(
     ("values", "base"),
     [
-        ({}, "http://khealth.khealth.svc:8080/runbook"),
+        ({}, SERVED),
         ({"service": {"port": 80}, "namespaceOverride": "monitoring"}, "http://khealth.monitoring.svc:80/runbook"),
         ({"service": {"enabled": False}}, "http://khealth-metrics.khealth.svc:8080/runbook"),
         ({"web": {"tlsSecret": "tls"}, "fullnameOverride": "canary"}, "https://canary.khealth.svc:8080/runbook"),
@@ -140,6 +151,31 @@ def test_the_runbook_is_where_it_is_served(helm: charts.Helm, values: Json, base
 def test_what_there_is_not_is_refused(helm: charts.Helm, values: Json, said: str) -> None:
     """An alert of another name, a word that means nothing, a figure that is none."""
     assert said in helm.refusal({"prometheusRule": values})
+
+
+@pytest.mark.parametrize(
+    ("values", "release", "namespace", "base"),
+    [
+        ({}, "khealth", "khealth", "http://khealth.khealth.svc:8080/runbook"),
+        ({}, "canary", "monitoring", "http://canary-khealth.monitoring.svc:8080/runbook"),
+        ({"web": {"tlsSecret": "tls"}}, "khealth", "khealth", "https://khealth.khealth.svc:8080/runbook"),
+        (
+            {"prometheusRule": {"runbookBaseUrl": "https://a.example/b?c&d#"}},
+            "canary",
+            "monitoring",
+            "https://a.example/b?c&d",
+        ),
+    ],
+    ids=["as they are", "another release", "TLS", "another place"],
+)
+def test_dashboards_lead_to_the_runbook_where_it_is_served(
+    helm: charts.Helm, values: Json, release: str, namespace: str, base: str
+) -> None:
+    """As alerts do; everything else is to the letter."""
+    on = {**values, "dashboards": {"enabled": True}}
+    made = dashboards(helm.template(on, f"--namespace={namespace}", release=release))
+    assert {name: json.loads(text.replace(SERVED, base)) for name, text in DASHBOARDS.items()} == made
+    assert {base} == {v["query"] for d in made.values() for v in d["templating"]["list"] if v["name"] == "runbook"}
 
 
 @pytest.mark.parametrize("odd", ["{{ $labels.cluster }}", "{", "}", "a b", "a\tb", "a\nb", '"', "\\"])
