@@ -42,7 +42,7 @@ def runbook_page() -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>khealth: runbook</title><style>{_STYLE}</style></head>\n<body>",
             '<a class="skip" href="#at-three-in-the-morning">Skip the contents</a>',
-            '<header><a href="/">khealth: status</a></header>\n<main>\n',
+            '<header><a href="./">khealth: status</a></header>\n<main>\n',
             text,
             "</main></body></html>\n",
         )

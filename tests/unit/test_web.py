@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -483,3 +484,9 @@ async def test_a_stopped_server_is_gone(known: Known) -> None:
     await server.stop()
     with pytest.raises(ConnectionRefusedError):
         await _exchange(address, b"")
+
+
+async def test_the_runbook_leads_back_wherever_it_is_served(client: Client) -> None:
+    """Without a leading slash: behind a proxy's path that would be somebody else's page."""
+    text = await (await client.get("/runbook")).text()
+    assert ["./"] == re.findall(r'<header><a href="([^"]*)"', text)
