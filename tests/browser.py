@@ -1,6 +1,7 @@
 """A browser, and a web server in a thread of its own for it to look at."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +49,9 @@ class Served:
 
     def start(self) -> None:
         """Listen."""
-        self._server = WebServer([Address(HOST, self._port)], self.known)
+        # The browser's clock is not the server's: each look comes ten seconds after the one before.
+        clock = itertools.count(step=10.0).__next__
+        self._server = WebServer([Address(HOST, self._port)], self.known, clock=clock)
         self._run(self._server.start())
         self._port = self._server.addresses[0].port
 

@@ -1,9 +1,9 @@
 """What each path of the web server answers."""
 
 import asyncio
-import gzip
+import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -13,16 +13,14 @@ from khealth_exporter.event import Denied
 from khealth_exporter.snapshot import About, Snapshot, State
 from khealth_exporter.web.guard import same_origin
 from khealth_exporter.web.page import favicon, status_page
+from khealth_exporter.web.rendering import Packed, Shared, compressed
 from khealth_exporter.web.runbook import CONTENT_SECURITY_POLICY as POLICY_OF_THE_RUNBOOK
 from khealth_exporter.web.runbook import runbook_page
 from khealth_exporter.web.status import as_json, as_line, module_as_json, state_of
 
-_Text = TypeVar("_Text", str, bytes)
-
-_FASTEST = 1
-"""gzip's level: a scrape is compressed for each interval anew, and levels above save little of its repetitive text."""
-_RENDERINGS = 2
-"""So many at once: each holds the interpreter, and with it the event loop whose delay would make figures degraded."""
+_HTML = "text/html; charset=utf-8"
+_FRESH = 2.0
+"""Seconds; a page that is asked for within them after another one is that one."""
 
 
 class Sources(Protocol):
@@ -53,13 +51,17 @@ class Sources(Protocol):
 
 
 class Pages:
-    """Answers requests from `sources`; renders in threads, for the event loop times the cluster."""
+    """Answers requests from `sources`; renders in threads, for the event loop times the cluster.
 
-    def __init__(self, sources: Sources) -> None:
+    What renders holds the interpreter, and with it the event loop, whose delay makes figures degraded: so one scrape at
+    a time, and one page. A scrape never waits for a page. `clock` returns seconds that only grow.
+    """
+
+    def __init__(self, sources: Sources, clock: Callable[[], float] = time.monotonic) -> None:
         self._sources = sources
-        self._rendering = asyncio.Semaphore(_RENDERINGS)
-        self._reloading = asyncio.Lock()
-        self._runbook = runbook_page()
+        self._scraping, self._looking, self._reloading = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+        self._page = Shared(self._known, self._looking, clock, _FRESH)
+        self._runbook = Packed.of(runbook_page().encode())
 
     def routes(self) -> dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
         """Return who answers which path; none of these changes anything."""
@@ -78,9 +80,7 @@ class Pages:
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """Answer with the status page; its code is 200 whatever the state: a browser is to show it."""
-        known = self._sources.snapshots(), self._sources.denied(), self._sources.about()
-        headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding"}
-        return await self._packed(request, lambda: status_page(*known).encode(), headers)
+        return _chosen(request, await self._page.latest(), {"Content-Type": _HTML})
 
     async def favicon(self, request: web.Request) -> web.StreamResponse:
         """Answer with the picture of a state."""
@@ -94,11 +94,16 @@ class Pages:
         names = request.query.getall("name[]", ())
         registry = self._sources.registry
 
-        def render() -> bytes:
-            return encode(registry.restricted_registry(names) if names else registry)
+        packs = _takes_gzip(request)
 
+        def render() -> bytes:
+            text = encode(registry.restricted_registry(names) if names else registry)
+            return compressed(text) if packs else text
+
+        async with self._scraping:
+            body = await asyncio.to_thread(render)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-        return await self._packed(request, render, headers)
+        return web.Response(body=body, headers=headers | ({"Content-Encoding": "gzip"} if packs else {}))
 
     async def status(self, _: web.Request) -> web.StreamResponse:
         """Answer with every module's state; the code is the worst one's."""
@@ -126,9 +131,8 @@ class Pages:
 
     async def runbook(self, request: web.Request) -> web.StreamResponse:
         """Answer with what each alert and each reason means, and what to do."""
-        headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding"}
-        headers["Content-Security-Policy"] = POLICY_OF_THE_RUNBOOK
-        return await self._packed(request, self._runbook.encode, headers)
+        headers = {"Content-Type": _HTML, "Content-Security-Policy": POLICY_OF_THE_RUNBOOK}
+        return _chosen(request, self._runbook, headers)
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:
         """Answer whether every loop makes progress."""
@@ -151,15 +155,23 @@ class Pages:
             return web.Response(text="".join(f"{line}\n" for line in wrong), status=500)
         return web.Response(text="reloaded\n")
 
-    async def _packed(
-        self, request: web.Request, render: Callable[[], bytes], headers: dict[str, str]
-    ) -> web.StreamResponse:
-        """Answer with what is rendered, compressed for who takes that."""
-        if not gzip_accepted(",".join(request.headers.getall("Accept-Encoding", ()))):
-            return web.Response(body=await self._rendered(render), headers=headers)
-        body = await self._rendered(lambda: gzip.compress(render(), _FASTEST))
-        return web.Response(body=body, headers=headers | {"Content-Encoding": "gzip"})
+    def _known(self) -> Callable[[], bytes]:
+        """Return what renders the status page of this moment."""
+        known = self._sources.snapshots(), self._sources.denied(), self._sources.about()
+        return lambda: status_page(*known).encode()
 
-    async def _rendered(self, render: Callable[..., _Text], *arguments: object) -> _Text:
-        async with self._rendering:
+    async def _rendered(self, render: Callable[..., str], *arguments: object) -> str:
+        async with self._looking:
             return await asyncio.to_thread(render, *arguments)
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    return gzip_accepted(",".join(request.headers.getall("Accept-Encoding", ())))
+
+
+def _chosen(request: web.Request, body: Packed, headers: dict[str, str]) -> web.Response:
+    """Answer with the body in the encoding that the client takes."""
+    headers = headers | {"Vary": "Accept-Encoding"}
+    if not _takes_gzip(request):
+        return web.Response(body=body.plain, headers=headers)
+    return web.Response(body=body.gzip, headers=headers | {"Content-Encoding": "gzip"})

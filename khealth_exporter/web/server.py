@@ -2,7 +2,8 @@
 
 import asyncio
 import resource
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 
 from aiohttp import web, web_response
@@ -36,7 +37,8 @@ class WebServer:
     """Serves what `sources` knows on some addresses, from `start` to `stop`, as `protection` allows it.
 
     `patience` is for how many seconds a connection may idle, or take to send a request; `greeting` for how many it may
-    take to agree on TLS. More than `most` connections are never open: the idlest makes room for a new one.
+    take to agree on TLS. More than `most` connections are never open: the idlest makes room for a new one. `clock` returns
+    seconds that only grow: by it the status page is rendered anew.
     """
 
     def __init__(  # noqa: PLR0913 - its bounds are named, and have defaults
@@ -48,6 +50,7 @@ class WebServer:
         patience: float = _PATIENCE,
         greeting: float = _GREETING,
         most: int = _CONNECTIONS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wanted = tuple(addresses)
         self._protection = protection or Protection()
@@ -56,7 +59,7 @@ class WebServer:
         self._greeting = greeting
         guard = Guard(self._protection, self._passwords, self._connections)
         self._runner = web.AppRunner(
-            application(sources, guard),
+            application(sources, guard, clock),
             access_log=None,
             keepalive_timeout=patience,
             lingering_time=0.0,
@@ -105,10 +108,10 @@ def _openable() -> int:
     return _CONNECTIONS if most == resource.RLIM_INFINITY else max(1, most // 2)
 
 
-def application(sources: Sources, guard: Guard) -> web.Application:
+def application(sources: Sources, guard: Guard, clock: Callable[[], float] = time.monotonic) -> web.Application:
     """Return the web application, without a socket."""
     app = web.Application(middlewares=[guard.watched, guard.passed, _plain_errors], client_max_size=BODY)
-    pages = Pages(sources)
+    pages = Pages(sources, clock)
     for path, handler in pages.routes().items():
         app.router.add_get(path, handler)
     app.router.add_post("/-/reload", pages.reload)

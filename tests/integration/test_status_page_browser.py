@@ -21,7 +21,7 @@ from khealth_exporter.event import Denied, Reason
 from khealth_exporter.snapshot import RoutineStatus
 
 DESK = {"viewport": {"width": 1180, "height": 800}}
-PACE = 5_000
+PACE = 10_000
 """Milliseconds between two looks of the page."""
 
 
@@ -159,7 +159,7 @@ def test_who_stands_on_an_attempt_that_goes_is_led_to_the_latest(
 
 
 def test_only_changes_are_announced(chromium: Browser, known: Known, server: Served) -> None:
-    """A screen reader is not told every five seconds that all is well."""
+    """A screen reader is not told every ten seconds that all is well."""
     with opened(chromium, server.url) as page:
         look(page)
         quiet = page.locator("#news").text_content()

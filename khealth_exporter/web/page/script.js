@@ -1,5 +1,5 @@
 // Keeps the page true without loading it anew, and lets the strips be pointed at and walked.
-const PACE = 5000, LONGEST = 60000, PATIENCE = 10000; // milliseconds
+const PACE = 10000, LONGEST = 60000, PATIENCE = 10000; // milliseconds
 const ROOTS = ["answer", "routines", "about"];
 const silence = document.getElementById("silence"), news = document.getElementById("news");
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
