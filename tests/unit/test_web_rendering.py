@@ -29,6 +29,8 @@ class Scene:
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self.now, self.shown = 100.0, 0
         self.happened: list[str] = []
+        self.open = threading.Event()
+        self.open.set()
         self.shared = Shared(self.take, asyncio.Lock(), clock or (lambda: self.now), 2.0)
 
     def take(self) -> Callable[[], bytes]:
@@ -36,6 +38,7 @@ class Scene:
         self.happened.append("taken")
 
         def render() -> bytes:
+            self.open.wait(PATIENCE)
             self.happened.append("rendered")
             return b"%d" % taken
 
@@ -73,7 +76,12 @@ async def test_what_has_changed_is_shown_after_two_seconds() -> None:
 async def test_one_rendering_ends_before_the_next_one_begins() -> None:
     """Two at once would hold the event loop twice as long."""
     scene = Scene(itertools.count(step=10.0).__next__)
-    await asyncio.gather(scene.look(), scene.look())
+    scene.open.clear()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(scene.look())
+        await asyncio.sleep(0)  # both have asked, and got as far as they can
+        scene.open.set()
     assert ["taken", "rendered"] * 2 == scene.happened
 
 
