@@ -37,8 +37,8 @@ class WebServer:
     """Serves what `sources` knows on some addresses, from `start` to `stop`, as `protection` allows it.
 
     `patience` is for how many seconds a connection may idle, or take to send a request; `greeting` for how many it may
-    take to agree on TLS. More than `most` connections are never open: the idlest makes room for a new one. `clock` counts
-    seconds, and never back: by it the status page is rendered anew.
+    take to agree on TLS. More than `most` connections are never open: the idlest makes room for a new one. By
+    `clock`, which counts seconds and never back, the status page is rendered anew.
     """
 
     def __init__(  # noqa: PLR0913 - its bounds are named, and have defaults
