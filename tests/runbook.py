@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from markdown_it.token import Token
@@ -120,16 +121,21 @@ def calls(program: str) -> list[Words]:
 
 def alerts(folder: Path = ROOT / "alerts") -> list[str]:
     """Return the name of every alert that there is a rule for, each once."""
-    return list(dict.fromkeys(name for name, _ in _rules(folder)))
+    return list(dict.fromkeys(rule["alert"] for rule in _rules(folder)))
 
 
 def components(folder: Path = ROOT / "alerts") -> dict[str, str]:
     """Return the component of each alert that has one and the same, whatever it fires for."""
-    return {name: labels["component"] for name, labels in _rules(folder) if "component" in labels}
+    return {rule["alert"]: rule["labels"]["component"] for rule in _rules(folder) if "component" in rule["labels"]}
+
+
+def lasting(folder: Path = ROOT / "alerts") -> dict[str, str]:
+    """Return for how long each alert keeps firing after its cause, as Prometheus writes it; where it does."""
+    return {rule["alert"]: rule["keep_firing_for"] for rule in _rules(folder) if "keep_firing_for" in rule}
 
 
 @cache
-def _rules(folder: Path) -> Sequence[tuple[str, dict[str, str]]]:
+def _rules(folder: Path) -> Sequence[dict[str, Any]]:
     documents = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.rules.yaml")))
     rules = (rule for document in documents for group in document["groups"] for rule in group["rules"])
-    return [(rule["alert"], rule["labels"]) for rule in rules if "alert" in rule]
+    return [rule for rule in rules if "alert" in rule]

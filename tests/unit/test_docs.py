@@ -10,7 +10,12 @@ TESTS = Path(__file__).parent.parent
 ROOT = TESTS.parent
 NAMED = re.compile(r"`((?:unit|integration|e2e|bodies)/[\w/]+\.py)?(?:::(test_\w+))?`")
 LINKED = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").rglob("*.md")])
+PAGES = sorted(
+    [
+        *(page for folder in (".", "docs", "alerts", "dashboards") for page in (ROOT / folder).glob("*.md")),
+        *(ROOT / "deploy").rglob("*.md"),
+    ]
+)
 
 
 def named(text: str) -> Iterator[tuple[str, str]]:

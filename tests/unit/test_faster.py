@@ -14,7 +14,11 @@ ALERTS = Path(__file__).parent.parent.parent / "alerts"
 FACTOR = 6
 TIMES = re.compile(r"\[[^\]]*\]|\boffset\s+\S+|khealth_interval_seconds(?:\s*[<>]=?\s*[\d.]+)+")
 """What of an expression may become another."""
-COUNTS = {"280": "of a day's 288 marks, five minutes apart: as many, however long a day is"}
+COUNTS = {
+    "280": "of a day's 288 marks, five minutes apart: as many, however long a day is",
+    "100": "scrapes in half an hour, that are close enough together",
+    "86400": "the days of the error budget's thirty, which are not looked back upon",
+}
 """Large numbers that are no seconds, and why."""
 
 

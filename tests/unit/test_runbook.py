@@ -33,6 +33,25 @@ ENDLESS = {"-f", "-w", "--follow", "--watch", "--watch-only"}
 SPECIAL = re.compile(r"[*?\[\]{}~$!#&;<>()`\\]")
 """What a shell would take for something else, outside of quotes; zsh more of it than others."""
 CLOSED = "http://127.0.0.1:1"
+BLOCKS = [token.content.splitlines() for token in markdown().parse(runbook.TEXT) if token.type == "fence"]
+REMOVING = re.compile(r"(^|[;|&] *|sudo |systemctl |crictl )(rm|rmp|mv|kill|reboot|restart|stop|stopp)\b")
+"""What a command on a node changes something by."""
+STILL = "still inhibits every other page"
+SURPRISES = [
+    ("At three in the morning", "`khealth once` creates objects"),
+    ("At three in the morning", "close by hand what was paged before it"),
+    ("How to silence", STILL),
+    ("KhealthApiServerBroken", STILL),
+    ("KhealthApiServerBroken", "closed by hand"),
+    ("KhealthApiServerOverloaded", "it inhibits none"),
+    ("KhealthApiServerRefuses", "It inhibits no other page"),
+    ("api_rejected", STILL),
+    ("webhook_failed", STILL),
+    ("KhealthAbsent", "for three days"),
+    ("KhealthRestarting", "this ticket does not come of it"),
+    ("KhealthLeftovers", "scaled to 0"),
+]
+"""What a section must say, for nobody expects it at night."""
 
 every_section = pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
 
@@ -82,6 +101,82 @@ def test_the_first_commands_change_nothing(section: Section) -> None:
     verbs = {runbook.verb(words) for words in found}
     executed = {words[words.index("--") + 1] for words in found if runbook.verb(words) == "exec"}
     assert (set(), set()) == (verbs - runbook.READING, executed - LOOKING)
+
+
+def changes(command: str) -> bool:
+    """Return whether a command changes the cluster, or one of its machines."""
+    return any(
+        (words[0] == "kubectl" and runbook.verb(words) not in runbook.READING)
+        or (words[:2] == ("khealth", "sweep") and "--dry-run" not in words)
+        or (words[:2] == ("khealth", "once"))
+        or (words[0] == "ssh" and bool(REMOVING.search(words[-1])))
+        or (words[0] == "curl" and bool({"-X", "--request", "-d", "--data"} & set(words)))
+        for words in runbook.stages(command)
+    )
+
+
+def test_what_changes_something_stands_in_a_block_of_its_own() -> None:
+    """Who copies a whole block does nothing that he did not mean; the opening five say so of `khealth once`."""
+    beside = [block for block in BLOCKS if len(block) > 1 and any(map(changes, block))]
+    assert [BLOCKS[0]] == beside
+
+
+def test_of_the_opening_commands_one_alone_changes_something() -> None:
+    """It stands last, and what it does is said beside it."""
+    assert ["khealth once"] == [command for command in BLOCKS[0] if changes(command)]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("khealth sweep --all", True), ("khealth sweep", True), ("khealth sweep --dry-run", False),
+        ("kubectl cordon NODE", True), ("kubectl -n khealth get pods", False), ("ssh NODE 'sudo reboot'", True),
+        ("ssh NODE 'systemctl status kubelet'", False), ("curl -X POST http://NODE:31337/-/reload", True),
+        ("kubectl get pods | grep x", False),
+    ],
+)  # fmt: skip
+def test_what_changes_something_is_told_from_what_looks(command: str, expected: bool) -> None:
+    """The test before this one sees what it looks for."""
+    assert expected is changes(command)
+
+
+@pytest.mark.parametrize(("heading", "words"), SURPRISES)
+def test_what_nobody_expects_is_said(heading: str, words: str) -> None:
+    """Where it is looked for."""
+    section = re.split(r"\n##+ ", runbook.TEXT.partition(f"# {heading}\n")[2])[0]
+    assert words in " ".join(section.split())
+
+
+@pytest.mark.parametrize("path", ["alerts/alertmanager.yaml", "docs/alerts.md"])
+def test_what_inhibition_does_not_do_is_said_where_it_is_configured(path: str) -> None:
+    """A silence does not end it, and what resolves under it is never called so."""
+    text = " ".join((ROOT / path).read_text().replace("#", "").lower().split())
+    words = ("silence", "resolves while it is inhibited never sends its", "close by hand")
+    assert [] == [word for word in words if word not in text]
+
+
+def test_how_long_a_page_outlasts_the_outage_is_said_as_it_is() -> None:
+    """The figures are those of the rules."""
+    lasting = {name: length for name, length in runbook.lasting().items() if name.endswith("Broken")}
+    api_server = lasting.pop("KhealthApiServerBroken")
+    (said,) = re.findall(r"resolves (\d+) minutes after the first success; API server: (\d+) minutes", runbook.TEXT)
+    assert ({f"{said[0]}m"}, f"{said[1]}m") == (set(lasting.values()), api_server)
+
+
+ALERTS = {
+    Reason.API_UNREACHABLE: "KhealthApiServerBroken",
+    Reason.API_TIMEOUT: "KhealthApiServerBroken",
+    Reason.API_ERROR: "KhealthApiServerBroken",
+    Reason.API_REJECTED: "KhealthApiServerRefuses",
+    Reason.WEBHOOK_FAILED: "KhealthApiServerRefuses",
+}
+
+
+@pytest.mark.parametrize(("reason", "alert"), ALERTS.items())
+def test_a_reason_of_the_api_server_silences_the_alert_that_it_raises(reason: Reason, alert: str) -> None:
+    """One that does not answer is another page than one that refuses."""
+    (section,) = (section for section in SECTIONS if section.name == reason)
+    assert [alert] == re.findall(r"alertname=(Khealth\w+)", "\n".join(section.commands))
 
 
 def test_no_command_waits_for_ever() -> None:

@@ -190,7 +190,7 @@ def test_a_routine_is_told_in_facts(word: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (states.waiting(), "not known"),
+        (states.waiting(), "at any moment"),
         (states.suspended(), "when it is resumed"),
         (
             replace(states.waiting(), attempts=(Attempt(1, states.NOW - 5, Phase.INIT),)),

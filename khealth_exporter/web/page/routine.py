@@ -100,7 +100,7 @@ def _next(status: RoutineStatus, now: float) -> Child:
     if latest and phase:
         return [f"one is under way ({phase}) since ", when(latest.began), " UTC"]
     if status.due is None:
-        return "not known"
+        return "not known" if status.state is State.EXPIRED else "at any moment"
     return [when(status.due), f" UTC (in {span(status.due - now)})"]
 
 
