@@ -1,7 +1,5 @@
 """Writes the dashboards, as Grafana imports them."""
 
-import argparse
-import difflib
 import json
 import sys
 from collections.abc import Mapping
@@ -13,6 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import AnnotationQueryPlacement, GridPos
 
 from dashboards import board, clusters, itself, overview
+from deploy import written
 
 FOLDER = Path(__file__).parent
 
@@ -88,22 +87,5 @@ def generated() -> Mapping[Path, str]:
     }
 
 
-def main() -> int:
-    """Write them, or say with `--check` how those that are there differ."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where something would change")
-    check, code = parser.parse_args().check, 0
-    for path, wanted in generated().items():
-        there = path.read_text() if path.exists() else ""
-        if check and there != wanted:
-            name = f"dashboards/{path.name}"
-            told = difflib.unified_diff(there.splitlines(), wanted.splitlines(), name, f"{name}, by make generate")
-            print(*told, sep="\n")  # noqa: T201 - its purpose
-            code = 1
-        elif there != wanted:
-            path.write_text(wanted)
-    return code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(written.main(generated, __doc__))

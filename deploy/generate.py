@@ -1,8 +1,6 @@
 """Writes what follows from something else: of the chart what code, values and copies say; tables; the runbook."""
 
-import argparse
 import copy
-import difflib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +13,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from deploy import alert_tables, runbook
+from deploy import alert_tables, runbook, written
 from khealth_exporter.canary_pod import PodSettings
 from khealth_exporter.cluster import access, namespace
 from khealth_exporter.config.web_settings import WebSettings
@@ -264,27 +262,5 @@ def copies(root: Path = ROOT, files: Path = CHART / "files") -> dict[Path, str]:
     }
 
 
-def main() -> int:
-    """Write them, or say with `--check` how those that are there differ."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where something would change")
-    check, code = parser.parse_args().check, 0
-    for path, wanted in generated().items():
-        there = path.read_text() if path.exists() else ""
-        if check and there != wanted:
-            name = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-            differences = difflib.unified_diff(
-                there.splitlines(), wanted.splitlines(), name, f"{name}, by make generate"
-            )
-            print(*differences, sep="\n")  # noqa: T201 - its purpose
-            code = 1
-        elif not wanted:
-            path.unlink()
-        elif there != wanted:
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(wanted)
-    return code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(written.main(generated, __doc__))
