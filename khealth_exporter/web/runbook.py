@@ -1,8 +1,8 @@
 """The runbook's page: alerts/runbook.md as `make generate` renders it, in a frame that needs nothing else."""
 
-import base64
-import hashlib
 from importlib import resources
+
+from khealth_exporter.web.policy import source
 
 _STYLE = """
 :root { color-scheme: light dark; --quiet: #f3f4f6; --line: #8886; --link: #0b57d0; }
@@ -26,9 +26,8 @@ nav ul ul { padding: 0; }
 nav ul ul li { display: inline-block; margin: 0 1rem .2rem 0; min-height: 1.6rem; }
 """
 
-_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 CONTENT_SECURITY_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; style-src {source(_STYLE)}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Allows the page's own style, and nothing else that a browser could load or run."""
 

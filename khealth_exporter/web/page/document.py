@@ -1,7 +1,5 @@
 """The whole document, and what a browser may do with it."""
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
@@ -13,19 +11,16 @@ from khealth_exporter.web.page.markup import Child, Markup, opened, tag
 from khealth_exporter.web.page.routine import badge, routine
 from khealth_exporter.web.page.words import since as since_when
 from khealth_exporter.web.page.words import when
+from khealth_exporter.web.policy import source
 from khealth_exporter.web.status import state_of
 
 _STYLE = Markup(files(__package__).joinpath("style.css").read_text("utf-8"))
 _SCRIPT = Markup(files(__package__).joinpath("script.js").read_text("utf-8"))
 
 
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
 CONTENT_SECURITY_POLICY = "; ".join(
     (
-        f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}",
+        f"default-src 'none'; style-src {source(_STYLE)}; script-src {source(_SCRIPT)}",
         "connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         "require-trusted-types-for 'script'; trusted-types 'none'",
     )
