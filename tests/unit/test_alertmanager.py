@@ -1,7 +1,5 @@
 """The example for Alertmanager: who gets what, and what is silent while something else is told."""
 
-import socket
-import subprocess
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,7 +10,7 @@ import msgspec
 import pytest
 import yaml
 from bodies.target import wait_for
-from deployment import ran, tool
+from deployment import alertmanager, ran, tool
 from promql import ALERTS, rules
 
 CONFIG = ALERTS / "alertmanager.yaml"
@@ -52,25 +50,11 @@ def test_every_receiver_gets_something() -> None:
 
 
 @contextmanager
-def alertmanager(folder: Path) -> Iterator[str]:
+def example(folder: Path) -> Iterator[str]:
     """Run an Alertmanager with the example, which tells nobody, until the block ends; yield its API's address."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    (folder / "alertmanager.yaml").write_text(CONFIG.read_text().replace("127.0.0.1:9095", "127.0.0.1:9"))
-    words = [
-        tool("alertmanager"),
-        f"--config.file={folder}/alertmanager.yaml",
-        f"--storage.path={folder}/data",
-        f"--web.listen-address={address}",
-        "--cluster.listen-address=",
-    ]
-    with (folder / "alertmanager.log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log)  # noqa: S603
-    try:
-        yield f"http://{address}/api/v2"
-    finally:
-        process.terminate()
-        process.wait(30)
+    settings = yaml.safe_load(CONFIG.read_text().replace("127.0.0.1:9095", "127.0.0.1:9"))
+    with alertmanager(folder, settings) as address:
+        yield f"{address}/api/v2"
 
 
 def asked(url: str, given: object = None) -> Any:
@@ -136,7 +120,7 @@ def test_one_cause_is_one_page(tmp_path: Path) -> None:
         for cluster, (alerts, _) in CASES.items()
         for name, component in alerts.items()
     ]
-    with alertmanager(tmp_path) as api:
+    with example(tmp_path) as api:
         wait_for("Alertmanager", lambda: asked(f"{api}/status"), STARTING)
         assert asked(f"{api}/alerts", firing) == {}
 
