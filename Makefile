@@ -51,7 +51,7 @@ render: $(READY) ## write deploy/khealth.yaml anew from the chart; needs helm
 	$(BIN)/python deploy/render.py
 
 golden: $(READY) ## write the golden files anew
-	$(BIN)/pytest tests/unit/test_golden.py --write-golden
+	$(BIN)/pytest tests/unit/core/test_golden.py --write-golden
 
 screenshots: $(READY) ## draw the status page in docs/pictures anew, and with FOLDER=… in all its states; needs chromium
 	$(BIN)/python tests/screenshots.py $(FOLDER)

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.audit import Interval, Truth, lines, truth
 from benchmarks.figures import Goal, conclude, needed, parser, percentile, table
 from benchmarks.harness import configuration, events, namespace, program, samples, wait_for_watcher, watched
-from khealth_exporter.pods import MILESTONES
+from khealth_exporter.canaries.pod_way import MILESTONES
 
 NAMESPACE = "bench-accuracy"
 ROUTINES = {

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from khealth_exporter.canaries.pod_way import milestones
 from khealth_exporter.cluster.decoding import decode
 from khealth_exporter.cluster.objects import Pod
-from khealth_exporter.event import Phase
-from khealth_exporter.pods import milestones
+from khealth_exporter.vocabulary.event import Phase
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 60.0

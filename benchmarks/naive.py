@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes import client, config
 
-from khealth_exporter.canary_pod import PodSettings, pod_spec
+from khealth_exporter.canaries.pod_spec import PodSettings, pod_spec
 
 PAUSE = 1.0
 """Seconds between two looks."""

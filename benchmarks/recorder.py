@@ -9,11 +9,12 @@ from typing import TextIO
 
 from prometheus_client import CollectorRegistry
 
-from khealth_exporter import app
-from khealth_exporter.clock import Clock, measured_loop
+from khealth_exporter.app import commands as app
 from khealth_exporter.config import Config, load
-from khealth_exporter.event import Event
-from khealth_exporter.metrics import Metrics
+from khealth_exporter.core.metrics import Metrics
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.measure.event_loop import measured_loop
+from khealth_exporter.vocabulary.event import Event
 
 INTERVAL = 1.0
 """Seconds: shorter than any attempt."""

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from khealth_exporter.event import Component, Reason
 from khealth_exporter.modules import MODULES
+from khealth_exporter.vocabulary.component import Component
+from khealth_exporter.vocabulary.reason import Reason
 
 PART: Mapping[str, str] = MappingProxyType(
     {component.value: component.value.replace("_", " ") for component in Component}

@@ -14,20 +14,20 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from deploy import alert_tables, runbook, written
-from khealth_exporter.canary_pod import PodSettings
-from khealth_exporter.cluster import access, namespace
-from khealth_exporter.config.web_settings import WebSettings
-from khealth_exporter.event import Permission
+from khealth_exporter.canaries.pod_spec import PodSettings
+from khealth_exporter.cluster import cluster, namespace
+from khealth_exporter.core.routine import Routine
+from khealth_exporter.core.runner import OVERTIME
 from khealth_exporter.modules import MODULES, Module
-from khealth_exporter.routine import Routine
-from khealth_exporter.runner import OVERTIME
-from khealth_exporter.settings import Duration, MeasurementSettings, ModuleSettings, Name, Settings
+from khealth_exporter.vocabulary.permission import Permission
+from khealth_exporter.vocabulary.settings import Duration, MeasurementSettings, ModuleSettings, Name, Settings
+from khealth_exporter.web.security.web_config_schema import WebSettings
 
 CHART = Path(__file__).parent / "chart"
 ROOT = CHART.parent.parent
 COPIES = {"alerts": "*.rules.yaml", "dashboards": "*.json"}
 """Folders of which the chart has copies: helm packs nothing from outside of it."""
-SHARED = (*access.PERMISSIONS, *namespace.PERMISSIONS)
+SHARED = (*cluster.PERMISSIONS, *namespace.PERMISSIONS)
 """What the core needs, in the cluster or beside it."""
 BEGIN, END = "<!-- values: written by `make generate` -->", "<!-- end of values -->"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from khealth_exporter.routine import Routine
+from khealth_exporter.core.routine import Routine
 from khealth_exporter.routines.rcscheduler import RcScheduler
 
 

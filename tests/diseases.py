@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from histories import WELL, Attempt, Life, failed
 
-from khealth_exporter.event import Quality
+from khealth_exporter.vocabulary.sample import Quality
 
 MINUTE, HOUR = 60.0, 3600.0
 

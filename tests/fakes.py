@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry
 
-from khealth_exporter.clock import Clock
-from khealth_exporter.cluster.call import namespace_of
-from khealth_exporter.cluster.client import Answer, Client, Stream
-from khealth_exporter.cluster.denials import Denials
+from khealth_exporter.cluster.client.client import Answer, Client, Stream
+from khealth_exporter.cluster.client.denied_permissions import Denials
+from khealth_exporter.cluster.client.request import namespace_of
 from khealth_exporter.cluster.errors import Refusal, Refused, judge
-from khealth_exporter.event import Reason
-from khealth_exporter.metrics import Metrics
+from khealth_exporter.core.metrics import Metrics
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.reason import Reason
 
 Json = dict[str, Any]
 KINDS = {"pods": "Pod", "replicationcontrollers": "ReplicationController"}

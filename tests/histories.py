@@ -10,11 +10,16 @@ from typing import Any, ClassVar
 from prometheus_client import CollectorRegistry
 from promql import asked, rules
 
-from khealth_exporter.clock import Clock
-from khealth_exporter.event import Component, Event, Measurement, Phase, Quality, Reason, Result, Sample, Verdict
-from khealth_exporter.metrics import Metrics
-from khealth_exporter.pods import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START, STARTUP
+from khealth_exporter.canaries.pod_way import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START, STARTUP
+from khealth_exporter.core.metrics import Metrics
+from khealth_exporter.measure.clock import Clock
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
+from khealth_exporter.vocabulary.component import Component
+from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.verdict import Verdict
 
 MODULE = "rcscheduler"
 TIMEOUT, HOLD, ENDING = 20.0, 20.0, 2.0

@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from khealth_exporter.cluster.auth import Credentials, load_credentials
+from khealth_exporter.cluster.credentials.credentials import Credentials, load_credentials
 
 ANSWERS = Path(__file__).parent / "unit" / "cluster" / "answers"
 PATIENCE = 600.0

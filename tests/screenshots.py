@@ -9,8 +9,9 @@ from browser import browser, served
 from playwright.sync_api import Page
 from serving import Known
 
-from khealth_exporter.event import Denied, Reason
-from khealth_exporter.snapshot import RoutineStatus
+from khealth_exporter.core.snapshot import RoutineStatus
+from khealth_exporter.vocabulary.permission import Denied
+from khealth_exporter.vocabulary.reason import Reason
 
 _DESK = {"viewport": {"width": 1180, "height": 900}}
 _PHONE = {"viewport": {"width": 320, "height": 640}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}

@@ -10,10 +10,15 @@ from pathlib import Path
 import trustme
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from khealth_exporter.event import Denied, Evidence, Measurement, Phase, Reason, Result, Sample, Verdict
-from khealth_exporter.snapshot import About, Attempt, RoutineStatus, Snapshot, State
+from khealth_exporter.core.snapshot import About, Attempt, RoutineStatus, Snapshot, State
+from khealth_exporter.vocabulary.event import Phase
+from khealth_exporter.vocabulary.permission import Denied
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.sample import Measurement, Sample
+from khealth_exporter.vocabulary.verdict import Evidence, Verdict
 from khealth_exporter.web.address import Address
-from khealth_exporter.web.protection import Protection
+from khealth_exporter.web.security.active_config import Protection
 from khealth_exporter.web.server import WebServer
 
 BEGAN = 1795444200.5

@@ -10,11 +10,11 @@ from documents import Json, accepted, bound, condition, leaving, node, ready, ru
 from fakes import FakeApi, Telemetered
 from virtual_time import virtual_clock
 
-from khealth_exporter.clock import Clock
-from khealth_exporter.cluster.access import Cluster
+from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.ownership import Identity
-from khealth_exporter.event import Reason
-from khealth_exporter.routine import Context
+from khealth_exporter.core.routine import Context
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.reason import Reason
 
 PODS, CONTROLLERS = "pods", "replicationcontrollers"
 STAGES: Mapping[str, Callable[[Json, str], Json]] = {

@@ -4,19 +4,13 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from khealth_exporter.event import (
-    Denied,
-    Event,
-    Evidence,
-    Measurement,
-    Phase,
-    Quality,
-    Reason,
-    Result,
-    Sample,
-    Verdict,
-)
-from khealth_exporter.snapshot import About, RoutineStatus, State, after
+from khealth_exporter.core.snapshot import About, RoutineStatus, State, after
+from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.permission import Denied
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.verdict import Evidence, Verdict
 
 NOW = 1795444200.0
 """2026-11-23 14:30:00 UTC."""

@@ -6,7 +6,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
-from khealth_exporter.clock import Clock
+from khealth_exporter.measure.clock import Clock
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from khealth_exporter import __version__
-from khealth_exporter.settings import parse_duration
+from khealth_exporter.vocabulary.settings import parse_duration
 from khealth_exporter.web.address import Address
 
 _Parsed = TypeVar("_Parsed")

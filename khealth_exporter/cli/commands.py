@@ -15,7 +15,7 @@ from khealth_exporter.cli.arguments import Arguments, parse
 from khealth_exporter.web.address import Address
 
 if TYPE_CHECKING:
-    from khealth_exporter.app import Options, SweepResult
+    from khealth_exporter.app.commands import Options, SweepResult
 
 EVERYWHERE = Address("", 8080)
 """Where khealth serves unless told otherwise."""
@@ -56,14 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Arguments) -> int:
     with _starting(arguments):
-        from khealth_exporter import app  # noqa: PLC0415 - heavy
+        from khealth_exporter.app import commands as app  # noqa: PLC0415 - heavy
 
         return app.start(app.run, _options(arguments, listen=arguments.listen or [EVERYWHERE]))
 
 
 def _once(arguments: Arguments) -> int:
     with _starting(arguments):
-        from khealth_exporter import app, report  # noqa: PLC0415 - heavy
+        from khealth_exporter.app import commands as app  # noqa: PLC0415 - heavy
+        from khealth_exporter.report import report  # noqa: PLC0415 - heavy
 
         options = _awake(_options(arguments), arguments.only)
         with _opened(arguments.junit) as junit:
@@ -76,7 +77,7 @@ def _once(arguments: Arguments) -> int:
 
 def _sweep(arguments: Arguments) -> int:
     with _starting(arguments):
-        from khealth_exporter import app  # noqa: PLC0415 - heavy
+        from khealth_exporter.app import commands as app  # noqa: PLC0415 - heavy
 
         options = _options(arguments)
         found = app.start(app.sweep, options, dry_run=arguments.dry_run, everything=arguments.everything)
@@ -94,7 +95,8 @@ def _sweep(arguments: Arguments) -> int:
 
 
 def _code_of(found: "SweepResult") -> int:
-    from khealth_exporter.event import Reason, Result  # noqa: PLC0415 - with the rest
+    from khealth_exporter.vocabulary.reason import Reason  # noqa: PLC0415 - with the rest
+    from khealth_exporter.vocabulary.result import Result  # noqa: PLC0415 - with the rest
 
     if found.failed:
         reason = found.failed.reason
@@ -127,11 +129,11 @@ def _check_config(arguments: Arguments) -> int:
 
 def _routines(arguments: Arguments) -> int:
     from khealth_exporter.cli import routines  # noqa: PLC0415 - heavy
-    from khealth_exporter.cluster import access, namespace  # noqa: PLC0415 - heavy
+    from khealth_exporter.cluster import cluster, namespace  # noqa: PLC0415 - heavy
     from khealth_exporter.modules import MODULES  # noqa: PLC0415 - heavy
 
     shown = routines.as_json if arguments.json else routines.as_text
-    _say(shown(MODULES, (*access.PERMISSIONS, *namespace.PERMISSIONS)))
+    _say(shown(MODULES, (*cluster.PERMISSIONS, *namespace.PERMISSIONS)))
     return 0
 
 
@@ -148,7 +150,7 @@ _COMMANDS: Mapping[str, Callable[[Arguments], int]] = {
 @contextlib.contextmanager
 def _starting(arguments: Arguments) -> Iterator[None]:
     """Log what happens inside, and turn all that keeps it from beginning into CannotBegin."""
-    from khealth_exporter.app import CannotStart  # noqa: PLC0415 - heavy
+    from khealth_exporter.app.commands import CannotStart  # noqa: PLC0415 - heavy
     from khealth_exporter.cli import logs  # noqa: PLC0415 - heavy
     from khealth_exporter.config import ConfigError  # noqa: PLC0415 - heavy
 
@@ -162,7 +164,7 @@ def _starting(arguments: Arguments) -> Iterator[None]:
 
 
 def _options(arguments: Arguments, *, listen: Sequence[Address] = ()) -> "Options":
-    from khealth_exporter.app import Options  # noqa: PLC0415 - heavy
+    from khealth_exporter.app.commands import Options  # noqa: PLC0415 - heavy
     from khealth_exporter.config import load  # noqa: PLC0415 - heavy
 
     loading = functools.partial(

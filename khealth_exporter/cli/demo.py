@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from khealth_exporter import app
+from khealth_exporter.app import commands as app
 from khealth_exporter.config import Config, load
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 from khealth_exporter.simulator.faults import FAULTS, MOMENTARY, parse

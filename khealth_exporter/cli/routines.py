@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from khealth_exporter.config import Setting, settings_of
-from khealth_exporter.event import Permission
+from khealth_exporter.core.routine import Routine
 from khealth_exporter.modules import Module
-from khealth_exporter.routine import Routine
+from khealth_exporter.vocabulary.permission import Permission
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from khealth_exporter.event import Failed, Reason
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.verdict import Failed
 
 _NOTE = 200
 """Characters of a note: enough for the name of a webhook or a quota, too few to flood a log."""

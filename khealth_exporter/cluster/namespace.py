@@ -6,13 +6,15 @@ from functools import partial
 
 import msgspec
 
-from khealth_exporter.clock import Clock
-from khealth_exporter.cluster.client import Client
+from khealth_exporter.cluster.client.client import Client
 from khealth_exporter.cluster.decoding import decode
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.cluster.ownership import MANAGED
-from khealth_exporter.event import Failed, Permission, Reason
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.permission import Permission
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.verdict import Failed
 
 _needed = partial(Permission, optional=True, outside=True)  # A pod of the cluster has its namespace already.
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from khealth_exporter.cluster.access import Cluster
+from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.objects import KubernetesObject, Pod, ReplicationController, unix_time
 from khealth_exporter.cluster.ownership import ATTEMPT, ROUTINE, RUN
-from khealth_exporter.event import Failed
+from khealth_exporter.vocabulary.verdict import Failed
 
 PERIOD = 15.0
 """Seconds between two looks at what the watches hold."""

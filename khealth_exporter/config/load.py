@@ -12,9 +12,9 @@ from khealth_exporter.config.document import Document, read
 from khealth_exporter.config.problem import ConfigError, Problem, in_order
 from khealth_exporter.config.schema import Found, validated
 from khealth_exporter.config.value import Place, Value
+from khealth_exporter.core.routine import Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.modules import MODULES, Module
-from khealth_exporter.routine import Routine, RoutineConfig, RoutineSettings
-from khealth_exporter.settings import NAME_LENGTH, MeasurementSettings, ModuleSettings, Name, format_duration
+from khealth_exporter.vocabulary.settings import NAME_LENGTH, MeasurementSettings, ModuleSettings, Name, format_duration
 
 _KEYS = ("namespace", "measurement", "modules")
 _SUSPEND = "suspend"

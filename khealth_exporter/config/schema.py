@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from khealth_exporter.config.problem import Problem
 from khealth_exporter.config.value import Place, Value
-from khealth_exporter.settings import Duration, Settings
+from khealth_exporter.vocabulary.settings import Duration, Settings
 
 _Model = TypeVar("_Model", bound=Settings)
 

@@ -5,12 +5,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from khealth_exporter import pods
-from khealth_exporter.canaries import Canaries
-from khealth_exporter.canary_pod import PodSettings, pod_spec
-from khealth_exporter.event import Permission, Reason, Step
-from khealth_exporter.routine import Context, Routine, RoutineSettings
-from khealth_exporter.settings import Duration
+from khealth_exporter.canaries import pod_way as pods
+from khealth_exporter.canaries.canaries import Canaries
+from khealth_exporter.canaries.pod_spec import PodSettings, pod_spec
+from khealth_exporter.core.routine import Context, Routine, RoutineSettings
+from khealth_exporter.vocabulary.permission import Permission
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.settings import Duration
+from khealth_exporter.vocabulary.step import Step
 
 
 class RcSchedulerSettings(RoutineSettings):

@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from khealth_exporter.web.policy import source
+from khealth_exporter.web.security.content_security_policy import source
 
 _STYLE = """
 :root { color-scheme: light dark; --quiet: #f3f4f6; --line: #8886; --link: #0b57d0; }

@@ -9,13 +9,13 @@ from contextlib import AsyncExitStack, ExitStack
 from aiohttp import web, web_response
 
 from khealth_exporter.web.address import Address
-from khealth_exporter.web.connections import Connections
-from khealth_exporter.web.guard import BODY, Guard, Handler
-from khealth_exporter.web.listening import Acceptor, listen
+from khealth_exporter.web.handlers import Pages, Sources
+from khealth_exporter.web.listener import Acceptor, listen
+from khealth_exporter.web.open_connections import Connections
 from khealth_exporter.web.page import CONTENT_SECURITY_POLICY
-from khealth_exporter.web.pages import Pages, Sources
-from khealth_exporter.web.passwords import Passwords
-from khealth_exporter.web.protection import Protection
+from khealth_exporter.web.security.access_control import BODY, Guard, Handler
+from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.security.passwords import Passwords
 
 _PATIENCE = 75.0
 """Seconds; longer than usual scrape intervals."""

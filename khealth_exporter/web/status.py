@@ -4,8 +4,11 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from khealth_exporter.event import Denied, Phase, Result, Sample
-from khealth_exporter.snapshot import Attempt, RoutineStatus, Snapshot, State, worst
+from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot, State, worst
+from khealth_exporter.vocabulary.event import Phase
+from khealth_exporter.vocabulary.permission import Denied
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.sample import Sample
 
 
 def state_of(snapshots: Sequence[Snapshot]) -> State:

@@ -11,12 +11,12 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from bodies.target import Target, wait_for
-from khealth_exporter.cluster import access, namespace
-from khealth_exporter.event import Permission
+from khealth_exporter.cluster import cluster, namespace
 from khealth_exporter.modules import MODULES
+from khealth_exporter.vocabulary.permission import Permission
 
 ROUTINES = (permission for module in MODULES for kind in module.routines for permission in kind.permissions)
-RIGHTS = frozenset((*access.PERMISSIONS, *ROUTINES))
+RIGHTS = frozenset((*cluster.PERMISSIONS, *ROUTINES))
 """Every right that khealth asks for in a namespace which exists."""
 HOURS = 3600
 GROUP = "rbac.authorization.k8s.io"
@@ -100,9 +100,9 @@ class Account:
         document = yaml.safe_load(self.target.kubeconfig.read_text())
         for user in document["users"]:
             user["user"] = {"tokenFile": str(self.token_file)}
-        for cluster in document["clusters"] if server else ():
-            scheme, _, host = cluster["cluster"]["server"].partition("://")
-            cluster["cluster"] |= {"server": f"{scheme}://{server}", "tls-server-name": host.rpartition(":")[0]}
+        for entry in document["clusters"] if server else ():
+            scheme, _, host = entry["cluster"]["server"].partition("://")
+            entry["cluster"] |= {"server": f"{scheme}://{server}", "tls-server-name": host.rpartition(":")[0]}
         path = self.target.folder / f"{self.name}{'-' if server else ''}{server.rpartition(':')[2]}.kubeconfig"
         path.write_text(yaml.safe_dump(document))
         return path

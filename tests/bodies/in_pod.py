@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from khealth_exporter.cli import main
-from khealth_exporter.cluster import sources
+from khealth_exporter.cluster.credentials import credential_files
 
 if __name__ == "__main__":
-    sources.SERVICE_ACCOUNT = Path(sys.argv[1])
+    credential_files.SERVICE_ACCOUNT = Path(sys.argv[1])
     sys.exit(main(sys.argv[2:]))

@@ -12,7 +12,7 @@ import pytest
 from bodies.account import Account, account, right
 from bodies.run import all_held
 from bodies.target import SERVING, Running, Target, wait_for
-from khealth_exporter.canary_pod import PodSettings, pod_spec
+from khealth_exporter.canaries.pod_spec import PodSettings, pod_spec
 from khealth_exporter.cluster.ownership import Identity, Owner
 
 OURS = "khealth-0"

@@ -6,15 +6,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from deploy.generate import catalogue
-from khealth_exporter import app
+from khealth_exporter.app import commands as app
 from khealth_exporter.cli.demo import configuration
-from khealth_exporter.clock import Clock
-from khealth_exporter.cluster.auth import plain_credentials
-from khealth_exporter.event import Reason
-from khealth_exporter.metrics import Metrics
+from khealth_exporter.cluster.credentials.credentials import plain_credentials
+from khealth_exporter.core.metrics import Metrics
+from khealth_exporter.measure.clock import Clock
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 from khealth_exporter.simulator.resources import RESOURCES
 from khealth_exporter.simulator.settings import Denial
+from khealth_exporter.vocabulary.reason import Reason
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 

@@ -17,8 +17,9 @@ from browser import Served, browser, served
 from playwright.sync_api import Browser, Page, Route, expect
 from serving import Known
 
-from khealth_exporter.event import Denied, Reason
-from khealth_exporter.snapshot import RoutineStatus
+from khealth_exporter.core.snapshot import RoutineStatus
+from khealth_exporter.vocabulary.permission import Denied
+from khealth_exporter.vocabulary.reason import Reason
 
 DESK = {"viewport": {"width": 1180, "height": 800}}
 PACE = 10_000

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from khealth_exporter.event import Measurement, Quality, Sample
+from khealth_exporter.canaries.pod_way import DELETE, STARTUP
+from khealth_exporter.core.snapshot import Attempt
 from khealth_exporter.modules import MODULES
-from khealth_exporter.pods import DELETE, STARTUP
-from khealth_exporter.snapshot import Attempt
+from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
 from khealth_exporter.web.page.markup import Markup, tag
 from khealth_exporter.web.page.words import duration, figure, number
 

@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from khealth_exporter.event import Denied
-from khealth_exporter.snapshot import About, Snapshot
+from khealth_exporter.core.snapshot import About, Snapshot
+from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.web.page.headline import headline, summary
 from khealth_exporter.web.page.icon import SIGNS
 from khealth_exporter.web.page.markup import Child, Markup, opened, tag
 from khealth_exporter.web.page.routine import badge, routine
 from khealth_exporter.web.page.words import since as since_when
 from khealth_exporter.web.page.words import when
-from khealth_exporter.web.policy import source
+from khealth_exporter.web.security.content_security_policy import source
 from khealth_exporter.web.status import state_of
 
 _STYLE = Markup(files(__package__).joinpath("style.css").read_text("utf-8"))

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from khealth_exporter.event import Reason
-from khealth_exporter.snapshot import RoutineStatus, Snapshot, State, worst
+from khealth_exporter.core.snapshot import RoutineStatus, Snapshot, State, worst
+from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.web.page.icon import SIGNS
 from khealth_exporter.web.page.markup import Child, Markup, tag
 from khealth_exporter.web.page.sentences import SENTENCES

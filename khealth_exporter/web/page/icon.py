@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from khealth_exporter.snapshot import State
+from khealth_exporter.core.snapshot import State
 
 SIGNS: Final[Mapping[State, str]] = {
     State.WELL: "✓",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from khealth_exporter.snapshot import Attempt, RoutineStatus, State
+from khealth_exporter.core.snapshot import Attempt, RoutineStatus, State
 from khealth_exporter.web.page.bar import samples, steps
 from khealth_exporter.web.page.headline import finding, runbook
 from khealth_exporter.web.page.icon import SIGNS

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from khealth_exporter.event import Reason
+from khealth_exporter.vocabulary.reason import Reason
 
 
 class Sentence(NamedTuple):

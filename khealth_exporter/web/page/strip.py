@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from khealth_exporter.event import Evidence, Quality, Result
-from khealth_exporter.snapshot import Attempt, RoutineStatus
+from khealth_exporter.core.snapshot import Attempt, RoutineStatus
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.sample import Quality
+from khealth_exporter.vocabulary.verdict import Evidence
 from khealth_exporter.web.page.markup import Child, Markup, tag
 from khealth_exporter.web.page.words import blamed, duration, figure, number, result, stamp, when
 

@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 
-from khealth_exporter.event import Measurement, Verdict
-from khealth_exporter.snapshot import Attempt
+from khealth_exporter.core.snapshot import Attempt
+from khealth_exporter.vocabulary.sample import Measurement
+from khealth_exporter.vocabulary.verdict import Verdict
 from khealth_exporter.web.page.markup import Markup, tag
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400

@@ -23,9 +23,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kubernetes.client import Configuration
 
-from khealth_exporter.clock import Clock
-from khealth_exporter.cluster import auth, plugin, sources
-from khealth_exporter.cluster.auth import Credentials, CredentialsError, load_credentials, plain_credentials
+from khealth_exporter.cluster.credentials import credential_files, exec_plugin
+from khealth_exporter.cluster.credentials import credentials as credentials_module
+from khealth_exporter.cluster.credentials.credentials import (
+    Credentials,
+    CredentialsError,
+    load_credentials,
+    plain_credentials,
+)
+from khealth_exporter.measure.clock import Clock
 
 EPOCH = 1_800_000_000.0
 """Where the tests' clock begins, in Unix seconds."""
@@ -56,7 +62,7 @@ def private_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         if name.startswith(("KUBE", "HTTP", "http", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(sources, "SERVICE_ACCOUNT", tmp_path / "serviceaccount")
+    monkeypatch.setattr(credential_files, "SERVICE_ACCOUNT", tmp_path / "serviceaccount")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
@@ -482,14 +488,14 @@ def test_keys_are_on_the_disk_only_while_they_are_read(
 ) -> None:
     """They are in a directory of khealth's own that nobody else can enter, and it is gone afterwards."""
     modes: list[int] = []
-    build = sources._tls
+    build = credential_files._tls
 
     def spy(configuration: Configuration) -> ssl.SSLContext:
         modes.extend(directory.stat().st_mode & 0o777 for directory in private_files.iterdir())
         assert Path(str(configuration.key_file)).is_relative_to(private_files)
         return build(configuration)
 
-    monkeypatch.setattr(sources, "_tls", spy)
+    monkeypatch.setattr(credential_files, "_tls", spy)
     load(kubeconfig({"client-certificate-data": encoded(keys.certificate), "client-key-data": encoded(keys.key)}))
     assert modes == [0o700]
     assert list(private_files.iterdir()) == []
@@ -786,7 +792,7 @@ def test_a_plugin_that_hangs_is_ended_with_all_that_it_started(
     communicate = subprocess.Popen.communicate
 
     def impatient(process: subprocess.Popen[bytes], *, timeout: float) -> tuple[bytes, bytes]:
-        assert timeout == plugin.PATIENCE
+        assert timeout == exec_plugin.PATIENCE
         wait_until(child.exists)
         return communicate(process, timeout=0.01)
 
@@ -878,11 +884,11 @@ class Gate:
         self.open.set()
         self.readings = 0
 
-    def __call__(self) -> sources.Loaded:
+    def __call__(self) -> credential_files.Loaded:
         self.readings += 1
         self.began.set()
         assert self.open.wait(20)
-        return sources.Loaded("https://a", authorization=str(self.readings))
+        return credential_files.Loaded("https://a", authorization=str(self.readings))
 
     def close(self) -> None:
         """Let the next reading wait."""
@@ -925,11 +931,11 @@ async def test_a_renewal_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch)
     gate = Gate()
     credentials = Credentials(gate, Clock())
     gate.close()
-    monkeypatch.setattr(auth, "_PATIENCE", 0.01)
+    monkeypatch.setattr(credentials_module, "_PATIENCE", 0.01)
     with pytest.raises(CredentialsError, match=r"could not be read within 0\.01 s"):
         await credentials.renew()
     gate.open.set()
-    monkeypatch.setattr(auth, "_PATIENCE", 20)
+    monkeypatch.setattr(credentials, "_PATIENCE", 20)
     await credentials.renew()
     assert gate.readings == 2
 

@@ -15,13 +15,13 @@ import trustme
 from aiohttp import web
 
 import khealth_exporter
-from khealth_exporter.clock import Clock
-from khealth_exporter.cluster import client as client_module
-from khealth_exporter.cluster.auth import Credentials, CredentialsError, plain_credentials
-from khealth_exporter.cluster.client import Answer, Client
+from khealth_exporter.cluster.client import client as client_module
+from khealth_exporter.cluster.client.client import Answer, Client
+from khealth_exporter.cluster.credentials.credential_files import Loaded
+from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, plain_credentials
 from khealth_exporter.cluster.errors import Refused
-from khealth_exporter.cluster.sources import Loaded
-from khealth_exporter.event import Reason
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.reason import Reason
 
 Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

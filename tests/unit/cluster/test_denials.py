@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from khealth_exporter.clock import Clock
-from khealth_exporter.cluster.call import namespace_of
-from khealth_exporter.cluster.denials import Denials
+from khealth_exporter.cluster.client.denied_permissions import Denials
+from khealth_exporter.cluster.client.request import namespace_of
 from khealth_exporter.cluster.errors import Refusal
-from khealth_exporter.event import Denied, Permission
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.permission import Denied, Permission
 
 LIST = ("list", "pods", "khealth")
 DONE = "whatever was asked for"

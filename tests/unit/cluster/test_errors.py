@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from khealth_exporter.cluster.errors import Refusal, Refused, clean, judge, no_answer, no_credentials, read_status
-from khealth_exporter.event import Reason, Result
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
 
 ANSWERS = Path(__file__).parent / "answers"
 

@@ -15,10 +15,10 @@ from charts import Json
 
 from deploy.render import CHART
 from khealth_exporter.config import load
+from khealth_exporter.core.runner import OVERTIME
 from khealth_exporter.routines.rcscheduler import RcSchedulerSettings
-from khealth_exporter.runner import OVERTIME
-from khealth_exporter.settings import parse_duration
 from khealth_exporter.simulator.pod_security import violations
+from khealth_exporter.vocabulary.settings import parse_duration
 
 DEFAULTS = [
     "ClusterRole/khealth-khealth-nodes",

@@ -12,9 +12,9 @@ from charts import Json, Manifests
 
 from deploy.generate import CHART, SHARED, catalogue, configurable
 from khealth_exporter.config import load
-from khealth_exporter.event import Permission
 from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.vocabulary.permission import Permission
 
 Grant = tuple[str, str, str]
 """Group, resource and verb."""

@@ -15,13 +15,13 @@ from jsonschema import Draft7Validator
 
 from deploy.generate import CHART, DURATION, catalogue, configurable, generated, schema, values
 from khealth_exporter import __version__
-from khealth_exporter.canary_pod import PodSettings
+from khealth_exporter.canaries.pod_spec import PodSettings
 from khealth_exporter.config import ConfigError, load
-from khealth_exporter.event import Permission
+from khealth_exporter.core.routine import RoutineSettings
 from khealth_exporter.modules import MODULES, Module
-from khealth_exporter.routine import RoutineSettings
 from khealth_exporter.routines.rcscheduler import RcScheduler
-from khealth_exporter.settings import Duration, parse_duration
+from khealth_exporter.vocabulary.permission import Permission
+from khealth_exporter.vocabulary.settings import Duration, parse_duration
 
 VALUES = (CHART / "values.yaml").read_text()
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())

@@ -1,0 +1,1 @@
+"""Wiring: configuration, cluster, collectors and the web server."""

@@ -1,0 +1,168 @@
+"""Exporter: everything of one run, wired; also what the web server shows."""
+
+import asyncio
+import contextlib
+import platform
+import random
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from khealth_exporter import __version__
+from khealth_exporter.app.reload import Aside, Load, Reloader, in_thread
+from khealth_exporter.canaries.pod_way import SeenImages
+from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.cluster.sweep import Sweeper
+from khealth_exporter.config import Bound, Config
+from khealth_exporter.core.collector import Collector, Snapshot
+from khealth_exporter.core.metrics import Metrics
+from khealth_exporter.core.routine import Context, RoutineConfig
+from khealth_exporter.core.snapshot import About
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.verdict import Failed
+
+SILENT = 300.0
+"""Seconds without progress after which a loop counts as stuck."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What one process has one of: time, metrics, a word for its run, chance, and a place for what takes its time."""
+
+    clock: Clock
+    metrics: Metrics
+    run: str = field(default_factory=lambda: secrets.token_hex(4))
+    chance: random.Random = field(default_factory=random.SystemRandom)
+    aside: Aside = in_thread
+
+
+class Exporter:
+    """Everything of one run, wired; also what the web server shows.
+
+    It runs what `config` says until `load` gives another; `chosen` is the namespace where none is configured, `server`
+    the API server's address.
+    """
+
+    def __init__(  # noqa: PLR0913 - it has these parts
+        self, config: Config, load: Load | None, process: Process, cluster: Cluster, chosen: str, *, server: str
+    ) -> None:
+        self._server = server
+        self.cluster, self.denied, self._process = cluster, cluster.denied, process
+        self.registry = process.metrics.registry
+        self.sweeper = Sweeper(cluster)
+        bound = Bound(cluster.identity.namespace, chosen)
+        self.reloader = Reloader(config, load, bound, self._adopt, process.metrics, process.aside)
+        self._collectors: dict[str, Collector] = {}
+        self._context: Context | None = None
+        self._begin: Callable[[Collector], object] = lambda _: None
+        """Starts the Collector of a module that is new, once the others run."""
+        self._waiting: asyncio.Timeout | None = None
+        self._terminated = False
+
+    async def settled(self, deadline: float) -> None:
+        """Wait until the namespace can be used, as far as that can be told, or until asked to stop."""
+        with contextlib.suppress(Failed, TimeoutError):
+            async with asyncio.timeout(None) as self._waiting:
+                await self.cluster.namespace.settled(deadline)
+        self._waiting = None
+
+    async def work(self, *, once: bool = False, jitter: float = 0.0) -> None:
+        """Run every routine, until asked to stop or after one attempt of each; return when all have cleaned up."""
+        images, clock = SeenImages(remember=not once), self._process.clock
+        self._context = Context(self.cluster, clock, images=images, chance=self._process.chance)
+        self._adopt(self.reloader.config)
+        self._process.metrics.begin()
+        loops = (*(watch.run for watch in self.cluster.watches), self.sweeper.run)
+        async with background(*loops, *(() if once else (self.reloader.run,))), asyncio.TaskGroup() as group:
+            self._begin = lambda collector: group.create_task(collector.start(jitter=jitter, once=once))
+            for collector in self._collectors.values():
+                self._begin(collector)
+            if self._terminated:
+                self.terminate()
+
+    def _adopt(self, config: Config) -> None:
+        """Run exactly what a configuration says; what it does not change is not disturbed."""
+        if self._context is None:
+            return  # Nothing runs yet: it will begin with what is in force then.
+        self._context = replace(self._context, measurement=config.measurement)
+        wanted: dict[str, list[RoutineConfig]] = {}
+        for routine in config.routines:
+            self.cluster.know(routine.kind.permissions)
+            wanted.setdefault(routine.module, []).append(routine)
+        new = [
+            Collector(module, self._process.metrics, self._process.clock)
+            for module in wanted
+            if module not in self._collectors
+        ]
+        self._collectors |= {collector.module: collector for collector in new}
+        for module, collector in self._collectors.items():
+            collector.want(wanted.get(module, ()), self._context)
+        for collector in new:
+            self._begin(collector)
+
+    async def reload(self) -> tuple[str, ...]:
+        """Read the configuration again; return what is wrong with it, in lines, or () once it is in force.
+
+        Routines that it stops may still be cleaning up then; a bad configuration changes nothing.
+        """
+        return await self.reloader.reload("request")
+
+    def terminate(self) -> None:
+        """Begin nothing more, and clean up."""
+        self._terminated = True
+        self.reloader.close()
+        if self._waiting:
+            self._waiting.reschedule(0)
+        for collector in self._collectors.values():
+            collector.terminate()
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Return what every module knows now; one without routines is none."""
+        snapshots = (collector.status() for collector in self._collectors.values())
+        return tuple(snapshot for snapshot in snapshots if snapshot.routines)
+
+    def about(self) -> About:
+        """Return who looks at which cluster, and what time it is."""
+        return About(__version__, platform.python_version(), self._server, self._process.clock.utc())
+
+    def configuration(self) -> str:
+        """Return the configuration in force."""
+        return self.reloader.config.as_yaml()
+
+    def silent(self) -> tuple[str, ...]:
+        """Return the loops that have made no progress for five minutes."""
+        now = self._process.clock.now()
+        watches = [f"watch of {w.resource}" for w in self.cluster.watches if now - w.progressed > SILENT]
+        routines = [name for collector in self._collectors.values() for name in collector.silent(SILENT)]
+        return (*watches, *routines)
+
+    def ready(self) -> bool:
+        """Tell whether the configuration is loaded and the metrics can be scraped: as soon as this is served."""
+        return self._context is not None
+
+
+@asynccontextmanager
+async def background(*loops: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Run loops until the block ends."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_for_ever(loop)) for loop in loops]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop until cancelled; a bug in it is told loudly, and does not end the others."""
+    while True:
+        try:
+            await loop()
+        except Exception as error:  # noqa: BLE001 - see above
+            _log.error("khealth itself is at fault", loop=loop.__qualname__, exc_info=error)
+        await asyncio.sleep(1)

@@ -1,0 +1,187 @@
+"""Reload: reads the configuration again when asked to, or when its file has changed; a bad one is refused whole."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from khealth_exporter.config import Bound, Config, ConfigError, Problem, digest
+from khealth_exporter.core.metrics import Metrics
+
+PERIOD = 5.0
+"""Seconds between two looks at the file: a ConfigMap's is swapped behind its name, so that only its content tells."""
+READING = 60.0
+"""Seconds to read the file and to check what it says: a disk that hangs keeps nobody waiting for ever."""
+_ENDING = "khealth is being stopped: it reads no configuration any more"
+_NOTHING = "this khealth was given no configuration that it could read again"
+
+_T = TypeVar("_T")
+_log = structlog.get_logger()
+
+
+class Load(Protocol):
+    """Reads the configuration, with what the command line says in force; raises ConfigError."""
+
+    def __call__(self, *, bound: Bound | None = None) -> Config:
+        """Return it; for a run that is `bound` to a namespace, another one is wrong."""
+
+
+class Aside(Protocol):
+    """Calls a function that takes its time, and keeps the event loop free meanwhile."""
+
+    def __call__(self, call: Callable[[], _T], /) -> asyncio.Future[_T]:
+        """Return what will hold its result."""
+
+
+def in_thread(call: Callable[[], _T], /) -> asyncio.Future[_T]:
+    """Call a function in a thread."""
+    return asyncio.get_running_loop().run_in_executor(None, call)
+
+
+class Reloader:
+    """Holds the configuration that is in force, and puts another in its place.
+
+    `adopt` is told each one that comes into force.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - it has these parts
+        self,
+        config: Config,
+        load: Load | None,
+        bound: Bound,
+        adopt: Callable[[Config], None],
+        metrics: Metrics,
+        aside: Aside,
+    ) -> None:
+        self.config = config
+        """The configuration in force."""
+        self._load, self._bound, self._adopt = load, bound, adopt
+        self._metrics, self._aside = metrics, aside
+        self._file = Path(config.file) if load and config.file else None
+        self._seen: str | None = config.digest
+        """What tells the content that was read last, be it in force or refused."""
+        self._turn, self._asked = asyncio.Lock(), asyncio.Event()
+        self._reading: asyncio.Future[Any] | None = None
+        self._closed = False
+
+    def ask(self) -> None:
+        """Let the configuration be read again soon, by `run`."""
+        self._asked.set()
+
+    def close(self) -> None:
+        """Let nothing come into force any more."""
+        self._closed = True
+
+    async def run(self) -> None:
+        """Reload when asked to, and when the file holds something else than at the last reading; until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PERIOD if self._file else None):
+                    await self._asked.wait()
+            if self._asked.is_set():
+                self._asked.clear()
+                await self.reload("signal")
+            elif await self._changed():
+                await self.reload("changed file")
+
+    async def _changed(self) -> bool:
+        if self._file is None or self._closed:
+            return False
+        file = self._file
+        try:
+            async with self._turn:
+                seen = await self._beside(lambda: digest(file))
+        except TimeoutError:
+            return False  # Whoever asks for it is told; what cannot be looked at has not changed.
+        return seen is not None and seen != self._seen
+
+    async def reload(self, cause: str) -> tuple[str, ...]:
+        """Read the configuration again; return what is wrong with it, in lines, or () once it is in force.
+
+        What is in force then is what is wanted: routines that it stops may still be cleaning up.
+        """
+        async with self._turn:
+            if refused := self._refusal():
+                return refused
+            try:
+                seen, config = await self._beside(self._read)
+            except TimeoutError:
+                # What a disk that hung has said in the end is not in force: it is to be read when it is back.
+                self._seen = None
+                return self._refused(cause, (f"{self.config.file}: was not read within {READING:g} s",))
+            except Exception as error:  # noqa: BLE001 - a bug in reading must end neither the loop nor the request
+                _log.error("khealth itself is at fault", loop="reload", exc_info=error)
+                return self._refused(cause, (f"khealth itself is at fault: {type(error).__name__}: {error}",))
+            # It was taken before the file was loaded: what has changed in between is noticed at the next look.
+            self._seen = seen
+            if isinstance(config, ConfigError):
+                return self._refused(cause, tuple(map(str, config.problems)))
+            if refused := self._refusal():
+                return refused
+            before, self.config = self.config, config
+            self._adopt(config)
+            self._metrics.loaded(well=True)
+            _log.info("the configuration is in force", cause=cause, file=config.file, **changes(before, config))
+            return ()
+
+    def _refusal(self) -> tuple[str, ...]:
+        if self._closed:
+            return (_ENDING,)
+        return () if self._load else (_NOTHING,)
+
+    def _refused(self, cause: str, problems: tuple[str, ...]) -> tuple[str, ...]:
+        self._metrics.loaded(well=False)
+        for problem in problems:
+            _log.error("the configuration is refused, the old one stays in force", cause=cause, problem=problem)
+        return problems
+
+    def _read(self) -> tuple[str | None, Config | ConfigError]:
+        """Return what tells the file's content, and the configuration or all that is wrong with it."""
+        assert self._load  # noqa: S101 - for the type checker: `_refusal` has asked
+        seen = digest(self._file) if self._file else None
+        if self._file and seen is None:
+            message = "is no regular file: it cannot be read a second time"
+            return seen, ConfigError((Problem(str(self._file), 0, 0, "", message),))
+        try:
+            return seen, self._load(bound=self._bound)
+        except ConfigError as error:
+            return seen, error
+
+    async def _beside(self, call: Callable[[], _T]) -> _T:
+        """Return what a function returns that reads the file; TimeoutError where the disk hangs."""
+        if self._reading and not self._reading.done():
+            raise TimeoutError  # One thread that hangs is enough.
+        reading = self._aside(call)
+        self._reading = reading
+        await asyncio.wait({reading}, timeout=READING)
+        if not reading.done():
+            reading.add_done_callback(
+                lambda late: late.cancelled() or late.exception()
+            )  # Nobody waits for it any more.
+            raise TimeoutError
+        return reading.result()
+
+
+def changes(before: Config, after: Config) -> Mapping[str, list[str]]:
+    """Return which routines are added, removed, changed, suspended and resumed, each as `module/routine`."""
+    old = {f"{routine.module}/{routine.label}": routine for routine in before.routines}
+    new = {f"{routine.module}/{routine.label}": routine for routine in after.routines}
+
+    def kinds() -> Iterator[tuple[str, str]]:
+        yield from (("removed", name) for name in old if name not in new)
+        for name, routine in new.items():
+            was = old.get(name)
+            if was is None:
+                yield "added", name
+            elif was.settings.suspend is not routine.settings.suspend:
+                yield "suspended" if routine.settings.suspend else "resumed", name
+            elif was != routine:
+                yield "changed", name
+
+    found: dict[str, list[str]] = {}
+    for kind, name in kinds():
+        found.setdefault(kind, []).append(name)
+    return found

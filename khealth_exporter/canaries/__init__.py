@@ -1,0 +1,1 @@
+"""What routines are made of: objects that an attempt owns, sets of pods, diagnosis, evidence."""

@@ -1,0 +1,57 @@
+"""What is kept of a failed attempt, in lines for people: the canary itself is gone when someone looks."""
+
+from collections.abc import Iterable, Sequence
+
+from khealth_exporter.canaries.pod_way import Way
+from khealth_exporter.cluster.errors import clean
+from khealth_exporter.cluster.objects import Condition, KubernetesEvent, ReplicationController
+from khealth_exporter.vocabulary.verdict import Evidence
+
+_EVENTS = 12
+"""Kubernetes Events that are kept: the last ones."""
+
+
+def of_pod(way: Way) -> Evidence:
+    """Return a pod's phase, conditions and container states."""
+    pod = way.pod
+    lines = [clean(f"phase {pod.status.phase or 'unknown'} on {way.node or 'no node'}")]
+    if way.gone:
+        lines.append("deleted")
+    elif pod.leaving:
+        lines.append(clean(f"being deleted since {pod.metadata.deletion_timestamp}"))
+    lines += _conditions(pod.status.conditions)
+    for container in pod.status.container_statuses:
+        state, last = container.state, container.last_state.terminated
+        detail = state.waiting or state.terminated
+        kind = "waiting" if state.waiting else "terminated" if state.terminated else "running"
+        said = f" {detail.reason} {detail.message}" if detail else ""
+        before = f"; before that it ended with {last.exit_code} {last.reason}" if last else ""
+        lines.append(clean(f"container {container.name} {kind}{said}, {container.restart_count} restarts{before}"))
+    return Evidence("Pod", pod.name, tuple(lines))
+
+
+def of_controller(controller: ReplicationController) -> Evidence:
+    """Return a controller's replicas, generations and conditions."""
+    status = controller.status
+    seen = f"generation {controller.metadata.generation}, observed {status.observed_generation}"
+    return Evidence(
+        "ReplicationController",
+        controller.name,
+        (f"{status.replicas} replicas; {seen}", *_conditions(status.conditions)),
+    )
+
+
+def of_events(events: Sequence[KubernetesEvent], name: str) -> Iterable[Evidence]:
+    """Yield the last Kubernetes Events about an attempt's objects."""
+    ours = [event for event in events if event.involved_object.name.startswith(name)]
+    ours.sort(key=lambda event: event.last_timestamp or event.event_time or event.metadata.creation_timestamp)
+    lines = [
+        clean(f"{e.last_timestamp or e.event_time} {e.involved_object.name} {e.reason}: {e.message}")
+        for e in ours[-_EVENTS:]
+    ]
+    if lines:
+        yield Evidence("Events", name, tuple(lines))
+
+
+def _conditions(conditions: Iterable[Condition]) -> list[str]:
+    return [clean(f"{c.type}={c.status} {c.reason} {c.message}") for c in conditions]

@@ -1,0 +1,247 @@
+"""Requests to the API server: time-outs, retries, counting, and when exactly each was sent and answered."""
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+
+from khealth_exporter import __version__
+from khealth_exporter.cluster.client.connections import Connections, Stamps
+from khealth_exporter.cluster.client.denied_permissions import Denials
+from khealth_exporter.cluster.client.request import Call, Tries
+from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError
+from khealth_exporter.cluster.errors import Refusal, Refused, judge, no_answer, no_credentials
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.telemetry import Telemetry
+
+_FIRST_PAUSE = 0.1
+"""Seconds before a second try; each further pause is twice as long. An API server that restarts is missed by little."""
+
+_LONGEST_PAUSE = 2.0
+"""Seconds between two tries at most, so that the end of an outage is seen soon."""
+
+_NO_ANSWER = (TimeoutError, OSError, aiohttp.ClientError)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A request was answered as hoped for.
+
+    `sent` and `answered` are monotonic times of the last try, in seconds: just before the request was written, and
+    when the last byte of the answer had been read. `delay` is how long, in seconds, that byte may have waited for
+    khealth's own event loop. `date` is the server's clock in Unix seconds (whole ones), if it told.
+    """
+
+    code: int
+    body: bytes
+    sent: float
+    answered: float
+    delay: float
+    tries: int
+    date: float | None
+
+
+class Stream:
+    """The body of an answer that goes on and on: a watch."""
+
+    def __init__(self, response: aiohttp.ClientResponse, request: str) -> None:
+        self._response = response
+        self._request = request
+
+    async def read(self) -> bytes:
+        """Return what has arrived since the last call, waiting for at least a byte; empty at the end.
+
+        Raise Refused where the connection broke.
+        """
+        try:
+            return await self._response.content.readany()
+        except _NO_ANSWER as error:
+            raise Refused(no_answer(error), self._request) from error
+
+
+class Client:
+    """Asks one API server, and measures its answers; to be made inside the running event loop."""
+
+    def __init__(self, credentials: Credentials, clock: Clock, telemetry: Telemetry, random: random.Random) -> None:
+        self._credentials = credentials
+        self._clock = clock
+        self._telemetry = telemetry
+        self._random = random
+        self.denials = Denials(clock)
+        """The rights that khealth turned out to lack."""
+        self._connections = Connections(clock, f"khealth/{__version__} ({sys.platform})")
+
+    async def request(  # noqa: PLR0913 - each is part of what is asked
+        self,
+        verb: str,
+        resource: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: bytes | Mapping[str, Any] | None = None,
+        deadline: float,
+        try_timeout: float = 10.0,
+        retries: bool = True,
+    ) -> Answer:
+        """Ask until there is an answer, or until `deadline`, a monotonic time; each try has its own time-out, in s.
+
+        No answer, 429, 502, 503 and 504 are tried again, on a new connection, as late as the server asks for. A 401
+        is tried once more with credentials read anew. Raise Refused for any other refusal at once, at the deadline
+        with the last refusal's reason, and where the server asks to wait for longer than that. Without `retries` the
+        first answer stands.
+        """
+        call = Call.of(self._credentials.server, verb, resource, path, query, body)
+        tries = Tries()
+        while (remaining := deadline - self._clock.now()) > 0 and not self._connections.closed:
+            outcome = await self._try(call, remaining, min(try_timeout, remaining))
+            self.denials.take(call.verb, call.resource, call.namespace, outcome)
+            if isinstance(outcome, Answer):
+                return replace(outcome, tries=tries.count + 1)
+            tries.add(outcome, cut_short=remaining < try_timeout)
+            if await self._renewed(outcome, tries, deadline):
+                continue
+            if not (retries and outcome.retry) or not await self._waited(outcome, tries.count, deadline):
+                break
+        last = tries.last or Refusal(Reason.PROBER_STARVED, "its deadline had passed before it could be sent")
+        raise call.refused(last, tries)
+
+    @asynccontextmanager
+    async def stream(
+        self, resource: str, path: str, *, query: Mapping[str, str], connect_timeout: float
+    ) -> AsyncIterator[Stream]:
+        """Open a watch on a connection of its own, and close it in the end.
+
+        It may take `connect_timeout` seconds until the headers of the answer are there, and any time after that.
+        Raise Refused where there is no answer or another than 200; what new credentials may mend is tried once more.
+        """
+        call = Call.of(self._credentials.server, "watch", resource, path, query)
+        deadline = self._clock.now() + connect_timeout
+        tries = Tries()
+        while isinstance(opened := await self._open(call, deadline - self._clock.now()), Refusal):
+            self.denials.take(call.verb, call.resource, call.namespace, opened)
+            tries.add(opened, cut_short=False)
+            if not await self._renewed(opened, tries, deadline):
+                raise call.refused(tries.last or opened, tries)
+        self.denials.take(call.verb, call.resource, call.namespace, None)
+        try:
+            yield Stream(opened, str(call))
+        finally:
+            opened.close()
+
+    async def close(self) -> None:
+        """Close every connection; requests under way fail, and are not tried again."""
+        await self._connections.close()
+
+    async def _try(self, call: Call, remaining: float, seconds: float) -> Answer | Refusal:
+        """Ask once: `seconds` for the answer, all that remains for credentials."""
+        authorization = await self._authorization(remaining)
+        if isinstance(authorization, Refusal):
+            return authorization
+        stamps, code = Stamps(self._clock.now()), "none"
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._connections.lease() as session,
+                await self._ask(session, call, authorization, stamps) as response,
+            ):
+                body = await response.read()
+                answered = self._clock.now()
+                delay = self._clock.delay(answered)
+                code = str(response.status)
+                refusal = None if _done(response) else judge(response.status, body, response.headers)
+                if refusal and refusal.retry:
+                    self._connections.distrust(session)
+        except _NO_ANSWER as error:
+            return no_answer(error)
+        finally:
+            self._telemetry.request(call.verb, call.resource, code, self._clock.now() - stamps.start)
+        return refusal or Answer(response.status, body, stamps.start, answered, delay, 1, _date(response))
+
+    async def _open(self, call: Call, seconds: float) -> aiohttp.ClientResponse | Refusal:
+        """Ask once for an answer that goes on; return it as soon as its headers are there."""
+        authorization = await self._authorization(seconds)
+        if isinstance(authorization, Refusal):
+            return authorization
+        stamps, code = Stamps(self._clock.now()), "none"
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._ask(self._connections.single, call, authorization, stamps)
+                code = str(response.status)
+                if response.status == HTTPStatus.OK:
+                    return response
+                async with response:
+                    return judge(response.status, await response.read(), response.headers)
+        except _NO_ANSWER as error:
+            return no_answer(error)
+        finally:
+            self._telemetry.request(call.verb, call.resource, code, self._clock.now() - stamps.start)
+
+    async def _authorization(self, seconds: float) -> Mapping[str, str] | Refusal:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._credentials.headers()
+        except (CredentialsError, TimeoutError) as error:
+            return no_credentials(error)
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, call: Call, authorization: Mapping[str, str], stamps: Stamps
+    ) -> aiohttp.ClientResponse:
+        return await session.request(
+            call.method,
+            call.url,
+            data=call.body,
+            headers={**call.headers, **authorization},
+            ssl=self._credentials.tls or True,
+            server_hostname=self._credentials.server_hostname,
+            proxy=self._credentials.proxy,
+            allow_redirects=False,
+            trace_request_ctx=stamps,
+        )
+
+    async def _renewed(self, refusal: Refusal, tries: Tries, deadline: float) -> bool:
+        """Read the credentials again, once a request, where that may help; tell whether to ask again at once."""
+        if not refusal.renew or tries.renewed:
+            return False
+        tries.renewed = True
+        try:
+            async with asyncio.timeout(deadline - self._clock.now()):
+                await self._credentials.renew()
+        except (CredentialsError, TimeoutError) as error:
+            tries.last = refusal if refusal.retry else no_credentials(error)
+            return False
+        return True
+
+    async def _waited(self, refusal: Refusal, tries: int, deadline: float) -> bool:
+        """Wait until it is time for another try; tell whether there is any before the deadline."""
+        remaining = deadline - self._clock.now()
+        if refusal.retry_after is not None:
+            pause = refusal.retry_after
+        else:
+            backoff = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(tries - 1, 10)) * self._random.uniform(0.5, 1)
+            # The last try comes late enough to see the cluster mended, and early enough to be answered.
+            pause = max(min(backoff, remaining / 2), _FIRST_PAUSE / 2)
+        if pause >= remaining:
+            return False
+        await asyncio.sleep(pause)
+        return True
+
+
+def _done(response: aiohttp.ClientResponse) -> bool:
+    return HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _date(response: aiohttp.ClientResponse) -> float | None:
+    """Return what the server's clock said, in Unix seconds."""
+    try:
+        return parsedate_to_datetime(response.headers.get("Date", "")).replace(tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None

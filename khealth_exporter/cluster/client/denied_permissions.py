@@ -1,0 +1,59 @@
+"""What khealth may not do: a record of the rights that it turned out to lack, told once when it begins and ends."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import structlog
+
+from khealth_exporter.cluster.errors import Refusal
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.permission import Denied, Permission, right
+
+_Key = tuple[str, str, str]
+"""Verb, resource and namespace: so many as khealth's own code asks for, and no more."""
+
+_log = structlog.get_logger()
+
+
+class Denials:
+    """The rights that were refused, each until the API server has let the same request pass."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: dict[tuple[str, str, str], Permission] = {}
+        self._now: dict[_Key, Denied] = {}
+
+    def know(self, permissions: Iterable[Permission]) -> None:
+        """Take in what rights are needed for, before any is refused."""
+        self._known.update({(needed.verb, needed.resource, needed.why): needed for needed in permissions})
+
+    def now(self) -> tuple[Denied, ...]:
+        """Return what is refused now, the oldest first."""
+        return tuple(self._now.values())
+
+    def holds(self, verb: str, resource: str) -> bool:
+        """Tell whether this is refused now."""
+        return any((found.verb, found.resource) == (verb, resource) for found in self._now.values())
+
+    def take(self, verb: str, resource: str, namespace: str, outcome: object) -> None:
+        """Take in what became of a request: a Refusal, or anything else where it was done."""
+        key = verb, resource, namespace
+        if isinstance(outcome, Refusal) and outcome.denied:
+            self._refused(key, outcome.note)
+        elif key in self._now and not (isinstance(outcome, Refusal) and not outcome.permitted):
+            del self._now[key]
+            _log.warning(f"khealth may {right(*key)} again")
+
+    def _refused(self, key: _Key, note: str) -> None:
+        now = self._clock.utc()
+        if known := self._now.get(key):
+            self._now[key] = replace(known, last=now, note=note)
+            return
+        needs = [needed for needed in self._known.values() if (needed.verb, needed.resource) == key[:2]]
+        why = "; ".join(sorted({needed.why for needed in needs}))
+        optional = bool(needs) and all(needed.optional for needed in needs)
+        denied = self._now[key] = Denied(*key, now, now, optional, why, note)
+        if optional:
+            _log.warning(f"{denied}: it goes on, but its verdicts may be less sharp", why=why, note=note)
+        else:
+            _log.error(f"{denied}: `khealth routines` lists what it must be granted", why=why, note=note)

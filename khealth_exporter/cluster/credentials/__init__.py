@@ -1,0 +1,1 @@
+"""How khealth proves to the API server who it is."""

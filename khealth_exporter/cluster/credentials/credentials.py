@@ -1,0 +1,184 @@
+"""Credentials: how to reach the API server, and as whom, kept fresh while khealth runs."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from khealth_exporter.cluster.credentials import credential_files
+from khealth_exporter.cluster.credentials.credential_files import Loaded
+from khealth_exporter.cluster.credentials.exec_plugin import PATIENCE, CredentialsError
+from khealth_exporter.measure.clock import Clock
+
+__all__ = ["Credentials", "CredentialsError", "Mode", "load_credentials", "plain_credentials"]
+
+Mode = Literal["auto", "in-cluster", "kubeconfig"]
+
+_TOKEN_AGE = 60.0
+"""Seconds after which a token's file is read again: client-go's figure, within which the kubelet's rotation fits."""
+
+_AHEAD = 60.0
+"""Seconds before a plug-in's credentials expire in which they are renewed; half of their life if that is less."""
+
+_AGAIN = 10.0
+"""Seconds until a renewal that failed is tried again, while the old credentials still hold."""
+
+_PATIENCE = PATIENCE + 10.0
+"""Seconds until a renewal counts as failed: a plug-in's time, and some for files, whose file system may hang."""
+
+
+class Credentials:
+    """How to reach the API server, and as whom; `read` gives all of it, and may block."""
+
+    def __init__(self, read: Callable[[], Loaded], clock: Clock) -> None:
+        self._read = read
+        self._clock = clock
+        self._reading: asyncio.Future[Loaded] | None = None
+        self._loaded = read()
+        self._tls = self._loaded.tls
+        self._adopt(self._loaded)
+
+    @property
+    def server(self) -> str:
+        """https://host:port without a trailing slash, with the path that it may have."""
+        return self._loaded.server
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """How to talk TLS, another object where the certificates have changed; None for http://."""
+        return self._tls
+
+    @property
+    def namespace(self) -> str | None:
+        """The context's or the service account's own namespace."""
+        return self._loaded.namespace
+
+    @property
+    def in_cluster(self) -> bool:
+        """Whether they are those of the pod that khealth runs in."""
+        return self._loaded.in_cluster
+
+    @property
+    def proxy(self) -> str | None:
+        """The URL of the proxy on the way."""
+        return self._loaded.proxy
+
+    @property
+    def server_hostname(self) -> str | None:
+        """The name that the server's certificate must bear, if not the host's."""
+        return self._loaded.server_hostname
+
+    async def headers(self) -> Mapping[str, str]:
+        """Return the headers that say who asks; raise CredentialsError where these have expired and cannot be renewed.
+
+        Tokens in files are read again once a minute; a plug-in is asked again before what it gave expires.
+        """
+        if self._stale_at is not None and self._clock.utc() >= self._stale_at:
+            if self._loaded.token_file:
+                await self._read_token(self._loaded.token_file)
+            else:
+                await self._renew_ahead()
+        return {"Authorization": self._authorization} if self._authorization else {}
+
+    async def renew(self) -> None:
+        """Read everything again, after a 401; who asks meanwhile waits for the same reading. Raise CredentialsError."""
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().run_in_executor(None, self._read_same_server)
+            self._reading.add_done_callback(self._finish)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                # Shielded, because another request may wait for it too, and a thread cannot be cancelled.
+                await asyncio.shield(self._reading)
+        except TimeoutError as error:
+            raise CredentialsError(f"credentials could not be read within {_PATIENCE:g} s") from error
+
+    def _read_same_server(self) -> Loaded:
+        loaded = self._read()
+        if loaded.server != self.server:
+            raise CredentialsError(f"the cluster is at {loaded.server} now: khealth goes there when it is restarted")
+        return loaded
+
+    def _finish(self, reading: asyncio.Future[Loaded]) -> None:
+        self._reading = None
+        if not reading.cancelled() and reading.exception() is None:
+            self._adopt(reading.result())
+
+    def _adopt(self, loaded: Loaded) -> None:
+        # Connections that are kept alive are those of one context: another is taken only where it differs.
+        if self._loaded.material != loaded.material:
+            self._tls = loaded.tls
+        self._loaded = loaded
+        self._authorization = loaded.authorization
+        self._stale_at = self._stale(loaded)
+
+    def _stale(self, loaded: Loaded) -> float | None:
+        """Return when to look for new credentials, in Unix seconds."""
+        now = self._clock.utc()
+        if loaded.token_file:
+            return now + _TOKEN_AGE
+        if loaded.expires is None:
+            return None
+        left = max(loaded.expires - now, 0)
+        return now + left - min(_AHEAD, left / 2)
+
+    async def _read_token(self, file: Path) -> None:
+        self._stale_at = self._clock.utc() + _TOKEN_AGE
+        # The old token holds until the API server says otherwise; the file may be in the middle of its replacement.
+        with suppress(OSError, ValueError, CredentialsError):
+            async with asyncio.timeout(_PATIENCE):
+                self._authorization = credential_files.bearer(await asyncio.to_thread(file.read_text))
+
+    async def _renew_ahead(self) -> None:
+        expires = self._loaded.expires or 0
+        try:
+            await self.renew()
+        except CredentialsError:
+            if self._clock.utc() >= expires:
+                raise
+            self._stale_at = self._clock.utc() + _AGAIN
+
+
+def plain_credentials(
+    server: str, *, tls: ssl.SSLContext | None = None, token: str | None = None, namespace: str | None = None
+) -> Credentials:
+    """Return credentials that need no reading: for a simulated cluster, and for tests."""
+    authorization = credential_files.bearer(token) if token else None
+    loaded = Loaded(server.rstrip("/"), tls=tls, namespace=namespace, authorization=authorization)
+    return Credentials(lambda: loaded, Clock())
+
+
+def load_credentials(
+    mode: Mode, kubeconfig: Path | None, context: str | None, clock: Clock | None = None
+) -> Credentials:
+    """Find credentials and read them, which may run a plug-in and take up to its time-out; raise CredentialsError.
+
+    `auto` takes a kubeconfig where one is named, by `kubeconfig`, `context` or $KUBECONFIG; else the service account
+    of the pod that it runs in; else ~/.kube/config.
+    """
+    named = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG", "")
+    if mode == "in-cluster" or (mode == "auto" and not named and not context and _in_pod()):
+        return Credentials(credential_files.from_service_account, clock or Clock())
+    paths = named or _home_kubeconfig()
+    if mode == "auto" and not named and not context and not Path(paths).exists():
+        raise CredentialsError(
+            "no credentials: neither --kubeconfig nor $KUBECONFIG is set; this is no pod, as $KUBERNETES_SERVICE_HOST"
+            f" or {credential_files.SERVICE_ACCOUNT}/token is missing; and {paths} does not exist"
+        )
+    # The context stays the same for good: who switches kubectl to another cluster does not mean khealth.
+    return Credentials(
+        partial(credential_files.from_kubeconfig, paths, context or credential_files.current_context(paths)),
+        clock or Clock(),
+    )
+
+
+def _in_pod() -> bool:
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and (credential_files.SERVICE_ACCOUNT / "token").is_file()
+
+
+def _home_kubeconfig() -> str:
+    # Not Path.home(), which raises for a user whom the machine does not know, as in many containers.
+    return os.path.expanduser("~/.kube/config")  # noqa: PTH111

@@ -1,0 +1,1 @@
+"""Watches: what exists, and every change of it as it arrives."""

@@ -1,0 +1,291 @@
+"""One list-and-watch stream: stamps lines on arrival, then decodes."""
+
+import asyncio
+import random
+import weakref
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from typing import Generic, Never, TypeVar
+
+import msgspec
+import structlog
+
+from khealth_exporter.cluster.client.client import Client, Stream
+from khealth_exporter.cluster.decoding import ReadLine, WatchLine, decode, decode_page, number_of, parse
+from khealth_exporter.cluster.errors import Refused, judge
+from khealth_exporter.cluster.objects import KubernetesObject
+from khealth_exporter.cluster.watch.subscription import Line, Signal, Subscription
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.telemetry import Telemetry
+
+T = TypeVar("T", bound=KubernetesObject)
+
+LIFETIME = (240.0, 300.0)
+"""Seconds for which the server is asked to keep a stream; drawn anew for each, so that they do not end together."""
+SUCCESSION = 10.0
+"""Seconds before a stream's end at which its successor is opened."""
+SILENCE = 75.0
+"""Seconds without a byte after which a watch is dead: bookmarks come 60 s apart."""
+TRY_TIMEOUT = 10.0
+"""Seconds for one page of a list, or for a stream's headers."""
+CAUSES = (
+    "ended", "silent", "expired", "garbled", "error",
+    "api_unreachable", "api_timeout", "api_error", "api_rejected", "throttled", "forbidden", "prober_starved",
+)  # fmt: skip
+"""Why a watch is opened again, as counted; a refusal is counted under its reason."""
+PAGE = 500
+"""Objects in one page of a list."""
+LONGEST_LINE = 8 << 20
+"""Bytes; no object that the API server stores is larger than etcd's 1.5 MiB."""
+_BACKOFF = (0.1, 5.0)
+"""Seconds of the first and of the longest pause before trying again; each is jittered by half."""
+_CATCHING_UP = 1.0
+"""Seconds after a resumed stream's opening in which its lines may be old news."""
+
+_LIVED = 5.0
+"""Seconds after which a stream that breaks was a good one."""
+
+_Failure = TypeVar("_Failure", bound=Exception)
+_log = structlog.get_logger()
+
+
+class _Broken(Exception):  # noqa: N818 - a turn that watches take, no error
+    """A stream that is over, with the cause as counted, and whether only a new list can be trusted."""
+
+    def __init__(self, cause: str, *, relist: bool) -> None:
+        super().__init__(cause)
+        self.cause, self.relist = cause, relist
+
+
+class Watch(Generic[T]):
+    """The live set of one kind of objects in a namespace, and every change of it as it arrives."""
+
+    def __init__(  # noqa: PLR0913 - it has these parts
+        self,
+        kind: type[T],
+        resource: str,
+        path: str,
+        selector: str,
+        *,
+        client: Client,
+        clock: Clock,
+        telemetry: Telemetry,
+        random: random.Random,
+        changed: Signal,
+    ) -> None:
+        self.kind, self.resource, self.path, self.selector = kind, resource, path, selector
+        self._client, self._clock, self._telemetry, self._random = client, clock, telemetry, random
+        self._changed = changed
+        self.objects: dict[str, T] = {}
+        """What exists, by uid."""
+        self.live = False
+        """Whether a stream is open."""
+        self.gaps = 0
+        """How often a new list had to be taken, so that changes may have gone unseen."""
+        self.trouble: Refused | None = None
+        """Why it is not live, where the API server said so."""
+        self.server_epoch = clock.utc() - clock.now()
+        """What the API server's clock says, in Unix seconds, at monotonic zero: our own clock may be set meanwhile."""
+        self.progressed = clock.now()
+        """When it last did anything, in monotonic seconds: waiting for a server that is away is progress."""
+        self._version = ""
+        self._rest = b""
+        self._heard = self._opened = clock.now()
+        self._resuming = False
+        self._subscriptions: weakref.WeakSet[Subscription[T]] = weakref.WeakSet()
+        self._line: type[ReadLine[T]] = ReadLine[kind]  # type: ignore[valid-type]
+
+    def subscribe(self, wanted: Callable[[T], bool]) -> "Subscription[T]":
+        """Collect the lines of the objects that are wanted, from now on and as long as someone keeps the result."""
+        subscription = Subscription(wanted)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    async def run(self) -> Never:
+        """Keep the set live until cancelled; whatever the server does, it tries again."""
+        listed, failures = False, 0
+        # Where an earlier call has crashed, changes may have gone unseen.
+        self.live, self._resuming = False, bool(self._version)
+        while True:
+            began = self._clock.now()
+            try:
+                if not listed:
+                    await self._list()
+                    listed = True
+                await self._follow()
+            except* _Broken as group:
+                broken = _first(group, _Broken)
+                listed = not broken.relist
+                self._restarting(broken.cause)
+            except* Refused as group:
+                refused = _first(group, Refused)
+                # A version that is rejected, or too old, would be so for ever.
+                listed = listed and not refused.refusal.expired and refused.reason is not Reason.API_REJECTED
+                self._restarting("expired" if refused.refusal.expired else str(refused.reason), refused)
+            # One that had lived is opened again at once: an API server that restarts, or a balancer that cuts.
+            lived = self._opened >= began and self._clock.now() - self._opened > _LIVED
+            failures = 0 if lived else failures + 1
+            if failures:
+                longest = min(_BACKOFF[1], _BACKOFF[0] * 2.0 ** min(failures, 16))
+                await asyncio.sleep(longest * self._random.uniform(0.5, 1))
+
+    def _restarting(self, cause: str, trouble: Refused | None = None) -> None:
+        self.live, self._resuming = False, True
+        self.trouble = trouble or self.trouble
+        self.progressed = self._clock.now()
+        self._telemetry.watch_restarted(cause)
+        if not (trouble and trouble.refusal.denied):  # That is told once, where all such refusals are.
+            _log.info("watch restarts", resource=self.resource, cause=cause, note=trouble.note if trouble else "")
+        self._changed.fire()
+
+    async def _list(self) -> None:
+        """Take the whole set anew, page by page, and tell what changed since the last one."""
+        found: dict[str, T] = {}
+        query = {"labelSelector": self.selector, "limit": str(PAGE)}
+        while True:
+            answer = await self._client.request(
+                "list", self.resource, self.path, query=query, deadline=self._clock.now() + TRY_TIMEOUT, retries=False
+            )
+            try:
+                page, items = decode_page(self.kind, answer.body)
+            except msgspec.MsgspecError as error:
+                raise _Broken("garbled", relist=True) from error
+            found.update({item.uid: item for item in items})
+            if not page.metadata.continue_:
+                break
+            query["continue"] = page.metadata.continue_
+        if answer.date is not None:
+            self.server_epoch = answer.date - answer.answered
+        self._version = page.metadata.resource_version
+        self._replace(found)
+
+    def _replace(self, found: dict[str, T]) -> None:
+        now = self._clock.now()
+        delay, self._heard = now - self._heard, now
+        self.gaps += self._resuming
+        for uid, item in list(self.objects.items()):
+            if uid not in found:
+                self._tell(Line("DELETED", item, now, delay, recovered=True))
+        for uid, item in found.items():
+            known = self.objects.get(uid)
+            if known is None or known.metadata.resource_version != item.metadata.resource_version:
+                self._tell(Line("MODIFIED" if known else "ADDED", item, now, delay, recovered=True))
+
+    async def _follow(self) -> Never:
+        """Read one stream after the other; a successor is opened before its predecessor ends."""
+        async with AsyncExitStack() as last:
+            stream, lifetime = await self._open(last)
+            while True:
+                self._rest = b""
+                await self._read(stream, lifetime - SUCCESSION)
+                async with AsyncExitStack() as opening:
+                    async with asyncio.TaskGroup() as group:
+                        reading = group.create_task(self._read(stream, SUCCESSION + SILENCE))
+                        stream, lifetime = await self._open(opening)
+                        reading.cancel()
+                    successor = opening.pop_all()
+                await last.aclose()
+                last.push_async_exit(successor)
+
+    async def _open(self, stack: AsyncExitStack) -> tuple[Stream, float]:
+        lifetime = self._random.uniform(*LIFETIME)
+        query = {
+            "watch": "1",
+            "labelSelector": self.selector,
+            "resourceVersion": self._version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": f"{lifetime:.0f}",
+        }
+        stream = await stack.enter_async_context(
+            self._client.stream(self.resource, self.path, query=query, connect_timeout=TRY_TIMEOUT)
+        )
+        self._opened = self.progressed = self._clock.now()
+        self.live, self.trouble = True, None
+        self._changed.fire()
+        return stream, lifetime
+
+    async def _read(self, stream: Stream, seconds: float) -> None:
+        """Take what a stream says for so many seconds; _Broken when it ends before, or falls silent."""
+        heard = self._clock.now()
+        end = heard + seconds
+        while self._clock.now() < min(end, heard + SILENCE):
+            # One timer for many chunks, set anew only when it runs out: one for each would cost as much as its lines.
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(end, heard + SILENCE)):
+                    while chunk := await stream.read():
+                        heard = self._clock.now()
+                        self._rest = self._take(self._rest + chunk, heard, self._clock.delay(heard))
+                    raise _Broken("ended", relist=False)
+        if self._clock.now() < end:
+            raise _Broken("silent", relist=True)
+
+    def _take(self, data: bytes, at: float, delay: float) -> bytes:
+        """Tell every whole line of what arrived, and return the rest."""
+        recovered = self._resuming and at - self._opened < _CATCHING_UP
+        if recovered:
+            delay = max(delay, at - self._heard)
+        else:
+            self._resuming, self._heard = False, at
+        self.progressed = at
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            if line:
+                self._take_line(line, at, delay, recovered)
+        if len(rest) > LONGEST_LINE:
+            raise _Broken("garbled", relist=True)
+        if lines:
+            self._changed.fire()
+        return rest
+
+    def _take_line(self, raw: bytes, at: float, delay: float, recovered: bool) -> None:
+        try:
+            said, item = self._said(raw)
+        except msgspec.MsgspecError as error:
+            _log.warning("a watch said what cannot be read", resource=self.resource, error=str(error))
+            raise _Broken("garbled", relist=True) from error
+        version = item.metadata.resource_version
+        if 0 < number_of(version) <= number_of(self._version):
+            return  # A stream and its successor both said it.
+        self._version = version or self._version
+        # What was never heard of before is new to whoever listens, whatever the server thinks it has told.
+        kind = "ADDED" if said == "MODIFIED" and item.uid not in self.objects else said
+        if kind in ("ADDED", "MODIFIED", "DELETED"):
+            self._tell(Line(kind, item, at, delay, recovered))
+
+    def _said(self, raw: bytes) -> tuple[str, T]:
+        """Return a line's type and object: at one go where it is well formed, else with patience."""
+        try:
+            read = parse(self._line, raw)
+        except msgspec.DecodeError:
+            line = parse(WatchLine, raw)
+            if line.type == "ERROR":
+                raise self._refused(bytes(line.object)) from None
+            return line.type, decode(self.kind, line.object)
+        if read.type == "ERROR":
+            raise self._refused(bytes(parse(WatchLine, raw).object))
+        return read.type, read.object
+
+    def _refused(self, status: bytes) -> _Broken:
+        return _Broken("expired" if judge(200, status).expired else "error", relist=True)
+
+    def _tell(self, line: Line[T]) -> None:
+        known = len(self.objects)
+        if line.type == "DELETED":
+            self.objects.pop(line.object.uid, None)
+        else:
+            self.objects[line.object.uid] = line.object
+        if len(self.objects) != known:
+            self._telemetry.objects(self.kind.__name__, len(self.objects))
+        for subscription in tuple(self._subscriptions):
+            subscription.take(line)
+
+
+def _first(group: BaseExceptionGroup[BaseException], kind: type[_Failure]) -> _Failure:
+    """Return the first exception of a kind in a group, however deep."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            return _first(error, kind)
+        if isinstance(error, kind):
+            return error
+    raise AssertionError(f"no {kind} in {group!r}")

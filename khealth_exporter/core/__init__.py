@@ -1,0 +1,1 @@
+"""Routine, Runner, Supervisor, Collector, Snapshot, Metrics."""

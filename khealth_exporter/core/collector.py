@@ -1,0 +1,151 @@
+"""Collector: runs the routines of its module, and is the only reader of their Events."""
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import structlog
+
+from khealth_exporter.core.metrics import Metrics
+from khealth_exporter.core.routine import Context, RoutineConfig
+from khealth_exporter.core.runner import Stop
+from khealth_exporter.core.snapshot import RoutineStatus, Snapshot, after, as_wanted, shown
+from khealth_exporter.core.supervisor import Pace, Supervisor
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.event import Event
+from khealth_exporter.vocabulary.result import Result
+
+__all__ = ["Collector", "Snapshot"]
+
+_log = structlog.get_logger()
+
+
+class Collector:
+    """Runs the routines of one module, and is the only reader of their Events."""
+
+    def __init__(self, module: str, metrics: Metrics, clock: Clock) -> None:
+        self.module, self._metrics, self._clock = module, metrics, clock
+        self._stop = Stop()
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._supervisors: dict[str, Supervisor] = {}
+        self._known: dict[str, RoutineStatus] = {}
+        # One that comes back must not give its objects the names that they had before it went.
+        self._numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
+        self._running: tuple[asyncio.TaskGroup, Pace] | None = None
+
+    def want(self, routines: Iterable[RoutineConfig], context: Context) -> None:
+        """Run exactly these from now on, in `context` from their next attempts on; series of new ones stand at 0.
+
+        Those that are wanted as they are go on undisturbed. All others clean up first; then they begin anew, or vanish.
+        """
+        wanted = {routine.label: routine for routine in routines}
+        for label, supervisor in self._supervisors.items():
+            if label not in wanted:
+                supervisor.want(None, context)
+        for label, routine in wanted.items():
+            self._metrics.declare(self.module, label, routine.kind, routine.settings)
+            known = self._known.get(label) or RoutineStatus(self.module, label, routine.settings.interval)
+            self._known[label] = as_wanted(known, routine.settings, self._clock.utc())
+            new = label not in self._supervisors
+            if new:
+                self._supervisors[label] = Supervisor(self._events.put_nowait, self._numbers[label])
+            self._supervisors[label].want(routine, context)
+            if new and self._running:
+                self._begin(label, *self._running)
+        # In the configuration's order; what still cleans up comes last.
+        going = [label for label in self._known if label not in wanted]
+        self._known = {label: self._known[label] for label in (*wanted, *going)}
+
+    async def start(self, *, jitter: float = 0.0, once: bool = False) -> None:
+        """Run what is wanted until asked to terminate; return when all have cleaned up and every Event is read.
+
+        `jitter`, from 0 to 1, shifts the grid by that share of an interval; `once` makes one attempt of each, with one
+        poll instead of the hold, and returns by itself.
+        """
+        async with asyncio.TaskGroup() as group:
+            reader = group.create_task(self._read())
+            async with asyncio.TaskGroup() as routines:
+                self._running = routines, Pace(jitter, once)
+                for label in self._supervisors:
+                    self._begin(label, *self._running)
+                if not once:
+                    await self._stop.wait()
+            self._running = None
+            await self._events.join()
+            reader.cancel()
+
+    def _begin(self, label: str, group: asyncio.TaskGroup, pace: Pace) -> None:
+        group.create_task(self._supervise(label, pace))
+
+    async def _supervise(self, label: str, pace: Pace) -> None:
+        """Run a routine; let it vanish when it is wanted no more, has cleaned up, and all that it said is read."""
+        supervisor = self._supervisors[label]
+        while True:
+            await supervisor.run(pace)
+            await self._events.join()
+            if not supervisor.wanted:
+                break
+            if pace.once or self._stop.requested:
+                return
+        del self._supervisors[label], self._known[label]
+        self._metrics.forget(self.module, label)
+
+    def terminate(self) -> None:
+        """Ask the routines to begin nothing more and to clean up."""
+        self._stop.request()
+        for supervisor in self._supervisors.values():
+            supervisor.terminate()
+
+    def status(self) -> Snapshot:
+        """Return what is known now."""
+        now = self._clock.utc()
+        routines = (replace(shown(status, now), due=self._due(label)) for label, status in self._known.items())
+        return Snapshot(self.module, tuple(routines))
+
+    def _due(self, label: str) -> float | None:
+        """Return when a routine's next attempt begins, in Unix seconds, if that is known."""
+        runner = self._supervisors[label].runner if label in self._supervisors else None
+        return self._clock.utc(runner.due) if runner and runner.due is not None else None
+
+    def silent(self, seconds: float) -> tuple[str, ...]:
+        """Return the routines whose loops have not moved on for so long, beyond what their settings explain."""
+        now = self._clock.now()
+        return tuple(
+            f"{self.module}/{runner.label}"
+            for runner in (supervisor.runner for supervisor in self._supervisors.values())
+            if runner and now - runner.progressed > max(seconds, 2 * runner.settings.interval)
+        )
+
+    async def _read(self) -> None:
+        while True:
+            event = await self._events.get()
+            try:
+                self._take(event)
+            except Exception as error:  # noqa: BLE001 - what one Event breaks must not cost the others
+                where = {"module": event.module, "routine": event.routine, "attempt": event.attempt}
+                _log.error("an Event could not be taken in", **where, phase=event.phase, exc_info=error)
+            finally:
+                self._events.task_done()
+
+    def _take(self, event: Event) -> None:
+        self._metrics.apply(event)
+        before = self._known[event.routine].last
+        status = self._known[event.routine] = after(self._known[event.routine], event)
+        attempt = status.attempts[-1]
+        if attempt.ended is not None:
+            self._metrics.ended(event.module, event.routine, attempt.duration, attempt.samples)
+        if event.verdict and event.verdict.result is not Result.SUCCESS:
+            _log.warning(
+                "attempt did not succeed", module=event.module, routine=event.routine, attempt=event.attempt,
+                phase=event.phase, result=event.result, reason=event.reason, note=event.note,
+            )  # fmt: skip
+        elif event.reason:
+            _log.warning(
+                "cleanup did not succeed either", module=event.module, routine=event.routine, attempt=event.attempt,
+                reason=event.reason, note=event.note,
+            )  # fmt: skip
+        again = before is not None and before.verdict is not None and before.verdict.reason is event.reason
+        for seen in event.evidence if event.verdict and not again else ():
+            _log.info("evidence", routine=event.routine, kind=seen.kind, name=seen.name, lines=" | ".join(seen.lines))

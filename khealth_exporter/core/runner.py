@@ -1,0 +1,273 @@
+"""Runner: phases, bounds, the one verdict."""
+
+import asyncio
+import contextlib
+import itertools
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from khealth_exporter.core.routine import Context, Routine, RoutineSettings
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.sample import Measurement, Sample
+from khealth_exporter.vocabulary.verdict import Evidence, Failed, Verdict
+
+_FIRST_RETRY, _LONGEST_RETRY = 0.25, 5.0
+"""Seconds between two tries of a cleanup that fails: doubled each time, up to the longest."""
+
+OVERTIME = 15.0
+"""Seconds beyond its bound that a phase has to find out whom to blame; after that it is cut off."""
+_LONGEST_NOTE = 200
+"""Characters of an exception's text that a note keeps."""
+_SHORTEST = 0.001
+"""Seconds for which an attempt has its slot at least: one that took no time does not get the same slot again."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The moments at which attempts begin: one offset for the whole run, then every `interval` seconds."""
+
+    origin: float
+    interval: float
+
+    def next(self, now: float) -> float:
+        """Return the first slot that is not before `now`; one that was missed is not made up for."""
+        return self.origin + max(0, math.ceil((now - self.origin) / self.interval)) * self.interval
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What the running phase has measured so far."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+    def record(self, measured: Sample | Measurement) -> None:
+        """Keep a measured object, or a step of the attempt itself."""
+        (self.samples if isinstance(measured, Sample) else self.measurements).append(measured)  # type: ignore[arg-type]
+
+
+class Stop:
+    """A flag that asks for an end; nothing is cancelled by it."""
+
+    def __init__(self, *, requested: bool = False) -> None:
+        self._raised = asyncio.Event()
+        if requested:
+            self.request()
+
+    def request(self) -> None:
+        """Ask for an end."""
+        self._raised.set()
+
+    @property
+    def requested(self) -> bool:
+        """Whether an end is asked for."""
+        return self._raised.is_set()
+
+    async def wait(self) -> None:
+        """Return once an end is asked for."""
+        await self._raised.wait()
+
+
+class Runner:
+    """Owns one routine's loop, and turns what happens into Events: init, polls until the TTL, always cleanup."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - it has these parts
+        self,
+        module: str,
+        label: str,
+        kind: type[Routine[Any]],
+        settings: RoutineSettings,
+        context: Context,
+        publish: Callable[[Event], None],
+    ) -> None:
+        self.module, self.label, self.kind, self.settings = module, label, kind, settings
+        self.publish = publish
+        self.context = context
+        """What the next attempt works with: whoever owns the runner may replace it."""
+        self.clock: Clock = context.clock
+        self.log = _log.bind(module=module, routine=label)
+        self.progressed = self.clock.now()
+        """When its loop last moved on, in monotonic seconds."""
+        self.due: float | None = None
+        """When its next attempt begins, in monotonic seconds; None while one runs."""
+
+    async def run(
+        self, stop: Stop, *, offset: float = 0.0, once: bool = False, numbers: Iterator[int] | None = None
+    ) -> None:
+        """Run attempts on their grid until asked to stop: the first at once, the others from `offset` seconds on.
+
+        With `once` there is one attempt, and one poll instead of the hold. `numbers` numbers the attempts, from 1 on
+        unless an earlier runner of the same routine has used some.
+        """
+        grid = Grid(self.clock.now() + offset, self.settings.interval)
+        for number in numbers or itertools.count(1):
+            self.clock.anchor()
+            began, self.due = self.clock.now(), None
+            await _Attempt(self, number, stop, once=once).run()
+            if once or stop.requested:
+                return
+            now = self.clock.now()
+            self.due = grid.next(max(now, began + _SHORTEST))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self.due - now)
+            if stop.requested:
+                return
+
+    def make(self, number: int) -> Routine[Any]:
+        """Return a new object of the routine for an attempt."""
+        return self.kind(self.label, number, self.settings, self.context)
+
+
+class _Attempt:
+    """One attempt: every phase is bounded and makes one Event; the first that does not succeed gives the verdict."""
+
+    def __init__(self, runner: Runner, number: int, stop: Stop, *, once: bool) -> None:
+        self._runner, self._number, self._stop, self._once = runner, number, stop, once
+        self._clock, self._settings = runner.clock, runner.settings
+        self._began = self._clock.utc()
+        self._judged = False
+
+    async def run(self) -> None:
+        """Run the phases; nothing that a routine does keeps cleanup from its turn."""
+        try:
+            routine = self._runner.make(self._number)
+        except Exception as error:  # noqa: BLE001 - a routine that cannot even be made stops no other
+            self._end(Phase.INIT, self._clock.now(), self._bug(Phase.INIT, error), _Notes())
+            self._end(Phase.CLEANUP, self._clock.now(), _Outcome(), _Notes())
+            return
+        try:
+            well = await self._phase(routine, Phase.INIT, self._settings.timeout, routine.init)
+            if well and self._settings.hold and not self._stop.requested:
+                await self._phase(routine, Phase.POLL, self._settings.hold, lambda: self._hold(routine))
+        finally:
+            try:
+                await self._cleanup(routine)
+            finally:
+                self._close(routine)
+
+    def _close(self, routine: Routine[Any]) -> None:
+        try:
+            routine.close()
+        except Exception as error:  # noqa: BLE001 - one routine's bug must not end the others
+            self._bug(Phase.CLEANUP, error)
+
+    async def _phase(
+        self, routine: Routine[Any], phase: Phase, seconds: float, work: Callable[[], Awaitable[None]]
+    ) -> bool:
+        """Run init or the hold, and tell whether all is well."""
+        begun, notes = self._clock.now(), _Notes()
+        routine.deadline, routine.record = begun + seconds, notes.record
+        try:
+            outcome = await self._bounded(phase, work, seconds + OVERTIME, self._stop)
+        except asyncio.CancelledError:
+            self._end(phase, begun, _Outcome(Reason.INTERRUPTED, "khealth itself is being ended"), notes)
+            raise
+        self._end(phase, begun, outcome, notes)
+        return outcome.reason is None
+
+    async def _hold(self, routine: Routine[Any]) -> None:
+        """Poll until the TTL is over, the last time at its end."""
+        while self._clock.now() < routine.deadline and not self._once:
+            await routine.poll()
+            self._runner.progressed = self._clock.now()
+            await routine.rest(min(self._settings.pause, routine.deadline - self._clock.now()))
+        await routine.poll()
+
+    async def _cleanup(self, routine: Routine[Any]) -> None:
+        """Clean up, again and again within the bound, whatever becomes of it and whoever asks to stop."""
+        begun, notes = self._clock.now(), _Notes()
+        routine.deadline, routine.record = begun + self._settings.timeout, notes.record
+        pause = _FIRST_RETRY
+        while True:
+            left = routine.deadline - self._clock.now()
+            outcome = await self._bounded(Phase.CLEANUP, routine.cleanup, left + OVERTIME, None)
+            self._runner.progressed = self._clock.now()
+            if outcome.settled or self._clock.now() + pause >= routine.deadline:
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_RETRY)
+        self._end(Phase.CLEANUP, begun, outcome, notes)
+
+    async def _bounded(
+        self, phase: Phase, work: Callable[[], Awaitable[None]], seconds: float, stop: "Stop | None"
+    ) -> "_Outcome":
+        """Run work until it ends, time is up, or a stop (if any may end it) is asked for."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self._guarded(phase, work))
+            stopper = group.create_task(_cancel_at(stop, task)) if stop else None
+            await asyncio.wait({task}, timeout=max(0.0, seconds))
+            task.cancel()
+            if stopper:
+                stopper.cancel()
+        if not task.cancelled():
+            return task.result()
+        if stop and stop.requested:
+            # A hold that is cut short has shown nothing wrong; an init that is cut short has shown nothing.
+            return _Outcome() if phase is Phase.POLL else _Outcome(Reason.INTERRUPTED, "khealth was asked to stop")
+        return self._bug(phase, TimeoutError(f"{phase} did not end within its bound"))
+
+    async def _guarded(self, phase: Phase, work: Callable[[], Awaitable[None]]) -> "_Outcome":
+        try:
+            await work()
+        except Failed as failed:
+            return _Outcome(failed.reason, failed.note, failed.evidence, settled=failed.settled)
+        except Exception as error:  # noqa: BLE001 - one routine's bug must not end the others
+            return self._bug(phase, error)
+        return _Outcome()
+
+    def _bug(self, phase: Phase, error: Exception) -> "_Outcome":
+        self._runner.log.error("khealth itself is at fault", phase=phase, attempt=self._number, exc_info=error)
+        return _Outcome(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"[:_LONGEST_NOTE], settled=False)
+
+    def _end(self, phase: Phase, begun: float, outcome: "_Outcome", notes: _Notes) -> None:
+        """Publish the phase's Event; it carries the verdict if it is the first that did not succeed, or the last."""
+        now = self._clock.now()
+        gives = not self._judged and (outcome.reason is not None or phase is Phase.CLEANUP)
+        self._judged = self._judged or gives
+        self._runner.progressed = now
+        self._runner.publish(
+            Event(
+                module=self._runner.module,
+                routine=self._runner.label,
+                attempt=self._number,
+                phase=phase,
+                result=outcome.result,
+                began=self._began,
+                ended=self._clock.utc(now),
+                duration=now - begun,
+                reason=outcome.reason,
+                note=outcome.note,
+                verdict=Verdict(outcome.result, outcome.reason, outcome.note) if gives else None,
+                measurements=tuple(notes.measurements),
+                samples=tuple(notes.samples),
+                evidence=outcome.evidence,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How a phase ended; once `settled`, nothing is left to clean up."""
+
+    reason: Reason | None = None
+    note: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    settled: bool = True
+
+    @property
+    def result(self) -> Result:
+        return self.reason.result if self.reason else Result.SUCCESS
+
+
+async def _cancel_at(stop: Stop, task: asyncio.Task[_Outcome]) -> None:
+    await stop.wait()
+    task.cancel()

@@ -1,0 +1,204 @@
+"""What is known of routines at one moment, and how one more Event changes it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from khealth_exporter.canaries.pod_way import DELETE
+from khealth_exporter.core.metric_families import EXPIRY
+from khealth_exporter.core.routine import RoutineSettings
+from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.verdict import Evidence, Verdict
+
+_REMEMBERED = 100
+"""Attempts of a routine that a snapshot shows."""
+_EVIDENT = 10
+"""Attempts of a routine whose evidence it shows."""
+
+
+class State(StrEnum):
+    """How a routine, a module or everything stands, from best to worst; what is suspended hides nothing of the rest."""
+
+    SUSPENDED = "suspended"
+    WELL = "well"
+    WAITING = "waiting"
+    EXPIRED = "expired"
+    INCONCLUSIVE = "inconclusive"
+    FAILING = "failing"
+
+    @property
+    def http_code(self) -> int:
+        """The code that `/status` answers with: 200 well, 500 failing, 503 not known."""
+        return {State.WELL: 200, State.FAILING: 500}.get(self, 503)
+
+
+_STATES = {Result.SUCCESS: State.WELL, Result.FAILURE: State.FAILING, Result.INCONCLUSIVE: State.INCONCLUSIVE}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is known of one attempt; times in Unix seconds, `duration` in seconds of init and cleanup without the hold.
+
+    `verdict` is None until there is one, `ended` None until cleanup has ended. Older attempts have no `samples` and no
+    `evidence` any more; what stays are `steps`, the attempt's own and those of its slowest object, and `qualities`: of
+    how many objects' figures, by the Quality of the same place.
+    """
+
+    number: int
+    began: float
+    phase: Phase
+    duration: float = 0.0
+    verdict: Verdict | None = None
+    judged: float | None = None
+    ended: float | None = None
+    measurements: tuple[Measurement, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    steps: tuple[Measurement, ...] = ()
+    qualities: tuple[int, ...] = (0,) * len(Quality)
+
+    def after(self, event: Event) -> "Attempt":
+        """Return this attempt with what one more of its Events says."""
+        held = 0.0 if event.phase is Phase.POLL else event.duration
+        measurements, samples = self.measurements + event.measurements, _joined(self.samples, event.samples)
+        slowest = max(samples, key=_slowness, default=None)
+        found = [sample.quality for sample in samples]
+        return replace(
+            self,
+            phase=event.phase,
+            duration=self.duration + held,
+            verdict=event.verdict or self.verdict,
+            judged=event.ended if event.verdict else self.judged,
+            ended=event.ended if event.phase is Phase.CLEANUP else None,
+            measurements=measurements,
+            samples=samples,
+            evidence=self.evidence or event.evidence,
+            steps=measurements + (slowest.measurements if slowest else ()),
+            qualities=tuple(found.count(quality) for quality in Quality),
+        )
+
+
+def _joined(earlier: tuple[Sample, ...], later: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    known = {sample.uid or sample.object: sample for sample in earlier}
+    for sample in later:
+        key = sample.uid or sample.object
+        known[key] = known[key].joined(sample) if key in known else sample
+    return tuple(known.values())
+
+
+def _slowness(sample: Sample) -> tuple[bool, float]:
+    """Order objects by how long they took until they stood; one that is stuck took longest."""
+    stuck = any(measured.censored for measured in sample.measurements)
+    return stuck, sum(measured.seconds for measured in sample.measurements if measured.step != DELETE.name)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutineStatus:
+    """One routine as it stands; times in Unix seconds, `since` when its state began, `suspended` since when it is.
+
+    `due` is when the next attempt begins; None while one runs, and where nothing is known of it.
+    """
+
+    module: str
+    routine: str
+    interval: float
+    state: State = State.WAITING
+    since: float | None = None
+    consecutive_failures: int = 0
+    last_success: float | None = None
+    last_failure: Attempt | None = None
+    attempts: tuple[Attempt, ...] = ()
+    suspended: float | None = None
+    due: float | None = None
+
+    @property
+    def last(self) -> Attempt | None:
+        """The latest attempt that has a verdict."""
+        return next((attempt for attempt in reversed(self.attempts) if attempt.verdict), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a Collector knows of its module at one moment."""
+
+    module: str
+    routines: tuple[RoutineStatus, ...]
+
+    @property
+    def state(self) -> State:
+        """The worst state of its routines."""
+        return worst(tuple(status.state for status in self.routines))
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Who looks at what: khealth's version and Python's, the cluster's address, and the time in Unix seconds."""
+
+    version: str
+    python: str
+    cluster: str
+    now: float
+
+
+def worst(states: Sequence[State]) -> State:
+    """Return the worst of some states; with none, nothing is known yet."""
+    return max(states, key=list(State).index, default=State.WAITING)
+
+
+def after(status: RoutineStatus, event: Event) -> RoutineStatus:
+    """Return a routine's status with what one more Event says."""
+    *earlier, last = status.attempts or (None,)
+    if last is None or last.number != event.attempt:
+        earlier, last = list(status.attempts), Attempt(event.attempt, event.began, event.phase)
+    attempt = last.after(event)
+    if len(earlier) > 1:
+        # Two hundred pods in a hundred attempts are more than anyone looks at.
+        earlier[-2] = replace(earlier[-2], samples=())
+        earlier[-_EVIDENT : -_EVIDENT + 1] = [replace(old, evidence=()) for old in earlier[-_EVIDENT : -_EVIDENT + 1]]
+    status = replace(status, attempts=(*earlier, attempt)[-_REMEMBERED:])
+    return _judged(status, attempt, event.verdict) if event.verdict else _kept(status, attempt)
+
+
+def _judged(status: RoutineStatus, attempt: Attempt, verdict: Verdict) -> RoutineStatus:
+    state = _STATES[verdict.result]
+    since = status.since if status.state is state else attempt.judged
+    status = replace(status, state=state, since=since)
+    match verdict.result:
+        case Result.SUCCESS:
+            return replace(status, consecutive_failures=0, last_success=attempt.judged)
+        case Result.FAILURE:
+            failures = status.consecutive_failures + 1
+            return replace(status, consecutive_failures=failures, last_failure=attempt)
+        case _:
+            return status
+
+
+def _kept(status: RoutineStatus, attempt: Attempt) -> RoutineStatus:
+    """Return the status with the last failure as it stands now, if it is this attempt."""
+    if status.last_failure and status.last_failure.number == attempt.number:
+        return replace(status, last_failure=attempt)
+    return status
+
+
+def as_wanted(status: RoutineStatus, settings: RoutineSettings, now: float) -> RoutineStatus:
+    """Return a routine's status as it is when it is to run with these settings from now on, in Unix seconds."""
+    status = replace(status, interval=settings.interval)
+    if settings.suspend is (status.suspended is not None):
+        return status
+    # What was found before says nothing of what comes after.
+    suspended = now if settings.suspend else None
+    return replace(status, state=State.WAITING, since=now, consecutive_failures=0, suspended=suspended)
+
+
+def shown(status: RoutineStatus, now: float) -> RoutineStatus:
+    """Return a routine's status as it stands now, in Unix seconds: suspended, or expired, or as it was left."""
+    if status.suspended is not None:
+        return replace(status, state=State.SUSPENDED, since=status.suspended, consecutive_failures=0)
+    last = status.last
+    if status.state is State.WAITING or last is None or last.judged is None:
+        return status
+    if now - last.judged <= EXPIRY * status.interval:
+        return status
+    return replace(status, state=State.EXPIRED, since=last.judged + EXPIRY * status.interval)

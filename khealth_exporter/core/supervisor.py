@@ -1,0 +1,66 @@
+"""Supervisor: runs one routine as it is wanted now."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from khealth_exporter.core.routine import Context, RoutineConfig
+from khealth_exporter.core.runner import Runner, Stop
+from khealth_exporter.vocabulary.event import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How runners run: `jitter`, from 0 to 1, is the share of an interval by which their grids are shifted."""
+
+    jitter: float = 0.0
+    once: bool = False
+
+
+class Supervisor:
+    """Lets one runner of a routine follow another as what is wanted changes, each when the last has cleaned up."""
+
+    def __init__(self, publish: Callable[[Event], None], numbers: Iterator[int] | None = None) -> None:
+        self._publish, self._numbers = publish, numbers or itertools.count(1)
+        self._stop = Stop()
+        self._terminated = False
+        self._context: Context | None = None
+        self.wanted: RoutineConfig | None = None
+        """The routine as it is to run; None where it is to run no more."""
+        self.runner: Runner | None = None
+        """Who runs it now, or still cleans up."""
+
+    def want(self, wanted: RoutineConfig | None, context: Context) -> None:
+        """Run the routine like this from now on; what runs like this already goes on undisturbed."""
+        self._context = context
+        if self.runner:
+            self.runner.context = context
+        if wanted != self.wanted:
+            self.wanted = wanted
+            self._stop.request()
+
+    def terminate(self) -> None:
+        """Begin nothing more, and clean up."""
+        self._terminated = True
+        self._stop.request()
+
+    async def run(self, pace: Pace) -> None:
+        """Run the routine as it is wanted, until it is wanted no more, or asked to terminate, or after one attempt."""
+        while self.wanted and self._context:
+            # To whoever was asked to terminate before it began, its one attempt is interrupted at once.
+            self._stop = Stop(requested=self._terminated)
+            if not self.wanted.settings.suspend:
+                await self._succeed(self.wanted, self._context, pace)
+            elif not pace.once:
+                await self._stop.wait()
+            if pace.once or self._terminated:
+                return
+
+    async def _succeed(self, wanted: RoutineConfig, context: Context, pace: Pace) -> None:
+        settings = wanted.settings
+        self.runner = Runner(wanted.module, wanted.label, wanted.kind, settings, context, self._publish)
+        offset = pace.jitter * settings.interval
+        try:
+            await self.runner.run(self._stop, offset=offset, once=pace.once, numbers=self._numbers)
+        finally:
+            self.runner = None

@@ -1,0 +1,1 @@
+"""How a time is taken, and how far it can be trusted."""

@@ -1,0 +1,36 @@
+"""Monotonic time with a UTC anchor."""
+
+import time
+from collections.abc import Callable
+
+
+class Clock:
+    """One process's time: durations are of the monotonic clock, and its anchor translates them to UTC."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, utc: Callable[[], float] = time.time) -> None:
+        self._monotonic, self._utc = monotonic, utc
+        self._offset = 0.0
+        self._idle_since: Callable[[], float] | None = None
+        self.anchor()
+
+    def anchor(self) -> None:
+        """Take the difference to UTC anew, so that a long run follows the machine's corrected clock."""
+        before = self._monotonic()
+        utc = self._utc()
+        self._offset = utc - (before + self._monotonic()) / 2
+
+    def now(self) -> float:
+        """Return the monotonic time, in seconds."""
+        return self._monotonic()
+
+    def utc(self, at: float | None = None) -> float:
+        """Return a monotonic time (now, if None) in Unix seconds."""
+        return (self._monotonic() if at is None else at) + self._offset
+
+    def follow(self, idle_since: Callable[[], float]) -> None:
+        """Take from this function when the event loop was last idle, in monotonic seconds."""
+        self._idle_since = idle_since
+
+    def delay(self, at: float) -> float:
+        """Return how long, in seconds, something read at `at` may have waited for this busy event loop."""
+        return max(0.0, at - self._idle_since()) if self._idle_since else 0.0

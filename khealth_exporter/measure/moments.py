@@ -1,0 +1,52 @@
+"""When something was seen, and how late khealth may have seen it."""
+
+from collections import deque
+from dataclasses import dataclass
+
+_WRITES = 32
+"""Writes of our own whose lag is remembered: sixteen attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something was seen (monotonic seconds), and how much earlier, for khealth's own doing, it may have been."""
+
+    at: float
+    delay: float = 0.0
+    recovered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How late the watch shows what was written, in seconds: `certain` is sure, `possible` cannot be ruled out."""
+
+    certain: float = 0.0
+    possible: float = 0.0
+
+    @classmethod
+    def of_write(cls, sent: float, answered: float, seen: float) -> "Lag":
+        """Take it from a write of our own: it happened after it was sent, and before it was answered."""
+        return cls(max(0.0, seen - answered), max(0.0, seen - sent))
+
+    def or_worse(self, other: "Lag") -> "Lag":
+        """Return the worse of two."""
+        return Lag(max(self.certain, other.certain), max(self.possible, other.possible))
+
+
+class Lags:
+    """What khealth's last writes have told of the watches' lag, whichever attempt made them.
+
+    A pod's way is busiest where no write of ours falls into it, so it is held to the worst that was seen of late.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[Lag] = deque(maxlen=_WRITES)
+
+    def note(self, lag: Lag) -> None:
+        """Take note of one more write's."""
+        self._recent.append(lag)
+
+    @property
+    def possible(self) -> float:
+        """How late, in seconds, the watches may be."""
+        return max((lag.possible for lag in self._recent), default=0.0)

@@ -1,0 +1,40 @@
+"""From two moments to a measurement with its error bar."""
+
+from dataclasses import dataclass, field, replace
+
+from khealth_exporter.measure.moments import Lag, Moment
+from khealth_exporter.vocabulary.sample import Measurement, Quality
+from khealth_exporter.vocabulary.settings import MeasurementSettings
+from khealth_exporter.vocabulary.step import Step
+
+SLO_EDGES = (1.0, 5.0)
+"""Seconds; a duration that may lie on either side of one says nothing about the objective."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruler:
+    """Turns two moments into a measurement, by what is known of khealth's own delay."""
+
+    limits: MeasurementSettings
+    lag: Lag = field(default_factory=Lag)
+
+    def measure(self, step: Step, begin: Moment, end: Moment, *, censored: bool = False) -> Measurement:
+        """Return a step's duration; one that comes out negative is 0, with an error bar of at least what was cut."""
+        seconds = end.at - begin.at
+        uncertainty = max(begin.delay, end.delay) + self.lag.possible
+        late = max(begin.delay, end.delay) > self.limits.loop_lag or self.lag.certain > self.limits.watch_lag
+        measured = Measurement(
+            step.name,
+            max(0.0, seconds),
+            max(uncertainty, -seconds),
+            Quality.DEGRADED if late or begin.recovered or end.recovered else Quality.EXACT,
+            censored,
+        )
+        return straddling(measured)
+
+
+def straddling(measured: Measurement) -> Measurement:
+    """Discard a degraded measurement whose error bar lies on both sides of an objective's edge."""
+    unclear = any(abs(measured.seconds - edge) < measured.uncertainty for edge in SLO_EDGES)
+    discard = measured.quality is Quality.DEGRADED and unclear
+    return replace(measured, quality=Quality.DISCARDED) if discard else measured

@@ -1,0 +1,1 @@
+"""What `khealth once` prints."""

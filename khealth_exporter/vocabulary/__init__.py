@@ -1,0 +1,1 @@
+"""The words that all parts share; imports nothing of khealth's."""

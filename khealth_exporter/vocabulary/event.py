@@ -1,0 +1,41 @@
+"""Event: one phase of one attempt has ended."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.sample import Measurement, Sample
+from khealth_exporter.vocabulary.verdict import Evidence, Verdict
+
+
+class Phase(StrEnum):
+    """A part of an attempt; each that began makes one Event."""
+
+    INIT = "init"
+    POLL = "poll"
+    CLEANUP = "cleanup"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One phase of one attempt has ended.
+
+    `verdict` is set on exactly one Event of an attempt: the first that did not succeed, or else cleanup's. `began` is
+    the attempt's beginning and `ended` the phase's end, both in Unix seconds; `duration` is the phase's, in seconds.
+    """
+
+    module: str
+    routine: str
+    attempt: int
+    phase: Phase
+    result: Result
+    began: float
+    ended: float
+    duration: float
+    reason: Reason | None = None
+    note: str = ""
+    verdict: Verdict | None = None
+    measurements: tuple[Measurement, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    evidence: tuple[Evidence, ...] = ()

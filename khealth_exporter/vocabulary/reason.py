@@ -1,0 +1,61 @@
+"""Why an attempt fails or stays inconclusive: one closed list."""
+
+from enum import StrEnum
+from typing import Self
+
+from khealth_exporter.vocabulary.component import Component
+from khealth_exporter.vocabulary.result import Result
+
+
+class Reason(StrEnum):
+    """Where the way broke: a closed list, each with the component to look at and whether the cluster failed."""
+
+    component: Component
+    result: Result
+
+    def __new__(cls, value: str, component: Component, result: Result = Result.FAILURE) -> Self:
+        """Make one reason that carries its component and the result that it stands for."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.component = component
+        member.result = result
+        return member
+
+    API_UNREACHABLE = "api_unreachable", Component.API_SERVER
+    API_TIMEOUT = "api_timeout", Component.API_SERVER
+    API_ERROR = "api_error", Component.API_SERVER
+    API_REJECTED = "api_rejected", Component.API_SERVER
+    WEBHOOK_FAILED = "webhook_failed", Component.API_SERVER
+    POD_NOT_CREATED = "pod_not_created", Component.CONTROLLER_MANAGER
+    POD_NOT_DELETED = "pod_not_deleted", Component.CONTROLLER_MANAGER
+    POD_NOT_SCHEDULED = "pod_not_scheduled", Component.SCHEDULER
+    POD_UNSCHEDULABLE = "pod_unschedulable", Component.SCHEDULER
+    NODES_NOT_READY = "nodes_not_ready", Component.NODE
+    ONE_NODE = "one_node", Component.NODE
+    KUBELET_SILENT = "kubelet_silent", Component.NODE
+    SANDBOX_FAILED = "sandbox_failed", Component.NODE
+    POD_NOT_STARTED = "pod_not_started", Component.NODE
+    POD_CRASHED = "pod_crashed", Component.NODE
+    POD_NOT_READY = "pod_not_ready", Component.NODE
+    POD_LOST = "pod_lost", Component.NODE
+    IMAGE_PULL_FAILED = "image_pull_failed", Component.REGISTRY
+    DNS_FAILED = "dns_failed", Component.DNS
+    DNS_WRONG_ANSWER = "dns_wrong_answer", Component.DNS
+    NETWORK_UNREACHABLE = "network_unreachable", Component.NETWORK
+    NETWORK_SLOW = "network_slow", Component.NETWORK
+    SERVICE_NOT_PROGRAMMED = "service_not_programmed", Component.NETWORK
+    VOLUME_NOT_PROVISIONED = "volume_not_provisioned", Component.STORAGE
+    DISK_FAILED = "disk_failed", Component.STORAGE
+    DATA_CORRUPTED = "data_corrupted", Component.STORAGE
+    JOB_FAILED = "job_failed", Component.CONTROLLER_MANAGER
+    SLOW = "slow", Component.NODE
+
+    FORBIDDEN = "forbidden", Component.KHEALTH, Result.INCONCLUSIVE
+    THROTTLED = "throttled", Component.API_SERVER, Result.INCONCLUSIVE
+    QUOTA_EXCEEDED = "quota_exceeded", Component.KHEALTH, Result.INCONCLUSIVE
+    WATCH_INTERRUPTED = "watch_interrupted", Component.KHEALTH, Result.INCONCLUSIVE
+    PROBER_STARVED = "prober_starved", Component.KHEALTH, Result.INCONCLUSIVE
+    DISRUPTED = "disrupted", Component.NODE, Result.INCONCLUSIVE
+    NO_NODE = "no_node", Component.NODE, Result.INCONCLUSIVE
+    INTERRUPTED = "interrupted", Component.KHEALTH, Result.INCONCLUSIVE
+    INTERNAL_ERROR = "internal_error", Component.KHEALTH, Result.INCONCLUSIVE

@@ -1,0 +1,1 @@
+"""TLS, passwords, limits, and the web configuration file."""

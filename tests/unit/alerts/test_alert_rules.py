@@ -1,0 +1,226 @@
+"""Each alert tells of its own disease, and of no other; nobody is woken by what khealth itself goes through."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployment import ran as done
+from deployment import tool
+from diseases import DAY, FINE, MOMENTS, QUICK, SLOW, Disease
+from promql import ALERTS, rules
+from promtool import Firing, Pace, Told, document, ran
+from promtool import told as told_of
+
+from khealth_exporter.canaries.pod_way import SANDBOX, SCHEDULE, START, STARTUP
+from khealth_exporter.modules import MODULES
+from khealth_exporter.vocabulary.component import Component
+from khealth_exporter.vocabulary.reason import Reason
+
+FILES = sorted(ALERTS.glob("*.rules.yaml"))
+RULES: Mapping[str, Mapping[str, Any]] = {rule["alert"]: rule for _, rule in rules() if "alert" in rule}
+BASE = "http://khealth.khealth.svc:8080/runbook#"
+SUITES = (QUICK, FINE, SLOW, DAY)
+SCHEDULER = "KhealthSchedulerBroken", "critical", "scheduler"
+NODES = "KhealthNodesBroken", "critical", "node"
+API_SERVER = "KhealthApiServerBroken", "critical", "api_server"
+
+
+def test_promtool_has_nothing_to_say() -> None:
+    """Neither of syntax nor of style."""
+    done(tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *map(str, FILES))
+
+
+def test_every_alert_has_a_disease() -> None:
+    """An alert that no test has seen fire is none."""
+    seen = {alert for suite in SUITES for disease in suite.values() for alert, _, _ in disease.told}
+    assert RULES.keys() - {"KhealthWatchdog"} == seen
+
+
+def test_every_component_can_be_broken() -> None:
+    """Each that khealth blames has its alert, which is its series and nothing else."""
+    broken = {r["labels"]["component"]: r["expr"] for name, r in RULES.items() if name.endswith("Broken")}
+    blamed = {reason.component for reason in Reason} - {Component.KHEALTH}
+    assert {c: f'component:khealth_failures:since_success{{component="{c}"}}' for c in blamed} == broken
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_alert_says_all_that_it_has_to(name: str) -> None:
+    """Who is woken, which component, what is broken, with which figures, and what to do."""
+    rule = RULES[name]
+    assert {"summary", "description", "runbook_url"} == set(rule["annotations"])
+    assert f"{BASE}{name.lower()}" == rule["annotations"]["runbook_url"]
+    assert "{{" not in rule["annotations"]["summary"]
+    assert rule["labels"]["severity"] in {"critical", "warning", "none"}
+    assert "component" in rule["labels"] or "by (cluster, component)" in rule["expr"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_duration_is_reasoned(path: Path) -> None:
+    """A comment stands directly above each `for` and `keep_firing_for`, or says why there is none."""
+    for text in path.read_text().split("- alert: ")[1:]:
+        for key in ("for", "keep_firing_for"):
+            given = re.search(rf"#[^\n]*\n *{key}: ", text)
+            assert given or (key not in re.findall(r"^ *(\w+): ", text, re.MULTILINE) and f"`{key}`" in text), text[:80]
+
+
+def test_a_startup_is_blamed_on_the_component_of_its_step() -> None:
+    """The steps of which it consists are those of the code, with their components."""
+    recorded = next(r["expr"] for _, r in rules() if r.get("record", "").startswith("routine_component:khealth_step"))
+    mapped = re.findall(r'step=~?"([^"]*)"\}, "component", "(\w+)"', recorded)
+    expected = {step.name: step.component for step in (SCHEDULE, SANDBOX, START)}
+    assert expected == {step: component for steps, component in mapped for step in steps.split("|")}
+    (kind,) = (kind for module in MODULES for kind in module.routines)
+    inside = kind.steps[kind.steps.index(SCHEDULE) : kind.steps.index(START) + 1]
+    assert (SCHEDULE, SANDBOX, START) == inside
+    assert STARTUP in kind.steps
+
+
+def listened(suite: Mapping[str, Disease], pace: Pace, folder: Path, looks: Mapping[str, float] | None = None) -> Told:
+    """Return what promtool tells of a suite; it knows each disease as a cluster."""
+    return told_of({name: disease.lives for name, disease in suite.items()}, pace, folder, (), (looks or {}).items())
+
+
+def heard(suite: Mapping[str, Disease], said: Told) -> tuple[dict[str, set[Any]], dict[str, set[Any]]]:
+    """Return by disease what should be told of it, and what is."""
+    expected = {name: set(disease.told) for name, disease in suite.items() if disease.told}
+    found = {
+        name: {(f.alert, f.severity, f.component) for f in firing} for name, firing in said.firing.items() if firing
+    }
+    return expected, found
+
+
+LOOKS = {alert: 2100.0 for disease in QUICK.values() for alert, _, _ in disease.told} | {
+    alert: 1260.0
+    for alert in RULES
+    if alert.endswith(("Broken", "Refuses"))
+    or alert in {"KhealthPodUnschedulable", "KhealthOneNode", "KhealthQuotaExceeded"}
+}
+LOOKS["KhealthApiServerOverloaded"] = 1620.0
+"""When, in seconds, to look at an alert's words."""
+
+
+def test_each_disease_is_told_by_its_own_alert_alone(tmp_path: Path) -> None:
+    """Every history before every alert: its own fires, the others are silent, and so are all in health."""
+    said = listened(QUICK, Pace(2700, 60, 60), tmp_path, LOOKS)
+    expected, found = heard(QUICK, said)
+    assert expected == found
+    words = said.details
+    assert {(name, alert) for name in expected for alert, _, _ in expected[name]} == words.keys()
+    for (cluster, alert), (labels, texts) in words.items():
+        annotations = RULES[alert]["annotations"]
+        assert labels.keys() - {"cluster", "namespace", "job"} == {"alertname", "severity", "component"}
+        assert (annotations["summary"], annotations["runbook_url"]) == (texts["summary"], texts["runbook_url"])
+        assert texts["description"].startswith(f"Cluster {cluster}: ")
+        assert "{{" not in texts["description"]
+        assert "NaN" not in texts["description"]
+    told = {name: words[name, QUICK[name].told[0][0]][1]["description"] for name in DESCRIPTIONS}
+    assert {name: f"Cluster {name}: {text}" for name, text in DESCRIPTIONS.items()} == told
+
+
+DESCRIPTIONS = {
+    "scheduler": "failed since their last success: rcscheduler/rcscheduler with pod_not_scheduled 11 times. "
+    "The last success was at 1970-01-01 00:09:22 +0000 UTC.",
+    "api-server": "failed since their last success: rcscheduler/rcscheduler with api_unreachable 11 times. "
+    "The last success was at 1970-01-01 00:09:22 +0000 UTC.",
+    "flapping": "node failed 48.57% of the attempts of one routine. Failures of the last hour: "
+    "rcscheduler/rcscheduler 17; by reason: sandbox_failed 17.",
+    "slow-api": "71.43% of the last hour's writes took more than 1 s, 1% may. The 99th percentile: 4.958s "
+    "(rcscheduler/rcscheduler).",
+    "stale": "routines of khealth-metrics without a verdict for five intervals: 1. Last verdicts: "
+    "rcscheduler/rcscheduler at 1970-01-01 00:09:22 +0000 UTC.",
+    "degraded": "85.8% of the attempts of one routine were inconclusive, or of its samples degraded or discarded. In the "
+    "last half hour, attempts by reason: none; samples by quality: degraded 75, exact 12.",
+    "restarting": "khealth-metrics was restarted 7 times within the last hour.",
+}
+
+
+def test_what_does_not_go_is_told_where_it_is_looked_at_often_enough(tmp_path: Path) -> None:
+    """At every moment of an hour something was there; what is there at the moments of a rare scrape says nothing."""
+    said = listened(FINE, Pace(4500, 15, 60), tmp_path)
+    expected, found = heard(FINE, said)
+    assert expected == found
+    rare = listened({name: Disease(disease.lives) for name, disease in FINE.items()}, Pace(4500, 60, 60), tmp_path)
+    assert {} == heard({}, rare)[1]
+
+
+def test_an_objective_is_missed_slowly_and_a_paged_outage_is_over(tmp_path: Path) -> None:
+    """A low rate of failures is a ticket; what was paged for hours is one page, and neither page nor ticket after it."""
+    said = listened(SLOW, Pace(17 * 3600, 300, 240), tmp_path)
+    expected, found = heard(SLOW, said)
+    assert expected == found
+    (whole,) = said.firing["paged-for-seven-hours"]
+    assert whole.end - whole.begin > 6.5 * 3600
+
+
+def test_a_day_without_an_alert_and_a_day_without_an_attempt(tmp_path: Path) -> None:
+    """Nothing is told of the first; of the second it is told after a day, not before."""
+    said = listened(DAY, Pace(25 * 3600, 300, 240), tmp_path)
+    expected, found = heard(DAY, said)
+    assert expected == found
+    (suspended,) = said.firing["suspended-for-a-day"]
+    assert 23 * 3600 < suspended.begin <= 24 * 3600
+
+
+def test_pages_begin_and_end_when_they_should(tmp_path: Path) -> None:
+    """To the second, with attempts each minute from 0 s on, a scrape each 15 s and an evaluation each 5 s.
+
+    The third attempt to fail does so at 320 s, the second at 260 s, which is scraped at 270 s.
+    """
+    said = told_of(MOMENTS, Pace(1800, 15, 5), tmp_path, [ALERTS / "components.rules.yaml"])
+    scheduler = Firing(*SCHEDULER, 280, 685)
+    expected = {
+        "one-routine": [scheduler],
+        # One cause is one page.
+        "three-routines": [scheduler],
+        # Some successes do not resolve it and page again.
+        "a-lucky-one": [Firing(*SCHEDULER, 280, 925)],
+        "in-pairs": [Firing(*NODES, 280, 1345)],
+        # What is over is not named again because of another.
+        "another-one-three-minutes-later": [Firing(*NODES, 640, 1045), scheduler],
+        "one-that-failed-long-ago": [scheduler],
+        # What does not come up any more is over after five minutes, although nothing has succeeded since.
+        "from-one-to-another": [Firing(*API_SERVER, 455, 1465), Firing(*SCHEDULER, 280, 910)],
+        # A verdict holds for three intervals.
+        "then-nothing-can-be-told": [Firing(*SCHEDULER, 280, 805)],
+        "over-and-then-unseen": [Firing(*SCHEDULER, 280, 805)],
+        # khealth's own restart neither resolves a page nor sends another.
+        "restarted-in-the-midst": [Firing(*SCHEDULER, 280, 1030)],
+        "restarted-after-older-failures": [Firing(*SCHEDULER, 100, 445), Firing(*SCHEDULER, 700, 1435)],
+        "replaced-in-the-midst": [Firing(*SCHEDULER, 280, 1030)],
+        "replaced-and-well": [Firing(*SCHEDULER, 280, 760)],
+        # An outage that takes khealth with it is not over; one that was over stays so.
+        "gone-in-the-midst": [Firing(*SCHEDULER, 280, 1625)],
+        "over-and-then-gone": [scheduler],
+        "unseen-in-the-midst": [Firing(*SCHEDULER, 280, 985)],
+        # It comes first, and goes last.
+        "the-server-and-its-dependents": [
+            Firing(*API_SERVER, 275, 745),
+            Firing("KhealthControllerManagerBroken", "critical", "controller_manager", 280, 685),
+        ],
+        # Who answers with a refusal does not hide the rest.
+        "one-is-refused-and-another-finds-dead-nodes": [
+            Firing("KhealthApiServerRefuses", "critical", "api_server", 280, 685),
+            Firing(*NODES, 280, 685),
+        ],
+    }
+    assert expected == said.firing
+
+
+def test_the_watchdog_always_fires(tmp_path: Path) -> None:
+    """From the first evaluation on, whatever there is or is not."""
+    alert = {
+        "exp_labels": {"severity": "none", "component": "khealth"},
+        "exp_annotations": {k: v.strip() for k, v in RULES["KhealthWatchdog"]["annotations"].items()},
+    }
+    asked = [{"alertname": "KhealthWatchdog", "eval_time": at, "exp_alerts": [alert]} for at in ("0s", "1h")]
+    files = [ALERTS / "watchdog.rules.yaml"]
+    said = ran(document({}, Pace(3600, 60, 60), files, alert_rule_test=asked), tmp_path)
+    assert (0, "") == (said.returncode, said.stderr)
+
+
+def test_without_any_khealth_its_absence_is_told(tmp_path: Path) -> None:
+    """Where there never was one there is no cluster to name."""
+    said = told_of({}, Pace(1200, 60, 60), tmp_path)
+    assert {"": [Firing("KhealthAbsent", "critical", "khealth", 900, 1200)]} == said.firing

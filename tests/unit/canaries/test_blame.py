@@ -1,0 +1,317 @@
+"""Who is to blame: a row for each reason, from objects as a cluster sends them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from documents import (
+    RUNNING,
+    Json,
+    a_controller,
+    a_node,
+    a_pod,
+    accepted,
+    bound,
+    condition,
+    container,
+    containers,
+    controller,
+    disrupted,
+    leaving,
+    node,
+    pod,
+    ready,
+    running,
+    sandboxed,
+    status_of,
+    terminated,
+    unschedulable,
+    waiting,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from khealth_exporter.canaries.diagnosis import PULLING, Finding, Nodes, blame, not_created, not_deleted, not_ready
+from khealth_exporter.canaries.pod_way import Way
+from khealth_exporter.cluster.watch.subscription import Line
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
+
+
+def way(*documents: Json, gone: bool = False) -> Way:
+    """Return the way of a pod that was seen like this, one after the other."""
+    followed = Way(a_pod(documents[0]))
+    for at, document in enumerate(documents):
+        followed.take(Line("MODIFIED", a_pod(document), float(at), 0.0, recovered=False))
+    if gone:
+        followed.take(Line("DELETED", followed.pod, 100.0, 0.0, recovered=False))
+    return followed
+
+
+def nodes(*documents: Json, selector: dict[str, str] | None = None, tolerated: Sequence[str] = ()) -> Nodes:
+    return Nodes.of([a_node(document) for document in documents], selector or {}, tolerated)
+
+
+UNKNOWN = Nodes.of(None, {}, ())
+WELL = nodes(node("node-1"), node("node-2"), node("node-3"))
+SICK = nodes(node("node-1", ready="Unknown"), node("node-2"), node("node-3"))
+NONE_READY = nodes(node("node-1", ready="False"), node("node-2", ready="Unknown"))
+CORDONED = nodes(node("node-1", cordoned=True), node("node-2"))
+ALL_CORDONED = nodes(node("node-1", cordoned=True), node("node-2", cordoned=True))
+SCALED_DOWN = nodes(node("node-1", taints=("ToBeDeletedByClusterAutoscaler",)), node("node-2"))
+CONSOLIDATED = nodes(node("node-1", taints=("karpenter.sh/disrupted",)), node("node-2"))
+ALL_GOING = nodes(node("node-1", taints=("ToBeDeletedByClusterAutoscaler",)), node("node-2", cordoned=True))
+
+A, B, C = pod("pod-a"), pod("pod-b"), pod("pod-c")
+PULL = containers(A, container(waiting("ImagePullBackOff", 'Back-off pulling image "registry.k8s.io/pause:3.10.1"')))
+BACK_OFF = containers(
+    A,
+    container(waiting("CrashLoopBackOff", "back-off 10s"), last=terminated(137, "OOMKilled"), restarts=1),
+    phase="Running",
+)
+EVICTED = status_of(accepted(A), phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
+NO_SANDBOX = status_of(
+    accepted(A), condition("PodReadyToStartContainers", "False", "PodSandboxNotReady", "no network plugin")
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case: pods as they were seen, the nodes, and what is made of it."""
+
+    name: str
+    reason: Reason
+    ways: tuple[Way, ...]
+    nodes: Nodes = field(default=WELL)
+    says: str = ""
+    pulling: frozenset[str] = frozenset()
+
+
+ROWS = (
+    Row("the scheduler has not said a word", Reason.POD_NOT_SCHEDULED, (way(A),), says="said nothing"),
+    Row("it has no words where nodes are unknown", Reason.POD_NOT_SCHEDULED, (way(A),), UNKNOWN),
+    Row("no room", Reason.POD_UNSCHEDULABLE, (way(unschedulable(A)),), says="Insufficient cpu"),
+    Row("no room where nodes are unknown", Reason.POD_UNSCHEDULABLE, (way(unschedulable(A)),), UNKNOWN),
+    Row("no node fits the selector", Reason.POD_UNSCHEDULABLE, (way(unschedulable(A)),), nodes(node(), selector={"a": "b"})),
+    Row("no room for none is Ready", Reason.NODES_NOT_READY, (way(unschedulable(A)),), NONE_READY),
+    Row("no room for all are cordoned", Reason.NO_NODE, (way(unschedulable(A)),), ALL_CORDONED),
+    Row("no room for all are being removed", Reason.NO_NODE, (way(unschedulable(A)),), ALL_GOING),
+    Row("no room though one is cordoned", Reason.POD_UNSCHEDULABLE, (way(unschedulable(A)),), CORDONED),
+    Row(
+        "the only one in service is not Ready", Reason.NODES_NOT_READY, (way(unschedulable(A)),),
+        nodes(node("node-1", ready="False"), node("node-2", cordoned=True)),
+    ),
+    Row("bound, and no node is Ready", Reason.NODES_NOT_READY, (way(bound(A)),), NONE_READY),
+    Row("the kubelet says nothing", Reason.KUBELET_SILENT, (way(bound(A)),), says="node-1"),
+    Row("the kubelet says nothing, its node is NotReady", Reason.KUBELET_SILENT, (way(bound(A)),), SICK),
+    Row("no sandbox", Reason.SANDBOX_FAILED, (way(NO_SANDBOX),), says="no network plugin"),
+    Row("no sandbox, and no words", Reason.SANDBOX_FAILED, (way(accepted(A)),), says="runtime or network"),
+    *(
+        Row(f"{reason}", Reason.IMAGE_PULL_FAILED, (way(containers(A, container(waiting(reason, "denied")))),), says="denied")
+        for reason in sorted(PULLING)
+    ),
+    Row("a pull that backs off", Reason.IMAGE_PULL_FAILED, (way(PULL),), says="pause:3.10.1"),
+    Row(
+        "a pull that goes on and on", Reason.IMAGE_PULL_FAILED, (way(sandboxed(A)),), says="still being pulled",
+        pulling=frozenset({"pod-a"}),
+    ),
+    Row("another pod's pull", Reason.POD_NOT_STARTED, (way(sandboxed(A)),), pulling=frozenset({"pod-b"})),
+    Row("containers do not start", Reason.POD_NOT_STARTED, (way(sandboxed(A)),), says="not started"),
+    Row(
+        "a container cannot be made", Reason.POD_NOT_STARTED,
+        (way(containers(A, container(waiting("CreateContainerError", "context deadline exceeded")))),), says="deadline exceeded",
+    ),
+    Row("evicted before it started", Reason.POD_NOT_STARTED, (way(EVICTED),), says="low on resource"),
+    Row("crashed", Reason.POD_CRASHED, (way(containers(A, container(terminated(139)))),), says="139"),
+    Row("crashed and backing off", Reason.POD_CRASHED, (way(BACK_OFF),), says="137 (OOMKilled)"),
+    Row(
+        "crashed for good", Reason.POD_CRASHED,
+        (way(status_of(containers(A, container(terminated())), phase="Failed", reason="OutOfmemory")),), says="OutOfmemory",
+    ),
+    Row("started, not Ready", Reason.POD_NOT_READY, (way(running(A)),), says="unready status"),
+    Row("lost Ready in the hold", Reason.POD_NOT_READY, (way(ready(A), running(A)),)),
+    Row("vanished", Reason.POD_LOST, (way(ready(A), gone=True),), says="vanished"),
+    Row("deleted by somebody", Reason.POD_LOST, (way(ready(A), leaving(ready(A))),), says="not by khealth"),
+    Row("vanished before it had a node", Reason.POD_LOST, (way(A, gone=True),)),
+    Row("evicted by its node's drain", Reason.DISRUPTED, (way(ready(A), leaving(disrupted(ready(A)))),), says="Eviction API"),
+    Row("preempted before it started", Reason.DISRUPTED, (way(disrupted(bound(A))),)),
+    Row("evicted, nodes unknown", Reason.DISRUPTED, (way(disrupted(ready(A)), gone=True),), UNKNOWN),
+    Row("its node was cordoned", Reason.DISRUPTED, (way(ready(A), gone=True),), CORDONED, says="cordoned"),
+    Row("its node was cordoned before Ready", Reason.DISRUPTED, (way(bound(A)),), CORDONED),
+    Row("its node is scaled down", Reason.DISRUPTED, (way(ready(A), gone=True),), SCALED_DOWN),
+    Row("its node is consolidated", Reason.DISRUPTED, (way(ready(A), gone=True),), CONSOLIDATED),
+    Row("its node is gone", Reason.DISRUPTED, (way(ready(A), gone=True),), nodes(node("node-2")), says="is gone"),
+    Row("its node became NotReady", Reason.DISRUPTED, (way(ready(A), running(A)),), SICK, says="NotReady"),
+    Row("all nodes became NotReady", Reason.NODES_NOT_READY, (way(ready(A), running(A)),), NONE_READY),
+    Row("its only node became NotReady", Reason.NODES_NOT_READY, (way(ready(A), running(A)),), nodes(node(ready="Unknown"))),
+    Row("not Ready where its node is NotReady", Reason.POD_NOT_READY, (way(running(A)),), SICK),
+    Row("nodes unknown, vanished", Reason.POD_LOST, (way(ready(A), gone=True),), UNKNOWN),
+    Row(
+        "all failing pods on one node", Reason.ONE_NODE, (way(bound(A)), way(bound(B)), way(ready(C, "node-2"))),
+        says="kubelet_silent on node-1 alone",
+    ),
+    Row("only one node has pods", Reason.KUBELET_SILENT, (way(bound(A)), way(bound(B)), way(ready(C)))),
+    Row("others got no further", Reason.SANDBOX_FAILED, (way(accepted(A)), way(accepted(B, "node-2")))),
+    Row("failing pods on two nodes", Reason.KUBELET_SILENT, (way(bound(A)), way(bound(B, "node-2")), way(ready(C, "node-3")))),
+    Row("an unscheduled pod has no node", Reason.POD_NOT_SCHEDULED, (way(A), way(ready(B)))),
+    Row("a lost pod is no sign of its node", Reason.POD_LOST, (way(ready(A), gone=True), way(ready(B, "node-2")))),
+    Row("no node is Ready, one pod had got further", Reason.NODES_NOT_READY, (way(bound(A)), way(ready(B, "node-2"))), NONE_READY),
+    Row("the earliest step wins", Reason.POD_NOT_SCHEDULED, (way(running(A)), way(running(B)), way(C))),
+    Row(
+        "ties go by count", Reason.POD_CRASHED,
+        (way(PULL), way(containers(B, container(terminated()), node="node-2")), way(containers(C, container(terminated())))),
+    ),
+    Row("a failure outweighs a disruption", Reason.POD_NOT_READY, (way(leaving(disrupted(ready(A)))), way(running(B)))),
+)  # fmt: skip
+
+
+def judged(row: Row) -> Finding:
+    failing = [not_ready(found, row.nodes, row.pulling) for found in row.ways if not found.well]
+    return blame(failing, row.ways)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_who_is_to_blame(row: Row) -> None:
+    """Each reason follows from what the cluster says, and its note says why."""
+    found = judged(row)
+    assert row.reason is found.reason
+    assert row.says in found.note
+
+
+def test_the_order_of_the_pods_does_not_matter() -> None:
+    """The same pods in another order have the same verdict."""
+    for row in ROWS:
+        turned = Row(row.name, row.reason, row.ways[::-1], row.nodes, row.says, row.pulling)
+        assert judged(row).reason is judged(turned).reason
+
+
+MESSAGES = st.text(max_size=400)
+
+
+@given(MESSAGES, st.sampled_from([*sorted(PULLING), "CreateContainerError", "x" * 300]))
+def test_a_note_is_one_short_line(message: str, reason: str) -> None:
+    """Whatever a kubelet writes: what becomes a log line and a page's cell is short, and has no line breaks."""
+    note = not_ready(way(containers(A, container(waiting(reason, message)))), WELL).note
+    assert len(note) <= 260
+    assert note.isprintable()
+
+
+REFUSALS = (
+    ('pods "x" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2', Reason.QUOTA_EXCEEDED),
+    ('pods "x" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false', Reason.API_REJECTED),
+    ('pods "x" is forbidden: error looking up service account khealth/default: serviceaccount "default" not found',
+     Reason.POD_NOT_CREATED),
+    ('pods "x" is forbidden: User "system:serviceaccount:kube-system:replication-controller" cannot create resource "pods"',
+     Reason.POD_NOT_CREATED),
+    ('pods "x" is forbidden: no PriorityClass with name gone was found', Reason.API_REJECTED),
+    ('Pod "x" is invalid: spec.containers[0].image: Required value', Reason.API_REJECTED),
+    ('admission webhook "policy.example.com" denied the request: no canaries here', Reason.API_REJECTED),
+    ('Internal error occurred: failed calling webhook "policy.example.com": failed to call webhook: Post "https://policy"',
+     Reason.WEBHOOK_FAILED),
+    ('pods "x" is forbidden: unable to create new content in namespace khealth because it is being terminated',
+     Reason.INTERRUPTED),
+    ("etcdserver: request timed out", Reason.POD_NOT_CREATED),
+    ("Timeout: request did not complete within requested timeout - context deadline exceeded", Reason.POD_NOT_CREATED),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "reason"), REFUSALS, ids=lambda value: str(value)[:60])
+def test_why_the_controllers_pods_are_refused(message: str, reason: Reason) -> None:
+    """The controller's ReplicaFailure condition refines pod_not_created."""
+    found = not_created(a_controller(controller(refusal=message)), 3)
+    assert reason is found.reason
+    assert "3 pods not created" in found.note
+
+
+def test_a_controller_that_was_not_looked_at() -> None:
+    """ObservedGeneration below the generation: the controller manager is silent."""
+    found = not_created(a_controller(controller(generation=1, observed=0)), 1)
+    assert (Reason.POD_NOT_CREATED, True) == (found.reason, "has not looked" in found.note)
+
+
+def test_a_controller_whose_pods_do_not_come() -> None:
+    """Seen, not refused, and no pods all the same."""
+    found = not_created(a_controller(controller()), 1)
+    assert (Reason.POD_NOT_CREATED, True) == (found.reason, "has seen the controller" in found.note)
+
+
+def test_a_controller_that_is_not_there() -> None:
+    """Without a controller there is nothing that could make pods."""
+    assert Reason.POD_NOT_CREATED is not_created(None, 2).reason
+
+
+def test_a_missing_pod_is_earlier_than_any_other_trouble() -> None:
+    """pod_not_created wins over pods that hang later."""
+    findings = [not_ready(way(A), WELL), not_created(a_controller(controller()), 1)]
+    assert Reason.POD_NOT_CREATED is blame(findings).reason
+
+
+@pytest.mark.parametrize(
+    ("ways", "known", "reason"),
+    [
+        ((), WELL, Reason.POD_NOT_DELETED),
+        ((way(ready(A), gone=True),), WELL, Reason.POD_NOT_DELETED),
+        ((way(ready(A)), way(leaving(ready(B)))), WELL, Reason.POD_NOT_DELETED),
+        ((way(leaving(ready(A))), way(leaving(ready(B, "node-2")))), WELL, Reason.KUBELET_SILENT),
+        ((way(leaving(ready(A))), way(ready(B, "node-2"), gone=True)), UNKNOWN, Reason.KUBELET_SILENT),
+        ((way(leaving(ready(A))),), CORDONED, Reason.DISRUPTED),
+        ((way(leaving(ready(A))),), SICK, Reason.DISRUPTED),
+        ((way(leaving(ready(A))),), nodes(node("node-2")), Reason.DISRUPTED),
+        ((way(leaving(ready(A))),), NONE_READY, Reason.NODES_NOT_READY),
+    ],
+    ids=["controller", "controller-after-pods", "not-asked", "kubelets", "kubelet", "cordoned", "sick", "gone", "none"],
+)  # fmt: skip
+def test_who_keeps_a_controller_from_going(ways: tuple[Way, ...], known: Nodes, reason: Reason) -> None:
+    """The collector that asks nobody to end, or the kubelet of a pod that is asked and does not."""
+    assert reason is not_deleted(ways, known).reason
+
+
+@pytest.mark.parametrize(
+    ("taints", "tolerated", "eligible"),
+    [
+        ((), (), True),
+        (("dedicated",), (), False),
+        (("dedicated",), ("dedicated",), True),
+        (("dedicated", "other"), ("dedicated",), False),
+        (("dedicated",), ("",), True),
+        (("dedicated:PreferNoSchedule",), (), True),
+        (("node.kubernetes.io/not-ready:NoExecute",), (), True),
+        (("node.kubernetes.io/unschedulable",), (), True),
+        (("ToBeDeletedByClusterAutoscaler",), (), True),
+        (("karpenter.sh/disrupted",), (), True),
+    ],
+)
+def test_which_nodes_the_pods_may_run_on(taints: tuple[str, ...], tolerated: tuple[str, ...], eligible: bool) -> None:
+    """Lasting taints that are not tolerated exclude a node; what says how a node is at the moment does not."""
+    assert eligible is bool(nodes(node(taints=taints), tolerated=tolerated).eligible)
+
+
+def test_a_selector_excludes_nodes() -> None:
+    """Only nodes with the labels that were asked for count."""
+    known = nodes(node("node-1", zone="a"), node("node-2", zone="b"), selector={"zone": "b"})
+    assert ["node-2"] == [found.name for found in known.eligible]
+
+
+def test_a_node_where_no_canary_runs_explains_nothing() -> None:
+    """A pod on a node that its placement excludes by now is not called disrupted for it."""
+    known = nodes(node("node-1", zone="a", ready="False"), node("node-2", zone="b"), selector={"zone": "b"})
+    assert "" == known.disrupts(way(ready(A), gone=True))
+
+
+def test_every_finding_of_a_table_is_of_the_routines_reasons() -> None:
+    """What is blamed is in the closed list that bounds the label."""
+    from khealth_exporter.canaries.pod_way import REASONS  # noqa: PLC0415 - beside its only use
+
+    assert {row.reason for row in ROWS} <= set(REASONS)
+
+
+def test_inconclusive_reasons_never_name_one_node() -> None:
+    """What says nothing of the cluster says nothing of a node either."""
+    ways = (way(leaving(disrupted(ready(A)))), way(running(C, "node-2")), way(ready(B, "node-3")))
+    assert Result.INCONCLUSIVE is blame([not_ready(ways[0], WELL)], ways).reason.result
+
+
+def test_a_container_that_runs_again_after_a_crash_has_crashed() -> None:
+    """A restart is told, whatever the container does now."""
+    again = containers(A, container(RUNNING, last=terminated(2), restarts=1), phase="Running")
+    assert Reason.POD_CRASHED is not_ready(way(again), WELL).reason

@@ -1,0 +1,129 @@
+"""A canary pod: small, restricted, spread over the nodes, and nobody's obstacle."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from khealth_exporter.canaries.pod_spec import PAUSE, UNTOUCHED, PodSettings, Toleration, pod_spec
+
+LABELS = {"khealth.io/run": "ab12"}
+
+
+def spec(**settings: Any) -> dict[str, Any]:
+    """Return the specification as it is sent."""
+    sent: dict[str, Any] = json.loads(json.dumps(pod_spec(PodSettings.model_validate(settings), LABELS)))
+    return sent
+
+
+def test_it_passes_the_restricted_pod_security_standard() -> None:
+    """Every control of the standard that a pod has to say something of."""
+    made = spec()
+    (container,) = made["containers"]
+    security = {**made["securityContext"], **container["securityContext"]}
+    assert {
+        "runAsNonRoot": True,
+        "runAsUser": 65535,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    } == security
+    assert set() == {"hostNetwork", "hostPID", "hostIPC", "volumes", "initContainers"} & made.keys()
+
+
+def test_it_is_small() -> None:
+    """It takes nobody's room."""
+    assert {"requests": {"cpu": "1m", "memory": "8Mi"}} == spec()["containers"][0]["resources"]
+
+
+def test_its_kubelet_takes_it_away() -> None:
+    """A grace period of 0 would leave out what is to be measured."""
+    assert 1 == spec()["terminationGracePeriodSeconds"]
+
+
+def test_it_has_no_token_and_no_service_links() -> None:
+    """It talks to nobody."""
+    made = spec()
+    assert (False, False) == (made["automountServiceAccountToken"], made["enableServiceLinks"])
+
+
+def test_it_is_spread_over_hosts_where_it_can_be() -> None:
+    """A wish, not a demand: a broken node looks least loaded, and would attract them all."""
+    (spread,) = spec()["topologySpreadConstraints"]
+    assert {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": LABELS},
+    } == spread
+
+
+def test_it_runs_on_linux() -> None:
+    """Its image is Linux's; other labels add to that."""
+    assert {"kubernetes.io/os": "linux", "zone": "a"} == spec(nodeSelector={"zone": "a"})["nodeSelector"]
+
+
+def test_what_is_not_given_is_not_sent() -> None:
+    """An empty PriorityClass is not the same as none."""
+    assert set() == {"priorityClassName", "runtimeClassName", "imagePullSecrets"} & spec().keys()
+
+
+def test_what_is_given_is_sent_in_kubernetes_words() -> None:
+    """Settings are the API's own fields."""
+    made = spec(
+        priorityClassName="low", runtimeClassName="gvisor", imagePullSecrets=[{"name": "s"}], image="mirror/pause"
+    )
+    assert ("low", "gvisor", [{"name": "s"}], "mirror/pause") == (
+        made["priorityClassName"],
+        made["runtimeClassName"],
+        made["imagePullSecrets"],
+        made["containers"][0]["image"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"key": "dedicated", "value": "x"}, {"key": "dedicated", "value": "x"}),
+        ({"operator": "Exists"}, {"operator": "Exists"}),
+        (
+            {"key": "a", "effect": "NoExecute", "tolerationSeconds": 0},
+            {"key": "a", "effect": "NoExecute", "tolerationSeconds": 0},
+        ),
+    ],
+)
+def test_tolerations_are_sent_as_they_are_given(given: dict[str, Any], sent: dict[str, Any]) -> None:
+    """Nothing is added; toleration for 0 s is not toleration for ever."""
+    assert [sent] == spec(tolerations=[given])["tolerations"]
+
+
+def test_it_is_safe_to_evict_and_free_of_sidecars() -> None:
+    """Its own annotations, and the user's beside them."""
+    marks = PodSettings(annotations={"team": "sre", "sidecar.istio.io/inject": "true"}).marks
+    assert UNTOUCHED | {"team": "sre", "sidecar.istio.io/inject": "true"} == marks
+
+
+def test_its_placement_says_where_it_may_run() -> None:
+    """Image, selector (Linux nodes only) and the taints that are tolerated: nodes are judged by it."""
+    settings = PodSettings(nodeSelector={"zone": "a"}, tolerations=(Toleration(key="dedicated"),))
+    placement = settings.placement
+    assert (PAUSE, {"kubernetes.io/os": "linux", "zone": "a"}, ("dedicated",)) == (
+        placement.image,
+        placement.selector,
+        placement.tolerated,
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"image": ""}, {"imagePullSecrets": [{"name": ""}]}, {"tolerations": [{"operator": "Like"}]},
+        {"tolerations": [{"effect": "Never"}]}, {"nodeName": "node-1"},
+    ],
+)  # fmt: skip
+def test_what_kubernetes_would_refuse_is_refused_at_the_start(settings: dict[str, Any]) -> None:
+    """A slip in the file is found before anything starts."""
+    with pytest.raises(ValidationError):
+        PodSettings.model_validate(settings)

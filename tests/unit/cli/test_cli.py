@@ -1,0 +1,507 @@
+"""The command line: what is accepted, what is refused, and with which code it ends."""
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import parse as parse_xml
+
+import pytest
+import structlog
+
+from khealth_exporter import __version__
+from khealth_exporter.app import commands as app
+from khealth_exporter.app.commands import CannotStart, OnceResult, Options, SweepResult
+from khealth_exporter.cli import demo, logs, main
+from khealth_exporter.cli.arguments import parse
+from khealth_exporter.config import ConfigError, Problem, load
+from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot
+from khealth_exporter.vocabulary.event import Phase
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.verdict import Failed, Verdict
+from khealth_exporter.web.address import Address
+
+WRONG = Path(__file__).parents[1] / "config" / "testdata" / "namespace_invalid.yaml"
+RIGHT = Path(__file__).parents[1] / "config" / "testdata" / "valid_two_pools.yaml"
+ATTEMPT = Attempt(1, 0.0, Phase.CLEANUP, 1.0, Verdict(Result.FAILURE, Reason.POD_CRASHED))
+FOUND = OnceResult(
+    (Snapshot("rcscheduler", (RoutineStatus("rcscheduler", "rcscheduler", 60.0, attempts=(ATTEMPT,)),)),),
+    "https://cluster:6443",
+    answered=True,
+)
+
+
+class Started:
+    """Stands for `app.start`: notes what was to be started, and answers with `result`."""
+
+    def __init__(self) -> None:
+        self.result: object = 0
+        self.main: object = None
+        self.arguments: tuple[Any, ...] = ()
+        self.keywords: dict[str, object] = {}
+
+    def __call__(self, main: Callable[..., Coroutine[Any, Any, Any]], *arguments: object, **keywords: object) -> Any:
+        self.main, self.arguments, self.keywords = main, arguments, keywords
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    @property
+    def options(self) -> Options:
+        return next(argument for argument in self.arguments if isinstance(argument, Options))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
+    """Replace the event loop: nothing reaches for a cluster."""
+    started = Started()
+    monkeypatch.setattr(app, "start", started)
+    return started
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def _refused(*argv: str) -> int | str | None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["walk"],
+        ["torture"],
+        ["run", "--listen", "8080"],
+        ["run", "--listen", ":70000"],
+        ["run", "--poll-interval", "5"],
+        ["run", "--pod-ttl", "0s"],
+        ["run", "--client-mode", "none"],
+        ["run", "--timeout", "5m"],
+        ["run", "--name", "khealth"],
+        ["once", "--log.level", "loud"],
+        ["once", "--log.format", "xml"],
+        ["check-config"],
+        ["sweep", "rcscheduler"],
+    ],
+    ids=" ".join,
+)
+def test_a_usage_error_ends_with_2(argv: list[str]) -> None:
+    """What cannot be understood starts nothing."""
+    expected = 2
+    assert expected == _refused(*argv)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--listen", "8080"], "--listen: '8080' is not an address: write :8080, 127.0.0.1:8080 or [::]:8080"),
+        (["--pod-ttl", "5"], "--pod-ttl: '5' is not a duration: write a number with its unit, as in 500ms, 5s or 2m"),
+        (["--pod-ttl", "0s"], "--pod-ttl: '0s' is no time to wait"),
+    ],
+)
+def test_a_wrong_value_is_told_in_a_sentence(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The flag is named, and what it takes."""
+    _refused("run", *argv)
+    assert capsys.readouterr().err.endswith(f"khealth run: error: argument {message}\n")
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A bug report begins with it."""
+    _refused("--version")
+    expected = f"khealth {__version__}\n"
+    assert expected == capsys.readouterr().out
+
+
+def test_flags_are_read() -> None:
+    """Every flag of `run` arrives as what it stands for."""
+    argv = [
+        "run", "--config", "khealth.yaml", "--listen", ":1", "--listen", "[::1]:2", "--client-mode", "kubeconfig",
+        "--kubeconfig", "kube", "--context", "lab", "--namespace", "canaries", "--poll-interval", "500ms",
+        "--pod-ttl", "1m30s", "--log.level", "debug", "--log.format", "json", "--web.config.file", "web.yaml", "rcscheduler",
+    ]  # fmt: skip
+    found = parse(argv)
+    expected = (
+        Path("khealth.yaml"), [Address("", 1), Address("::1", 2)], "kubeconfig", Path("kube"), "lab", "canaries", 0.5,
+        90.0, "debug", "json", Path("web.yaml"), ["rcscheduler"],
+    )  # fmt: skip
+    assert expected == (
+        found.config, found.listen, found.client_mode, found.kubeconfig, found.context, found.namespace,
+        found.poll_interval, found.pod_ttl, found.log_level, found.log_format, found.web_config, found.only,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("argv", [["--log.level", "error", "routines"], ["routines", "--log.level", "error"]])
+def test_log_flags_may_stand_before_or_after_the_command(argv: list[str]) -> None:
+    """Both are natural."""
+    expected = "error"
+    assert expected == parse(argv).log_level
+
+
+@pytest.mark.parametrize("command", ["once", "sweep"])
+def test_a_bounded_command_takes_five_minutes_unless_told(command: str) -> None:
+    """A smoke test in CI ends, whatever the cluster does."""
+    expected = 300.0
+    assert expected == parse([command]).timeout
+
+
+def test_run_serves_everywhere_unless_told(started: Started) -> None:
+    """Port 8080 of every address."""
+    main(["run"])
+    expected = (app.run, (Address("", 8080),))
+    assert expected == (started.main, started.options.listen)
+
+
+def test_run_hands_over_what_the_command_line_says(started: Started) -> None:
+    """File, overrides and credentials arrive where they are needed."""
+    flags = ["--namespace", "canaries", "--pod-ttl", "10s", "--kubeconfig", "kube", "--context", "lab"]
+    main(["run", "--config", str(RIGHT), *flags, "pool-b"])
+    expected = Options(
+        load(RIGHT, namespace="canaries", pod_ttl=10.0, only=["pool-b"]),
+        kubeconfig=Path("kube"),
+        context="lab",
+        listen=(Address("", 8080),),
+    )
+    assert expected == started.options
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_run_ends_with_the_code_of_the_run(started: Started, code: int) -> None:
+    """The exit code is what the run says."""
+    started.result = code
+    assert code == main(["run"])
+
+
+@pytest.mark.parametrize("command", ["run", "once", "sweep"])
+def test_a_wrong_configuration_starts_nothing(
+    started: Started, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every problem is on standard error, the code is 2."""
+    code = main([command, "--config", str(WRONG)])
+    place = f"{WRONG}:1:12: namespace: the text 'Khealth_1' is not a namespace's name"
+    expected = (2, None, f"{place}: lower-case letters, digits and '-', at most 63\n")
+    assert expected == (code, started.main, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("command", ["run", "once"])
+@pytest.mark.usefixtures("started")
+def test_an_unknown_module_is_told_with_those_there_are(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typing error does not pass for a healthy cluster."""
+    expected = (2, "dns: no module or routine has this name; known: rcscheduler\n")
+    assert expected == (main([command, "dns"]), capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("command", ["run", "once", "sweep", "demo"])
+def test_what_cannot_start_ends_with_2(started: Started, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Credentials and ports that cannot be used are told in a sentence."""
+    started.result = CannotStart("cannot listen on :8080: address already in use")
+    expected = (2, "khealth: cannot listen on :8080: address already in use\n")
+    assert expected == (main([command]), capsys.readouterr().err)
+
+
+def test_run_is_told_where_its_protection_is(started: Started) -> None:
+    """The web configuration goes to whoever serves."""
+    main(["run", "--web.config.file", "web.yaml"])
+    assert Path("web.yaml") == started.options.web_config
+
+
+def test_a_web_configuration_that_cannot_be_used_ends_with_2(
+    started: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All that is wrong with it is told, and nothing is served without its protection."""
+    problem = Problem("web.yaml", 3, 15, "basic_auth_users.anna", "is not a bcrypt hash")
+    started.result = ConfigError((problem,))
+    expected = (2, "web.yaml:3:15: basic_auth_users.anna: is not a bcrypt hash\n")
+    assert expected == (main(["run"]), capsys.readouterr().err)
+
+
+def test_once_prints_text_and_ends_with_the_reports_code(started: Started, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no terminal listens, there is no colour."""
+    started.result = FOUND
+    code = main(["once"])
+    text = f"""\
+khealth {__version__}  https://cluster:6443
+
+rcscheduler/rcscheduler: failure in 1.00s
+  pod_crashed (node)
+
+result: failure
+"""
+    expected = (1, text)
+    assert expected == (code, capsys.readouterr().out)
+
+
+def test_once_prints_one_document(started: Started, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output is JSON and nothing else."""
+    started.result = FOUND
+    main(["once", "--json"])
+    expected = "failure"
+    assert expected == json.loads(capsys.readouterr().out)["result"]
+
+
+def test_once_writes_a_junit_report_besides(
+    started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CI systems read the file, people the text."""
+    started.result = FOUND
+    main(["once", "--junit", str(tmp_path / "junit.xml")])
+    root = parse_xml(tmp_path / "junit.xml").getroot()  # noqa: S314 - we wrote it ourselves
+    assert root is not None
+    expected = ("1", True)
+    assert expected == (root.get("failures"), "result: failure" in capsys.readouterr().out)
+
+
+def test_once_leaves_out_what_is_suspended_and_says_so(
+    started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error, so that the document stays one; a routine that is named is attempted all the same."""
+    path = tmp_path / "khealth.yaml"
+    path.write_text("modules: {rcscheduler: {suspend: true, a: {kind: rcscheduler}, b: {kind: rcscheduler}}}")
+    started.result = FOUND
+    main(["once", "--config", str(path), "a", "rcscheduler"])
+    told = "rcscheduler/b is suspended and left out; name it to attempt it all the same\n"
+    labels = [(routine.label, routine.settings.suspend) for routine in started.options.config.routines]
+    assert ([("a", False)], told) == (labels, capsys.readouterr().err)
+
+
+def test_run_reloads_with_what_the_command_line_says(started: Started, tmp_path: Path) -> None:
+    """What it loads again is what it loaded, from the file as it is then."""
+    path = tmp_path / "khealth.yaml"
+    path.write_text("modules: {rcscheduler: {a: {kind: rcscheduler}, b: {kind: rcscheduler}}}")
+    main(["run", "--config", str(path), "--pod-ttl", "9s", "--namespace", "canaries", "b"])
+    path.write_text("modules: {rcscheduler: {b: {kind: rcscheduler, replicas: 7}, c: {kind: rcscheduler}}}")
+    assert started.options.load is not None
+    again = started.options.load()
+    (routine,) = again.routines
+    assert ("canaries", "b", 9.0, 7) == (
+        again.namespace,
+        routine.label,
+        routine.settings.hold,
+        routine.settings.model_dump()["replicas"],
+    )
+
+
+def test_a_demo_has_nothing_to_load_again(started: Started) -> None:
+    """SIGHUP, as when its terminal is closed, ends it."""
+    main(["demo"])
+    assert started.options.load is None
+
+
+def test_a_junit_report_that_cannot_be_written_starts_nothing(
+    started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody waits for five minutes to learn that the folder is missing."""
+    path = tmp_path / "none" / "junit.xml"
+    code = main(["once", "--junit", str(path)])
+    expected = (2, None, f"khealth: {path} cannot be written: No such file or directory\n")
+    assert expected == (code, started.main, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "out", "err"),
+    [
+        (SweepResult(namespace="a"), 0, "nothing to delete in namespace a\n", ""),
+        (
+            SweepResult(kept=2, namespace="a"),
+            0,
+            """\
+nothing to delete in namespace a
+2 objects are kept: they may rightfully live for now; --all deletes them too
+""",
+            "",
+        ),
+        (SweepResult(("pod/a",)), 0, "deleted pod/a\n", ""),
+        (SweepResult(("pod/a",), ("pod/a",)), 1, "deleted pod/a\n", "still there after 5 s: pod/a\n"),
+        (
+            SweepResult(failed=Failed(Reason.API_UNREACHABLE, "no route")),
+            3,
+            "",
+            "the sweep did not end: api_unreachable: no route\n",
+        ),
+        (SweepResult(failed=Failed(Reason.FORBIDDEN)), 3, "", "the sweep did not end: forbidden\n"),
+        (SweepResult(failed=Failed(Reason.API_ERROR)), 1, "", "the sweep did not end: api_error\n"),
+    ],
+)
+def test_sweep_tells_what_it_did(  # noqa: PLR0913, PLR0917 - a row of the table
+    started: Started, capsys: pytest.CaptureFixture[str], found: SweepResult, code: int, out: str, err: str
+) -> None:
+    """What was deleted is on standard output, what went wrong on standard error and in the code."""
+    started.result = found
+    expected = (code, out, err)
+    assert expected == (main(["sweep", "--timeout", "5s"]), *capsys.readouterr())
+
+
+def test_a_dry_sweep_says_so(started: Started, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody takes a plan for a deed."""
+    started.result = SweepResult(("pod/a",))
+    main(["sweep", "--dry-run", "--all"])
+    expected = ({"dry_run": True, "everything": True}, "would delete pod/a\n")
+    assert expected == (started.keywords, capsys.readouterr().out)
+
+
+def test_check_config_approves(capsys: pytest.CaptureFixture[str]) -> None:
+    """A good file is called good."""
+    expected = (0, f"{RIGHT}: ok\n")
+    assert expected == (main(["check-config", str(RIGHT)]), capsys.readouterr().out)
+
+
+def test_check_config_tells_every_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    """All at once, one a line, on standard error."""
+    code = main(["check-config", str(WRONG.with_stem("several"))])
+    out, err = capsys.readouterr()
+    expected = (2, "", 6)
+    assert expected == (code, out, len(err.splitlines()))
+
+
+def test_routines_are_listed_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """Steps with their component, and settings with their default, are in the list."""
+    main(["routines"])
+    lines = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
+    assert {
+        "pod_not_scheduled scheduler failure",
+        "interval duration, default 1m Attempts begin this often, on a fixed grid.",
+    } <= lines
+
+
+def test_routines_are_listed_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    """The document has all that there is to say of a kind."""
+    main(["routines", "--json"])
+    kind = json.loads(capsys.readouterr().out)["modules"][0]["routines"][0]
+    expected = ["kind", "meaning", "steps", "reasons", "settings", "permissions"]
+    assert expected == list(kind)
+
+
+def test_rights_that_a_pod_of_the_cluster_need_not_have_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever writes roles by hand can tell them."""
+    main(["routines"])
+    lines = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
+    assert {
+        "create namespaces cluster, optional, outside of the cluster make the namespace if it is missing",
+        "list nodes cluster, optional tell no node is Ready from no room",
+    } <= lines
+
+
+def test_demo_runs_against_a_cluster_of_its_own(started: Started) -> None:
+    """No kubeconfig of the user's is looked at."""
+    main(["demo", "--listen", "127.0.0.1:0"])
+    options = started.options
+    expected = ("kubeconfig", True, (Address("127.0.0.1", 0),))
+    own = options.kubeconfig is not None and options.kubeconfig.parent.name.startswith("khealth-demo-")
+    assert expected == (options.client_mode, own, options.listen)
+
+
+def test_demo_tells_what_to_open(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stranger needs no documentation."""
+    demo._announce(None, (Address("127.0.0.1", 8080),))
+    expected = """\
+khealth exercises a simulated cluster inside this process; no real one is touched. Open
+  http://127.0.0.1:8080/         the status page
+  http://127.0.0.1:8080/metrics  what Prometheus scrapes
+  http://127.0.0.1:8080/status   the same state as JSON, and http://127.0.0.1:8080/health in one line
+and stop it with Ctrl-C.
+"""
+    assert expected == capsys.readouterr().out
+
+
+def test_demo_tells_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who orders a fault is told what it does, and where to see it."""
+    demo._announce("scheduler-stalled", (Address("127.0.0.1", 8080),))
+    expected = [
+        "Broken on order: the scheduler binds nothing and says nothing.",
+        "Within half a minute http://127.0.0.1:8080/health says what khealth makes of that, and the status page why.",
+    ]
+    assert expected == capsys.readouterr().out.splitlines()[-2:]
+
+
+def test_demo_has_attempts_that_fit_their_interval() -> None:
+    """The faster pace keeps the rules of the configuration."""
+    settings = demo.configuration().routines[0].settings
+    assert settings.pause <= settings.hold <= settings.interval - 2 * settings.timeout
+
+
+def test_an_unknown_fault_is_told_with_those_there_are(started: Started, capsys: pytest.CaptureFixture[str]) -> None:
+    """The list is the documentation."""
+    code = main(["demo", "--fault", "earthquake"])
+    told = capsys.readouterr().err.startswith("khealth: unknown fault 'earthquake'; known are: scheduler-stalled, ")
+    expected = (2, None, True)
+    assert expected == (code, started.main, told)
+
+
+def _logged(form: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    logs.configure("info", form)
+    structlog.get_logger("khealth_exporter.app").info("khealth serves", port=8080)
+    structlog.get_logger("khealth_exporter.app").debug("too much")
+    logging.getLogger("aiohttp.server").warning("odd %s", "request")
+    logging.getLogger("aiohttp.server").info("too much")
+    return capsys.readouterr().err.splitlines()
+
+
+def test_the_log_is_logfmt(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line an entry, the libraries' warnings among them, after the time."""
+    expected = [
+        'level=info msg="khealth serves" port=8080 logger=khealth_exporter.app',
+        'level=warning msg="odd request" logger=aiohttp.server',
+    ]
+    assert expected == [line.partition(" ")[2] for line in _logged("logfmt", capsys)]
+
+
+def test_the_log_is_json_for_who_wants_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same entries, as documents."""
+    expected = ["khealth serves", "odd request"]
+    assert expected == [json.loads(line)["msg"] for line in _logged("json", capsys)]
+
+
+def test_times_in_the_log_are_utc(capsys: pytest.CaptureFixture[str]) -> None:
+    """Logs of several machines can be laid side by side."""
+    assert _logged("logfmt", capsys)[0].split()[0].endswith("Z")
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_loads_nothing_heavy(option: str) -> None:
+    """Completion and curiosity do not wait for a Kubernetes client."""
+    program = """
+import sys
+from khealth_exporter.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    print(sorted({"kubernetes", "aiohttp", "structlog", "khealth_exporter.simulator"} & sys.modules.keys()))
+"""
+    ran = subprocess.run([sys.executable, "-c", program, option], check=True, capture_output=True, text=True)  # noqa: S603
+    expected = "[]"
+    assert expected == ran.stdout.splitlines()[-1]
+
+
+def test_the_module_is_the_command() -> None:
+    """`python -m khealth_exporter` is `khealth`."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "khealth_exporter", "--version"], check=True, capture_output=True, text=True
+    )
+    expected = f"khealth {__version__}\n"
+    assert expected == ran.stdout
+
+
+def test_a_reader_that_goes_is_no_crash() -> None:
+    """`khealth routines | head` ends quietly."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "khealth_exporter", "routines"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        expected = (b"", 141)
+        assert expected == (running.stderr.read(), running.wait())

@@ -1,0 +1,282 @@
+"""What `once` prints, and with which code it ends."""
+
+import json
+from typing import Any
+from xml.etree.ElementTree import Element, fromstring
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot
+from khealth_exporter.report.report import Report, as_json, as_junit, as_text
+from khealth_exporter.vocabulary.event import Phase
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.verdict import Evidence, Verdict
+
+BEGAN = 1795444200.123456
+"""2026-11-23T14:30:00.123456Z."""
+
+WELL = Verdict(Result.SUCCESS)
+BROKEN = Verdict(Result.FAILURE, Reason.POD_NOT_SCHEDULED, "no condition at all")
+UNREACHABLE = Verdict(Result.FAILURE, Reason.API_UNREACHABLE)
+TIMED_OUT = Verdict(Result.FAILURE, Reason.API_TIMEOUT)
+UNSURE = Verdict(Result.INCONCLUSIVE, Reason.FORBIDDEN)
+
+ACCEPT = Measurement("accept", 0.0061234567, 0.001)
+STARTED = Sample(
+    "khealth-a-x7k2p",
+    "uid-1",
+    "node-1",
+    (
+        Measurement("create", 0.011, 0.004),
+        Measurement("schedule", 0.006, 0.001, Quality.DEGRADED),
+        Measurement("startup", 0.72, 0.002, Quality.COLD),
+    ),
+    {"created": BEGAN, "scheduled": BEGAN + 1.5, "started": None},
+)
+STUCK = Sample("khealth-a-9qqqq", "uid-2", None, (Measurement("schedule", 20.0, 0.0, censored=True),), {})
+
+
+def _attempt(verdict: Verdict | None = WELL, **more: Any) -> Attempt:
+    return Attempt(1, BEGAN, Phase.CLEANUP, 1.9, verdict, **more)
+
+
+def _report(*attempts: Attempt, answered: bool = True) -> Report:
+    routines = tuple(
+        RoutineStatus("rcscheduler", f"routine-{number}", 60.0, attempts=(attempt,))
+        for number, attempt in enumerate(attempts, 1)
+    )
+    return Report("1.2.3", "https://cluster:6443", (Snapshot("rcscheduler", routines),), answered)
+
+
+def _first(report: Report) -> Any:
+    return json.loads(as_json(report))["attempts"][0]
+
+
+def _suites(report: Report) -> Element:
+    return fromstring(as_junit(report))  # noqa: S314 - we wrote it ourselves
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        ([WELL], 0),
+        ([WELL, UNSURE], 0),
+        ([BROKEN], 1),
+        ([WELL, BROKEN], 1),
+        ([WELL, UNREACHABLE], 1),
+        ([UNSURE, BROKEN], 1),
+        ([UNSURE], 3),
+        ([UNREACHABLE], 3),
+        ([UNREACHABLE, TIMED_OUT, UNSURE], 3),
+        ([], 3),
+    ],
+)
+def test_the_exit_code_tells_well_from_broken_and_unknown(verdicts: list[Verdict], code: int) -> None:
+    """0 well, 1 an attempt failed, 3 nothing is known of the cluster."""
+    assert code == _report(*map(_attempt, verdicts)).exit_code
+
+
+def test_no_answer_at_all_is_unknown() -> None:
+    """A cluster that never answered is not called broken, whatever the attempts say."""
+    expected = 3
+    assert expected == _report(_attempt(BROKEN), answered=False).exit_code
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "result"),
+    [
+        ([WELL], "success"),
+        ([WELL, UNSURE], "success"),
+        ([UNSURE, BROKEN, WELL], "failure"),
+        ([UNSURE], "inconclusive"),
+        ([], "inconclusive"),
+    ],
+)
+def test_the_result_agrees_with_the_exit_code(verdicts: list[Verdict], result: str) -> None:
+    """One failure is a failure; success needs at least one attempt that says so."""
+    assert result == json.loads(as_json(_report(*map(_attempt, verdicts))))["result"]
+
+
+def test_the_document_has_the_shape_that_scripts_rely_on() -> None:
+    """Every key of the contract is there, with null for what was not reached or not measured."""
+    expected = {
+        "version": "1.2.3",
+        "cluster": "https://cluster:6443",
+        "result": "success",
+        "attempts": [
+            {
+                "module": "rcscheduler",
+                "routine": "routine-1",
+                "result": "success",
+                "reason": None,
+                "component": None,
+                "note": "",
+                "started_at": "2026-11-23T14:30:00.123456Z",
+                "duration_seconds": 1.9,
+                "steps": {"accept": 0.006123},
+                "samples": [
+                    {
+                        "object": "khealth-a-x7k2p",
+                        "uid": "uid-1",
+                        "node": "node-1",
+                        "quality": "degraded",
+                        "uncertainty_seconds": 0.004,
+                        "steps": {
+                            "create": 0.011,
+                            "schedule": 0.006,
+                            "sandbox": None,
+                            "start": None,
+                            "ready": None,
+                            "startup": 0.72,
+                            "delete": None,
+                        },
+                        "observed": {
+                            "created": "2026-11-23T14:30:00.123456Z",
+                            "scheduled": "2026-11-23T14:30:01.623456Z",
+                            "sandboxed": None,
+                            "started": None,
+                            "ready": None,
+                            "deleted": None,
+                        },
+                    }
+                ],
+            }
+        ],
+    }
+    assert expected == json.loads(as_json(_report(_attempt(measurements=(ACCEPT,), samples=(STARTED,)))))
+
+
+def test_a_failure_is_told_with_reason_component_and_note() -> None:
+    """A script learns from the document what to look at."""
+    expected = ("failure", "pod_not_scheduled", "scheduler", "no condition at all")
+    found = _first(_report(_attempt(BROKEN)))
+    assert expected == (found["result"], found["reason"], found["component"], found["note"])
+
+
+def test_whole_seconds_have_microseconds_too() -> None:
+    """Every time has the same form, so that text can be sorted."""
+    attempt = Attempt(1, 0.0, Phase.CLEANUP, 0.0, WELL)
+    expected = "1970-01-01T00:00:00.000000Z"
+    assert expected == _first(_report(attempt))["started_at"]
+
+
+def test_a_step_that_did_not_end_has_no_duration() -> None:
+    """The time waited is no duration: a script would take it for one."""
+    assert _first(_report(_attempt(BROKEN, samples=(STUCK,))))["samples"][0]["steps"]["schedule"] is None
+
+
+def test_a_step_that_was_not_measured_is_null() -> None:
+    """The step that every attempt begins with is always there."""
+    expected: dict[str, object] = {"accept": None}
+    assert expected == _first(_report(_attempt(UNREACHABLE)))["steps"]
+
+
+def test_an_attempt_that_could_not_begin_is_listed() -> None:
+    """A routine that never had its turn does not vanish from the report."""
+    status = RoutineStatus("rcscheduler", "rcscheduler", 60.0)
+    found = _first(Report("1", "https://c", (Snapshot("rcscheduler", (status,)),), answered=True))
+    expected: tuple[object, ...] = ("inconclusive", "interrupted", None, [])
+    assert expected == (found["result"], found["reason"], found["started_at"], found["samples"])
+
+
+def test_an_attempt_without_a_verdict_was_interrupted() -> None:
+    """What was cut off says nothing of the cluster."""
+    found = _first(_report(_attempt(None)))
+    expected = ("inconclusive", "interrupted", "khealth was stopped before there was a verdict")
+    assert expected == (found["result"], found["reason"], found["note"])
+
+
+def test_text_shows_every_figure_in_columns() -> None:
+    """People see what was measured at a glance; what was waited for in vain has a >."""
+    report = _report(_attempt(BROKEN, measurements=(ACCEPT,), samples=(STARTED, STUCK)))
+    expected = """\
+khealth 1.2.3  https://cluster:6443
+
+rcscheduler/routine-1: failure in 1.90s, accept 6ms
+  pod_not_scheduled (scheduler): no condition at all
+  object           node    create  schedule  sandbox  start  ready  startup  delete  quality
+  khealth-a-x7k2p  node-1    11ms       6ms        -      -      -    720ms       -  degraded ±4ms
+  khealth-a-9qqqq  -            -   >20.00s        -      -      -        -       -  exact ±0ms
+
+result: failure"""
+    assert expected == as_text(report)
+
+
+def test_text_shows_the_evidence_of_a_failure() -> None:
+    """What an administrator would look up next is in the report already."""
+    evidence = (Evidence("Pod", "khealth-a-9qqqq", ("phase Pending", "event: FailedScheduling")),)
+    lines = as_text(_report(_attempt(BROKEN, evidence=evidence))).splitlines()
+    expected = ["  Pod khealth-a-9qqqq", "    phase Pending", "    event: FailedScheduling"]
+    assert expected == lines[4:7]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"),
+    [(WELL, "\x1b[32msuccess\x1b[0m"), (BROKEN, "\x1b[31mfailure\x1b[0m"), (UNSURE, "\x1b[33minconclusive\x1b[0m")],
+)
+def test_a_terminal_gets_colour(verdict: Verdict, word: str) -> None:
+    """Green, red and yellow, where somebody sees them."""
+    assert as_text(_report(_attempt(verdict)), colour=True).endswith(f"result: {word}")
+
+
+def test_what_the_cluster_says_commands_no_terminal() -> None:
+    """A pod's message cannot move the cursor of whoever reads the report."""
+    verdict = Verdict(Result.FAILURE, Reason.POD_CRASHED, "\x1b[2Joops")
+    assert "\x1b" not in as_text(_report(_attempt(verdict)))
+
+
+def test_junit_counts_failures_and_errors() -> None:
+    """A CI system sees failures of the cluster as failures, and what could not be found out as errors."""
+    suites = _suites(_report(_attempt(WELL), _attempt(BROKEN), _attempt(UNSURE)))
+    expected = {"name": "khealth", "tests": "3", "failures": "1", "errors": "1", "skipped": "0", "time": "5.700000"}
+    assert expected == suites.attrib
+
+
+def test_junit_has_a_suite_for_each_module() -> None:
+    """The module is the suite, with what the run was."""
+    suite = _suites(_report(_attempt()))[0]
+    properties = {p.get("name"): p.get("value") for p in suite.findall("properties/property")}
+    expected = ("rcscheduler", "2026-11-23T14:30:00.123456Z", {"version": "1.2.3", "cluster": "https://cluster:6443"})
+    assert expected == (suite.get("name"), suite.get("timestamp"), properties)
+
+
+def test_junit_has_a_case_for_each_attempt_with_its_steps() -> None:
+    """The routine is the case; what was measured are its properties, what was not is left out."""
+    case = _suites(_report(_attempt(measurements=(ACCEPT,), samples=(STARTED, STUCK))))[0].find("testcase")
+    assert case is not None
+    expected = {
+        "step.accept": "0.006123",
+        "pod1.create": "0.011000",
+        "pod1.schedule": "0.006000",
+        "pod1.startup": "0.720000",
+    }
+    assert expected == {p.get("name"): p.get("value") for p in case.findall("properties/property")}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (BROKEN, ("failure", "pod_not_scheduled (scheduler)", "no condition at all", "Pod p\n  Pending")),
+        (UNSURE, ("error", "forbidden (khealth)", "", "Pod p\n  Pending")),
+    ],
+)
+def test_junit_tells_why(verdict: Verdict, expected: tuple[str, str, str, str]) -> None:
+    """Reason, note and evidence are where a CI system shows them."""
+    told = _suites(_report(_attempt(verdict, evidence=(Evidence("Pod", "p", ("Pending",)),))))[0].find("testcase")
+    assert told is not None
+    why = told[-1]
+    assert expected == (why.tag, why.get("type"), why.get("message"), why.text)
+
+
+@given(note=st.text(max_size=20))
+def test_no_note_breaks_the_documents(note: str) -> None:
+    """Whatever a cluster says, JSON and XML stay well-formed and can be written as UTF-8."""
+    evidence = (Evidence("Pod", note, (note,)),)
+    report = _report(_attempt(Verdict(Result.FAILURE, Reason.API_ERROR, note), evidence=evidence))
+    as_text(report).encode()
+    found = (json.loads(as_json(report).encode())["attempts"][0]["note"], _suites(report).get("failures"))
+    assert (note, "1") == found

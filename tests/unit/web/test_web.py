@@ -1,0 +1,493 @@
+"""What the web server answers, and what it does not put up with."""
+
+import asyncio
+import gzip
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import pytest
+from aiohttp import ClientSession
+from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.web import Application, Request
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from serving import BEGAN, FAILING, STATUS, WAITING, Known
+
+from khealth_exporter.core.snapshot import Attempt, RoutineStatus, State
+from khealth_exporter.vocabulary.event import Phase
+from khealth_exporter.vocabulary.permission import Denied
+from khealth_exporter.web.address import Address, CannotListen
+from khealth_exporter.web.open_connections import Connections
+from khealth_exporter.web.security.access_control import Guard
+from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.security.passwords import Passwords
+from khealth_exporter.web.server import WebServer, application
+
+Client = TestClient[Request, Application]
+
+
+@pytest.fixture
+def known() -> Known:
+    """Return what the server under test knows."""
+    return Known()
+
+
+@pytest.fixture
+async def client(known: Known) -> AsyncIterator[Client]:
+    """Yield a client of the application."""
+    async with TestClient(TestServer(application(known, Guard(Protection(), Passwords(), Connections(9))))) as client:
+        yield client
+
+
+@pytest.fixture
+async def server(known: Known) -> AsyncIterator[WebServer]:
+    """Yield a server on a port of its own."""
+    server = WebServer([Address("127.0.0.1", 0)], known)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def taken() -> Iterator[Address]:
+    """Yield an address that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield Address("127.0.0.1", other.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (":8080", Address("", 8080)),
+        ("0.0.0.0:8080", Address("0.0.0.0", 8080)),
+        ("[::]:8080", Address("::", 8080)),
+        ("127.0.0.1:9000", Address("127.0.0.1", 9000)),
+        ("localhost:0", Address("localhost", 0)),
+        ("[fd00::1]:65535", Address("fd00::1", 65535)),
+    ],
+)
+def test_an_address_is_read(text: str, expected: Address) -> None:
+    """Every form that administrators write is understood."""
+    assert expected == Address.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8080", ":", ":x", ":65536", "::1:8080", "[::1]", "[:::]:80", "a b:80", ":-1", ":+1"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(ValueError, match="is not an address: "):
+        Address.parse(text)
+
+
+@pytest.mark.parametrize("text", [":8080", "0.0.0.0:8080", "[::]:8080", "localhost:0"])
+def test_an_address_is_written_as_it_was_read(text: str) -> None:
+    """What khealth says can be pasted back."""
+    assert text == str(Address.parse(text))
+
+
+async def test_metrics_are_text_unless_something_else_is_asked_for(client: Client, known: Known) -> None:
+    """Anything that can fetch a page can scrape."""
+    answer = await client.get("/metrics", headers={"Accept-Encoding": "identity"})
+    expected = ("text/plain; version=0.0.4; charset=utf-8", generate_latest(known.registry))
+    assert expected == (answer.headers["Content-Type"], await answer.read())
+
+
+async def test_metrics_are_openmetrics_for_who_asks(client: Client, known: Known) -> None:
+    """Prometheus asks for OpenMetrics, and gets it."""
+    answer = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    text = generate_openmetrics(known.registry)  # type: ignore[no-untyped-call]
+    expected = ("application/openmetrics-text", text)
+    assert expected == (answer.content_type, await answer.read())
+
+
+async def test_metrics_are_compressed_for_who_takes_it(known: Known, server: WebServer) -> None:
+    """A scrape's body is gzip where the client says that it can."""
+    async with ClientSession(auto_decompress=False) as session:
+        url = f"http://{server.addresses[0]}/metrics"
+        answer = await session.get(url, headers={"Accept-Encoding": "gzip"})
+        assert generate_latest(known.registry) == gzip.decompress(await answer.read())
+
+
+async def test_the_page_is_compressed_for_who_takes_it(server: WebServer) -> None:
+    """It is taken anew every few seconds."""
+    url = f"http://{server.addresses[0]}/"
+    async with ClientSession(auto_decompress=False) as session:
+        packed = await session.get(url, headers={"Accept-Encoding": "gzip"})
+        plain = await session.get(url, headers={"Accept-Encoding": "identity"})
+        assert await plain.read() == gzip.decompress(await packed.read())
+
+
+@pytest.mark.parametrize("state", list(State))
+async def test_every_state_has_its_picture(client: Client, state: State) -> None:
+    """A browser's tab shows how it stands."""
+    answer = await client.get(f"/favicon/{state}.svg")
+    expected = (200, "image/svg+xml", "<svg ")
+    assert expected == (answer.status, answer.content_type, (await answer.text())[:5])
+
+
+async def test_no_state_has_no_picture(client: Client) -> None:
+    """A typing error is answered with the states that there are."""
+    answer = await client.get("/favicon/ill.svg")
+    expected = (404, f"no such state; there are: {', '.join(State)}\n")
+    assert expected == (answer.status, await answer.text())
+
+
+async def test_metrics_can_be_picked_by_name(client: Client) -> None:
+    """`?name[]=` cuts a scrape to some series."""
+    answer = await client.get("/metrics", params=[("name[]", "others")])
+    expected = "# HELP others Others.\n# TYPE others gauge\nothers 1.0\n"
+    assert expected == await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (STATUS, 200),
+        (FAILING, 500),
+        (WAITING, 503),
+        (replace(STATUS, state=State.INCONCLUSIVE), 503),
+        (replace(STATUS, state=State.EXPIRED), 503),
+        (replace(STATUS, state=State.SUSPENDED), 503),
+    ],
+)
+@pytest.mark.parametrize("path", ["/status", "/status/rcscheduler", "/health"])
+async def test_the_code_is_the_state(client: Client, known: Known, path: str, status: RoutineStatus, code: int) -> None:
+    """200 well, 500 failing, 503 not known."""
+    known.statuses = (status,)
+    assert code == (await client.get(path)).status
+
+
+async def test_status_tells_every_module(client: Client) -> None:
+    """The document has the state of all and of each."""
+    document = await (await client.get("/status")).json()
+    expected = ("well", ["rcscheduler"])
+    assert expected == (document["state"], [module["module"] for module in document["modules"]])
+
+
+async def test_what_is_suspended_hides_nothing_of_the_rest(client: Client, known: Known) -> None:
+    """Nor does it make what is well unknown."""
+    suspended = replace(FAILING, state=State.SUSPENDED)
+    known.statuses = (suspended, STATUS)
+    well = await client.get("/status")
+    known.statuses = (suspended, FAILING)
+    failing = await client.get("/status")
+    assert ((200, "well"), (500, "failing")) == tuple(
+        [(answer.status, (await answer.json())["state"]) for answer in (well, failing)]
+    )
+
+
+async def test_what_is_suspended_has_no_reason(client: Client, known: Known) -> None:
+    """Why it once failed is in its history; the line says how it stands."""
+    known.statuses = (replace(FAILING, state=State.SUSPENDED),)
+    assert "rcscheduler: suspended\n" == await (await client.get("/health")).text()
+
+
+async def test_status_of_a_module_tells_its_routines(client: Client) -> None:
+    """A routine's state, times and attempts are told; a success needs no evidence."""
+    expected = {
+        "module": "rcscheduler",
+        "state": "well",
+        "routines": [
+            {
+                "routine": "pool-a",
+                "state": "well",
+                "since": "2026-11-23T14:30:00.500000Z",
+                "interval_seconds": 60.0,
+                "consecutive_failures": 0,
+                "last_success": "2026-11-23T14:30:00.500000Z",
+                "last_failure": None,
+                "attempts": [
+                    {
+                        "started_at": "2026-11-23T14:30:00.500000Z",
+                        "phase": None,
+                        "result": "success",
+                        "reason": None,
+                        "component": None,
+                        "note": "",
+                        "duration_seconds": 1.5,
+                        "steps": {"accept": 0.25},
+                        "samples": [
+                            {
+                                "object": "khealth-a-x",
+                                "node": "node-1",
+                                "quality": "exact",
+                                "uncertainty_seconds": 0.001,
+                                "steps": {"create": 0.5},
+                                "observed": {"created": "2026-11-23T14:30:00.500000Z"},
+                            }
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+    assert expected == await (await client.get("/status/rcscheduler")).json()
+
+
+async def test_status_tells_the_evidence_of_a_failure(client: Client, known: Known) -> None:
+    """Why it failed, and what the objects looked like, need no second look-up."""
+    known.statuses = (FAILING,)
+    failure = (await (await client.get("/status/rcscheduler")).json())["routines"][0]["last_failure"]
+    expected = (
+        "pod_crashed",
+        "node",
+        [{"kind": "Pod", "name": "khealth-a-x", "lines": ["<b>CrashLoopBackOff</b>"]}],
+        [
+            {
+                "object": "khealth-a-x",
+                "node": "node-1",
+                "quality": "exact",
+                "uncertainty_seconds": 0.001,
+                "steps": {"create": 0.5},
+                "observed": {"created": "2026-11-23T14:30:00.500000Z"},
+            }
+        ],
+    )
+    assert expected == (failure["reason"], failure["component"], failure["evidence"], failure["samples"])
+
+
+async def test_an_attempt_under_way_tells_its_phase(client: Client, known: Known) -> None:
+    """Who looks while an attempt runs sees where it is."""
+    known.statuses = (replace(WAITING, attempts=(Attempt(1, BEGAN, Phase.INIT),)),)
+    attempt = (await (await client.get("/status/rcscheduler")).json())["routines"][0]["attempts"][0]
+    expected = ("poll", None)
+    assert expected == (attempt["phase"], attempt["result"])
+
+
+async def test_the_status_of_no_module_is_not_found(client: Client) -> None:
+    """A typing error is answered with the modules that there are."""
+    answer = await client.get("/status/dns")
+    expected = (404, "no such module; there are: rcscheduler\n")
+    assert expected == (answer.status, await answer.text())
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (STATUS, "rcscheduler: well\n"),
+        (WAITING, "rcscheduler: waiting\n"),
+        (FAILING, "rcscheduler: failing (pod_crashed)\n"),
+    ],
+)
+async def test_health_is_one_line(client: Client, known: Known, status: RoutineStatus, line: str) -> None:
+    """What the first khealth's users look at is still there."""
+    known.statuses = (status,)
+    assert line == await (await client.get("/health")).text()
+
+
+async def test_the_configuration_is_shown_as_text(client: Client) -> None:
+    """A browser shows it instead of saving it."""
+    answer = await client.get("/config")
+    expected = ("text/plain", "namespace: khealth\n")
+    assert expected == (answer.content_type, await answer.text())
+
+
+async def test_progress_is_healthy(client: Client) -> None:
+    """A liveness probe is content while every loop moves."""
+    answer = await client.get("/-/healthy")
+    expected = (200, "healthy\n")
+    assert expected == (answer.status, await answer.text())
+
+
+async def test_a_silent_loop_is_named(client: Client, known: Known) -> None:
+    """Who restarts khealth wants to know why."""
+    known.stuck = ("rcscheduler/pool-a", "watch of pods")
+    answer = await client.get("/-/healthy")
+    expected = (503, "no progress for 5 minutes: rcscheduler/pool-a, watch of pods\n")
+    assert expected == (answer.status, await answer.text())
+
+
+@pytest.mark.parametrize(("begun", "expected"), [(True, (200, "ready\n")), (False, (503, "not ready\n"))])
+async def test_ready_tells_whether_it_can_be_scraped(
+    client: Client, known: Known, *, begun: bool, expected: tuple[int, str]
+) -> None:
+    """A readiness probe opens the door to Prometheus."""
+    known.begun = begun
+    answer = await client.get("/-/ready")
+    assert expected == (answer.status, await answer.text())
+
+
+LACKING = Denied(
+    "create", "replicationcontrollers", "khealth", BEGAN, BEGAN + 60, why="make the canaries", note="HTTP 403: <no>"
+)
+LIST_NODES = Denied(
+    "list", "nodes", "", BEGAN, BEGAN, optional=True, why="tell no node is Ready from no room", note="no"
+)
+
+
+async def test_status_tells_what_khealth_may_not_do(client: Client, known: Known) -> None:
+    """In RBAC's words, with what the right is for; the state is the routines' alone."""
+    known.lacking = (LACKING, LIST_NODES)
+    answer = await client.get("/status")
+    expected = [
+        {
+            "verb": "create",
+            "resource": "replicationcontrollers",
+            "namespace": "khealth",
+            "optional": False,
+            "why": "make the canaries",
+            "since": "2026-11-23T14:30:00.500000Z",
+            "last": "2026-11-23T14:31:00.500000Z",
+            "note": "HTTP 403: <no>",
+        },
+        {
+            "verb": "list",
+            "resource": "nodes",
+            "namespace": None,
+            "optional": True,
+            "why": "tell no node is Ready from no room",
+            "since": "2026-11-23T14:30:00.500000Z",
+            "last": "2026-11-23T14:30:00.500000Z",
+            "note": "no",
+        },
+    ]
+    assert (200, expected) == (answer.status, (await answer.json())["forbidden"])
+
+
+async def test_status_says_that_nothing_is_forbidden(client: Client) -> None:
+    """An empty list, so that who reads it needs no case of his own."""
+    assert [] == (await (await client.get("/status")).json())["forbidden"]
+
+
+async def test_the_page_answers_200_whatever_the_state(client: Client, known: Known) -> None:
+    """A browser is to show the page; the codes are for scripts."""
+    known.statuses = (FAILING,)
+    answer = await client.get("/")
+    expected = (200, "text/html")
+    assert expected == (answer.status, answer.content_type)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"), [("/", 200), ("/metrics", 200), ("/status", 200), ("/nowhere", 404), ("/-/reload", 405)]
+)
+async def test_every_answer_is_guarded(client: Client, path: str, code: int) -> None:
+    """Browsers are told to load and guess nothing, and nobody is told our versions."""
+    answer = await client.get(path)
+    headers = {name: answer.headers.get(name) for name in ("X-Content-Type-Options", "X-Frame-Options", "Server")}
+    expected = (code, {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Server": None})
+    assert expected == (answer.status, headers)
+
+
+async def test_head_is_answered_without_a_body(client: Client) -> None:
+    """Load balancers ask with HEAD."""
+    answer = await client.head("/health")
+    expected = (200, b"")
+    assert expected == (answer.status, await answer.read())
+
+
+async def test_an_unknown_path_is_answered_with_those_there_are(client: Client) -> None:
+    """Whoever tries a path is shown the right one."""
+    answer = await client.get("/metric")
+    expected = [
+        "no such path; there are:",
+        "/",
+        "/favicon/{state}.svg",
+        "/metrics",
+        "/status",
+        "/status/{module}",
+        "/health",
+        "/config",
+        "/runbook",
+        "/-/healthy",
+        "/-/ready",
+        "/-/reload",
+    ]
+    assert expected == (await answer.text()).splitlines()
+
+
+async def test_another_method_is_refused(client: Client) -> None:
+    """Nothing can be changed over HTTP."""
+    answer = await client.post("/status", data=b"x")
+    expected = (405, "GET, HEAD", "this path takes GET, HEAD\n")
+    assert expected == (answer.status, answer.headers["Allow"], await answer.text())
+
+
+async def test_a_taken_port_is_told(taken: Address, known: Known) -> None:
+    """The administrator reads which address, and why not."""
+    with pytest.raises(CannotListen, match=f"^cannot listen on {taken}: address already in use$"):
+        await WebServer([taken], known).start()
+
+
+async def test_one_taken_port_leaves_the_others_alone(taken: Address, known: Known) -> None:
+    """Where one address fails, none is held."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = Address("127.0.0.1", probe.getsockname()[1])
+    with pytest.raises(CannotListen):
+        await WebServer([free, taken], known).start()
+    server = WebServer([free], known)
+    await server.start()
+    await server.stop()
+
+
+async def test_a_name_that_no_machine_has_is_told(known: Known) -> None:
+    """An address that is not this machine's cannot be served."""
+    with pytest.raises(CannotListen, match=r"^cannot listen on 192\.0\.2\.1:80: cannot assign requested address$"):
+        await WebServer([Address("192.0.2.1", 80)], known).start()
+
+
+async def test_every_address_is_served_on_both_protocols(known: Known) -> None:
+    """`:PORT` answers IPv4 and, where there is one, IPv6, on one port."""
+    server = WebServer([Address("", 0)], known)
+    await server.start()
+    hosts = ["127.0.0.1", *(["[::1]"] if socket.has_dualstack_ipv6() else [])]
+    async with ClientSession() as session:
+        answers = [await session.get(f"http://{host}:{server.addresses[0].port}/-/ready") for host in hosts]
+    await server.stop()
+    assert [200] * len(hosts) == [answer.status for answer in answers]
+
+
+async def _exchange(address: Address, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+     b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"b" * 9000 + b"\r\n\r\n",
+     b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100 + b"\r\n", b"nonsense\r\n\r\n"],
+    ids=["line", "header", "headers", "nonsense"],
+)  # fmt: skip
+async def test_an_excessive_request_is_refused(server: WebServer, request_text: bytes) -> None:
+    """What no client of ours sends is answered 400, and the connection is closed."""
+    expected = b"400"
+    assert expected == (await _exchange(server.addresses[0], request_text)).split()[1]
+
+
+async def test_a_refused_request_learns_no_version(server: WebServer) -> None:
+    """Not even nonsense is answered with what we are made of."""
+    assert b"aiohttp" not in await _exchange(server.addresses[0], b"nonsense\r\n\r\n")
+
+
+@pytest.mark.parametrize("request_text", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["silent", "half"])
+async def test_a_client_that_does_not_get_on_is_dropped(known: Known, request_text: bytes) -> None:
+    """Who opens connections and sends no whole request holds them for a bounded time."""
+    server = WebServer([Address("127.0.0.1", 0)], known, patience=0.01)
+    await server.start()
+    answer = await _exchange(server.addresses[0], request_text)
+    await server.stop()
+    expected = b""
+    assert expected == answer
+
+
+async def test_a_stopped_server_is_gone(known: Known) -> None:
+    """After `stop` the port is free."""
+    server = WebServer([Address("127.0.0.1", 0)], known)
+    await server.start()
+    address = server.addresses[0]
+    await server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        await _exchange(address, b"")
+
+
+async def test_the_runbook_leads_back_wherever_it_is_served(client: Client) -> None:
+    """Without a leading slash: behind a proxy's path that would be somebody else's page."""
+    text = await (await client.get("/runbook")).text()
+    assert ["./"] == re.findall(r'<header><a href="([^"]*)"', text)

@@ -1,0 +1,296 @@
+"""The web configuration file: what it takes, and what it says about what it does not take."""
+
+import contextlib
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+from serving import ANNA, TLS, Keys, keys
+
+from khealth_exporter.config.problem import ConfigError
+from khealth_exporter.web.security.tls import _CIPHERS, _OF_TLS13
+from khealth_exporter.web.security.web_config import Rate, WebConfig, read_web
+
+EXAMPLE = Path(__file__).parents[3] / "docs" / "web-config.yaml"
+
+
+@pytest.fixture(scope="module")
+def issued(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """Return a folder with certificates."""
+    made = keys(tmp_path_factory.mktemp("keys"))
+    made.issue("other")
+    made.write("no PEM at all", "garbage.pem")
+    made.write("", "empty.pem")
+    locked = serialization.BestAvailableEncryption(b"password")
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
+    made.write(pem.decode(), "locked.key")
+    return made
+
+
+def read(issued: Keys, text: str) -> WebConfig:
+    """Return what a configuration says."""
+    return read_web(issued.write(text)).usable()
+
+
+def test_nothing_means_no_protection(issued: Keys) -> None:
+    """An empty file is a configuration, as it is for the exporter-toolkit."""
+    assert WebConfig() == read(issued, "")
+
+
+def test_sections_with_nothing_in_them_are_left_out(issued: Keys) -> None:
+    """What is commented out to its last line is not there."""
+    assert WebConfig() == read(issued, "tls_server_config:\nbasic_auth_users:\nrate_limit:\nhttp_server_config:\n")
+
+
+def test_files_are_relative_to_the_configuration(issued: Keys) -> None:
+    """A folder can be mounted anywhere."""
+    assert read(issued, f"{TLS}}}").tls is not None
+
+
+def test_certificates_can_be_text(issued: Keys) -> None:
+    """`cert`, `key` and `client_ca` take what the files would hold."""
+    texts = {
+        "cert": (issued.folder / "server.pem").read_text(),
+        "key": (issued.folder / "server.key").read_text(),
+        "client_ca": (issued.folder / "ca.pem").read_text(),
+        "client_auth_type": "RequireAndVerifyClientCert",
+    }
+    tls = read(issued, yaml.safe_dump({"tls_server_config": texts})).tls
+    assert tls is not None
+    assert ssl.CERT_REQUIRED == tls.verify_mode
+
+
+@pytest.mark.parametrize(
+    ("keys_of_tls", "expected"),
+    [
+        ("", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)),
+        (", min_version: TLS13", (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3)),
+        (", max_version: TLS12", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)),
+        (", cipher_suites: [TLS_AES_128_GCM_SHA256]", (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3)),
+    ],
+)
+def test_versions_are_bounded(issued: Keys, keys_of_tls: str, expected: tuple[ssl.TLSVersion, ssl.TLSVersion]) -> None:
+    """TLS 1.2 is the least; with suites of TLS 1.3 alone nothing older is spoken."""
+    tls = read(issued, f"{TLS}{keys_of_tls}}}").tls
+    assert tls is not None
+    assert expected == (tls.minimum_version, tls.maximum_version)
+
+
+def test_cipher_suites_have_the_names_of_go(issued: Keys) -> None:
+    """Their order is the order of preference; suites of TLS 1.3 cannot be chosen, in Go either."""
+    names = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
+    tls = read(issued, f"{TLS}, cipher_suites: [{names}]}}").tls
+    assert tls is not None
+    older = [suite["name"] for suite in tls.get_ciphers() if not suite["name"].startswith("TLS_")]
+    expected = ["ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"]
+    assert expected == older
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_whose_preference_counts_can_be_told(issued: Keys, *, wanted: bool) -> None:
+    """`prefer_server_cipher_suites` is OpenSSL's option of the same meaning."""
+    tls = read(issued, f"{TLS}, prefer_server_cipher_suites: {str(wanted).lower()}}}").tls
+    assert tls is not None
+    assert wanted == bool(tls.options & ssl.OP_CIPHER_SERVER_PREFERENCE)
+
+
+@pytest.mark.parametrize("curve", ["CurveP256", "CurveP384", "CurveP521", "X25519"])
+def test_one_curve_can_be_chosen(issued: Keys, curve: str) -> None:
+    """Each that the format knows is known to OpenSSL."""
+    assert read(issued, f"{TLS}, curve_preferences: [{curve}]}}").tls is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        ("NoClientCert", ssl.CERT_NONE),
+        ("RequestClientCert", ssl.CERT_NONE),
+        ("VerifyClientCertIfGiven", ssl.CERT_OPTIONAL),
+        ("RequireAndVerifyClientCert", ssl.CERT_REQUIRED),
+    ],
+)
+def test_client_certificates_are_asked_for_as_told(issued: Keys, kind: str, mode: ssl.VerifyMode) -> None:
+    """A certificate is either verified or not asked for."""
+    authority = "" if kind == "NoClientCert" else ", client_ca_file: ca.pem"
+    tls = read(issued, f"{TLS}, client_auth_type: {kind}{authority}}}").tls
+    assert tls is not None
+    assert mode == tls.verify_mode
+
+
+def test_names_are_compared_in_one_form(issued: Keys) -> None:
+    """An IP address can be written in more than one way."""
+    text = f"{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem, client_allowed_sans: ['0::1', a]}}"
+    assert {"::1", "a"} == read(issued, text).client_names
+
+
+def test_users_headers_and_rate_are_read(issued: Keys) -> None:
+    """All the rest of the format is taken."""
+    text = f"""
+basic_auth_users: {{anna: {ANNA}}}
+http_server_config: {{headers: {{X-Frame-Options: sameorigin}}}}
+rate_limit: {{interval: 500ms, burst: 20}}
+"""
+    config = read(issued, text)
+    expected = ({"anna": ANNA.encode()}, {"X-Frame-Options": "sameorigin"}, Rate(0.5, 20))
+    assert expected == (config.users, config.headers, config.rate)
+
+
+def test_an_interval_of_nought_is_no_limit(issued: Keys) -> None:
+    """So the format has it."""
+    assert read(issued, "rate_limit: {interval: 0, burst: 0}").rate is None
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("http_server_config: {http2: true}", "http2 has no effect: khealth speaks HTTP/1.1"),
+        ("http_server_config: {http2: false}", None),
+        (f"basic_auth_users: {{anna: {ANNA}}}", "basic_auth_users without tls_server_config: passwords come in clear text"),
+        (f"{TLS}, client_auth_type: RequestClientCert}}", "client_auth_type RequestClientCert asks for no certificate: one that nobody verifies proves nothing"),
+        (f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}}}", None),
+    ],
+)  # fmt: skip
+def test_what_is_not_as_it_may_seem_is_noted(issued: Keys, text: str, note: str | None) -> None:
+    """What has no effect here, or not the one that is wanted, is told."""
+    assert (() if note is None else (note,)) == read(issued, text).notes
+
+
+SUITES = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tls: {}", "1:1: tls: is not known here; known: basic_auth_users, http_server_config, rate_limit, tls_server_config"),
+        (f"{TLS}, cert_fil: x}}", "1:66: tls_server_config.cert_fil: is not known here; did you mean cert_file?"),
+        ("tls_server_config: {min_version: TLS13}", "1:20: tls_server_config: needs cert_file and key_file"),
+        ("tls_server_config: {cert_file: server.pem}", "1:20: tls_server_config: needs key_file"),
+        ("tls_server_config: {cert_file: gone.pem, key_file: server.key}", "1:32: tls_server_config.cert_file: FOLDER/gone.pem cannot be read: No such file or directory"),
+        ("tls_server_config: {cert_file: garbage.pem, key_file: server.key}", "1:32: tls_server_config.cert_file: holds no certificate in PEM"),
+        ("tls_server_config: {cert_file: empty.pem, key_file: server.key}", "1:32: tls_server_config.cert_file: holds no certificate in PEM"),
+        ("tls_server_config: {cert_file: server.pem, key_file: garbage.pem}", "1:54: tls_server_config.key_file: holds no key in PEM"),
+        ("tls_server_config: {cert_file: server.pem, key_file: other.key}", "1:54: tls_server_config.key_file: is not the certificate's key"),
+        ("tls_server_config: {cert_file: server.pem, key_file: locked.key}", "1:54: tls_server_config.key_file: is encrypted with a password, which khealth does not have"),
+        (f"{TLS}, cert: x}}", "1:32: tls_server_config.cert_file: is given besides cert: one of them would not be used"),
+        (f"{TLS}, min_version: TLS10}}", "1:79: tls_server_config.min_version: TLS 1.0 and 1.1 are not spoken here (RFC 8996): write TLS12 or TLS13"),
+        (f"{TLS}, max_version: TLS11}}", "1:79: tls_server_config.max_version: TLS 1.0 and 1.1 are not spoken here (RFC 8996): write TLS12 or TLS13"),
+        (f"{TLS}, min_version: SSL3}}", "1:79: tls_server_config.min_version: must be 'TLS10', 'TLS11', 'TLS12' or 'TLS13'"),
+        (f"{TLS}, min_version: TLS13, max_version: TLS12}}", "1:79: tls_server_config.min_version: TLS13 is above max_version (TLS12)"),
+        (f"{TLS}, cipher_suites: [TLS_X]}}", f"1:81: tls_server_config.cipher_suites: TLS_X is not known; known: {SUITES}, …"),
+        (f"{TLS}, cipher_suites: [TLS_AES_128_GCM_SHA256], max_version: TLS12}}", "1:81: tls_server_config.cipher_suites: has none that TLS 1.2 knows, and max_version is TLS12"),
+        (f"{TLS}, curve_preferences: [P1]}}", "1:85: tls_server_config.curve_preferences: P1 is not known; known: CurveP256, CurveP384, CurveP521, X25519"),
+        (f"{TLS}, curve_preferences: [X25519, CurveP256]}}", "1:85: tls_server_config.curve_preferences: Python can offer one curve, or all in OpenSSL's order: name one, or leave the key out"),
+        (f"{TLS}, client_auth_type: RequireAnyClientCert}}", "1:84: tls_server_config.client_auth_type: a certificate that nobody verifies proves nothing, and Python takes none: write RequireAndVerifyClientCert, with client_ca_file"),
+        (f"{TLS}, client_auth_type: Require}}", "1:84: tls_server_config.client_auth_type: must be 'NoClientCert', 'RequestClientCert', 'RequireAnyClientCert', 'RequireClientCert', 'VerifyClientCertIfGiven' or 'RequireAndVerifyClientCert'"),
+        (f"{TLS}, client_auth_type: VerifyClientCertIfGiven}}", "1:20: tls_server_config: needs client_ca_file (who signs clients' certificates)"),
+        (f"{TLS}, client_ca_file: ca.pem}}", "1:82: tls_server_config.client_ca_file: is given while client_auth_type asks for no certificate"),
+        (f"{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: garbage.pem}}", "1:128: tls_server_config.client_ca_file: holds no certificate in PEM"),
+        (f"{TLS}, client_allowed_sans: [a]}}", "1:87: tls_server_config.client_allowed_sans: needs client_auth_type: RequireAndVerifyClientCert"),
+        ("basic_auth_users: {anna: secret}", "1:26: basic_auth_users.anna: is not a bcrypt hash, as `htpasswd -nBC 10 USER` makes one"),
+        ("basic_auth_users: {anna: 12345}", "1:26: basic_auth_users.anna: is not a bcrypt hash, as `htpasswd -nBC 10 USER` makes one"),
+        (f"basic_auth_users: {{anna: {ANNA.replace('$04$', '$31$')}}}", "1:26: basic_auth_users.anna: has a bcrypt cost that is not 4 to 16: make a hash of cost 10"),
+        (f"basic_auth_users: {{'an:na': {ANNA}}}", "1:29: basic_auth_users.an:na: no user's name can have a colon in it: basic authentication ends the name there"),
+        ("http_server_config: {headers: {Server: x}}", "1:31: http_server_config.headers: the header Server cannot be set here; known: Strict-Transport-Security, X-Content-Type-Options, X-Frame-Options, X-XSS-Protection, Content-Security-Policy"),
+        ("http_server_config: {headers: {X-Frame-Options: allow}}", "1:31: http_server_config.headers: the header X-Frame-Options must be deny or sameorigin"),
+        ('http_server_config: {headers: {X-XSS-Protection: "1\\r\\nA: b"}}', "1:31: http_server_config.headers: the header X-XSS-Protection must be one line of ASCII text"),
+        ("rate_limit: {interval: 1s}", "1:13: rate_limit.burst: must be at least 1, or no request is answered"),
+        ("rate_limit: {interval: 5, burst: 1}", "1:24: rate_limit.interval: 5 is not a duration: write a number with its unit, as in 500ms, 5s or 2m"),
+        ("tls_server_config: {cert_file: ., key_file: server.key}", "1:32: tls_server_config.cert_file: FOLDER cannot be read: it is not a regular file"),
+        ("[", "1:2: is not valid YAML: while parsing a flow node, expected the node content, but found '<stream end>'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_its_place(issued: Keys, text: str, expected: str) -> None:
+    """File, line, column, path and a sentence with the cure."""
+    path = issued.write(text)
+    with pytest.raises(ConfigError) as raised:
+        read_web(path).usable()
+    told = str(raised.value).replace(str(issued.folder), "FOLDER")
+    if expected.endswith("…"):
+        assert told.startswith(f"FOLDER/web.yaml:{expected[:-1]}")
+    else:
+        assert f"FOLDER/web.yaml:{expected}" == told
+
+
+def test_all_that_is_wrong_is_told_at_once(issued: Keys) -> None:
+    """Nobody has to start khealth once for each mistake."""
+    text = "tls_server_config: {cert_file: gone.pem, key_file: gone.key}\nrate_limit: {interval: 1s}\n"
+    with pytest.raises(ConfigError) as raised:
+        read(issued, text)
+    expected = ["tls_server_config.cert_file", "tls_server_config.key_file", "rate_limit.burst"]
+    assert expected == [problem.path for problem in raised.value.problems]
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """The very path that was given is named."""
+    with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read: No such file or directory$"):
+        read_web(tmp_path / "gone.yaml").usable()
+
+
+@pytest.mark.parametrize("text", [
+    "basic_auth_users: {anna: hunter2}", "basic_auth_users: {anna: 7352}", "basic_auth_users: {anna: [hunter2]}",
+    "tls_server_config: {cert_file: server.pem, key: hunter2}", "tls_server_config: {cert_file: server.pem, key: 7352}",
+    "tls_server_config: {key: [hunter2]}",
+])  # fmt: skip
+def test_no_secret_is_told(issued: Keys, text: str) -> None:
+    """What is wrong with a secret can be said without it."""
+    with pytest.raises(ConfigError) as raised:
+        read(issued, text)
+    assert not [secret for secret in ("hunter2", "7352") if secret in str(raised.value)]
+
+
+def test_a_configuration_does_not_show_its_users(issued: Keys) -> None:
+    """Not even a hash gets into a log."""
+    assert "$2b$" not in repr(read(issued, f"basic_auth_users: {{anna: {ANNA}}}"))
+
+
+_ANY = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2), max_leaves=4)  # fmt: skip
+_KEYS = ["cert", "key", "cert_file", "key_file", "client_auth_type", "min_version", "cipher_suites", "headers", "burst"]
+
+
+@given(st.dictionaries(st.sampled_from(["tls_server_config", "basic_auth_users", "http_server_config", "rate_limit"]), _ANY | st.dictionaries(st.sampled_from(_KEYS), _ANY)))  # fmt: skip
+def test_whatever_is_written_is_read_or_refused(issued: Keys, document: dict[str, object]) -> None:
+    """No file makes khealth fall over."""
+    with contextlib.suppress(ConfigError):
+        read(issued, yaml.safe_dump(document))
+
+
+def promtool() -> str:
+    """Return where promtool is; skip the test where it is not."""
+    tools = Path.home() / ".cache" / "khealth-tools" / "bin"
+    found = shutil.which("promtool") or shutil.which("promtool", path=tools)
+    if found is None:
+        pytest.skip("promtool is neither on PATH nor in ~/.cache/khealth-tools/bin")
+    return found
+
+
+def test_the_example_can_be_used(issued: Keys) -> None:
+    """What the documentation shows works, given the certificates that it names."""
+    config = read(issued, EXAMPLE.read_text(encoding="utf-8"))
+    assert config.tls is not None
+    assert (ssl.CERT_REQUIRED, {"prometheus"}) == (config.tls.verify_mode, set(config.users))
+
+
+@pytest.mark.parametrize("text", [
+    EXAMPLE.read_text(encoding="utf-8"),
+    f"{TLS}, min_version: TLS13, curve_preferences: [X25519], prefer_server_cipher_suites: false}}",
+    f"{TLS}, cipher_suites: [{', '.join((*_CIPHERS, *_OF_TLS13))}]}}",
+    f"{TLS}, client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.pem, client_allowed_sans: [a]}}",
+    f"basic_auth_users: {{anna: {ANNA}, otto: {ANNA.replace('$2b$', '$2y$')}}}\nrate_limit: {{interval: 500ms, burst: 3}}",
+    "http_server_config: {http2: false, headers: {X-Frame-Options: deny, X-Content-Type-Options: nosniff, X-XSS-Protection: '0', Content-Security-Policy: a, Strict-Transport-Security: b}}",
+    "",
+], ids=["example", "tls", "suites", "clients", "users", "headers", "empty"])  # fmt: skip
+def test_promtool_takes_what_khealth_takes(issued: Keys, text: str) -> None:
+    """The format is one: what is written for khealth is written for Prometheus' tools."""
+    tool = promtool()
+    path = issued.write(text, "shared.yaml")
+    read_web(path).usable()
+    done = subprocess.run([tool, "check", "web-config", path], capture_output=True, text=True, check=False)  # noqa: S603
+    assert (0, "", f"{path} SUCCESS\n") == (done.returncode, done.stdout, done.stderr)

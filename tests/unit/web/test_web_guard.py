@@ -1,0 +1,337 @@
+"""Passwords, rates, bodies and reloads: what may pass, and what is told otherwise."""
+
+import asyncio
+import base64
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import bcrypt
+import pytest
+from aiohttp import ClientSession
+from hypothesis import given
+from hypothesis import strategies as st
+from serving import ANNA, PATIENCE, Known, served, talk
+
+from khealth_exporter.web.security import passwords as module
+from khealth_exporter.web.security.access_control import Bucket
+from khealth_exporter.web.security.passwords import Passwords, TooManyGuesses
+from khealth_exporter.web.security.web_config import Rate
+from khealth_exporter.web.server import WebServer
+
+USERS = {"anna": ANNA.encode()}
+PATHS = ["/", "/metrics", "/status", "/status/rcscheduler", "/health", "/config", "/-/healthy", "/-/ready", "/nowhere"]
+
+
+def protected(folder: Path, text: str = f"basic_auth_users: {{anna: {ANNA}}}") -> Path:
+    """Write a configuration."""
+    path = folder / "web.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def basic(user: str, password: str) -> str:
+    """Return the header of a user and a password."""
+    return f"Authorization: Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes]]:
+    """Return a list that each computation of a hash will be in."""
+    seen: list[tuple[bytes, bytes]] = []
+    real = bcrypt.checkpw
+
+    def checkpw(password: bytes, hashed: bytes) -> bool:
+        seen.append((password, hashed))
+        return real(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", checkpw)
+    return seen
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Yield an event; until it is set no computation of a hash ends."""
+    going_on = threading.Event()
+
+    def checkpw(_password: bytes, _hashed: bytes) -> bool:
+        return not going_on.wait(PATIENCE)
+
+    monkeypatch.setattr(bcrypt, "checkpw", checkpw)
+    yield going_on
+    going_on.set()
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_nothing_is_shown_without_a_password(tmp_path: Path, path: str) -> None:
+    """Not even whether a path exists."""
+    async with served(protected(tmp_path)) as (server, _), ClientSession() as session:
+        answer = await session.get(f"http://{server.addresses[0]}{path}")
+        expected = (401, 'Basic realm="khealth", charset="UTF-8"', "a user and a password are needed\n")
+        assert expected == (answer.status, answer.headers["WWW-Authenticate"], await answer.text())
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT"])
+async def test_nothing_is_changed_without_a_password(tmp_path: Path, method: str) -> None:
+    """A reload is for those who may look."""
+    known = Known()
+    async with served(protected(tmp_path), known) as (server, _), talk(server) as client:
+        code, _ = await client.ask("/-/reload", "Content-Length: 0", method=method)
+        assert (401, 0) == (code, known.reloads)
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "/nowhere"])
+async def test_a_password_opens_every_path(tmp_path: Path, path: str) -> None:
+    """Who is known sees everything."""
+    async with served(protected(tmp_path)) as (server, _), talk(server) as client:
+        assert 200 == (await client.ask(path, basic("anna", "right")))[0]
+
+
+@pytest.mark.parametrize("header", [
+    basic("anna", "wrong"), basic("anna", ""), basic("otto", "right"), basic("", ""), basic("anna", "right\0"), basic("anna", "r" * 3000),
+    basic("änna", "right"), "Authorization: Bearer right", "Authorization: Basic", "Authorization: Basic %%%",
+    "Authorization: Basic " + base64.b64encode(b"anna").decode(), "Authorization: Basic " + base64.b64encode(b"anna:\xff").decode(),
+])  # fmt: skip
+async def test_everybody_else_is_refused(tmp_path: Path, header: str) -> None:
+    """A wrong word, an unknown user, nonsense."""
+    async with served(protected(tmp_path)) as (server, _), talk(server) as client:
+        assert 401 == (await client.ask("/metrics", header))[0]
+
+
+async def test_a_password_may_be_longer_than_bcrypt_looks() -> None:
+    """As everywhere, the first 72 bytes count."""
+    hashed = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4))
+    assert await Passwords().right({"anna": hashed}, "anna", "x" * 80, "")
+
+
+async def test_a_right_password_is_computed_once(checks: list[tuple[bytes, bytes]]) -> None:
+    """Later scrapes cost next to nothing."""
+    passwords = Passwords()
+    assert all([await passwords.right(USERS, "anna", "right", "") for _ in range(3)])
+    assert 1 == len(checks)
+
+
+async def test_a_wrong_password_is_computed_once(checks: list[tuple[bytes, bytes]]) -> None:
+    """Who insists learns nothing, and costs nothing."""
+    passwords = Passwords()
+    assert not any([await passwords.right(USERS, "anna", "wrong", "") for _ in range(3)])
+    assert 1 == len(checks)
+
+
+async def test_one_guess_at_once_is_computed_once(stuck: threading.Event, checks: list[tuple[bytes, bytes]]) -> None:
+    """Scrapes that come together wait for one computation."""
+    stuck.set()
+    passwords = Passwords()
+    found = await asyncio.gather(*(passwords.right(USERS, "anna", "right", "") for _ in range(20)))
+    assert (20, 1) == (len(found), len(checks))
+
+
+async def test_a_new_hash_ends_the_old_password() -> None:
+    """What was right is not remembered beyond its hash."""
+    passwords = Passwords()
+    assert await passwords.right(USERS, "anna", "right", "")
+    assert not await passwords.right({"anna": bcrypt.hashpw(b"new", bcrypt.gensalt(4))}, "anna", "right", "")
+
+
+async def test_a_user_who_is_gone_is_unknown() -> None:
+    """Even if the hash lives on under another name."""
+    passwords = Passwords()
+    assert await passwords.right(USERS, "anna", "right", "")
+    assert not await passwords.right({"otto": ANNA.encode()}, "anna", "right", "")
+
+
+async def test_an_unknown_user_costs_as_much_as_a_known_one(checks: list[tuple[bytes, bytes]]) -> None:
+    """The time of an answer does not tell who exists: the same hash is computed for both."""
+    passwords = Passwords()
+    for user in ("anna", "otto"):
+        await passwords.right(USERS, user, "wrong", "")
+    assert [(b"wrong", ANNA.encode())] * 2 == checks
+
+
+async def test_an_unknown_user_with_anybodys_password_is_unknown() -> None:
+    """Whom the guess is checked against for the sake of time is not who comes in."""
+    assert not await Passwords().right(USERS, "otto", "right", "")
+
+
+async def test_no_password_is_kept() -> None:
+    """What is remembered is a keyed hash."""
+    passwords = Passwords()
+    await passwords.right(USERS, "anna", "right", "")
+    await passwords.right(USERS, "anna", "wrong", "")
+    assert not [word for word in ("right'", "wrong'", "$2b$") if word in str((passwords._right, passwords._wrong))]
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of guesses fills no memory, and does not push out what is right."""
+    monkeypatch.setattr(module, "_REMEMBERED", 5)
+    passwords = Passwords()
+    await passwords.right(USERS, "anna", "right", "")
+    for number in range(20):
+        await passwords.right(USERS, "anna", f"wrong {number}", "")
+    assert (5, {"anna"}) == (len(passwords._wrong), set(passwords._right))
+
+
+async def test_no_address_has_many_guesses_waiting(stuck: threading.Event) -> None:
+    """Who guesses fast is told to wait, and leaves room for the others."""
+    passwords = Passwords()
+    async with asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(passwords.right(USERS, "anna", str(number), "192.0.2.1"))
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyGuesses):
+            await passwords.right(USERS, "anna", "4", "192.0.2.1")
+        other = group.create_task(passwords.right(USERS, "anna", "right", "192.0.2.2"))
+        await asyncio.sleep(0)
+        assert not other.done()
+        stuck.set()
+    assert 0 == passwords._waiting.total()
+
+
+async def test_all_addresses_together_have_not_many_guesses_waiting(stuck: threading.Event) -> None:
+    """However many take part in a flood, the queue is short."""
+    passwords = Passwords()
+    async with asyncio.TaskGroup() as group:
+        for number in range(32):
+            group.create_task(passwords.right(USERS, "anna", str(number), f"192.0.2.{number}"))
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyGuesses):
+            await passwords.right(USERS, "anna", "32", "192.0.2.99")
+        stuck.set()
+
+
+async def test_a_flood_of_guesses_delays_no_scrape(tmp_path: Path) -> None:
+    """While not one computation comes to an end, who is known is answered."""
+    going_on = threading.Event()
+    async with served(protected(tmp_path)) as (server, _), talk(server) as scraper, asyncio.TaskGroup() as group:
+        assert 200 == (await scraper.ask("/metrics", basic("anna", "right")))[0]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bcrypt, "checkpw", lambda *_: not going_on.wait(PATIENCE))
+            guesses = [group.create_task(guess(server, number)) for number in range(40)]
+            refused, _ = await asyncio.wait(guesses, return_when=asyncio.FIRST_COMPLETED)
+            assert 200 == (await scraper.ask("/metrics", basic("anna", "right")))[0]
+            going_on.set()
+            assert {429} == {task.result() for task in refused}
+            assert 401 in [await task for task in guesses]
+
+
+async def guess(server: WebServer, number: int) -> int:
+    """Guess a password, and return the code of the answer."""
+    async with talk(server) as client:
+        return (await client.ask("/metrics", basic("anna", f"wrong {number}")))[0]
+
+
+async def test_passwords_are_checked_beside_the_event_loop(stuck: threading.Event) -> None:
+    """The loop goes on while a hash is computed, and no thread that renders is taken."""
+    passwords = Passwords()
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+        checking = group.create_task(passwords.right(USERS, "anna", "right", ""))
+        assert 1 == await asyncio.to_thread(int, "1")
+        assert not checking.done()
+        stuck.set()
+
+
+@given(burst=st.integers(1, 5), interval=st.floats(0.1, 10), gaps=st.lists(st.floats(0, 20), max_size=30))
+def test_no_more_requests_pass_than_the_rate_allows(burst: int, interval: float, gaps: list[float]) -> None:
+    """In any stretch of time, the burst and one for each interval in it."""
+    bucket, now, passed = Bucket(Rate(interval, burst)), 0.0, []
+    for gap in gaps:
+        now += gap
+        if bucket.take(now):
+            passed.append(now)
+    for begin in range(len(passed)):
+        for end in range(begin, len(passed)):
+            assert end - begin + 1 <= burst + (passed[end] - passed[begin]) / interval + 1e-6
+
+
+@given(st.integers(1, 5), st.floats(0.1, 10))
+def test_what_the_rate_allows_passes(burst: int, interval: float) -> None:
+    """A burst at once, and then one each interval."""
+    bucket = Bucket(Rate(interval, burst))
+    assert [True] * burst + [False] == [bucket.take(0.0) for _ in range(burst + 1)]
+    assert bucket.take(interval * 1.001)
+
+
+async def test_a_request_too_many_is_told(tmp_path: Path) -> None:
+    """`rate_limit` counts every request, before any password."""
+    path = protected(tmp_path, "rate_limit: {interval: 24h, burst: 2}")
+    async with served(path) as (server, _), talk(server) as client:
+        expected = [200, 200, 429]
+        assert expected == [(await client.ask())[0] for _ in range(3)]
+
+
+async def test_headers_are_set_as_told(tmp_path: Path) -> None:
+    """What the configuration says wins over khealth's own, on every answer."""
+    path = protected(
+        tmp_path, "http_server_config: {headers: {X-Frame-Options: sameorigin, Strict-Transport-Security: max-age=1}}"
+    )
+    async with served(path) as (server, _), ClientSession() as session:
+        answer = await session.get(f"http://{server.addresses[0]}/nowhere")
+        found = [answer.headers[name] for name in ("X-Frame-Options", "Strict-Transport-Security", "Referrer-Policy")]
+        assert ["sameorigin", "max-age=1", "no-referrer"] == found
+
+
+@pytest.mark.parametrize(("wrong", "expected"), [
+    ((), (200, "reloaded\n")), (("khealth.yaml:1:1: is bad", "and so on"), (500, "khealth.yaml:1:1: is bad\nand so on\n")),
+])  # fmt: skip
+async def test_a_reload_tells_what_is_wrong(wrong: tuple[str, ...], expected: tuple[int, str]) -> None:
+    """As Prometheus does: 200, or 500 with the errors."""
+    known = Known()
+    known.wrong = wrong
+    async with served(known=known) as (server, _), talk(server) as client:
+        answer = await client.ask("/-/reload", "Content-Length: 0", method="POST")
+        assert (expected, 1) == (answer, known.reloads)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_a_reload_is_a_post(method: str) -> None:
+    """A link that somebody follows reloads nothing."""
+    known = Known()
+    async with served(known=known) as (server, _), talk(server) as client:
+        answer = await client.ask("/-/reload", method=method)
+        assert ((405, "this path takes POST\n"), 0) == (answer, known.reloads)
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "/nowhere"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+async def test_nothing_else_can_be_changed(path: str, method: str) -> None:
+    """Every other path is only for looking."""
+    async with served() as (server, _), talk(server) as client:
+        assert 405 == (await client.ask(path, "Content-Length: 0", method=method))[0]
+
+
+@pytest.mark.parametrize(("headers", "code"), [
+    ([], 200),
+    (["Sec-Fetch-Site: same-origin", "Origin: http://localhost"], 200),
+    (["Sec-Fetch-Site: none"], 200),
+    (["Origin: http://localhost"], 200),
+    (["Sec-Fetch-Site: cross-site"], 403),
+    (["Sec-Fetch-Site: same-site"], 403),
+    (["Sec-Fetch-Site: cross-site", "Origin: http://localhost"], 403),
+    (["Origin: http://evil.example"], 403),
+    (["Origin: http://localhost:81"], 403),
+    (["Origin: null"], 403),
+])  # fmt: skip
+async def test_another_sites_page_cannot_reload(headers: list[str], code: int) -> None:
+    """An administrator's browser, which knows the password, obeys no stranger's page."""
+    known = Known()
+    async with served(known=known) as (server, _), talk(server) as client:
+        answer = await client.ask("/-/reload", "Content-Length: 0", *headers, method="POST")
+        assert (code, int(code == 200)) == (answer[0], known.reloads)
+
+
+async def test_one_reload_comes_after_the_other() -> None:
+    """Two at once do not meet."""
+    known, under_way, most = Known(), 0, 0
+
+    async def reload() -> tuple[str, ...]:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return ()
+
+    known.reload = reload  # type: ignore[method-assign]
+    async with served(known=known) as (server, _), talk(server) as one, talk(server) as two:
+        await asyncio.gather(*(client.ask("/-/reload", "Content-Length: 0", method="POST") for client in (one, two)))
+    assert 1 == most

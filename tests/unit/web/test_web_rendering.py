@@ -1,0 +1,156 @@
+"""Many who look at the status page cost no more than one, and never a scrape its turn."""
+
+import asyncio
+import gzip
+import itertools
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.web import Application, Request
+from serving import FAILING, PATIENCE, Known
+
+from khealth_exporter.web import handlers as pages
+from khealth_exporter.web.open_connections import Connections
+from khealth_exporter.web.rendering import Packed, Shared
+from khealth_exporter.web.security.access_control import Guard
+from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.security.passwords import Passwords
+from khealth_exporter.web.server import application
+
+Client = TestClient[Request, Application]
+
+
+class Scene:
+    """A shared rendering of a number, the clock that it goes by, and what happened in which order."""
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self.now, self.shown = 100.0, 0
+        self.happened: list[str] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.shared = Shared(self.take, asyncio.Lock(), clock or (lambda: self.now), 2.0)
+
+    def take(self) -> Callable[[], bytes]:
+        taken = self.shown
+        self.happened.append("taken")
+
+        def render() -> bytes:
+            self.open.wait(PATIENCE)
+            self.happened.append("rendered")
+            return b"%d" % taken
+
+        return render
+
+    async def look(self, seconds: float = 0.0) -> bytes:
+        """Return what is shown after some seconds."""
+        self.now += seconds
+        return (await self.shared.latest()).plain
+
+
+async def test_two_who_ask_at_once_share_one_rendering() -> None:
+    """The second one waits for the first one's."""
+    scene = Scene()
+    assert [b"0", b"0"] == list(await asyncio.gather(scene.look(), scene.look()))
+    assert ["taken", "rendered"] == scene.happened
+
+
+async def test_who_asks_within_two_seconds_gets_what_there_is() -> None:
+    """However many tabs are open, what they cost is bounded."""
+    scene = Scene()
+    first = await scene.look()
+    scene.shown = 1
+    assert (first, ["taken", "rendered"]) == (await scene.look(1.99), scene.happened)
+
+
+async def test_what_has_changed_is_shown_after_two_seconds() -> None:
+    """Nobody is shown anything that is older."""
+    scene = Scene()
+    await scene.look()
+    scene.shown = 1
+    assert b"1" == await scene.look(2.0)
+
+
+async def test_one_rendering_ends_before_the_next_one_begins() -> None:
+    """Two at once would hold the event loop twice as long."""
+    scene = Scene(itertools.count(step=10.0).__next__)
+    scene.open.clear()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(scene.look())
+        await asyncio.sleep(0)  # both have asked, and got as far as they can
+        scene.open.set()
+    assert ["taken", "rendered"] * 2 == scene.happened
+
+
+async def test_a_rendering_that_fails_is_tried_anew() -> None:
+    """What went wrong is not kept, and keeps nobody waiting."""
+    results = iter([b"", b"whole"])
+
+    def render() -> bytes:
+        return next(results) or bytes(-1)
+
+    shared = Shared(lambda: render, asyncio.Lock(), lambda: 0.0, 2.0)
+    with pytest.raises(ValueError, match="negative count"):
+        await shared.latest()
+    assert b"whole" == (await shared.latest()).plain
+
+
+async def test_both_encodings_are_of_one_rendering() -> None:
+    """Clients of either kind see the same."""
+    scene = Scene()
+    packed = await scene.shared.latest()
+    assert (b"0", b"0", 1) == (packed.plain, gzip.decompress(packed.gzip), scene.happened.count("rendered"))
+
+
+def test_packing_loses_nothing() -> None:
+    """The compressed form is the plain one."""
+    assert b"page" * 9 == gzip.decompress(Packed.of(b"page" * 9).gzip)
+
+
+@asynccontextmanager
+async def asked(known: Known, clock: Callable[[], float]) -> AsyncIterator[Client]:
+    """Yield a client of the application, whose pages go by a clock."""
+    app = application(known, Guard(Protection(), Passwords(), Connections(9)), clock)
+    async with asyncio.timeout(PATIENCE), TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def shows_failing(client: Client, encoding: str = "identity") -> bool:
+    """Return whether the status page shows that something fails."""
+    answer = await client.get("/", headers={"Accept-Encoding": encoding})
+    return "✗ failing" in await answer.text()
+
+
+async def test_the_status_page_is_shared_and_then_rendered_anew() -> None:
+    """A new state is on it after two seconds, in either encoding."""
+    known, now = Known(), [0.0]
+    seen = []
+    async with asked(known, lambda: now[0]) as client:
+        for seconds in (0.0, 1.9, 2.0):
+            now[0] = seconds
+            seen += [await shows_failing(client), await shows_failing(client, "gzip")]
+            known.statuses = (FAILING,)
+    assert [False, False, False, False, True, True] == seen
+
+
+async def test_no_scrape_waits_for_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pages are asked for, and however long one takes, a scrape has its turn."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> str:
+        begun.set()
+        return str(go_on.wait(PATIENCE))
+
+    monkeypatch.setattr(pages, "status_page", slow)
+    async with asked(Known(), itertools.count(step=10.0).__next__) as client, asyncio.TaskGroup() as group:
+        looking = [group.create_task(client.get("/")) for _ in range(3)]
+        await asyncio.to_thread(begun.wait, PATIENCE)
+        try:
+            async with asyncio.timeout(PATIENCE / 4):
+                scraped = (await client.get("/metrics")).status
+        finally:
+            go_on.set()
+    assert ([200, 200, 200], 200) == ([task.result().status for task in looking], scraped)

@@ -1,0 +1,352 @@
+"""Slow, silent, greedy and hostile clients: none of them keeps a scrape from being answered."""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from prometheus_client import Gauge
+from serving import HOST, TLS, Keys, Known, Talk, keys, served, talk
+from structlog.testing import capture_logs
+
+from khealth_exporter.web.address import Address
+from khealth_exporter.web.security import access_control as guard
+from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.server import WebServer
+
+READY = (200, "ready\n")
+HOSTS = [HOST, *(["::1"] if socket.has_dualstack_ipv6() else [])]
+SECURED = [False, True]
+
+
+@pytest.fixture(scope="module")
+def issued(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """Return a folder with certificates, and a configuration with TLS."""
+    made = keys(tmp_path_factory.mktemp("keys"))
+    made.write(f"{TLS}}}")
+    return made
+
+
+def path_of(issued: Keys, *, tls: bool) -> Path | None:
+    """Return the configuration, if there is to be TLS."""
+    return issued.folder / "web.yaml" if tls else None
+
+
+def context_of(issued: Keys, *, tls: bool) -> ssl.SSLContext | None:
+    """Return what a client needs."""
+    return issued.client() if tls else None
+
+
+async def many(stack: AsyncExitStack, server: WebServer, number: int, context: ssl.SSLContext | None) -> list[Talk]:
+    """Open many connections, and leave them."""
+    return [await stack.enter_async_context(talk(server, context)) for _ in range(number)]
+
+
+@pytest.fixture
+async def crowd() -> AsyncIterator[AsyncExitStack]:
+    """Yield what holds many connections until the test is over."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.mark.parametrize("hello", [b"", b"\x16\x03", b"nonsense\r\n\r\n"], ids=["silent", "half", "nonsense"])
+async def test_a_handshake_that_does_not_get_on_is_dropped(issued: Keys, hello: bytes) -> None:
+    """Who connects and says no hello holds the connection for a bounded time, and is nobody's error."""
+    with capture_logs() as logged:
+        async with served(path_of(issued, tls=True), greeting=0.05) as (server, _), talk(server) as client:
+            await client.say(hello)
+            assert await client.ended()
+    assert [] == [entry for entry in logged if entry["log_level"] not in {"debug", "info"}]
+
+
+async def test_a_handshake_by_the_byte_is_dropped(issued: Keys) -> None:
+    """The bound is for the whole handshake, however busy the client looks."""
+    hello = ssl.MemoryBIO()
+    shy = issued.client().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        shy.do_handshake()
+    content = hello.read()
+    async with served(path_of(issued, tls=True), greeting=0.05) as (server, _), talk(server) as client:
+        async with asyncio.TaskGroup() as group:
+            ended = group.create_task(client.ended())
+            for number in range(len(content) - 1):
+                if ended.done():
+                    break
+                client.writer.write(content[number : number + 1])
+                await asyncio.sleep(0.005)
+        assert ended.result()
+
+
+@pytest.mark.parametrize("tls", SECURED)
+async def test_two_hundred_idle_connections_delay_no_scrape(issued: Keys, crowd: AsyncExitStack, *, tls: bool) -> None:
+    """Each of them has asked once, and stays; one more client is answered."""
+    context = context_of(issued, tls=tls)
+    async with served(path_of(issued, tls=tls)) as (server, _):
+        idle = await many(crowd, server, 200, context)
+        for client in idle:
+            assert READY == await client.ask()
+        async with talk(server, context) as scraper:
+            assert 200 == (await scraper.ask("/metrics"))[0]
+        assert READY == await idle[0].ask()
+
+
+@pytest.mark.parametrize("tls", SECURED)
+async def test_two_hundred_silent_connections_delay_no_scrape(
+    issued: Keys, crowd: AsyncExitStack, *, tls: bool
+) -> None:
+    """Connections on which nothing was ever said, with TLS not even hello."""
+    async with served(path_of(issued, tls=tls)) as (server, _):
+        await many(crowd, server, 200, None)
+        async with talk(server, context_of(issued, tls=tls)) as scraper:
+            assert 200 == (await scraper.ask("/metrics"))[0]
+
+
+@pytest.mark.parametrize("tls", SECURED)
+@pytest.mark.parametrize("shaken", SECURED)
+async def test_connections_are_bounded_and_a_scrape_gets_through(
+    issued: Keys, crowd: AsyncExitStack, *, tls: bool, shaken: bool
+) -> None:
+    """However many are opened, few stay, and a new one is always let in."""
+    async with served(path_of(issued, tls=tls), most=10) as (server, _):
+        for _ in range(5):
+            await many(crowd, server, 20, context_of(issued, tls=tls and shaken))
+            async with talk(server, context_of(issued, tls=tls)) as scraper:
+                assert 200 == (await scraper.ask("/metrics"))[0]
+            assert len(server._connections) <= 10
+
+
+async def test_the_idlest_connection_makes_room(crowd: AsyncExitStack) -> None:
+    """Not the oldest one, but the one that has been silent for longest."""
+    async with served(most=3) as (server, _):
+        first, second, third = await many(crowd, server, 3, None)
+        for client in (second, third, first):
+            assert READY == await client.ask()
+        async with talk(server) as fourth:
+            assert READY == await fourth.ask()
+            assert await second.ended()
+            assert [READY, READY] == [await client.ask() for client in (first, third)]
+
+
+async def test_a_request_under_way_makes_no_room(crowd: AsyncExitStack) -> None:
+    """What is being answered is answered, as long as there is anything idle."""
+    known, going_on, begun = Known(), asyncio.Event(), asyncio.Event()
+
+    async def reload() -> tuple[str, ...]:
+        begun.set()
+        await going_on.wait()
+        return ()
+
+    known.reload = reload  # type: ignore[method-assign]
+    async with served(known=known, most=2) as (server, _), talk(server) as busy, asyncio.TaskGroup() as group:
+        asked = group.create_task(busy.ask("/-/reload", "Content-Length: 0", method="POST"))
+        await begun.wait()
+        for client in await many(crowd, server, 5, None):
+            await client.say(b"GET / HTTP/1.1\r\n")
+        async with talk(server) as scraper:
+            assert READY == await scraper.ask()
+        going_on.set()
+        assert (200, "reloaded\n") == await asked
+
+
+async def test_where_none_is_idle_the_longest_request_makes_room(crowd: AsyncExitStack) -> None:
+    """Whoever has just asked is the last to go, however long its connection had been silent before."""
+    known, going_on, begun = Known(), asyncio.Event(), asyncio.Semaphore(0)
+
+    async def reload() -> tuple[str, ...]:
+        begun.release()
+        await going_on.wait()
+        return ()
+
+    known.reload = reload  # type: ignore[method-assign]
+    async with served(known=known, most=2) as (server, _), asyncio.TaskGroup() as group:
+        silent, other = await many(crowd, server, 2, None)
+        assert [READY, READY] == [await client.ask() for client in (silent, other)]
+        await other.say(b"POST /-/reload HTTP/1.1\r\nHost: a\r\n\r\n")
+        await begun.acquire()
+        asked = group.create_task(silent.ask("/-/reload", "Content-Length: 0", method="POST"))
+        while sum(connection.busy for connection in server._connections._open.values()) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        async with talk(server) as scraper:
+            assert READY == await scraper.ask()
+        assert await other.ended()
+        going_on.set()
+        assert (200, "reloaded\n") == await asked
+
+
+async def test_an_answer_under_way_is_given_before_the_connection_is_closed() -> None:
+    """New terms end what is idle at once, and what is busy after its answer."""
+    known, going_on, begun = Known(), asyncio.Event(), asyncio.Event()
+
+    async def reload() -> tuple[str, ...]:
+        begun.set()
+        await going_on.wait()
+        return ()
+
+    known.reload = reload  # type: ignore[method-assign]
+    async with served(known=known) as (server, _), talk(server) as client, asyncio.TaskGroup() as group:
+        asked = group.create_task(client.ask("/-/reload", "Content-Length: 0", method="POST"))
+        await begun.wait()
+        server._connections.retire()
+        going_on.set()
+        assert ((200, "reloaded\n"), True) == (await asked, await client.ended())
+
+
+@pytest.mark.parametrize("tls", SECURED)
+async def test_what_has_ended_is_forgotten(issued: Keys, *, tls: bool) -> None:
+    """A connection that is closed is not held in memory."""
+    context = context_of(issued, tls=tls)
+    async with served(path_of(issued, tls=tls)) as (server, _):
+        async with talk(server, context) as client:
+            assert READY == await client.ask()
+            assert 1 == len(server._connections)
+        while len(server._connections):  # noqa: ASYNC110 - nobody is told
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("tls", SECURED)
+@pytest.mark.parametrize("path", ["/metrics", "/nowhere", "/-/reload"])
+@pytest.mark.parametrize(
+    "body",
+    ["Content-Length: 1025", "Content-Length: 1099511627776", "Transfer-Encoding: chunked"],
+    ids=["more", "huge", "endless"],
+)
+async def test_a_body_is_refused_unread(issued: Keys, path: str, body: str, *, tls: bool) -> None:
+    """No byte of it has to be sent for the answer, and the connection is closed."""
+    known = Known()
+    async with (
+        served(path_of(issued, tls=tls), known) as (server, _),
+        talk(server, context_of(issued, tls=tls)) as client,
+    ):
+        answer = await client.ask(path, body, method="POST")
+        assert ((413, "no request here needs a body\n"), True, 0) == (answer, await client.ended(), known.reloads)
+
+
+async def test_who_sends_a_body_without_end_is_cut_off() -> None:
+    """It is not read to see whether it ends."""
+
+    async def send_for_ever(client: Talk) -> None:
+        await client.say(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            await client.say(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+
+    async with served() as (server, _), talk(server) as client:
+        with pytest.raises(ConnectionError):
+            await send_for_ever(client)
+
+
+async def test_a_small_body_does_no_harm() -> None:
+    """`curl -d ''` and its like are answered, and may ask again on the same connection."""
+    async with served() as (server, _), talk(server) as client:
+        await client.say(b"POST /-/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
+        await client.say(b"a=b")
+        assert [(200, "reloaded\n"), READY] == [await client.answer(), await client.ask()]
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A promise of a body holds a connection for a bounded time."""
+    monkeypatch.setattr(guard, "_PATIENCE", 0.01)
+    async with served() as (server, _), talk(server) as client:
+        answer = await client.ask("/-/reload", "Content-Length: 3", method="POST")
+        assert ((400, "the body did not come\n"), True) == (answer, await client.ended())
+
+
+async def test_headers_without_end_are_refused() -> None:
+    """They are not collected to see how many there are."""
+    async with served() as (server, _), talk(server) as client:
+        await client.say(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        async with asyncio.TaskGroup() as group:
+            answer = group.create_task(client.answer())
+            while not answer.done():
+                client.writer.write(b"A: " + b"b" * 1000 + b"\r\n")
+                await asyncio.sleep(0)
+        assert 400 == answer.result()[0]
+
+
+@pytest.mark.parametrize("tls", SECURED)
+async def test_a_request_by_the_byte_is_dropped(issued: Keys, *, tls: bool) -> None:
+    """A byte now and then does not prolong the time that a request has."""
+    async with (
+        served(path_of(issued, tls=tls), patience=0.1) as (server, _),
+        talk(server, context_of(issued, tls=tls)) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        ended = group.create_task(client.ended())
+        await client.say(b"GET / HTTP/1.1\r\n")
+        while not ended.done():
+            client.writer.write(b"A")
+            await asyncio.sleep(0.005)
+        assert ended.result()
+
+
+async def test_who_does_not_take_answers_delays_no_scrape() -> None:
+    """A client that asks and asks, and reads nothing, fills its own connection alone."""
+    known = Known()
+    for number in range(200):
+        Gauge(f"filling_{number}", "x" * 500, registry=known.registry)
+    async with served(known=known) as (server, _), talk(server) as greedy, talk(server) as scraper:
+        greedy.deafen()
+        greedy.writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 500)
+        for _ in range(10):
+            assert 200 == (await scraper.ask("/metrics"))[0]
+
+
+async def test_accepted_connections_are_watched_by_the_kernel() -> None:
+    """Who takes nothing of an answer for half a minute is dropped by TCP itself."""
+    async with served() as (server, _), talk(server) as client:
+        assert READY == await client.ask()
+        (connection,) = server._connections._open.values()
+        assert connection.transport is not None
+        accepted = connection.transport.get_extra_info("socket")
+        assert 30_000 == accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+
+async def test_a_want_of_files_ends_by_itself(monkeypatch: pytest.MonkeyPatch, crowd: AsyncExitStack) -> None:
+    """Where the system has no room, the idlest connection is closed, it is told once, and accepting goes on."""
+    loop = asyncio.get_running_loop()
+    accept, failures = loop.sock_accept, 0
+
+    async def failing(listening: socket.socket) -> Any:
+        nonlocal failures
+        if failures < 2 and (failures or len(server._connections)):
+            failures += 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await accept(listening)
+
+    monkeypatch.setattr(loop, "sock_accept", failing)
+    with capture_logs() as logged:
+        async with served() as (server, _):
+            (first,) = await many(crowd, server, 1, None)
+            assert await first.ended()
+            async with talk(server) as scraper:
+                assert READY == await scraper.ask()
+    assert ["a connection cannot be accepted"] == [e["event"] for e in logged if e["log_level"] == "error"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("tls", SECURED)
+async def test_each_protocol_is_served(issued: Keys, host: str, *, tls: bool) -> None:
+    """IPv4 and IPv6, with TLS and without."""
+    async with (
+        served(path_of(issued, tls=tls), host=host) as (server, _),
+        talk(server, context_of(issued, tls=tls), host) as client,
+    ):
+        assert READY == await client.ask()
+
+
+async def test_several_addresses_are_served_alike(issued: Keys) -> None:
+    """Each `--listen` has the same protection."""
+    server = WebServer([Address(host, 0) for host in HOSTS * 2], Known(), Protection(path_of(issued, tls=True)))
+    await server.start()
+    try:
+        async with ClientSession() as session, asyncio.timeout(20.0):
+            urls = [f"https://{address}/-/ready" for address in server.addresses]
+            answers = [await session.get(url, ssl=issued.client()) for url in urls]
+            assert ([200] * len(urls), len(urls)) == ([answer.status for answer in answers], len(set(urls)))
+    finally:
+        await server.stop()
