@@ -24,12 +24,13 @@ from khealth_exporter.app.signals import ended_by_signals
 from khealth_exporter.cluster.client.client import Client
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, load_credentials
-from khealth_exporter.cluster.ownership import Identity, Owner
+from khealth_exporter.cluster.ownership import Identity, Owner, process_start
 from khealth_exporter.config import Config
 from khealth_exporter.core.collector import Snapshot
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.event_loop import measured_loop
+from khealth_exporter.modules import MODULES
 from khealth_exporter.vocabulary.verdict import Failed
 from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.security.active_config import Protection
@@ -131,7 +132,7 @@ async def run(
         except CannotListen as error:
             raise CannotStart(str(error)) from error
         announce(server.addresses)
-        _log.info("khealth serves", addresses=[str(address) for address in server.addresses])
+        _log.info("serving", addresses=[str(address) for address in server.addresses])
         try:
             with ended_by_signals(exporter.terminate, exporter.reloader.ask if options.load else None):
                 await exporter.work(jitter=process.chance.random())
@@ -153,7 +154,7 @@ async def once(options: Options, *, process: Process, credentials: Credentials |
             ending.cancel()
         bound = max((routine.settings.timeout for routine in options.config.routines), default=0.0)
         if not await exporter.cluster.namespace.remove(process.clock.now() + bound):
-            _log.warning("the namespace that was made is still there", namespace=exporter.cluster.identity.namespace)
+            _log.warning("namespace not deleted", namespace=exporter.cluster.identity.namespace)
         return OnceResult(exporter.snapshots(), credentials.server, process.metrics.answered)
 
 
@@ -166,13 +167,11 @@ async def sweep(
     credentials: Credentials | None = None,
 ) -> SweepResult:
     """Delete what dead runs left, and wait until it is gone; raise CannotStart where credentials cannot be used."""
-    async with (
-        _exporter(options, process, credentials) as exporter,
-        background(*(watch.run for watch in exporter.cluster.watches)),
-    ):
+    async with _exporter(options, process, credentials) as exporter, background(exporter.cluster.watches.run):
         deadline, namespace = process.clock.now() + options.timeout, exporter.cluster.identity.namespace
         try:
-            await exporter.cluster.see(deadline)
+            exporter.cover(kind for module in MODULES for kind in module.routines)
+            await exporter.sweeper.look(deadline)
             found = exporter.sweeper.found(everything=everything)
             all_of_it = len(exporter.sweeper.found(everything=True))
             left = () if dry_run else await exporter.sweeper.clear(found, deadline)
@@ -208,4 +207,4 @@ def _identity(run: str, namespace: str, home: str | None) -> Identity:
     """Return who this run is: in a Pod of its own namespace it owns what it makes (names by the downward API)."""
     name, uid = os.environ.get("POD_NAME"), os.environ.get("POD_UID")
     owner = Owner(name, uid) if name and uid and namespace == home else None
-    return Identity(run, namespace, owner)
+    return Identity(run, namespace, owner, process_start())

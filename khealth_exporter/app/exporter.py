@@ -5,22 +5,23 @@ import contextlib
 import platform
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import structlog
 
 from khealth_exporter import __version__
 from khealth_exporter.app.reload import Aside, Load, Reloader, in_thread
-from khealth_exporter.canaries.pod_way import SeenImages
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.sweep import Sweeper
 from khealth_exporter.config import Bound, Config
 from khealth_exporter.core.collector import Collector, Snapshot
 from khealth_exporter.core.metrics import Metrics
-from khealth_exporter.core.routine import Context, RoutineConfig
+from khealth_exporter.core.routine import Context, Memory, Routine, RoutineConfig
 from khealth_exporter.core.snapshot import About
+from khealth_exporter.core.supervisor import Pace
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.verdict import Failed
 
@@ -59,8 +60,8 @@ class Exporter:
         self.reloader = Reloader(config, load, bound, self._adopt, process.metrics, process.aside)
         self._collectors: dict[str, Collector] = {}
         self._context: Context | None = None
-        self._begin: Callable[[Collector], object] = lambda _: None
-        """Starts the Collector of a module that is new, once the others run."""
+        self._start: Callable[[Collector], None] | None = None
+        """Starts one more Collector while the others run."""
         self._waiting: asyncio.Timeout | None = None
         self._terminated = False
 
@@ -72,18 +73,36 @@ class Exporter:
         self._waiting = None
 
     async def work(self, *, once: bool = False, jitter: float = 0.0) -> None:
-        """Run every routine, until asked to stop or after one attempt of each; return when all have cleaned up."""
-        images, clock = SeenImages(remember=not once), self._process.clock
-        self._context = Context(self.cluster, clock, images=images, chance=self._process.chance)
+        """Run every routine, until asked to stop or after one attempt of each; return when all have cleaned up.
+
+        `jitter`, from 0 to 1, shifts the routines' grids by that share of an interval.
+        """
+        memory, clock = Memory(lasting=not once), self._process.clock
+        self._context = Context(self.cluster, clock, memory=memory, chance=self._process.chance)
         self._adopt(self.reloader.config)
-        self._process.metrics.begin()
-        loops = (*(watch.run for watch in self.cluster.watches), self.sweeper.run)
-        async with background(*loops, *(() if once else (self.reloader.run,))), asyncio.TaskGroup() as group:
-            self._begin = lambda collector: group.create_task(collector.start(jitter=jitter, once=once))
-            for collector in self._collectors.values():
-                self._begin(collector)
-            if self._terminated:
-                self.terminate()
+        self._process.metrics.loaded(well=True)
+        # A process that makes one attempt does not sweep: the objects of others are none of its business.
+        lasting = () if once else (self.sweeper.run, self.reloader.run)
+        async with background(self.cluster.watches.run, *lasting):
+            await self._lead(Pace(jitter, once=once))
+
+    async def _lead(self, pace: Pace) -> None:
+        """Run the Collectors until asked to stop; it can be called again, for a replica that becomes leader again."""
+        self._process.metrics.leading(leads=True)
+        try:
+            async with asyncio.TaskGroup() as group:
+
+                def start(collector: Collector) -> None:
+                    group.create_task(collector.start(jitter=pace.jitter, once=pace.once))
+
+                self._start = start
+                for collector in self._collectors.values():
+                    start(collector)
+                if self._terminated:
+                    self.terminate()
+        finally:
+            self._start = None
+            self._process.metrics.leading(leads=False)
 
     def _adopt(self, config: Config) -> None:
         """Run exactly what a configuration says; what it does not change is not disturbed."""
@@ -92,8 +111,9 @@ class Exporter:
         self._context = replace(self._context, measurement=config.measurement)
         wanted: dict[str, list[RoutineConfig]] = {}
         for routine in config.routines:
-            self.cluster.know(routine.kind.permissions)
+            self.cluster.know(routine.kind.all_permissions())
             wanted.setdefault(routine.module, []).append(routine)
+        self.cover(routine.kind for routine in config.routines)
         new = [
             Collector(module, self._process.metrics, self._process.clock)
             for module in wanted
@@ -102,8 +122,15 @@ class Exporter:
         self._collectors |= {collector.module: collector for collector in new}
         for module, collector in self._collectors.items():
             collector.want(wanted.get(module, ()), self._context)
-        for collector in new:
-            self._begin(collector)
+        if self._start:
+            for collector in new:
+                self._start(collector)
+
+    def cover(self, routines: Iterable[type[Routine[Any]]]) -> None:
+        """Watch what these routines watch, and sweep what they create."""
+        wanted = tuple(routines)
+        self.cluster.watches.need(kind for routine in wanted for kind in routine.watches)
+        self.sweeper.cover(kind for routine in wanted for kind in routine.sweeps())
 
     async def reload(self) -> tuple[str, ...]:
         """Read the configuration again; return what is wrong with it, in lines, or () once it is in force.
@@ -137,7 +164,7 @@ class Exporter:
     def silent(self) -> tuple[str, ...]:
         """Return the loops that have made no progress for five minutes."""
         now = self._process.clock.now()
-        watches = [f"watch of {w.resource}" for w in self.cluster.watches if now - w.progressed > SILENT]
+        watches = [f"watch of {w.resource}" for w in self.cluster.watches.all() if now - w.progressed > SILENT]
         routines = [name for collector in self._collectors.values() for name in collector.silent(SILENT)]
         return (*watches, *routines)
 
@@ -150,7 +177,7 @@ class Exporter:
 async def background(*loops: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     """Run loops until the block ends."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_for_ever(loop)) for loop in loops]
+        tasks = [group.create_task(_forever(loop)) for loop in loops]
         try:
             yield
         finally:
@@ -158,11 +185,11 @@ async def background(*loops: Callable[[], Awaitable[None]]) -> AsyncIterator[Non
                 task.cancel()
 
 
-async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
+async def _forever(loop: Callable[[], Awaitable[None]]) -> None:
     """Run a loop until cancelled; a bug in it is told loudly, and does not end the others."""
     while True:
         try:
             await loop()
         except Exception as error:  # noqa: BLE001 - see above
-            _log.error("khealth itself is at fault", loop=loop.__qualname__, exc_info=error)
+            _log.error("internal error", loop=loop.__qualname__, exc_info=error)
         await asyncio.sleep(1)

@@ -1,14 +1,16 @@
-"""Who is to blame: from how far pods came, and what is said of them, to one Reason. Pure: no I/O, no clock."""
+"""Diagnosis: from how far pods came, and what is said about them, to one reason. Pure: no I/O, no clock."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from khealth_exporter.canaries.pod_way import SANDBOXED, Way
+from khealth_exporter.canaries.pod_steps import CREATE, DELETE, READY, SANDBOX, SANDBOXED, SCHEDULE, START, node_of
 from khealth_exporter.cluster.errors import clean, judge
 from khealth_exporter.cluster.objects import GOING, Node, Pod, ReplicationController
+from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.step import Step
 
 PULLING = {
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
@@ -17,11 +19,29 @@ PULLING = {
 """Why a container waits, when its image is what it lacks."""
 
 
+POD_REASONS = (
+    Reason.POD_NOT_SCHEDULED,
+    Reason.POD_UNSCHEDULABLE,
+    Reason.NODES_NOT_READY,
+    Reason.ONE_NODE,
+    Reason.KUBELET_SILENT,
+    Reason.SANDBOX_FAILED,
+    Reason.POD_NOT_STARTED,
+    Reason.POD_CRASHED,
+    Reason.POD_NOT_READY,
+    Reason.POD_LOST,
+    Reason.IMAGE_PULL_FAILED,
+    Reason.DISRUPTED,
+    Reason.NO_NODE,
+)
+"""Why a pod may fail, or its attempt stay inconclusive, on its way from created to Ready."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is said of one pod: the earlier the place on its way, the nearer to the cause."""
+    """What is said about one pod; the earlier its step, the nearer to the cause."""
 
-    place: int
+    step: Step
     reason: Reason
     note: str
     node: str | None = None
@@ -56,20 +76,20 @@ class Nodes:
         """Whether every node is being taken out of service."""
         return bool(self.eligible) and all(node.cordoned for node in self.eligible)
 
-    def disrupts(self, way: Way) -> str:
+    def disrupts(self, trace: Trace[Pod]) -> str:
         """Return how its node explains that a pod went, or nothing."""
-        if not self.known or not way.node:
+        if not self.known or not node_of(trace):
             return ""
-        node = next((node for node in self.eligible if node.name == way.node), None)
-        if way.node not in self.names:
-            return f"its node {way.node} is gone"
+        node = next((node for node in self.eligible if node.name == node_of(trace)), None)
+        if node_of(trace) not in self.names:
+            return f"its node {node_of(trace)} is gone"
         if node is None:
             return ""
         if node.cordoned:
-            return f"its node {way.node} is cordoned"
+            return f"its node {node_of(trace)} is cordoned"
         others = any(other.ready for other in self.eligible if other is not node)
-        if "ready" in way.moments and not node.ready and others:
-            return f"its node {way.node} became NotReady, other nodes are well"
+        if "ready" in trace.moments and not node.ready and others:
+            return f"its node {node_of(trace)} became NotReady, other nodes are well"
         return ""
 
 
@@ -80,32 +100,43 @@ def _tolerated(node: Node, keys: set[str]) -> bool:
     return "" in keys or lasting <= keys
 
 
-def blame(findings: Sequence[Finding], others: Iterable[Way] = ()) -> Finding:
-    """Return the one finding that stands for an attempt: the earliest place wins, ties go by count.
+def blame(findings: Sequence[Finding], order: Sequence[Step], others: Iterable[Trace[Pod]] = ()) -> Finding:
+    """Return the one finding that stands for an attempt: the earliest step of `order` wins, ties go by count.
 
-    Where all failing pods are on one node, and a pod of the same attempt on another node got further, it is the node.
+    If all failing pods are on one node, and a pod of the same attempt on another node got further, it is the node.
     """
-    counted = Counter((finding.place, finding.reason) for finding in findings)
-    first = min(findings, key=lambda f: (f.place, -counted[f.place, f.reason]))
+    counted = Counter((finding.step, finding.reason) for finding in findings)
+    first = min(findings, key=lambda f: (_place(f, order), -counted[f.step, f.reason]))
     nodes = {finding.node for finding in findings}
     elsewhere = first.reason in (Reason.POD_LOST, Reason.NODES_NOT_READY)
     failing = first.reason.result is Result.FAILURE and not elsewhere and first.node is not None
     further = max(finding.progress for finding in findings)
-    if failing and len(nodes) == 1 and any(w.node not in (None, first.node) and w.progress > further for w in others):
-        return Finding(first.place, Reason.ONE_NODE, f"{first.reason} on {first.node} alone: {first.note}", first.node)
+    if (
+        failing
+        and len(nodes) == 1
+        and any(node_of(t) not in (None, first.node) and t.progress > further for t in others)
+    ):
+        return Finding(first.step, Reason.ONE_NODE, f"{first.reason} on {first.node} alone: {first.note}", first.node)
     return first
+
+
+def _place(finding: Finding, order: Sequence[Step]) -> int:
+    """Return the index of a finding's step; a step that the routine does not measure comes last."""
+    return order.index(finding.step) if finding.step in order else len(order)
 
 
 def not_created(controller: ReplicationController | None, missing: int) -> Finding:
     """Say why pods are missing, by what the controller manager says in the controller's status."""
     count = f"{missing} pod{'s' if missing > 1 else ''} not created"
     if controller is None:
-        return Finding(0, Reason.POD_NOT_CREATED, f"{count}, and the controller is not seen")
+        return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}, and the controller is not seen")
     if controller.refusal:
-        return Finding(0, _refused(controller.refusal), f"{count}: {clean(controller.refusal)}")
+        return Finding(CREATE, _refused(controller.refusal), f"{count}: {clean(controller.refusal)}")
     if controller.status.observed_generation < controller.metadata.generation:
-        return Finding(0, Reason.POD_NOT_CREATED, f"{count}: the controller manager has not looked at the controller")
-    return Finding(0, Reason.POD_NOT_CREATED, f"{count}, though the controller manager has seen the controller")
+        return Finding(
+            CREATE, Reason.POD_NOT_CREATED, f"{count}: the controller manager has not observed the controller"
+        )
+    return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}, but the controller manager has observed the controller")
 
 
 def _refused(message: str) -> Reason:
@@ -120,29 +151,29 @@ def _refused(message: str) -> Reason:
     return Reason.POD_NOT_CREATED if reason is Reason.API_ERROR else reason
 
 
-def not_ready(way: Way, nodes: Nodes, pulling: frozenset[str] = frozenset()) -> Finding:
+def not_ready(trace: Trace[Pod], nodes: Nodes, pulling: frozenset[str] = frozenset()) -> Finding:
     """Say why one pod is not (or no longer) there and Ready; `pulling` names those whose image is on its way."""
-    pod = way.pod
-    place, reason, note = _disrupted(way, nodes) or _lost(way) or _unscheduled(pod, nodes) or _on_node(way, nodes)
+    pod = trace.item
+    step, reason, note = _disrupted(trace, nodes) or _lost(trace) or _unscheduled(pod, nodes) or _on_node(trace, nodes)
     if reason is Reason.POD_NOT_STARTED and pod.name in pulling and not pod.ended:
         reason, note = Reason.IMAGE_PULL_FAILED, "its image is still being pulled"
-    return Finding(place, reason, clean(f"{pod.name}: {note}"), way.node, way.progress)
+    return Finding(step, reason, clean(f"{pod.name}: {note}"), node_of(trace), trace.progress)
 
 
-_Said = tuple[int, Reason, str]
+_Said = tuple[Step, Reason, str]
 
 
-def _disrupted(way: Way, nodes: Nodes) -> _Said | None:
-    target = way.pod.condition("DisruptionTarget")
+def _disrupted(trace: Trace[Pod], nodes: Nodes) -> _Said | None:
+    target = trace.item.condition("DisruptionTarget")
     if target is not None and target.status == "True":
-        return 6, Reason.DISRUPTED, target.message or target.reason
-    explained = nodes.disrupts(way)
-    return (6, Reason.DISRUPTED, explained) if explained else None
+        return DELETE, Reason.DISRUPTED, target.message or target.reason
+    explained = nodes.disrupts(trace)
+    return (DELETE, Reason.DISRUPTED, explained) if explained else None
 
 
-def _lost(way: Way) -> _Said | None:
-    if way.gone or way.pod.leaving:
-        return 5, Reason.POD_LOST, "deleted, and not by khealth" if way.pod.leaving else "vanished"
+def _lost(trace: Trace[Pod]) -> _Said | None:
+    if trace.gone or trace.item.leaving:
+        return READY, Reason.POD_LOST, "deleted, and not by khealth" if trace.item.leaving else "vanished"
     return None
 
 
@@ -151,23 +182,23 @@ def _unscheduled(pod: Pod, nodes: Nodes) -> _Said | None:
         return None
     said = pod.condition("PodScheduled")
     if said is None or said.status != "False":
-        return 1, Reason.POD_NOT_SCHEDULED, "the scheduler has said nothing of it"
+        return SCHEDULE, Reason.POD_NOT_SCHEDULED, "the scheduler has said nothing of it"
     if nodes.all_cordoned:
-        return 1, Reason.NO_NODE, f"every node is cordoned or being removed; {said.message}"
+        return SCHEDULE, Reason.NO_NODE, f"every node is cordoned or being removed; {said.message}"
     if nodes.none_ready:
-        return 1, Reason.NODES_NOT_READY, f"no node is Ready; {said.message}"
-    return 1, Reason.POD_UNSCHEDULABLE, said.message or said.reason
+        return SCHEDULE, Reason.NODES_NOT_READY, f"no node is Ready; {said.message}"
+    return SCHEDULE, Reason.POD_UNSCHEDULABLE, said.message or said.reason
 
 
-def _on_node(way: Way, nodes: Nodes) -> _Said:
-    pod = way.pod
+def _on_node(trace: Trace[Pod], nodes: Nodes) -> _Said:
+    pod = trace.item
     if nodes.none_ready:
-        return 2, Reason.NODES_NOT_READY, f"no node is Ready; it is on {way.node}"
+        return SANDBOX, Reason.NODES_NOT_READY, f"no node is Ready; it is on {node_of(trace)}"
     if pod.ended:
         said = f"{pod.status.reason} {pod.status.message}".strip()
-        return 4, Reason.POD_CRASHED if pod.started else Reason.POD_NOT_STARTED, said or f"it is {pod.status.phase}"
+        return START, Reason.POD_CRASHED if pod.started else Reason.POD_NOT_STARTED, said or f"it is {pod.status.phase}"
     if not pod.status.start_time:
-        return 2, Reason.KUBELET_SILENT, f"the kubelet on {way.node} has not taken it up"
+        return SANDBOX, Reason.KUBELET_SILENT, f"the kubelet on {node_of(trace)} has not taken it up"
     return _containers(pod) or _sandbox(pod) or _last_steps(pod)
 
 
@@ -175,11 +206,15 @@ def _containers(pod: Pod) -> _Said | None:
     for container in pod.status.container_statuses:
         waiting, ended = container.state.waiting, container.state.terminated or container.last_state.terminated
         if waiting and waiting.reason in PULLING:
-            return 4, Reason.IMAGE_PULL_FAILED, f"{waiting.reason}: {waiting.message}"
+            return START, Reason.IMAGE_PULL_FAILED, f"{waiting.reason}: {waiting.message}"
         if ended:
-            return 4, Reason.POD_CRASHED, f"container {container.name} ended with {ended.exit_code} ({ended.reason})"
+            return (
+                START,
+                Reason.POD_CRASHED,
+                f"container {container.name} ended with {ended.exit_code} ({ended.reason})",
+            )
         if waiting and waiting.message:
-            return 4, Reason.POD_NOT_STARTED, f"{waiting.reason}: {waiting.message}"
+            return START, Reason.POD_NOT_STARTED, f"{waiting.reason}: {waiting.message}"
     return None
 
 
@@ -187,31 +222,37 @@ def _sandbox(pod: Pod) -> _Said | None:
     sandbox = pod.condition(SANDBOXED)
     if sandbox is None or sandbox.status == "True":
         return None
-    return 3, Reason.SANDBOX_FAILED, f"no sandbox on {pod.spec.node_name}: {sandbox.message or 'runtime or network'}"
+    return (
+        SANDBOX,
+        Reason.SANDBOX_FAILED,
+        f"no sandbox on {pod.spec.node_name}: {sandbox.message or 'runtime or network'}",
+    )
 
 
 def _last_steps(pod: Pod) -> _Said:
     if not pod.started:
-        return 4, Reason.POD_NOT_STARTED, f"its containers have not started on {pod.spec.node_name}"
+        return START, Reason.POD_NOT_STARTED, f"its containers have not started on {pod.spec.node_name}"
     ready = pod.condition("Ready")
-    return 5, Reason.POD_NOT_READY, (ready.message or ready.reason if ready else "") or "it is not Ready"
+    return READY, Reason.POD_NOT_READY, (ready.message or ready.reason if ready else "") or "it is not Ready"
 
 
-def not_deleted(ways: Sequence[Way], nodes: Nodes) -> Finding:
+def not_deleted(traces: Sequence[Trace[Pod]], nodes: Nodes, order: Sequence[Step]) -> Finding:
     """Say who keeps a deleted controller from going: the kubelet of a pod that is asked to end, or the collector."""
-    stuck = [way for way in ways if not way.gone]
-    ending = [way for way in stuck if way.pod.leaving]
+    stuck = [trace for trace in traces if not trace.gone]
+    ending = [trace for trace in stuck if trace.item.leaving]
     if not ending or len(ending) < len(stuck):
         left = f"{len(stuck)} pods are left" if stuck else "the controller is left"
-        return Finding(0, Reason.POD_NOT_DELETED, f"{left}, and the garbage collector does not ask them to end")
-    return blame([_not_ended(way, nodes) for way in ending], ways)
+        return Finding(DELETE, Reason.POD_NOT_DELETED, f"{left}, and the garbage collector does not ask them to end")
+    return blame([_not_ended(trace, nodes) for trace in ending], order, traces)
 
 
-def _not_ended(way: Way, nodes: Nodes) -> Finding:
-    explained = nodes.disrupts(way)
+def _not_ended(trace: Trace[Pod], nodes: Nodes) -> Finding:
+    explained = nodes.disrupts(trace)
     if explained:
-        return Finding(2, Reason.DISRUPTED, f"{way.pod.name}: {explained}", way.node, way.progress)
+        return Finding(DELETE, Reason.DISRUPTED, f"{trace.item.name}: {explained}", node_of(trace), trace.progress)
     if nodes.none_ready:
-        return Finding(2, Reason.NODES_NOT_READY, f"no node is Ready; {way.pod.name} does not end", way.node)
-    note = f"{way.pod.name}: the kubelet on {way.node} does not end it"
-    return Finding(2, Reason.KUBELET_SILENT, note, way.node, way.progress)
+        return Finding(
+            DELETE, Reason.NODES_NOT_READY, f"no node is Ready; {trace.item.name} does not end", node_of(trace)
+        )
+    note = f"{trace.item.name}: the kubelet on {node_of(trace)} does not end it"
+    return Finding(DELETE, Reason.KUBELET_SILENT, note, node_of(trace), trace.progress)

@@ -2,20 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 
-from khealth_exporter.canaries.pod_way import Way
+from khealth_exporter.canaries.pod_steps import node_of
 from khealth_exporter.cluster.errors import clean
-from khealth_exporter.cluster.objects import Condition, KubernetesEvent, ReplicationController
+from khealth_exporter.cluster.objects import Condition, KubernetesEvent, KubernetesObject, Pod, ReplicationController
+from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.verdict import Evidence
 
 _EVENTS = 12
 """Kubernetes Events that are kept: the last ones."""
 
 
-def of_pod(way: Way) -> Evidence:
+def of_pod(trace: Trace[Pod]) -> Evidence:
     """Return a pod's phase, conditions and container states."""
-    pod = way.pod
-    lines = [clean(f"phase {pod.status.phase or 'unknown'} on {way.node or 'no node'}")]
-    if way.gone:
+    pod = trace.item
+    lines = [clean(f"phase {pod.status.phase or 'unknown'} on {node_of(trace) or 'no node'}")]
+    if trace.gone:
         lines.append("deleted")
     elif pod.leaving:
         lines.append(clean(f"being deleted since {pod.metadata.deletion_timestamp}"))
@@ -30,15 +31,13 @@ def of_pod(way: Way) -> Evidence:
     return Evidence("Pod", pod.name, tuple(lines))
 
 
-def of_controller(controller: ReplicationController) -> Evidence:
-    """Return a controller's replicas, generations and conditions."""
-    status = controller.status
-    seen = f"generation {controller.metadata.generation}, observed {status.observed_generation}"
-    return Evidence(
-        "ReplicationController",
-        controller.name,
-        (f"{status.replicas} replicas; {seen}", *_conditions(status.conditions)),
-    )
+def of_owner(item: KubernetesObject | None) -> Iterable[Evidence]:
+    """Yield a ReplicationController's replicas, generations and conditions; nothing of other kinds."""
+    if isinstance(item, ReplicationController):
+        status = item.status
+        seen = f"generation {item.metadata.generation}, observed {status.observed_generation}"
+        lines = (f"{status.replicas} replicas; {seen}", *_conditions(status.conditions))
+        yield Evidence("ReplicationController", item.name, lines)
 
 
 def of_events(events: Sequence[KubernetesEvent], name: str) -> Iterable[Evidence]:

@@ -1,11 +1,11 @@
 """A canary pod: small, restricted, spread over the nodes, and nobody's obstacle."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from khealth_exporter.canaries.following import Placement
 from khealth_exporter.vocabulary.settings import Settings
 
 PAUSE = "registry.k8s.io/pause:3.10.1"
@@ -22,6 +22,15 @@ UNTOUCHED = {
     "kuma.io/sidecar-injection": "disabled",
 }
 """Annotations: safe to evict, and free of every mesh's sidecar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The pods' image, and where they may run: their nodeSelector, and the taints that they tolerate."""
+
+    image: str
+    selector: Mapping[str, str] = field(default_factory=dict)
+    tolerated: tuple[str, ...] = ()
 
 
 class LocalReference(Settings):

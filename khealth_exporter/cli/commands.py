@@ -64,14 +64,17 @@ def _run(arguments: Arguments) -> int:
 def _once(arguments: Arguments) -> int:
     with _starting(arguments):
         from khealth_exporter.app import commands as app  # noqa: PLC0415 - heavy
-        from khealth_exporter.report import report  # noqa: PLC0415 - heavy
+        from khealth_exporter.report.document import as_json  # noqa: PLC0415 - heavy
+        from khealth_exporter.report.junit import as_junit  # noqa: PLC0415 - heavy
+        from khealth_exporter.report.report import Report  # noqa: PLC0415 - heavy
+        from khealth_exporter.report.text import as_text  # noqa: PLC0415 - heavy
 
         options = _awake(_options(arguments), arguments.only)
         with _opened(arguments.junit) as junit:
             found = app.start(app.once, options)
-            told = report.Report(__version__, found.cluster, found.snapshots, found.answered)
-            junit.write(report.as_junit(told) if arguments.junit else "")
-    _say(report.as_json(told) if arguments.json else report.as_text(told, colour=sys.stdout.isatty()))
+            told = Report(__version__, found.cluster, found.snapshots, found.answered)
+            junit.write(as_junit(told) if arguments.junit else "")
+    _say(as_json(told) if arguments.json else as_text(told, colour=sys.stdout.isatty()))
     return told.exit_code
 
 
@@ -129,11 +132,11 @@ def _check_config(arguments: Arguments) -> int:
 
 def _routines(arguments: Arguments) -> int:
     from khealth_exporter.cli import routines  # noqa: PLC0415 - heavy
-    from khealth_exporter.cluster import cluster, namespace  # noqa: PLC0415 - heavy
+    from khealth_exporter.cluster import namespace  # noqa: PLC0415 - heavy
     from khealth_exporter.modules import MODULES  # noqa: PLC0415 - heavy
 
     shown = routines.as_json if arguments.json else routines.as_text
-    _say(shown(MODULES, (*cluster.PERMISSIONS, *namespace.PERMISSIONS)))
+    _say(shown(MODULES, namespace.PERMISSIONS))
     return 0
 
 

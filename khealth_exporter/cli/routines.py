@@ -36,10 +36,11 @@ def _document(kind: type[Routine[Any]]) -> dict[str, object]:
         "meaning": _meaning(kind),
         "steps": [{"step": s.name, "component": s.component.value, "meaning": s.meaning} for s in kind.steps],
         "reasons": [
-            {"reason": r.value, "component": r.component.value, "result": r.result.value} for r in kind.reasons
+            {"reason": r.value, "component": r.component and r.component.value, "result": r.result.value}
+            for r in kind.all_reasons()
         ],
         "settings": [asdict(setting) for setting in settings_of(kind.Settings)],
-        "permissions": [asdict(permission) for permission in kind.permissions],
+        "permissions": [asdict(permission) for permission in kind.all_permissions()],
     }
 
 
@@ -56,11 +57,14 @@ def _module(module: Module) -> Iterator[str]:
         yield ""
         yield from _table("steps", [Row(s.name, s.component.value, s.meaning) for s in kind.steps])
         yield ""
-        yield from _table("reasons", [Row(r.value, r.component.value, r.result.value) for r in kind.reasons])
+        yield from _table(
+            "reasons",
+            [Row(r.value, r.component or "-", r.result.value) for r in kind.all_reasons()],
+        )
         yield ""
         yield from _table("settings", [_setting(setting) for setting in settings_of(kind.Settings)])
         yield ""
-        yield from _table("permissions", [_permission(permission) for permission in kind.permissions])
+        yield from _table("permissions", [_permission(permission) for permission in kind.all_permissions()])
 
 
 def _table(title: str, rows: list[Row]) -> Iterator[str]:

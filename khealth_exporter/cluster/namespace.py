@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import msgspec
-
 from khealth_exporter.cluster.client.client import Client
-from khealth_exporter.cluster.decoding import decode
+from khealth_exporter.cluster.client.lookup import get_or_none
 from khealth_exporter.cluster.errors import Refused
-from khealth_exporter.cluster.objects import KubernetesObject
+from khealth_exporter.cluster.kinds import NAMESPACE, SERVICE_ACCOUNT
 from khealth_exporter.cluster.ownership import MANAGED
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.permission import Permission
@@ -68,7 +66,7 @@ class NamespaceKeeper:
         """
 
         async def gone_or_well() -> bool:
-            found = await self._look(self._path, "namespaces", min(deadline, self._clock.now() + _LOOKING))
+            found = await get_or_none(self._client, NAMESPACE, self._path, min(deadline, self._clock.now() + _LOOKING))
             return found is None or not found.leaving
 
         if not await self._until(gone_or_well, deadline):
@@ -80,7 +78,7 @@ class NamespaceKeeper:
             return True
 
         async def gone() -> bool:
-            return await self._look(self._path, "namespaces", deadline) is None
+            return await get_or_none(self._client, NAMESPACE, self._path, deadline) is None
 
         try:
             await self._client.request("delete", "namespaces", self._path, deadline=deadline)
@@ -95,21 +93,9 @@ class NamespaceKeeper:
     async def _has_service_account(self, deadline: float) -> bool:
         try:
             path = f"{self._path}/serviceaccounts/default"
-            return await self._look(path, "serviceaccounts", deadline) is not None
+            return await get_or_none(self._client, SERVICE_ACCOUNT, path, deadline) is not None
         except Refused as refused:
             return refused.reason is Reason.FORBIDDEN
-
-    async def _look(self, path: str, resource: str, deadline: float) -> KubernetesObject | None:
-        try:
-            answer = await self._client.request("get", resource, path, deadline=deadline)
-        except Refused as refused:
-            if refused.refusal.missing:
-                return None
-            raise
-        try:
-            return decode(KubernetesObject, answer.body)
-        except msgspec.MsgspecError as error:
-            raise Failed(Reason.API_ERROR, f"an answer cannot be read: {error}") from error
 
     async def _until(self, true: Callable[[], Awaitable[bool]], deadline: float) -> bool:
         while not await true():

@@ -234,6 +234,40 @@ class KubernetesEvent(KubernetesObject, frozen=True):
     involved_object: InvolvedObject = InvolvedObject()
 
 
+class ConfigMap(KubernetesObject, frozen=True):
+    """A ConfigMap."""
+
+    data: dict[str, str] = {}
+
+
+class EndpointConditions(Lenient, frozen=True):
+    """Whether an endpoint takes traffic; null counts as ready, as the API says."""
+
+    ready: bool = True
+
+
+class Endpoint(Lenient, frozen=True):
+    """The addresses of one server."""
+
+    addresses: list[str] = []
+    conditions: EndpointConditions = EndpointConditions()
+
+
+class EndpointPort(Lenient, frozen=True):
+    """A port of the servers of an EndpointSlice."""
+
+    name: str = ""
+    port: int = 0
+
+
+class EndpointSlice(KubernetesObject, frozen=True):
+    """Servers that are behind a Service."""
+
+    address_type: str = ""
+    endpoints: list[Endpoint] = []
+    ports: list[EndpointPort] = []
+
+
 def unix_time(timestamp: str) -> float | None:
     """Return an API timestamp in Unix seconds, None if it is none."""
     try:

@@ -1,32 +1,36 @@
-"""Sweeping what a dead run left: seen on the watches, so without a request unless there is something to delete."""
+"""Sweeping what dead runs left: watched kinds without a request, the others by a list now and then."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refused
-from khealth_exporter.cluster.objects import KubernetesObject, Pod, ReplicationController, unix_time
-from khealth_exporter.cluster.ownership import ATTEMPT, ROUTINE, RUN
+from khealth_exporter.cluster.kinds import Kind
+from khealth_exporter.cluster.objects import KubernetesObject, unix_time
+from khealth_exporter.cluster.ownership import RUN, SELECTOR, key_of
 from khealth_exporter.vocabulary.verdict import Failed
 
 PERIOD = 15.0
-"""Seconds between two looks at what the watches hold."""
+"""Seconds between two sweeps."""
+LISTING = 300.0
+"""Seconds between two lists of a kind that is not watched."""
 OVERDUE = 15.0
-"""Seconds after a deletion was asked for at which it is done without the kubelet or the collector: they are dead."""
+"""Seconds after which a requested deletion is done without the kubelet or the garbage collector: they are dead."""
 _AGAIN = 2.0
-"""Seconds after which what is still there is looked at again."""
+"""Seconds after which `clear` looks again at what is still there."""
 _TRYING = 10.0
-"""Seconds for one deletion."""
+"""Seconds for one request."""
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """An object that is to be deleted, or was."""
+    """An object to delete, or a deleted one."""
 
     kind: str
     name: str
@@ -36,115 +40,171 @@ class Leftover:
         return f"{self.kind}/{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An object that some khealth created, and its kind."""
+
+    kind: Kind[Any]
+    item: KubernetesObject
+
+    @property
+    def leftover(self) -> Leftover:
+        return Leftover(self.kind.name, self.item.name, self.item.uid)
+
+
 class Sweeper:
     """Deletes what dead runs left in the namespace, and nothing else."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._kinds: tuple[Kind[Any], ...] = ()
+        self._listed: dict[Kind[Any], tuple[KubernetesObject, ...]] = {}
+        """What the last list showed of the kinds that are not watched."""
+        self._listed_at: dict[Kind[Any], float] = {}
         self._asked: set[str] = set()
-        """By uid, what was swept and is still there: to be counted once."""
+        """Uids of what was swept and still exists: it is counted once."""
+
+    def cover(self, kinds: Iterable[Kind[Any]]) -> None:
+        """Sweep these kinds from now on."""
+        self._kinds = tuple(dict.fromkeys(kinds))
+        for known in (self._listed, self._listed_at):
+            for kind in known.keys() - set(self._kinds):
+                del known[kind]
 
     async def run(self) -> None:
-        """Sweep again and again until cancelled; what one deletion meets does not end it."""
+        """Sweep again and again until cancelled; a deletion that fails does not end it."""
         while True:
-            if self._cluster.live:
-                await self.sweep()
+            await self.sweep()
             await asyncio.sleep(PERIOD)
 
     async def sweep(self) -> None:
-        """Delete, once, what is left of dead runs; log what cannot be, if it is not for want of a right."""
-        self._asked &= self._cluster.controllers.objects.keys() | self._cluster.pods.objects.keys()
-        denied: set[type[KubernetesObject]] = set()
-        for found in list(self.leftovers()):
-            if type(found) in denied:
-                continue  # The next one would be refused as well; that is told where all such refusals are.
+        """Delete what is left of dead runs, once; log what cannot be deleted, unless for want of a right."""
+        await self._list_due()
+        self._asked &= {found.item.uid for found in self._all()}
+        denied: set[Kind[Any]] = set()
+        for found in [found for found in self.leftovers() if self._seen(found.kind)]:
+            if found.kind in denied:
+                continue  # The API server would deny the next one too; denied rights have a log entry of their own.
             try:
                 await self._delete(found, self._cluster.clock.now() + _TRYING)
             except Failed as failed:
                 if isinstance(failed, Refused) and failed.refusal.denied:
-                    denied.add(type(found))
+                    denied.add(found.kind)
                     continue
-                _log.warning("a leftover could not be deleted", name=found.name, reason=failed.reason, note=failed.note)
+                _log.warning("leftover not deleted", name=found.item.name, reason=failed.reason, note=failed.note)
+
+    def _seen(self, kind: Kind[Any]) -> bool:
+        """Tell whether what is known of a kind is current: a blind watch proves nothing."""
+        return not self._watched(kind) or self._cluster.watches.of(kind).live
+
+    def _watched(self, kind: Kind[Any]) -> bool:
+        return any(watch.kind == kind for watch in self._cluster.watches.all())
+
+    async def look(self, deadline: float) -> None:
+        """See every kind: wait for the watched ones, list the others; raise Refused, or why a watch is not live."""
+        await self._cluster.watches.see([kind for kind in self._kinds if self._watched(kind)], deadline)
+        for kind in self._kinds:
+            if not self._watched(kind):
+                await self._list(kind, deadline)
+
+    async def _list_due(self) -> None:
+        now = self._cluster.clock.now()
+        for kind in self._kinds:
+            due = now - self._listed_at.get(kind, -LISTING) >= LISTING or kind in self._cluster.suspects
+            if self._watched(kind) or not due:
+                continue
+            try:
+                await self._list(kind, now + _TRYING)
+            except Failed as failed:
+                if not (isinstance(failed, Refused) and failed.refusal.denied):
+                    _log.warning("leftovers not listed", kind=kind.name, reason=failed.reason, note=failed.note)
+
+    async def _list(self, kind: Kind[Any], deadline: float) -> None:
+        self._listed_at[kind] = self._cluster.clock.now()
+        self._listed[kind] = tuple(await self._cluster.list(kind, deadline, labels=SELECTOR))
+        self._cluster.suspects.discard(kind)
+        self._cluster.telemetry.objects(kind.name, len(self._listed[kind]))
 
     def found(self, *, everything: bool) -> tuple[Leftover, ...]:
         """Return what there is to delete."""
-        items = self.leftovers(everything=everything)
-        return tuple(Leftover(type(item).__name__, item.name, item.uid) for item in items)
+        return tuple(found.leftover for found in self.leftovers(everything=everything))
 
     async def clear(self, wanted: tuple[Leftover, ...], deadline: float) -> tuple[Leftover, ...]:
         """Delete these, and return what of them is left at the deadline, a monotonic time; raise Refused.
 
-        A pod whose node does not end it within some seconds is taken with grace 0.
+        A pod that its node does not end within some seconds is deleted with grace 0.
         """
         uids = {leftover.uid for leftover in wanted}
 
-        def left() -> dict[str, KubernetesObject]:
-            known: dict[str, KubernetesObject] = {**self._cluster.controllers.objects, **self._cluster.pods.objects}
-            return {uid: item for uid, item in known.items() if uid in uids or self._owned(item, uids)}
+        def left() -> list[_Found]:
+            return [f for f in self._all() if f.item.uid in uids or _owned(f.item, uids)]
 
         while left() and self._cluster.clock.now() < deadline:
-            for item in left().values():
-                await self._delete(item, deadline)
+            for found in left():
+                await self._delete(found, deadline)
             again = min(deadline, self._cluster.clock.now() + _AGAIN)
-            await self._cluster.until(lambda: not left(), again)
-        return tuple(Leftover(type(item).__name__, item.name, item.uid) for item in left().values())
+            for kind in {found.kind for found in left() if not self._watched(found.kind)}:
+                await self._list(kind, deadline)
+            await self._cluster.watches.changed.until(lambda: not left(), again)
+        return tuple(found.leftover for found in left())
 
-    def _owned(self, item: KubernetesObject, uids: set[str]) -> bool:
-        return any(reference.uid in uids for reference in item.metadata.owner_references)
+    def _all(self) -> Iterator[_Found]:
+        for kind in self._kinds:
+            known = (
+                self._cluster.watches.of(kind).objects.values() if self._watched(kind) else self._listed.get(kind, ())
+            )
+            yield from (_Found(kind, item) for item in tuple(known))
 
-    def leftovers(self, *, everything: bool = False) -> Iterator[KubernetesObject]:
-        """Yield what dead runs left; everything of any khealth if asked for, a living run's too."""
-        ours = (*self._cluster.controllers.objects.values(), *self._cluster.pods.objects.values())
-        for found in ours:
-            # What has not our run's label was never made by any khealth, whoever else may use the other label.
-            if RUN in found.metadata.labels and found.name and (everything or self._dead(found)):
+    def leftovers(self, *, everything: bool = False) -> Iterator[_Found]:
+        """Yield what dead runs left; with `everything`, all objects of any khealth, a living run's too."""
+        for found in tuple(self._all()):
+            # What lacks the run's label was never created by any khealth, whoever else uses the other label.
+            named = RUN in found.item.metadata.labels and found.item.name
+            if named and (everything or self._dead(found.item)):
                 yield found
 
-    def _dead(self, found: KubernetesObject) -> bool:
+    def _dead(self, item: KubernetesObject) -> bool:
         identity = self._cluster.identity
-        if not identity.mine(found):
-            return identity.dead(found, self._cluster.server_time())
-        labels = found.metadata.labels
-        number = labels.get(ATTEMPT, "")
-        attempt = identity.name(labels.get(ROUTINE, ""), int(number)) if number.isdecimal() else ""
-        return attempt not in self._cluster.active
+        if not identity.mine(item):
+            return identity.dead(item, self._cluster.server_time())
+        return key_of(item) not in self._cluster.active
 
-    async def _delete(self, found: KubernetesObject, deadline: float) -> None:
-        if isinstance(found, ReplicationController):
-            if not found.leaving:
-                await self._send("replicationcontrollers", found, deadline, policy="Foreground")
-            elif self._overdue(found) and not self._pods_of(found):
+    async def _delete(self, found: _Found, deadline: float) -> None:
+        item, kind = found.item, found.kind
+        if kind.deletion == "Foreground":
+            if not item.leaving:
+                await self._send(found, deadline)
+            elif self._overdue(item) and not any(_owned(other.item, {item.uid}) for other in self._all()):
                 # Nobody takes its finalizer away: the controller manager is dead.
-                await self._send("replicationcontrollers", found, deadline)
+                await self._send(found, deadline, policy="Background")
             return
-        controller = self._controller_of(found)
-        if self._overdue(found) or (controller and self._overdue(controller)):
-            await self._send("pods", found, deadline, grace=0)
-        elif not found.leaving and controller is None:  # With a controller it goes with it.
-            await self._send("pods", found, deadline)
+        owner = self._owner_of(item)
+        if self._overdue(item) or (owner and self._overdue(owner)):
+            await self._send(found, deadline, grace=0)
+        elif not item.leaving and owner is None:  # With an owner it goes with it.
+            await self._send(found, deadline)
 
     async def _send(
-        self,
-        resource: str,
-        found: KubernetesObject,
-        deadline: float,
-        *,
-        policy: str = "Background",
-        grace: int | None = None,
+        self, found: _Found, deadline: float, *, policy: str | None = None, grace: int | None = None
     ) -> None:
-        deleted = await self._cluster.delete(resource, found, deadline, policy=policy, grace=grace)
-        if deleted and found.uid not in self._asked:
-            self._asked.add(found.uid)
-            self._cluster.telemetry.swept(type(found).__name__)
-            _log.info("swept", kind=type(found).__name__, name=found.name, run=found.metadata.labels.get(RUN))
+        item = found.item
+        deleted = await self._cluster.delete(found.kind, item, deadline, policy=policy, grace=grace)
+        if found.kind in self._listed:  # Only a new list tells whether it is gone.
+            self._listed[found.kind] = tuple(kept for kept in self._listed[found.kind] if kept.uid != item.uid)
+            self._cluster.suspects.add(found.kind)
+        if deleted and item.uid not in self._asked:
+            self._asked.add(item.uid)
+            self._cluster.telemetry.swept(found.kind.name)
+            _log.info("leftover deleted", kind=found.kind.name, name=item.name, run=item.metadata.labels.get(RUN))
 
-    def _overdue(self, found: KubernetesObject) -> bool:
-        since = unix_time(found.metadata.deletion_timestamp)
+    def _overdue(self, item: KubernetesObject) -> bool:
+        since = unix_time(item.metadata.deletion_timestamp)
         return since is not None and self._cluster.server_time() - since > OVERDUE
 
-    def _controller_of(self, pod: KubernetesObject) -> ReplicationController | None:
-        known = self._cluster.controllers.objects
-        return next((known[o.uid] for o in pod.metadata.owner_references if o.uid in known), None)
+    def _owner_of(self, item: KubernetesObject) -> KubernetesObject | None:
+        uids = {reference.uid for reference in item.metadata.owner_references}
+        return next((found.item for found in self._all() if found.item.uid in uids), None)
 
-    def _pods_of(self, controller: ReplicationController) -> list[Pod]:
-        return [pod for pod in self._cluster.pods.objects.values() if self._owned(pod, {controller.uid})]
+
+def _owned(item: KubernetesObject, uids: set[str]) -> bool:
+    return any(reference.uid in uids for reference in item.metadata.owner_references)

@@ -28,6 +28,7 @@ class Collector:
     def __init__(self, module: str, metrics: Metrics, clock: Clock) -> None:
         self.module, self._metrics, self._clock = module, metrics, clock
         self._stop = Stop()
+        """Asks the present `start` to end."""
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._supervisors: dict[str, Supervisor] = {}
         self._known: dict[str, RoutineStatus] = {}
@@ -47,6 +48,7 @@ class Collector:
         for label, routine in wanted.items():
             self._metrics.declare(self.module, label, routine.kind, routine.settings)
             known = self._known.get(label) or RoutineStatus(self.module, label, routine.settings.interval)
+            known = replace(known, steps=routine.kind.steps)
             self._known[label] = as_wanted(known, routine.settings, self._clock.utc())
             new = label not in self._supervisors
             if new:
@@ -61,6 +63,7 @@ class Collector:
     async def start(self, *, jitter: float = 0.0, once: bool = False) -> None:
         """Run what is wanted until asked to terminate; return when all have cleaned up and every Event is read.
 
+        It may be called again then: a replica that is no longer the leader can become it again.
         `jitter`, from 0 to 1, shifts the grid by that share of an interval; `once` makes one attempt of each, with one
         poll instead of the hold, and returns by itself.
         """
@@ -75,6 +78,7 @@ class Collector:
             self._running = None
             await self._events.join()
             reader.cancel()
+        self._stop = Stop()
 
     def _begin(self, label: str, group: asyncio.TaskGroup, pace: Pace) -> None:
         group.create_task(self._supervise(label, pace))
@@ -100,8 +104,7 @@ class Collector:
 
     def status(self) -> Snapshot:
         """Return what is known now."""
-        now = self._clock.utc()
-        routines = (replace(shown(status, now), due=self._due(label)) for label, status in self._known.items())
+        routines = (replace(shown(status, self._clock), due=self._due(label)) for label, status in self._known.items())
         return Snapshot(self.module, tuple(routines))
 
     def _due(self, label: str) -> float | None:
@@ -125,27 +128,27 @@ class Collector:
                 self._take(event)
             except Exception as error:  # noqa: BLE001 - what one Event breaks must not cost the others
                 where = {"module": event.module, "routine": event.routine, "attempt": event.attempt}
-                _log.error("an Event could not be taken in", **where, phase=event.phase, exc_info=error)
+                _log.error("internal error: event not processed", **where, phase=event.phase, exc_info=error)
             finally:
                 self._events.task_done()
 
     def _take(self, event: Event) -> None:
         self._metrics.apply(event)
         before = self._known[event.routine].last
-        status = self._known[event.routine] = after(self._known[event.routine], event)
-        attempt = status.attempts[-1]
-        if attempt.ended is not None:
-            self._metrics.ended(event.module, event.routine, attempt.duration, attempt.samples)
-        if event.verdict and event.verdict.result is not Result.SUCCESS:
-            _log.warning(
-                "attempt did not succeed", module=event.module, routine=event.routine, attempt=event.attempt,
-                phase=event.phase, result=event.result, reason=event.reason, note=event.note,
-            )  # fmt: skip
-        elif event.reason:
-            _log.warning(
-                "cleanup did not succeed either", module=event.module, routine=event.routine, attempt=event.attempt,
-                reason=event.reason, note=event.note,
-            )  # fmt: skip
+        self._known[event.routine] = after(self._known[event.routine], event)
+        self._log(event)
         again = before is not None and before.verdict is not None and before.verdict.reason is event.reason
         for seen in event.evidence if event.verdict and not again else ():
             _log.info("evidence", routine=event.routine, kind=seen.kind, name=seen.name, lines=" | ".join(seen.lines))
+
+    def _log(self, event: Event) -> None:
+        """Log an attempt that did not succeed, and a cleanup that failed after it."""
+        if event.reason is None:
+            return
+        log = _log.bind(module=event.module, routine=event.routine, attempt=event.attempt)
+        if event.verdict is None:
+            log.warning("cleanup failed too", reason=event.reason, note=event.note)
+            return
+        said = "attempt failed" if event.result is Result.FAILURE else "attempt inconclusive"
+        component = event.verdict.component
+        log.warning(said, phase=event.phase, reason=event.reason, component=component, note=event.note)

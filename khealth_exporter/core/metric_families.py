@@ -1,4 +1,4 @@
-"""The two metrics that are more than prometheus_client's own classes can say."""
+"""Metrics that prometheus_client's own classes cannot express."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector as MetricCollector
 from prometheus_client.utils import floatToGoString
 
+from khealth_exporter.core.snapshot import expired
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.step import Step
 
 UNCERTAINTY_EDGES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 """Seconds; of khealth's own errors and delays."""
-EXPIRY = 3
-"""Intervals after which a verdict no longer says how the cluster is: health expires."""
 ROUTINE = ("module", "routine")
 """The labels of whatever is told of a routine."""
 
 
 class LoopBusy(MetricCollector):
-    """`khealth_event_loop_busy_seconds`, counted by hand: what is taken at each iteration must cost next to nothing."""
+    """`khealth_event_loop_busy_seconds`, counted by hand: an observation at each iteration must cost little."""
 
     def __init__(self) -> None:
         self._counts = [0] * (len(UNCERTAINTY_EDGES) + 1)
@@ -41,8 +41,57 @@ class LoopBusy(MetricCollector):
         )
 
 
+class StepHistograms(MetricCollector):
+    """`khealth_step_duration_seconds`: each step has bucket edges of its own."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, str, str], _Buckets] = {}
+
+    def declare(self, labels: tuple[str, str], step: Step) -> None:
+        """Let a step's series be 0 from the start."""
+        self._of.setdefault((*labels, step.name), _Buckets(step.edges))
+
+    def observe(self, labels: tuple[str, str], step: Step, seconds: float) -> None:
+        """Count a duration; KeyError if the step was never declared."""
+        self._of[(*labels, step.name)].observe(seconds)
+
+    def forget(self, labels: tuple[str, str]) -> None:
+        """Drop all series of a routine."""
+        for key in [key for key in self._of if key[:2] == labels]:
+            del self._of[key]
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Yield the histograms."""
+        family = HistogramMetricFamily(
+            "khealth_step_duration_seconds",
+            "Duration of each step. A step that was stuck at its deadline counts with the time waited.",
+            labels=(*ROUTINE, "step"),
+        )
+        for labels, buckets in tuple(self._of.items()):
+            family.add_metric(labels, buckets.cumulative(), buckets.sum)
+        yield family
+
+
+class _Buckets:
+    """One histogram's counts."""
+
+    def __init__(self, edges: tuple[float, ...]) -> None:
+        self._edges, self._counts = edges, [0] * (len(edges) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count a duration."""
+        self._counts[bisect_left(self._edges, seconds)] += 1
+        self.sum += seconds
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Return the buckets as the exposition format has them: each counts what its edge and lower ones hold."""
+        edges = [*map(floatToGoString, self._edges), "+Inf"]
+        return list(zip(edges, map(float, accumulate(self._counts)), strict=True))
+
+
 class Health(MetricCollector):
-    """`khealth_success`: absent before the first conclusive verdict, and again when that is too old."""
+    """`khealth_success`: absent before the first conclusive verdict, and when that verdict has expired."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -50,24 +99,26 @@ class Health(MetricCollector):
         self._intervals: dict[tuple[str, str], float] = {}
 
     def declare(self, labels: tuple[str, str], interval: float) -> None:
-        """Say how often a routine is run, in seconds."""
+        """Set how often a routine runs, in seconds."""
         self._intervals[labels] = interval
 
     def forget(self, labels: tuple[str, str]) -> None:
-        """Know nothing of a routine any more, until it is declared again."""
+        """Drop what is known of a routine, until it is declared again."""
         self._verdicts.pop(labels, None)
         self._intervals.pop(labels, None)
 
-    def judge(self, labels: tuple[str, str], ended: float, *, well: bool) -> None:
-        """Take in a conclusive verdict and its time."""
-        self._verdicts[labels] = (ended, well)
+    def judge(self, labels: tuple[str, str], at: float, *, well: bool) -> None:
+        """Take in a conclusive verdict and its time, in monotonic seconds."""
+        self._verdicts[labels] = (at, well)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the verdicts that still hold."""
+        """Yield the verdicts that have not expired."""
         family = GaugeMetricFamily(
-            "khealth_success", "The latest conclusive verdict; absent when it is too old.", labels=ROUTINE
+            "khealth_success",
+            "Latest conclusive verdict: 1 for success, 0 for failure. Absent if too old.",
+            labels=ROUTINE,
         )
-        for labels, (ended, well) in tuple(self._verdicts.items()):
-            if self._clock.utc() - ended <= EXPIRY * self._intervals.get(labels, float("inf")):
+        for labels, (at, well) in tuple(self._verdicts.items()):
+            if not expired(at, self._intervals.get(labels, float("inf")), self._clock.now()):
                 family.add_metric(labels, float(well))
         yield family

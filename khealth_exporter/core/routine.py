@@ -7,107 +7,172 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
-from khealth_exporter.canaries.pod_way import SeenImages
 from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.cluster.kinds import Kind
+from khealth_exporter.cluster.ownership import Ownership
+from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.moments import Lags
 from khealth_exporter.vocabulary.permission import Permission
-from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
+from khealth_exporter.vocabulary.reason import COMMON_REASONS, Reason
 from khealth_exporter.vocabulary.sample import Measurement, Sample
 from khealth_exporter.vocabulary.settings import Duration, MeasurementSettings, Settings
 from khealth_exporter.vocabulary.step import Step
 
 LEEWAY = 60.0
-"""Seconds beyond an attempt's bounds after which what it made counts as left behind."""
+"""Seconds beyond an attempt's bounds after which its objects count as left behind."""
 
 
 class RoutineSettings(Settings):
-    """What every routine can be told."""
+    """Settings that every routine has."""
 
     interval: Duration = 60.0
     """Attempts begin this often, on a fixed grid."""
     timeout: Duration = 20.0
-    """Bounds init, and again cleanup."""
+    """Upper bound of init, and again of cleanup."""
     suspend: bool = False
-    """Whether it rests: known and shown, but not run; beside a module's routines this key is for all of them."""
+    """Whether the routine is suspended: shown, but not run. Next to a module's routines, this key suspends them all."""
 
     @property
     def hold(self) -> float:
-        """Seconds from the end of init during which the routine is polled; 0: it is not."""
+        """Seconds from the end of init during which the runner polls the routine; 0 for none."""
         return 0.0
 
     @property
     def pause(self) -> float:
-        """Seconds between two polls at most."""
+        """Longest time between two polls, in seconds."""
         return self.timeout
 
     @property
     def max_age(self) -> float:
-        """Seconds that anything an attempt makes may live by right."""
+        """Longest rightful life of what an attempt creates, in seconds."""
         return 2 * self.timeout + self.hold + LEEWAY
 
 
+Recorded = Sample | Measurement | Reading | Remark
 S_co = TypeVar("S_co", bound=RoutineSettings, covariant=True)
+M = TypeVar("M")
+
+
+class Memory:
+    """What outlives an attempt: one object of each class, for the whole process or for one routine.
+
+    `lasting` is False for a process that makes one attempt and ends.
+    """
+
+    def __init__(self, *, lasting: bool = True) -> None:
+        self.lasting = lasting
+        self._kept: dict[tuple[object, ...], Any] = {}
+
+    def of(self, make: Callable[[], M], *scope: str) -> M:
+        """Return the object that `make` made for this scope, and make it the first time."""
+        key = (make, *scope)
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: M = self._kept[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a routine works with: the cluster, time, and what the whole process remembers."""
+    """What a routine works with: the cluster, time, randomness, and what the process remembers."""
 
     cluster: Cluster
     clock: Clock
     measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
-    images: SeenImages = field(default_factory=SeenImages)
+    memory: Memory = field(default_factory=Memory)
     chance: random.Random = field(default_factory=random.SystemRandom)
     lags: Lags = field(default_factory=Lags)
 
 
-class Routine(ABC, Generic[S_co]):
-    """One exercise of the cluster. To return is success; to raise `Failed(reason, note)` is failure.
+@dataclass(frozen=True, slots=True)
+class AttemptId:
+    """One attempt of one routine; `routine` is its name in the configuration."""
 
-    For every attempt the runner makes a new object, calls `init` once, `poll` until the hold is over, and in any case
-    `cleanup`; `deadline` is the monotonic time at which the running phase is ended.
+    module: str
+    routine: str
+    number: int
+
+
+class Routine(ABC, Generic[S_co]):
+    """One exercise of the cluster. Returning is success; raising `Failed(reason, note)` is failure.
+
+    For every attempt the runner creates a new object, calls `init` once, `poll` until the hold is over, and `cleanup`
+    in every case; `deadline` is the monotonic time at which the running phase ends.
     """
 
     name: ClassVar[str]
-    """Its kind: the word in the configuration."""
+    """The word in the configuration."""
     steps: ClassVar[tuple[Step, ...]]
-    """What it times: bounds the `step` label."""
-    reasons: ClassVar[tuple[Reason, ...]]
-    """Why it may fail or stay inconclusive: bounds the `reason` label."""
-    permissions: ClassVar[tuple[Permission, ...]]
-    """What RBAC must grant."""
+    """What it times, in order: of several failures, the one of the earliest step counts."""
+    reasons: ClassVar[tuple[Reason, ...]] = ()
+    """Why it can fail or stay inconclusive, beside COMMON_REASONS."""
+    makes: ClassVar[tuple[Kind[Any], ...]] = ()
+    """Kinds that it creates and deletes; sweeping covers them."""
+    watches: ClassVar[tuple[Kind[Any], ...]] = ()
+    """Kinds that it follows on the shared watches."""
+    reads: ClassVar[tuple[Kind[Any], ...]] = ()
+    """Kinds that it lists or gets; verdicts are less precise without."""
+    figures: ClassVar[tuple[Figure, ...]] = ()
+    """Gauges of its own."""
+    permissions: ClassVar[tuple[Permission, ...]] = ()
+    """Rights that do not follow from the kinds."""
     Settings: ClassVar[type[RoutineSettings]]
 
-    def __init__(self, label: str, attempt: int, settings: S_co, context: Context) -> None:
-        self.label, self.attempt, self.settings, self.context = label, attempt, settings, context
+    def __init__(self, attempt: AttemptId, settings: S_co, context: Context) -> None:
+        self.attempt, self.settings, self.context = attempt, settings, context
+        self.ownership: Ownership = context.cluster.identity.of_attempt(
+            attempt.module, attempt.routine, attempt.number, settings.max_age
+        )
+        """Names and labels of what the attempt creates."""
+        self.changed = Signal()
+        """Fires when a watch shows a change of the attempt's objects."""
         self.deadline = float("inf")
-        self.record: Callable[[Sample | Measurement], None] = lambda _: None
-        """Hands a measured object, or a step of the attempt itself, to the running phase."""
+        self.record: Callable[[Recorded], None] = lambda _: None
+        """Hands a finding to the running phase: a sample, a step of the attempt itself, a reading, or a remark."""
+
+    @classmethod
+    def all_reasons(cls) -> tuple[Reason, ...]:
+        """Return every reason that it can give, failures first: bounds the `reason` label."""
+        found = dict.fromkeys((*COMMON_REASONS, *cls.reasons))
+        return tuple(sorted(found, key=list(Reason).index))
+
+    @classmethod
+    def sweeps(cls) -> tuple[Kind[Any], ...]:
+        """Return the kinds of which an attempt may leave an object: what it creates, and what comes of that."""
+        return tuple(dict.fromkeys((*cls.makes, *(kind for kind in cls.watches if kind.namespaced))))
+
+    @classmethod
+    def all_permissions(cls) -> tuple[Permission, ...]:
+        """Return every right that it needs, in RBAC's words."""
+        made = (p for kind in cls.makes for p in kind.to_make(watched=kind in cls.watches))
+        watched = (p for kind in cls.watches for p in kind.to_watch())
+        read = (p for kind in cls.reads for p in kind.to_read())
+        return tuple(dict.fromkeys((*made, *watched, *read, *cls.permissions)))
 
     @abstractmethod
     async def init(self) -> None:
-        """Begin the exercise, and return once it stands."""
+        """Begin the exercise, and return when it stands."""
 
-    @abstractmethod
     async def poll(self) -> None:
         """Return if all is still well."""
 
     @abstractmethod
     async def cleanup(self) -> None:
-        """Remove whatever init may have begun, however far it came; it may be called again until it returns."""
+        """Remove whatever init may have begun, however far it came; the runner calls it again until it returns."""
 
     def close(self) -> None:
-        """Let go of what the attempt held: it is over, however it went."""
+        """Release what the attempt held: it is over, whatever its result."""
 
     async def rest(self, seconds: float) -> None:
-        """Wait between two polls; one who can see trouble come returns earlier."""
+        """Wait between two polls; return earlier if there is a reason to poll."""
         await asyncio.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class RoutineConfig:
-    """One routine that is wanted: its module, its label in metrics, its kind, and what it was told."""
+    """One configured routine: its module, its name in the configuration and in metrics, its class, and its settings."""
 
     module: str
     label: str

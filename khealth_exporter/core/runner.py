@@ -5,18 +5,19 @@ import contextlib
 import itertools
 import math
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from khealth_exporter.core.routine import Context, Routine, RoutineSettings
+from khealth_exporter.core.notes import Notes, Totals, failure_in
+from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineConfig
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Event, Phase
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
-from khealth_exporter.vocabulary.sample import Measurement, Sample
-from khealth_exporter.vocabulary.verdict import Evidence, Failed, Verdict
+from khealth_exporter.vocabulary.verdict import Evidence, Verdict
 
 _FIRST_RETRY, _LONGEST_RETRY = 0.25, 5.0
 """Seconds between two tries of a cleanup that fails: doubled each time, up to the longest."""
@@ -43,18 +44,6 @@ class Grid:
         return self.origin + max(0, math.ceil((now - self.origin) / self.interval)) * self.interval
 
 
-@dataclass(slots=True)
-class _Notes:
-    """What the running phase has measured so far."""
-
-    measurements: list[Measurement] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
-
-    def record(self, measured: Sample | Measurement) -> None:
-        """Keep a measured object, or a step of the attempt itself."""
-        (self.samples if isinstance(measured, Sample) else self.measurements).append(measured)  # type: ignore[arg-type]
-
-
 class Stop:
     """A flag that asks for an end; nothing is cancelled by it."""
 
@@ -78,25 +67,18 @@ class Stop:
 
 
 class Runner:
-    """Owns one routine's loop, and turns what happens into Events: init, polls until the TTL, always cleanup."""
+    """Owns one routine's loop, and turns what happens into Events: init, polls until the TTL, always cleanup.
 
-    def __init__(  # noqa: PLR0913, PLR0917 - it has these parts
-        self,
-        module: str,
-        label: str,
-        kind: type[Routine[Any]],
-        settings: RoutineSettings,
-        context: Context,
-        publish: Callable[[Event], None],
-    ) -> None:
-        self.module, self.label, self.kind, self.settings = module, label, kind, settings
-        self.publish = publish
-        self.context = context
-        """What the next attempt works with: whoever owns the runner may replace it."""
-        self.clock: Clock = context.clock
-        self.log = _log.bind(module=module, routine=label)
+    Each attempt works in the context that `context` returns when it begins.
+    """
+
+    def __init__(self, wanted: RoutineConfig, context: Callable[[], Context], publish: Callable[[Event], None]) -> None:
+        self.module, self.label, self.kind, self.settings = wanted.module, wanted.label, wanted.kind, wanted.settings
+        self.publish, self._context = publish, context
+        self.clock: Clock = context().clock
+        self.log = _log.bind(module=self.module, routine=self.label)
         self.progressed = self.clock.now()
-        """When its loop last moved on, in monotonic seconds."""
+        """When its loop last made progress, in monotonic seconds."""
         self.due: float | None = None
         """When its next attempt begins, in monotonic seconds; None while one runs."""
 
@@ -124,7 +106,7 @@ class Runner:
 
     def make(self, number: int) -> Routine[Any]:
         """Return a new object of the routine for an attempt."""
-        return self.kind(self.label, number, self.settings, self.context)
+        return self.kind(AttemptId(self.module, self.label, number), self.settings, self._context())
 
 
 class _Attempt:
@@ -135,14 +117,15 @@ class _Attempt:
         self._clock, self._settings = runner.clock, runner.settings
         self._began = self._clock.utc()
         self._judged = False
+        self._completed = Totals()
 
     async def run(self) -> None:
         """Run the phases; nothing that a routine does keeps cleanup from its turn."""
         try:
             routine = self._runner.make(self._number)
         except Exception as error:  # noqa: BLE001 - a routine that cannot even be made stops no other
-            self._end(Phase.INIT, self._clock.now(), self._bug(Phase.INIT, error), _Notes())
-            self._end(Phase.CLEANUP, self._clock.now(), _Outcome(), _Notes())
+            self._end(Phase.INIT, self._clock.now(), self._bug(Phase.INIT, error), Notes(self._runner.kind))
+            self._end(Phase.CLEANUP, self._clock.now(), _Outcome(), Notes(self._runner.kind))
             return
         try:
             well = await self._phase(routine, Phase.INIT, self._settings.timeout, routine.init)
@@ -164,12 +147,12 @@ class _Attempt:
         self, routine: Routine[Any], phase: Phase, seconds: float, work: Callable[[], Awaitable[None]]
     ) -> bool:
         """Run init or the hold, and tell whether all is well."""
-        begun, notes = self._clock.now(), _Notes()
+        begun, notes = self._clock.now(), Notes(self._runner.kind)
         routine.deadline, routine.record = begun + seconds, notes.record
         try:
             outcome = await self._bounded(phase, work, seconds + OVERTIME, self._stop)
         except asyncio.CancelledError:
-            self._end(phase, begun, _Outcome(Reason.INTERRUPTED, "khealth itself is being ended"), notes)
+            self._end(phase, begun, _Outcome(Reason.INTERRUPTED, "the process ends"), notes)
             raise
         self._end(phase, begun, outcome, notes)
         return outcome.reason is None
@@ -184,7 +167,7 @@ class _Attempt:
 
     async def _cleanup(self, routine: Routine[Any]) -> None:
         """Clean up, again and again within the bound, whatever becomes of it and whoever asks to stop."""
-        begun, notes = self._clock.now(), _Notes()
+        begun, notes = self._clock.now(), Notes(self._runner.kind)
         routine.deadline, routine.record = begun + self._settings.timeout, notes.record
         pause = _FIRST_RETRY
         while True:
@@ -218,22 +201,25 @@ class _Attempt:
     async def _guarded(self, phase: Phase, work: Callable[[], Awaitable[None]]) -> "_Outcome":
         try:
             await work()
-        except Failed as failed:
-            return _Outcome(failed.reason, failed.note, failed.evidence, settled=failed.settled)
         except Exception as error:  # noqa: BLE001 - one routine's bug must not end the others
-            return self._bug(phase, error)
+            failed = failure_in(error, self._runner.kind)
+            if failed is None:
+                return self._bug(phase, error)
+            return _Outcome(failed.reason, failed.note, failed.evidence, failed.settled, failed.component)
         return _Outcome()
 
     def _bug(self, phase: Phase, error: Exception) -> "_Outcome":
-        self._runner.log.error("khealth itself is at fault", phase=phase, attempt=self._number, exc_info=error)
-        return _Outcome(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"[:_LONGEST_NOTE], settled=False)
+        self._runner.log.error("internal error", phase=phase, attempt=self._number, exc_info=error)
+        note = f"{type(error).__name__}: {error}"[:_LONGEST_NOTE]
+        return _Outcome(Reason.INTERNAL_ERROR, note, settled=False, component=Reason.INTERNAL_ERROR.component)
 
-    def _end(self, phase: Phase, begun: float, outcome: "_Outcome", notes: _Notes) -> None:
+    def _end(self, phase: Phase, begun: float, outcome: "_Outcome", notes: Notes) -> None:
         """Publish the phase's Event; it carries the verdict if it is the first that did not succeed, or the last."""
         now = self._clock.now()
         gives = not self._judged and (outcome.reason is not None or phase is Phase.CLEANUP)
         self._judged = self._judged or gives
         self._runner.progressed = now
+        self._completed.add(notes, 0.0 if phase is Phase.POLL else now - begun)
         self._runner.publish(
             Event(
                 module=self._runner.module,
@@ -244,12 +230,16 @@ class _Attempt:
                 began=self._began,
                 ended=self._clock.utc(now),
                 duration=now - begun,
+                at=now,
                 reason=outcome.reason,
                 note=outcome.note,
-                verdict=Verdict(outcome.result, outcome.reason, outcome.note) if gives else None,
+                verdict=outcome.verdict if gives else None,
                 measurements=tuple(notes.measurements),
                 samples=tuple(notes.samples),
+                readings=tuple(notes.readings),
+                remarks=tuple(notes.remarks),
                 evidence=outcome.evidence,
+                completed=self._completed.completed() if phase is Phase.CLEANUP else None,
             )
         )
 
@@ -262,10 +252,16 @@ class _Outcome:
     note: str = ""
     evidence: tuple[Evidence, ...] = ()
     settled: bool = True
+    component: Component | None = None
 
     @property
     def result(self) -> Result:
         return self.reason.result if self.reason else Result.SUCCESS
+
+    @property
+    def verdict(self) -> Verdict:
+        component = self.component or (self.reason.component if self.reason else None)
+        return Verdict(self.result, self.reason, self.note, component)
 
 
 async def _cancel_at(stop: Stop, task: asyncio.Task[_Outcome]) -> None:

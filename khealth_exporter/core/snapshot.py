@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from khealth_exporter.canaries.pod_way import DELETE
-from khealth_exporter.core.metric_families import EXPIRY
 from khealth_exporter.core.routine import RoutineSettings
+from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Evidence, Verdict
 
+EXPIRY = 3
+"""Intervals after which a verdict no longer says how the cluster is: health expires."""
 _REMEMBERED = 100
 """Attempts of a routine that a snapshot shows."""
 _EVIDENT = 10
@@ -41,7 +44,8 @@ _STATES = {Result.SUCCESS: State.WELL, Result.FAILURE: State.FAILING, Result.INC
 class Attempt:
     """What is known of one attempt; times in Unix seconds, `duration` in seconds of init and cleanup without the hold.
 
-    `verdict` is None until there is one, `ended` None until cleanup has ended. Older attempts have no `samples` and no
+    `verdict` is None until there is one, `ended` None until cleanup has ended. `judged` and `judged_at` are when the
+    verdict came, the latter in monotonic seconds. Older attempts have no `samples` and no
     `evidence` any more; what stays are `steps`, the attempt's own and those of its slowest object, and `qualities`: of
     how many objects' figures, by the Quality of the same place.
     """
@@ -52,6 +56,7 @@ class Attempt:
     duration: float = 0.0
     verdict: Verdict | None = None
     judged: float | None = None
+    judged_at: float | None = None
     ended: float | None = None
     measurements: tuple[Measurement, ...] = ()
     samples: tuple[Sample, ...] = ()
@@ -71,6 +76,7 @@ class Attempt:
             duration=self.duration + held,
             verdict=event.verdict or self.verdict,
             judged=event.ended if event.verdict else self.judged,
+            judged_at=event.at if event.verdict else self.judged_at,
             ended=event.ended if event.phase is Phase.CLEANUP else None,
             measurements=measurements,
             samples=samples,
@@ -91,7 +97,7 @@ def _joined(earlier: tuple[Sample, ...], later: tuple[Sample, ...]) -> tuple[Sam
 def _slowness(sample: Sample) -> tuple[bool, float]:
     """Order objects by how long they took until they stood; one that is stuck took longest."""
     stuck = any(measured.censored for measured in sample.measurements)
-    return stuck, sum(measured.seconds for measured in sample.measurements if measured.step != DELETE.name)
+    return stuck, sum(measured.seconds for measured in sample.measurements if not measured.step.teardown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,7 @@ class RoutineStatus:
     module: str
     routine: str
     interval: float
+    steps: tuple[Step, ...] = ()
     state: State = State.WAITING
     since: float | None = None
     consecutive_failures: int = 0
@@ -112,6 +119,7 @@ class RoutineStatus:
     attempts: tuple[Attempt, ...] = ()
     suspended: float | None = None
     due: float | None = None
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def last(self) -> Attempt | None:
@@ -157,7 +165,8 @@ def after(status: RoutineStatus, event: Event) -> RoutineStatus:
         # Two hundred pods in a hundred attempts are more than anyone looks at.
         earlier[-2] = replace(earlier[-2], samples=())
         earlier[-_EVIDENT : -_EVIDENT + 1] = [replace(old, evidence=()) for old in earlier[-_EVIDENT : -_EVIDENT + 1]]
-    status = replace(status, attempts=(*earlier, attempt)[-_REMEMBERED:])
+    remarks = {remark.name: remark for remark in (*status.remarks, *event.remarks)}
+    status = replace(status, attempts=(*earlier, attempt)[-_REMEMBERED:], remarks=tuple(remarks.values()))
     return _judged(status, attempt, event.verdict) if event.verdict else _kept(status, attempt)
 
 
@@ -192,13 +201,22 @@ def as_wanted(status: RoutineStatus, settings: RoutineSettings, now: float) -> R
     return replace(status, state=State.WAITING, since=now, consecutive_failures=0, suspended=suspended)
 
 
-def shown(status: RoutineStatus, now: float) -> RoutineStatus:
-    """Return a routine's status as it stands now, in Unix seconds: suspended, or expired, or as it was left."""
+def shown(status: RoutineStatus, clock: Clock) -> RoutineStatus:
+    """Return a routine's status as it is now: suspended, expired, or as its last attempt left it."""
     if status.suspended is not None:
         return replace(status, state=State.SUSPENDED, since=status.suspended, consecutive_failures=0)
     last = status.last
-    if status.state is State.WAITING or last is None or last.judged is None:
+    if status.state is State.WAITING or last is None or last.judged_at is None:
         return status
-    if now - last.judged <= EXPIRY * status.interval:
+    if not expired(last.judged_at, status.interval, clock.now()):
         return status
-    return replace(status, state=State.EXPIRED, since=last.judged + EXPIRY * status.interval)
+    return replace(status, state=State.EXPIRED, since=clock.utc(last.judged_at + EXPIRY * status.interval))
+
+
+def expired(judged_at: float, interval: float, now: float) -> bool:
+    """Tell whether a verdict is too old to say how the cluster is.
+
+    Both times are monotonic: setting the machine's clock back must not keep a stuck routine well. `interval` is in
+    seconds.
+    """
+    return now - judged_at > EXPIRY * interval

@@ -26,41 +26,45 @@ class Supervisor:
         self._terminated = False
         self._context: Context | None = None
         self.wanted: RoutineConfig | None = None
-        """The routine as it is to run; None where it is to run no more."""
+        """The routine as it is to run; None if it is to run no more."""
         self.runner: Runner | None = None
-        """Who runs it now, or still cleans up."""
+        """The runner that runs now, or still cleans up."""
 
     def want(self, wanted: RoutineConfig | None, context: Context) -> None:
-        """Run the routine like this from now on; what runs like this already goes on undisturbed."""
+        """Run the routine like this from now on, in `context` from its next attempt on; no change disturbs nothing."""
         self._context = context
-        if self.runner:
-            self.runner.context = context
         if wanted != self.wanted:
             self.wanted = wanted
             self._stop.request()
 
     def terminate(self) -> None:
-        """Begin nothing more, and clean up."""
+        """Begin nothing more, and clean up; `run` may be called again after it has returned."""
         self._terminated = True
         self._stop.request()
 
     async def run(self, pace: Pace) -> None:
-        """Run the routine as it is wanted, until it is wanted no more, or asked to terminate, or after one attempt."""
-        while self.wanted and self._context:
-            # To whoever was asked to terminate before it began, its one attempt is interrupted at once.
-            self._stop = Stop(requested=self._terminated)
-            if not self.wanted.settings.suspend:
-                await self._succeed(self.wanted, self._context, pace)
-            elif not pace.once:
-                await self._stop.wait()
-            if pace.once or self._terminated:
-                return
+        """Run the routine as wanted, until nobody wants it, it is asked to terminate, or its one attempt is over."""
+        try:
+            while self.wanted and self._context:
+                # If it was asked to terminate before it began, its one attempt is interrupted at once.
+                self._stop = Stop(requested=self._terminated)
+                if not self.wanted.settings.suspend:
+                    await self._succeed(self.wanted, pace)
+                elif not pace.once:
+                    await self._stop.wait()
+                if pace.once or self._terminated:
+                    return
+        finally:
+            self._terminated = False
 
-    async def _succeed(self, wanted: RoutineConfig, context: Context, pace: Pace) -> None:
-        settings = wanted.settings
-        self.runner = Runner(wanted.module, wanted.label, wanted.kind, settings, context, self._publish)
-        offset = pace.jitter * settings.interval
+    async def _succeed(self, wanted: RoutineConfig, pace: Pace) -> None:
+        self.runner = Runner(wanted, self._current, self._publish)
+        offset = pace.jitter * wanted.settings.interval
         try:
             await self.runner.run(self._stop, offset=offset, once=pace.once, numbers=self._numbers)
         finally:
             self.runner = None
+
+    def _current(self) -> Context:
+        assert self._context  # noqa: S101 - for the type checker: nothing runs before it is wanted
+        return self._context

@@ -1,14 +1,18 @@
 """rcscheduler: a ReplicationController of pause pods is created, scheduled, started, held and deleted."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from khealth_exporter.canaries import pod_way as pods
-from khealth_exporter.canaries.canaries import Canaries
+from khealth_exporter.canaries.diagnosis import POD_REASONS, not_created
+from khealth_exporter.canaries.owned import Owned
+from khealth_exporter.canaries.pod_set import PodSet
 from khealth_exporter.canaries.pod_spec import PodSettings, pod_spec
-from khealth_exporter.core.routine import Context, Routine, RoutineSettings
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, READY, SANDBOX, SCHEDULE, START, STARTUP
+from khealth_exporter.canaries.removal import Removal
+from khealth_exporter.cluster.kinds import EVENT, NODE, POD, REPLICATION_CONTROLLER, Kind
+from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineSettings
 from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.settings import Duration
@@ -16,16 +20,16 @@ from khealth_exporter.vocabulary.step import Step
 
 
 class RcSchedulerSettings(RoutineSettings):
-    """What rcscheduler can be told."""
+    """Settings of rcscheduler."""
 
     pod_ttl: Duration = 20.0
-    """How long the pods are held and polled, from all-Ready on."""
+    """How long the pods are held and polled after all of them are Ready."""
     poll_interval: Duration = 5.0
-    """How often the held pods are verified at least."""
+    """Longest time between two checks of the held pods."""
     replicas: Annotated[int, Field(ge=1, le=1000)] = 3
-    """How many pods there are."""
+    """Number of pods."""
     pod: PodSettings = PodSettings()
-    """What the pods are."""
+    """The pods' specification."""
 
     @property
     def hold(self) -> float:
@@ -39,61 +43,57 @@ class RcSchedulerSettings(RoutineSettings):
 
 
 class RcScheduler(Routine[RcSchedulerSettings]):
-    """Exercise a pod's way: is it created, scheduled, started, kept and deleted, and how long does each step take."""
+    """Create a ReplicationController, and follow its pods until they are Ready; hold them; delete them."""
 
     name: ClassVar[str] = "rcscheduler"
-    steps: ClassVar[tuple[Step, ...]] = pods.STEPS
-    reasons: ClassVar[tuple[Reason, ...]] = pods.REASONS
+    steps: ClassVar[tuple[Step, ...]] = (ACCEPT, CREATE, SCHEDULE, SANDBOX, START, READY, STARTUP, DELETE)
+    reasons: ClassVar[tuple[Reason, ...]] = (Reason.POD_NOT_CREATED, Reason.POD_NOT_DELETED, *POD_REASONS)
+    makes: ClassVar[tuple[Kind[Any], ...]] = (REPLICATION_CONTROLLER,)
+    watches: ClassVar[tuple[Kind[Any], ...]] = (POD, REPLICATION_CONTROLLER)
+    reads: ClassVar[tuple[Kind[Any], ...]] = (NODE, EVENT)
     permissions: ClassVar[tuple[Permission, ...]] = (
-        Permission("create", "replicationcontrollers", why="make the canaries"),
-        Permission("get", "replicationcontrollers", why="find what an unanswered write made"),
-        Permission("delete", "replicationcontrollers", why="remove the canaries"),
-        Permission("delete", "pods", why="remove the canaries of a dead node"),
+        Permission("delete", "pods", why="delete canaries of a dead node, and what dead runs left"),
     )
     Settings: ClassVar[type[RcSchedulerSettings]] = RcSchedulerSettings
 
-    def __init__(self, label: str, attempt: int, settings: RcSchedulerSettings, context: Context) -> None:
-        super().__init__(label, attempt, settings, context)
-        self._canaries = Canaries(label, attempt, context, settings.pod.placement)
+    def __init__(self, attempt: AttemptId, settings: RcSchedulerSettings, context: Context) -> None:
+        super().__init__(attempt, settings, context)
+        placement = settings.pod.placement
+        self._controller = Owned(REPLICATION_CONTROLLER, self.ownership, context, self.changed)
+        self._pods = PodSet(self._controller, placement, context, self.steps, not_created)
+        self._removal = Removal(self._controller, self._pods, placement, context, self.steps)
 
     async def init(self) -> None:
         """Create the controller, and wait until all its pods are Ready."""
-        self.record(await self._canaries.create(self._manifest(), self.deadline))
-        await self._canaries.all_ready(self.settings.replicas, self.deadline, self.record)
+        await self._pods.see(self.deadline)
+        self.record(await self._controller.create(self._manifest(), self.deadline, ACCEPT))
+        await self._pods.all_ready(self.settings.replicas, self.deadline, self.record)
 
     async def poll(self) -> None:
-        """Verify from the watch alone that all pods are still there and Ready."""
-        await self._canaries.verify(self.deadline)
+        """Verify from the watch that all pods still exist and are Ready."""
+        await self._pods.verify(self.deadline)
 
     async def rest(self, seconds: float) -> None:
-        """Wait, but no longer than all is well."""
-        await self._canaries.rest(seconds)
+        """Wait, but return early if a pod fails."""
+        await self._pods.rest(seconds)
 
     async def cleanup(self) -> None:
         """Delete the controller in the foreground, and wait until no pod is left."""
-        await self._canaries.remove(self.deadline, self.settings.timeout, self.record)
+        await self._removal.run(self.deadline, self.settings.timeout, self.record)
 
     def close(self) -> None:
-        """Let what is left, if anything, be swept."""
-        self._canaries.close()
+        """Let a sweep take what is left."""
+        self._pods.close()
+        self._controller.close()
 
     def _manifest(self) -> Mapping[str, object]:
         """Return the controller; its selector is this attempt's alone."""
-        identity = self.context.cluster.identity
-        labels = identity.labels(self.label, self.attempt)
+        marks = {**self.settings.pod.marks, **self.ownership.annotations}
+        labels = dict(self.ownership.labels)
+        template = {"metadata": {"labels": labels, "annotations": marks}, "spec": pod_spec(self.settings.pod, labels)}
         return {
             "apiVersion": "v1",
             "kind": "ReplicationController",
-            "metadata": identity.metadata(self.label, self.attempt, self.settings.max_age),
-            "spec": {
-                "replicas": self.settings.replicas,
-                "selector": labels,
-                "template": {
-                    "metadata": {
-                        "labels": labels,
-                        "annotations": self.settings.pod.marks | identity.annotations(self.settings.max_age),
-                    },
-                    "spec": pod_spec(self.settings.pod, labels),
-                },
-            },
+            "metadata": self.ownership.metadata(),
+            "spec": {"replicas": self.settings.replicas, "selector": labels, "template": template},
         }

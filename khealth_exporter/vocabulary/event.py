@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from khealth_exporter.vocabulary.reading import Reading, Remark
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
-from khealth_exporter.vocabulary.sample import Measurement, Sample
+from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
 from khealth_exporter.vocabulary.verdict import Evidence, Verdict
 
 
@@ -18,11 +19,20 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Completed:
+    """An attempt as a whole: the seconds of init and cleanup without the hold, and the quality of each sample."""
+
+    duration: float
+    qualities: tuple[Quality, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One phase of one attempt has ended.
 
-    `verdict` is set on exactly one Event of an attempt: the first that did not succeed, or else cleanup's. `began` is
-    the attempt's beginning and `ended` the phase's end, both in Unix seconds; `duration` is the phase's, in seconds.
+    `verdict` is set on exactly one Event of an attempt: the first that did not succeed, or else cleanup's. `completed`
+    is set on the attempt's last Event. `began` is the attempt's beginning and `ended` the phase's end, both in Unix
+    seconds; `at` is the phase's end in monotonic seconds, and `duration` is the phase's, in seconds.
     """
 
     module: str
@@ -33,9 +43,13 @@ class Event:
     began: float
     ended: float
     duration: float
+    at: float
     reason: Reason | None = None
     note: str = ""
     verdict: Verdict | None = None
     measurements: tuple[Measurement, ...] = ()
     samples: tuple[Sample, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    completed: Completed | None = None

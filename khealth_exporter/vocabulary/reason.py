@@ -8,13 +8,17 @@ from khealth_exporter.vocabulary.result import Result
 
 
 class Reason(StrEnum):
-    """Where the way broke: a closed list, each with the component to look at and whether the cluster failed."""
+    """Why an attempt does not succeed: a closed list.
 
-    component: Component
+    Each reason has the component to look at, and whether the cluster failed. `component` is None where several
+    components can cause it: the step that failed then tells which one.
+    """
+
+    component: Component | None
     result: Result
 
-    def __new__(cls, value: str, component: Component, result: Result = Result.FAILURE) -> Self:
-        """Make one reason that carries its component and the result that it stands for."""
+    def __new__(cls, value: str, component: Component | None, result: Result = Result.FAILURE) -> Self:
+        """Return a reason with its component and its result."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.component = component
@@ -25,6 +29,8 @@ class Reason(StrEnum):
     API_TIMEOUT = "api_timeout", Component.API_SERVER
     API_ERROR = "api_error", Component.API_SERVER
     API_REJECTED = "api_rejected", Component.API_SERVER
+    STALE_READ = "stale_read", Component.API_SERVER
+    ONE_API_SERVER = "one_api_server", Component.API_SERVER
     WEBHOOK_FAILED = "webhook_failed", Component.API_SERVER
     POD_NOT_CREATED = "pod_not_created", Component.CONTROLLER_MANAGER
     POD_NOT_DELETED = "pod_not_deleted", Component.CONTROLLER_MANAGER
@@ -48,7 +54,7 @@ class Reason(StrEnum):
     DISK_FAILED = "disk_failed", Component.STORAGE
     DATA_CORRUPTED = "data_corrupted", Component.STORAGE
     JOB_FAILED = "job_failed", Component.CONTROLLER_MANAGER
-    SLOW = "slow", Component.NODE
+    SLOW = "slow", None
 
     FORBIDDEN = "forbidden", Component.KHEALTH, Result.INCONCLUSIVE
     THROTTLED = "throttled", Component.API_SERVER, Result.INCONCLUSIVE
@@ -59,3 +65,20 @@ class Reason(StrEnum):
     NO_NODE = "no_node", Component.NODE, Result.INCONCLUSIVE
     INTERRUPTED = "interrupted", Component.KHEALTH, Result.INCONCLUSIVE
     INTERNAL_ERROR = "internal_error", Component.KHEALTH, Result.INCONCLUSIVE
+
+
+COMMON_REASONS = (
+    Reason.API_UNREACHABLE,
+    Reason.API_TIMEOUT,
+    Reason.API_ERROR,
+    Reason.API_REJECTED,
+    Reason.WEBHOOK_FAILED,
+    Reason.FORBIDDEN,
+    Reason.THROTTLED,
+    Reason.QUOTA_EXCEEDED,
+    Reason.WATCH_INTERRUPTED,
+    Reason.PROBER_STARVED,
+    Reason.INTERRUPTED,
+    Reason.INTERNAL_ERROR,
+)
+"""Reasons that every routine can meet, because each one talks to the API server."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from khealth_exporter.vocabulary.step import Step
+
 
 class Quality(StrEnum):
     """How far a measured step can be trusted, from best to worst; a sample's is the worst of its steps'."""
@@ -27,7 +29,7 @@ class Measurement:
     its deadline came: `seconds` is then the time waited.
     """
 
-    step: str
+    step: Step
     seconds: float
     uncertainty: float
     quality: Quality = Quality.EXACT

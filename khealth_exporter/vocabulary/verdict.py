@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.step import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +19,38 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an attempt says of the cluster; an attempt has exactly one."""
+    """What an attempt says of the cluster; an attempt has exactly one.
+
+    `component` is the part of the cluster to look at; None for a success.
+    """
 
     result: Result
     reason: Reason | None = None
     note: str = ""
+    component: Component | None = None
 
 
 class Failed(Exception):  # noqa: N818 - it reads as what happened: `raise Failed(reason, note)`
-    """What a routine raises to say that, and why, its exercise did not succeed.
+    """What a routine raises when its exercise does not succeed.
 
-    A cleanup that raises it is tried again, unless the failure is `settled`: all is gone, but not as it should have.
+    `step` is the step that the finding concerns: it decides between several failures of one phase (the earliest step
+    wins), and names the component where the reason alone does not. The runner retries a cleanup that raises Failed,
+    unless the failure is `settled`: everything is gone, but not in the way that it should have gone.
     """
 
     def __init__(
-        self, reason: Reason, note: str = "", evidence: tuple[Evidence, ...] = (), *, settled: bool = False
+        self,
+        reason: Reason,
+        note: str = "",
+        evidence: tuple[Evidence, ...] = (),
+        *,
+        step: Step | None = None,
+        settled: bool = False,
     ) -> None:
         super().__init__(f"{reason}: {note}" if note else str(reason))
-        self.reason, self.note, self.evidence, self.settled = reason, note, evidence, settled
+        self.reason, self.note, self.evidence, self.step, self.settled = reason, note, evidence, step, settled
+
+    @property
+    def component(self) -> Component:
+        """The component to look at: the reason's; where several can cause it, the step's."""
+        return self.reason.component or (self.step.component if self.step else Component.KHEALTH)

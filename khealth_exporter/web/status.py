@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
+from khealth_exporter.core.attempt_document import attempt_document, time_text
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot, State, worst
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.permission import Denied
-from khealth_exporter.vocabulary.result import Result
-from khealth_exporter.vocabulary.sample import Sample
 
 
 def state_of(snapshots: Sequence[Snapshot]) -> State:
@@ -35,13 +33,6 @@ def module_as_json(snapshot: Snapshot) -> str:
 def as_line(snapshots: Sequence[Snapshot]) -> str:
     """Return each module's state in one line, with the reasons where it is not well."""
     return ", ".join(f"{snapshot.module}: {_state(snapshot)}" for snapshot in snapshots)
-
-
-def time_text(seconds: float | None) -> str | None:
-    """Return Unix seconds as UTC with microseconds."""
-    if seconds is None:
-        return None
-    return f"{datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _state(snapshot: Snapshot) -> str:
@@ -86,29 +77,14 @@ def _routine(status: RoutineStatus) -> dict[str, object]:
         "interval_seconds": status.interval,
         "consecutive_failures": status.consecutive_failures,
         "last_success": time_text(status.last_success),
-        "last_failure": _attempt(status.last_failure) if status.last_failure else None,
-        "attempts": [_attempt(attempt) for attempt in reversed(status.attempts)],
+        "remarks": {remark.name: remark.text for remark in status.remarks},
+        "last_failure": _attempt(status, status.last_failure) if status.last_failure else None,
+        "attempts": [_attempt(status, attempt) for attempt in reversed(status.attempts)],
     }
 
 
-def _attempt(attempt: Attempt) -> dict[str, object]:
-    verdict = attempt.verdict
-    reason = verdict.reason if verdict else None
-    document: dict[str, object] = {
-        "started_at": time_text(attempt.began),
-        "phase": phase_under_way(attempt),
-        "result": verdict.result.value if verdict else None,
-        "reason": reason.value if reason else None,
-        "component": reason.component.value if reason else None,
-        "note": verdict.note if verdict else "",
-        "duration_seconds": round(attempt.duration, 6),
-        "steps": {m.step: round(m.seconds, 6) for m in attempt.measurements if not m.censored},
-    }
-    if attempt.samples:
-        document["samples"] = [_sample(sample) for sample in attempt.samples]
-    if verdict and verdict.result is not Result.SUCCESS:
-        document["evidence"] = [{"kind": e.kind, "name": e.name, "lines": list(e.lines)} for e in attempt.evidence]
-    return document
+def _attempt(status: RoutineStatus, attempt: Attempt) -> dict[str, object]:
+    return {"phase": phase_under_way(attempt), **attempt_document(attempt, attempt.verdict, status.steps)}
 
 
 def phase_under_way(attempt: Attempt) -> str | None:
@@ -117,14 +93,3 @@ def phase_under_way(attempt: Attempt) -> str | None:
         return None
     held = attempt.phase is Phase.INIT and attempt.verdict is None
     return (Phase.POLL if held else Phase.CLEANUP).value
-
-
-def _sample(sample: Sample) -> dict[str, object]:
-    return {
-        "object": sample.object,
-        "node": sample.node,
-        "quality": sample.quality.value,
-        "uncertainty_seconds": round(sample.uncertainty, 6),
-        "steps": {m.step: round(m.seconds, 6) for m in sample.measurements if not m.censored},
-        "observed": {name: time_text(time) for name, time in sample.observed.items()},
-    }

@@ -1,6 +1,7 @@
-"""What a watch says of objects, line by line, and who hears of it."""
+"""Lines of a watch, and who receives them."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Generic, TypeVar
 from khealth_exporter.cluster.objects import KubernetesObject
 
 T = TypeVar("T", bound=KubernetesObject)
+Key = tuple[str, ...]
+"""Values of khealth's own labels: which attempt an object belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,50 +30,58 @@ class Line(Generic[T]):
 
 
 class Subscription(Generic[T]):
-    """The lines of some objects, in the order of their arrival, until they are taken."""
+    """The lines of some objects, in the order of their arrival, until they are taken.
 
-    def __init__(self, wanted: Callable[[T], bool]) -> None:
-        self._wanted, self._lines = wanted, deque[Line[T]]()
+    `key` selects the objects whose labels hold the same values of khealth's own labels; None selects all objects.
+    """
+
+    def __init__(self, key: Key | None, changed: "Signal", forget: Callable[["Subscription[T]"], None]) -> None:
+        self.key, self.changed = key, changed
+        self._forget = forget
+        self._lines: deque[Line[T]] = deque()
 
     def take(self, line: Line[T]) -> None:
-        """Keep a line if it is wanted."""
-        if self._wanted(line.object):
-            self._lines.append(line)
+        """Keep a line."""
+        self._lines.append(line)
 
     def close(self) -> None:
-        """Want nothing more: it holds on to whoever asks, and would else live until Python looks for such circles."""
-        self._wanted = lambda _: False
+        """Take no more lines."""
+        self._forget(self)
         self._lines.clear()
 
     def drain(self) -> Iterator[Line[T]]:
-        """Yield what has arrived since the last time."""
+        """Yield what has arrived since the last call."""
         while self._lines:
             yield self._lines.popleft()
 
 
 class Signal:
-    """Lets others wait until something holds, looking again each time that something has changed."""
+    """Lets others wait until a condition holds, and evaluates it again at each change."""
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
     def fire(self) -> None:
-        """Look again, on behalf of all who wait: to wake each of them for that would cost a turn of the event loop."""
+        """Evaluate the conditions on behalf of all waiters: waking each of them would cost a turn of the event loop."""
         for future, true in tuple(self._waiting.items()):
             if not future.done():
                 try:
                     if true():
                         future.set_result(None)
-                except Exception as error:  # noqa: BLE001 - it is the waiting one's bug, not the firing one's
+                except Exception as error:  # noqa: BLE001 - it is the waiter's bug, not the caller's
                     future.set_exception(error)
 
-    async def until(self, true: Callable[[], bool]) -> None:
-        """Return once something holds; raise what it raises."""
+    async def until(self, true: Callable[[], bool], deadline: float = math.inf) -> bool:
+        """Wait until a condition holds, and tell whether it does; at the deadline, a monotonic time, at the latest."""
         if true():
-            return
+            return True
         future = asyncio.get_running_loop().create_future()
         self._waiting[future] = true
         try:
-            await future
+            async with asyncio.timeout_at(None if math.isinf(deadline) else deadline):
+                await future
+        except TimeoutError:
+            return true()
         finally:
             del self._waiting[future]
+        return True

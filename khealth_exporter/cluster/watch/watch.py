@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import weakref
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Generic, Never, TypeVar
@@ -13,8 +12,9 @@ import structlog
 from khealth_exporter.cluster.client.client import Client, Stream
 from khealth_exporter.cluster.decoding import ReadLine, WatchLine, decode, decode_page, number_of, parse
 from khealth_exporter.cluster.errors import Refused, judge
+from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
-from khealth_exporter.cluster.watch.subscription import Line, Signal, Subscription
+from khealth_exporter.cluster.watch.subscription import Key, Line, Signal, Subscription
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.telemetry import Telemetry
@@ -63,20 +63,21 @@ class Watch(Generic[T]):
 
     def __init__(  # noqa: PLR0913 - it has these parts
         self,
-        kind: type[T],
-        resource: str,
-        path: str,
+        kind: Kind[T],
+        namespace: str,
         selector: str,
         *,
         client: Client,
         clock: Clock,
         telemetry: Telemetry,
         random: random.Random,
+        key_of: Callable[[KubernetesObject], Key],
         changed: Signal,
     ) -> None:
-        self.kind, self.resource, self.path, self.selector = kind, resource, path, selector
+        self.kind, self.path, self.selector = kind, kind.path(namespace), selector
+        self.resource = kind.plural
         self._client, self._clock, self._telemetry, self._random = client, clock, telemetry, random
-        self._changed = changed
+        self._key_of, self._changed = key_of, changed
         self.objects: dict[str, T] = {}
         """What exists, by uid."""
         self.live = False
@@ -93,14 +94,30 @@ class Watch(Generic[T]):
         self._rest = b""
         self._heard = self._opened = clock.now()
         self._resuming = False
-        self._subscriptions: weakref.WeakSet[Subscription[T]] = weakref.WeakSet()
-        self._line: type[ReadLine[T]] = ReadLine[kind]  # type: ignore[valid-type]
+        self._subscriptions: dict[Key | None, set[Subscription[T]]] = {}
+        self._told: set[Subscription[T]] = set()
+        """Subscriptions that have new lines since their signal was last fired."""
+        self._line: type[ReadLine[T]] = ReadLine[kind.type]  # type: ignore[name-defined]
 
-    def subscribe(self, wanted: Callable[[T], bool]) -> "Subscription[T]":
-        """Collect the lines of the objects that are wanted, from now on and as long as someone keeps the result."""
-        subscription = Subscription(wanted)
-        self._subscriptions.add(subscription)
+    def subscribe(self, key: Key | None, changed: Signal) -> Subscription[T]:
+        """Collect the lines of the objects with this key (None: of all), and fire the signal after new ones.
+
+        The signal fires too whenever the watch goes live or stops being live. The subscription must be closed.
+        """
+        subscription = Subscription(key, changed, self._forget)
+        self._subscriptions.setdefault(key, set()).add(subscription)
         return subscription
+
+    def _forget(self, subscription: Subscription[T]) -> None:
+        found = self._subscriptions.get(subscription.key, set())
+        found.discard(subscription)
+        if not found:
+            self._subscriptions.pop(subscription.key, None)
+
+    @property
+    def followed(self) -> bool:
+        """Whether any subscription is open."""
+        return bool(self._subscriptions)
 
     async def run(self) -> Never:
         """Keep the set live until cancelled; whatever the server does, it tries again."""
@@ -137,6 +154,19 @@ class Watch(Generic[T]):
         self._telemetry.watch_restarted(cause)
         if not (trouble and trouble.refusal.denied):  # That is told once, where all such refusals are.
             _log.info("watch restarts", resource=self.resource, cause=cause, note=trouble.note if trouble else "")
+        self._announce()
+
+    def _announce(self) -> None:
+        """Fire every signal: whether the watch is live has changed."""
+        self._changed.fire()
+        for subscription in [s for found in self._subscriptions.values() for s in found]:
+            subscription.changed.fire()
+
+    def _fire(self) -> None:
+        """Fire the signals of those who have new lines, however many others there are."""
+        told, self._told = self._told, set()
+        for signal in {subscription.changed for subscription in told}:
+            signal.fire()
         self._changed.fire()
 
     async def _list(self) -> None:
@@ -148,7 +178,7 @@ class Watch(Generic[T]):
                 "list", self.resource, self.path, query=query, deadline=self._clock.now() + TRY_TIMEOUT, retries=False
             )
             try:
-                page, items = decode_page(self.kind, answer.body)
+                page, items = decode_page(self.kind.type, answer.body)
             except msgspec.MsgspecError as error:
                 raise _Broken("garbled", relist=True) from error
             found.update({item.uid: item for item in items})
@@ -171,6 +201,7 @@ class Watch(Generic[T]):
             known = self.objects.get(uid)
             if known is None or known.metadata.resource_version != item.metadata.resource_version:
                 self._tell(Line("MODIFIED" if known else "ADDED", item, now, delay, recovered=True))
+        self._fire()
 
     async def _follow(self) -> Never:
         """Read one stream after the other; a successor is opened before its predecessor ends."""
@@ -202,7 +233,7 @@ class Watch(Generic[T]):
         )
         self._opened = self.progressed = self._clock.now()
         self.live, self.trouble = True, None
-        self._changed.fire()
+        self._announce()
         return stream, lifetime
 
     async def _read(self, stream: Stream, seconds: float) -> None:
@@ -235,14 +266,14 @@ class Watch(Generic[T]):
         if len(rest) > LONGEST_LINE:
             raise _Broken("garbled", relist=True)
         if lines:
-            self._changed.fire()
+            self._fire()
         return rest
 
     def _take_line(self, raw: bytes, at: float, delay: float, recovered: bool) -> None:
         try:
             said, item = self._said(raw)
         except msgspec.MsgspecError as error:
-            _log.warning("a watch said what cannot be read", resource=self.resource, error=str(error))
+            _log.warning("cannot decode watch event", resource=self.resource, error=str(error))
             raise _Broken("garbled", relist=True) from error
         version = item.metadata.resource_version
         if 0 < number_of(version) <= number_of(self._version):
@@ -261,7 +292,7 @@ class Watch(Generic[T]):
             line = parse(WatchLine, raw)
             if line.type == "ERROR":
                 raise self._refused(bytes(line.object)) from None
-            return line.type, decode(self.kind, line.object)
+            return line.type, decode(self.kind.type, line.object)
         if read.type == "ERROR":
             raise self._refused(bytes(parse(WatchLine, raw).object))
         return read.type, read.object
@@ -276,9 +307,11 @@ class Watch(Generic[T]):
         else:
             self.objects[line.object.uid] = line.object
         if len(self.objects) != known:
-            self._telemetry.objects(self.kind.__name__, len(self.objects))
-        for subscription in tuple(self._subscriptions):
-            subscription.take(line)
+            self._telemetry.objects(self.kind.name, len(self.objects))
+        for key in (self._key_of(line.object), None):
+            for subscription in self._subscriptions.get(key, ()):
+                subscription.take(line)
+                self._told.add(subscription)
 
 
 def _first(group: BaseExceptionGroup[BaseException], kind: type[_Failure]) -> _Failure:

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from khealth_exporter.canaries.pod_way import DELETE, STARTUP
 from khealth_exporter.core.snapshot import Attempt
-from khealth_exporter.modules import MODULES
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
 from khealth_exporter.web.page.markup import Markup, tag
 from khealth_exporter.web.page.words import duration, figure, number
@@ -17,10 +15,9 @@ _NAMED = 0.2
 
 def steps(attempt: Attempt) -> Iterator[Markup]:
     """Yield an attempt's bars; nothing if nothing was measured."""
-    apart = {STARTUP.name, DELETE.name}
-    until = [measured for measured in attempt.steps if measured.step not in apart]
-    startup = [measured for measured in attempt.steps if measured.step == STARTUP.name]
-    removal = [measured for measured in attempt.steps if measured.step == DELETE.name]
+    until = [m for m in attempt.steps if not m.step.sli and not m.step.teardown]
+    startup = [m for m in attempt.steps if m.step.sli]
+    removal = [m for m in attempt.steps if m.step.teardown]
     if not attempt.steps:
         return
     pods = len(attempt.samples)
@@ -37,7 +34,7 @@ def steps(attempt: Attempt) -> Iterator[Markup]:
 def _bar(title: str, measurements: Sequence[Measurement]) -> Iterator[Markup]:
     total = sum(measured.seconds for measured in measurements)
     words = f"{title}: {duration(total)}"
-    told = "; ".join(f"{measured.step} {_told(measured)}" for measured in measurements)
+    told = "; ".join(f"{measured.step.name} {_told(measured)}" for measured in measurements)
     yield tag("p", words, tag("span", "; below it, how far each end is uncertain", class_="quiet"), class_="bar-title")
     yield tag(
         "svg", list(_drawn(measurements, total)), class_="bar", role="img", aria_label=f"{words}. {told}", height="44"
@@ -56,7 +53,7 @@ def _drawn(measurements: Sequence[Measurement], total: float) -> Iterator[Markup
         if measured.censored:
             yield _line(left, left + width, 14, "stripes")
         if share >= _NAMED:
-            label = f"{measured.step}: stuck" if measured.censored else measured.step
+            label = f"{measured.step.name}: stuck" if measured.censored else measured.step.name
             yield tag(
                 "text", label, x=f"{left + width / 2:.2f}%", y="19", class_="censored" if measured.censored else None
             )
@@ -80,12 +77,7 @@ def _line(begin: float, end: float, height: float, kind: str = "error", *, tall:
 
 def _kind(index: int, measured: Measurement) -> str:
     alternate = " alternate" if index % 2 else ""
-    return f"step {_component(measured.step)}{alternate}{' censored' if measured.censored else ''}"
-
-
-def _component(step: str) -> str:
-    known = (known for module in MODULES for kind in module.routines for known in kind.steps)
-    return next((found.component.value for found in known if found.name == step), "unknown")
+    return f"step {measured.step.component.value}{alternate}{' censored' if measured.censored else ''}"
 
 
 def _entry(index: int, measured: Measurement) -> Markup:
@@ -97,8 +89,8 @@ def _entry(index: int, measured: Measurement) -> Markup:
         height="12",
         aria_hidden="true",
     )
-    component = tag("span", _component(measured.step).replace("_", " "), class_="quiet")
-    return tag("li", swatch, " ", tag("b", measured.step), f" {_told(measured)} ", component)
+    component = tag("span", measured.step.component.value.replace("_", " "), class_="quiet")
+    return tag("li", swatch, " ", tag("b", measured.step.name), f" {_told(measured)} ", component)
 
 
 def _told(measured: Measurement) -> str:
@@ -107,7 +99,7 @@ def _told(measured: Measurement) -> str:
 
 def samples(found: Sequence[Sample], name: str) -> Iterator[Markup]:
     """Yield a table of what was measured of each object; nothing if there are none."""
-    names = tuple(dict.fromkeys(measured.step for sample in found for measured in sample.measurements))
+    names = tuple(dict.fromkeys(measured.step.name for sample in found for measured in sample.measurements))
     if not names:
         return
     heads = [tag("th", head, scope="col") for head in ("object", "node", *names, "quality")]
@@ -121,7 +113,7 @@ def samples(found: Sequence[Sample], name: str) -> Iterator[Markup]:
 
 
 def _row(sample: Sample, names: Sequence[str]) -> Markup:
-    figures = {measured.step: measured for measured in sample.measurements}
+    figures = {measured.step.name: measured for measured in sample.measurements}
     cells = [_cell(figures.get(step)) for step in names]
     head = tag("th", sample.object, scope="row")
     return tag("tr", head, tag("td", sample.node or "none"), cells, tag("td", sample.quality.value))

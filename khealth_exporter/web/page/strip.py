@@ -56,7 +56,7 @@ def _quality(attempts: Sequence[Attempt]) -> Markup:
 
 
 def _table(attempts: Sequence[Attempt], name: str) -> Markup:
-    names = tuple(dict.fromkeys(measured.step for attempt in attempts for measured in attempt.steps))
+    names = tuple(dict.fromkeys(measured.step.name for attempt in attempts for measured in attempt.steps))
     heads = ("began (UTC)", "result", "reason", "note", "took", *names, "quality", "evidence")
     table = tag(
         "table",
@@ -72,7 +72,7 @@ def _table(attempts: Sequence[Attempt], name: str) -> Markup:
 
 
 def _row(attempt: Attempt, names: Sequence[str], name: str) -> Markup:
-    figures = {measured.step: figure(measured) for measured in attempt.steps}
+    figures = {measured.step.name: figure(measured) for measured in attempt.steps}
     verdict, row = attempt.verdict, f"{name}.{attempt.number}"
     words = [f"{count} {quality.value}" for quality, count in zip(Quality, attempt.qualities, strict=True) if count]
     note = verdict.note if verdict else f"the last phase that ended is {attempt.phase}"

@@ -67,8 +67,9 @@ def figure(measured: Measurement) -> str:
 
 def blamed(verdict: Verdict | None) -> str:
     """Return a verdict's reason and component; nothing where there is none."""
-    reason = verdict.reason if verdict else None
-    return f"{reason.value} ({reason.component.value})" if reason else ""
+    if verdict is None or verdict.reason is None:
+        return ""
+    return f"{verdict.reason.value} ({verdict.component.value if verdict.component else 'unknown'})"
 
 
 def result(attempt: Attempt) -> str:

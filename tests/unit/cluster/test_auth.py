@@ -935,7 +935,7 @@ async def test_a_renewal_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(CredentialsError, match=r"could not be read within 0\.01 s"):
         await credentials.renew()
     gate.open.set()
-    monkeypatch.setattr(credentials, "_PATIENCE", 20)
+    monkeypatch.setattr(credentials_module, "_PATIENCE", 20)
     await credentials.renew()
     assert gate.readings == 2
 

@@ -1,0 +1,75 @@
+"""What the API server says when it is asked before anybody is blamed: nodes, Kubernetes Events, evidence."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from khealth_exporter.canaries.diagnosis import Nodes
+from khealth_exporter.canaries.evidence import of_events, of_owner, of_pod
+from khealth_exporter.canaries.owned import Owned
+from khealth_exporter.canaries.pod_spec import Placement
+from khealth_exporter.canaries.pod_steps import well
+from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.cluster.kinds import EVENT, NODE
+from khealth_exporter.cluster.objects import KubernetesEvent, Node, Pod
+from khealth_exporter.measure.trace import Trace
+from khealth_exporter.vocabulary.verdict import Evidence, Failed
+
+SHOWN = 10
+"""Pods that evidence shows."""
+EVENT_PAGES = 4
+"""Pages of 500 that are read of a namespace's Events: evidence must not cost more than what it is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found out; `pulling` names the pods whose image is being pulled, so far as Events tell."""
+
+    nodes: Nodes
+    pulling: frozenset[str]
+    evidence: tuple[Evidence, ...]
+
+
+async def list_nodes(cluster: Cluster, deadline: float) -> list[Node] | None:
+    """List all nodes; None if that is not permitted or not answered."""
+    try:
+        return await cluster.list(NODE, deadline)
+    except Failed:
+        return None
+
+
+async def list_events(cluster: Cluster, deadline: float) -> list[KubernetesEvent]:
+    """List the namespace's Kubernetes Events; none if that is not permitted or not answered."""
+    try:
+        return await cluster.list(EVENT, deadline, pages=EVENT_PAGES)
+    except Failed:
+        return []
+
+
+async def find_out(
+    cluster: Cluster, owned: Owned[Any], traces: Iterable[Trace[Pod]], placement: Placement, deadline: float
+) -> Facts:
+    """Ask for what explains a failure, and keep the evidence: the canary is gone when somebody looks."""
+    async with asyncio.TaskGroup() as group:
+        nodes = group.create_task(list_nodes(cluster, deadline))
+        events = group.create_task(list_events(cluster, deadline))
+    unwell = [trace for trace in traces if not well(trace)]
+    evidence = [of_pod(trace) for trace in unwell[:SHOWN]]
+    if len(unwell) > SHOWN:
+        evidence.append(Evidence("Pod", "others", (f"{len(unwell) - SHOWN} more are not Ready",)))
+    evidence += of_owner(owned.item)
+    evidence += of_events(events.result(), owned.ownership.name)
+    return Facts(
+        Nodes.of(nodes.result(), placement.selector, placement.tolerated),
+        _pulling(events.result()),
+        tuple(evidence),
+    )
+
+
+def _pulling(events: Sequence[KubernetesEvent]) -> frozenset[str]:
+    pulls = {
+        reason: {event.involved_object.name for event in events if event.reason == reason}
+        for reason in ("Pulling", "Pulled")
+    }
+    return frozenset(pulls["Pulling"] - pulls["Pulled"])

@@ -1,0 +1,230 @@
+"""The pods of one attempt: followed on their watch, counted as lines arrive, judged when they fail."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from khealth_exporter.canaries.diagnosis import Finding, blame, not_ready
+from khealth_exporter.canaries.facts import find_out
+from khealth_exporter.canaries.images import SeenImages
+from khealth_exporter.canaries.owned import Owned
+from khealth_exporter.canaries.pod_spec import Placement
+from khealth_exporter.canaries.pod_steps import CREATE, WAY, sample, well
+from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.kinds import POD
+from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.core.routine import Context
+from khealth_exporter.measure.moments import Moment
+from khealth_exporter.measure.trace import Trace
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.sample import Sample
+from khealth_exporter.vocabulary.step import Step
+from khealth_exporter.vocabulary.verdict import Failed
+
+ASKING = 5.0
+"""Seconds for the questions that precede a verdict."""
+STARVED = 2.0
+"""Seconds after its deadline at which an attempt that wakes up only then was starved itself."""
+CATCHING_UP = 1.0
+"""Seconds for the watch to show what a list showed, before it counts as interrupted."""
+
+Missing = Callable[[Any, int], Finding]
+"""Says why so many pods do not exist, from the object that should have created them, as it was seen last or None."""
+
+
+class PodSet:
+    """The pods that an attempt's own object brings about, or the one pod that it is."""
+
+    def __init__(
+        self, owned: Owned[Any], placement: Placement, context: Context, steps: Sequence[Step], missing: Missing
+    ) -> None:
+        self._owned, self._placement, self._context = owned, placement, context
+        self._order, self._missing = tuple(steps), missing
+        self._cluster, self._clock = context.cluster, context.clock
+        self._create = CREATE if CREATE in self._order else None
+        self._lines = self._cluster.watches.of(POD).subscribe(owned.ownership.key, owned.changed)
+        self._kinds = tuple({owned.kind, POD})
+        self.traces: dict[str, Trace[Pod]] = {}
+        """Every pod that was seen, by uid."""
+        self.spoilt = False
+        """Whether a pod was removed, or was asked to go."""
+        self._well: set[str] = set()
+        self._present: set[str] = set()
+        self._held: tuple[str, ...] = ()
+        self._failing: set[str] = set()
+        """Of the held pods, those that are not well."""
+        self._gaps = 0
+
+    def close(self) -> None:
+        """Take in no more."""
+        self._lines.close()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no pod is left."""
+        return not self._present
+
+    @property
+    def live(self) -> bool:
+        """Whether the attempt's watches are live."""
+        return self._cluster.watches.live(self._kinds)
+
+    async def see(self, deadline: float) -> None:
+        """Wait until the attempt's watches are live; raise Refused or Failed otherwise."""
+        await self._cluster.watches.see(self._kinds, deadline)
+
+    def present(self) -> list[Trace[Pod]]:
+        """Return the pods that are left."""
+        return [self.traces[uid] for uid in sorted(self._present)]
+
+    def update(self) -> None:
+        """Take in what the watches have shown; the cost is one of each line, however many pods there are."""
+        self._owned.update()
+        for line in self._lines.drain():
+            uid = line.object.uid
+            trace = self.traces.setdefault(uid, Trace(WAY, line.object))
+            trace.take(line.object, Moment(line.at, line.delay, line.recovered), removed=line.type == "DELETED")
+            self.spoilt = self.spoilt or trace.gone or trace.item.leaving
+            (self._present.discard if trace.gone else self._present.add)(uid)
+            (self._well.add if well(trace) else self._well.discard)(uid)
+            if uid in self._held:
+                (self._failing.discard if uid in self._well else self._failing.add)(uid)
+
+    async def until(self, true: Callable[[], bool], deadline: float) -> bool:
+        """Wait until a condition holds for what was seen; tell whether it does when the deadline comes."""
+
+        def updated() -> bool:
+            self.update()
+            return true()
+
+        return await self._owned.changed.until(updated, deadline)
+
+    async def all_ready(self, count: int, deadline: float, record: Callable[[Sample], None]) -> None:
+        """Return when so many pods are Ready; raise Failed at the deadline, or as soon as one is lost.
+
+        Every pod is recorded either way; one that is stuck because the cluster failed, with the time waited.
+        """
+
+        def ready() -> bool:
+            return not self.spoilt and len(self._well) >= count and self._owned.shown
+
+        await self.until(lambda: self.spoilt or ready(), deadline)
+        if not ready():
+            raise await self._inquest([trace.frozen() for trace in self.traces.values()], count, deadline, record)
+        for measured in self._samples(self.traces.values()):
+            record(measured)
+        self._held = tuple(uid for uid in self.traces if uid in self._well)
+        self._gaps = self._cluster.watches.gaps(self._kinds)
+
+    def _samples(self, traces: Iterable[Trace[Pod]], deadline: Moment | None = None) -> Iterator[Sample]:
+        """Yield what was measured of each pod so far; with a deadline, stuck steps count with the time waited."""
+        memory, image, ruler = self._context.memory, self._placement.image, self._owned.ruler
+        seen = memory.of(SeenImages)
+        seen.note(self.traces.values(), image)
+        for trace in traces:
+            steps = list(trace.spans(ruler, deadline))
+            if self._create and "created" in trace.moments:
+                steps.insert(0, ruler.measure(self._create, self._owned.answered, trace.moments["created"]))
+            graded = (seen.graded(step, trace, image) for step in steps) if memory.lasting else steps
+            yield sample(trace, graded, self._clock)
+
+    async def verify(self, deadline: float) -> None:
+        """Return if the watch shows all held pods still there and Ready; raise Failed otherwise."""
+        self.update()
+        if self._cluster.watches.gaps(self._kinds) != self._gaps:
+            raise Failed(Reason.WATCH_INTERRUPTED, "watch interrupted in the hold: changes may have gone unseen")
+        if self._failing:
+            held = [self.traces[uid].frozen() for uid in self._held]
+            raise await self._inquest(held, len(held), float("inf"), None)
+        if self.live:
+            return
+        left = deadline - self._clock.now()
+        if left <= 0:
+            return  # Too little time to tell; if it lasts, cleanup meets it.
+        try:
+            await self._list(deadline)
+        except Refused:
+            if left > ASKING:
+                raise
+
+    async def rest(self, seconds: float) -> None:
+        """Wait, but return early if a held pod fails or the watch changes its state."""
+        live = self.live
+        await self.until(lambda: bool(self._failing) or self.live != live, self._clock.now() + seconds)
+
+    async def _list(self, deadline: float) -> list[Pod]:
+        return await self._cluster.list(POD, deadline, labels=self._owned.ownership.selector)
+
+    async def _inquest(
+        self, frozen: list[Trace[Pod]], count: int, deadline: float, record: Callable[[Sample], None] | None
+    ) -> Failed:
+        """Find out why not all of these pods are Ready, having asked the API server first; return it as a failure.
+
+        Before the deadline only what was lost is judged: the others still had time.
+        """
+        now, stuck = Moment(self._clock.now()), False
+        due = now.at >= deadline
+        try:
+            _check_awake(now.at - deadline)
+            await self.ask(now.at + ASKING, frozen if due else None)
+            failed = await self._judged(frozen, max(0, count - len(frozen)) if due else 0, now.at + ASKING)
+            stuck = due and failed.reason.result is Result.FAILURE
+        except Failed as doubt:
+            failed = doubt
+        if record:
+            for measured in self._samples(frozen, now if stuck else None):
+                record(measured)
+            for measured in self._absent(range(len(frozen), count if stuck else 0), now):
+                record(measured)
+        return failed
+
+    def _absent(self, numbers: Iterable[int], now: Moment) -> Iterator[Sample]:
+        for number in numbers if self._create else ():
+            assert self._create  # noqa: S101 - for the type checker
+            step = self._owned.ruler.measure(self._create, self._owned.answered, now, censored=True)
+            name = f"{self._owned.ownership.name} pod {number + 1}"
+            yield Sample(name, "", None, (step,), dict.fromkeys(WAY.milestones))
+
+    async def ask(self, deadline: float, known: Sequence[Trace[Pod]] | None = None) -> None:
+        """Ask the API server before blaming; raise what its silence means, or watch_interrupted if it knows more.
+
+        It knows more if the watch does not soon show the same; or, with `known`, than was known at the deadline.
+        """
+        sent = self._clock.now()
+        pods = {pod.uid: pod for pod in await self._list(deadline)}
+        known_by_uid = {trace.item.uid: trace for trace in known or ()}
+        if known is not None and any(_behind(known_by_uid.get(uid), pod) for uid, pod in pods.items()):
+            raise Failed(Reason.WATCH_INTERRUPTED, "the API server shows more than the watch had at the deadline")
+
+        def seen() -> bool:
+            shown = not any(_behind(self.traces.get(uid), pod) for uid, pod in pods.items())
+            # A pod that was created after the question may be younger than the answer.
+            return shown and all(uid in pods or self.traces[uid].moments["created"].at >= sent for uid in self._present)
+
+        caught_up = await self.until(seen, self._clock.now() + CATCHING_UP)
+        if not caught_up or not self._owned.shown:
+            raise Failed(Reason.WATCH_INTERRUPTED, "the API server shows more than the watch has")
+
+    async def _judged(self, frozen: list[Trace[Pod]], missing: int, asked: float) -> Failed:
+        if missing:
+            # Its status says why, and its watch may have stopped without a word.
+            await self._owned.refresh(asked)
+        facts = await find_out(self._cluster, self._owned, self.traces.values(), self._placement, asked)
+        lost = [trace for trace in frozen if trace.gone or trace.item.leaving]
+        suspects = lost or [trace for trace in frozen if not well(trace)]
+        findings = [not_ready(trace, facts.nodes, facts.pulling) for trace in suspects]
+        if missing and not lost:
+            findings.append(self._missing(self._owned.item, missing))
+        if not findings:
+            raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that all is well")
+        found = blame(findings, self._order, frozen)
+        return Failed(found.reason, found.note, facts.evidence, step=found.step)
+
+
+def _check_awake(late: float) -> None:
+    if late > STARVED:
+        raise Failed(Reason.PROBER_STARVED, f"khealth did not run for {late:.1f} s")
+
+
+def _behind(trace: Trace[Pod] | None, pod: Pod) -> bool:
+    return trace is None or trace.behind(pod)

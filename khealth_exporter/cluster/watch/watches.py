@@ -1,0 +1,102 @@
+"""The shared watches of one namespace: a kind is watched while somebody needs it."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, Never, TypeVar
+
+import structlog
+
+from khealth_exporter.cluster.kinds import Kind
+from khealth_exporter.cluster.objects import KubernetesObject
+from khealth_exporter.cluster.watch.subscription import Signal
+from khealth_exporter.cluster.watch.watch import Watch
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.verdict import Failed
+
+T = TypeVar("T", bound=KubernetesObject)
+_LATER = 1.0
+"""Seconds after which a watch whose loop crashed starts again."""
+
+_log = structlog.get_logger()
+
+
+class Watches:
+    """One watch for each kind that is needed; routines share them."""
+
+    def __init__(self, make: Callable[[Kind[Any]], Watch[Any]], changed: Signal) -> None:
+        self._make, self.changed = make, changed
+        self._watches: dict[Kind[Any], Watch[Any]] = {}
+        self._needed: frozenset[Kind[Any]] = frozenset()
+        self._renewed = asyncio.Event()
+
+    def need(self, kinds: Iterable[Kind[Any]]) -> None:
+        """Watch exactly these kinds from now on; a kind that an attempt still follows is dropped when it ends."""
+        self._needed = frozenset(kinds)
+        for kind in self._needed - self._watches.keys():
+            self._watches[kind] = self._make(kind)
+        self._renewed.set()
+
+    def of(self, kind: Kind[T]) -> Watch[T]:
+        """Return the watch of a kind; KeyError if no routine declares that it watches it."""
+        return self._watches[kind]
+
+    def all(self) -> tuple[Watch[Any], ...]:
+        """Return every watch."""
+        return tuple(self._watches.values())
+
+    def live(self, kinds: Iterable[Kind[Any]]) -> bool:
+        """Tell whether the watches of these kinds are all live."""
+        return all(self._watches[kind].live for kind in kinds)
+
+    def gaps(self, kinds: Iterable[Kind[Any]]) -> int:
+        """Return how often changes of these kinds may have gone unseen."""
+        return sum(self._watches[kind].gaps for kind in kinds)
+
+    async def see(self, kinds: Iterable[Kind[Any]], deadline: float) -> None:
+        """Wait until these kinds are watched; raise Refused or Failed otherwise, at once if waiting cannot help."""
+        watches = [self._watches[kind] for kind in kinds]
+
+        def settled() -> bool:
+            hopeless = (w.trouble and w.trouble.reason is Reason.FORBIDDEN for w in watches)
+            return all(watch.live for watch in watches) or any(hopeless)
+
+        await self.changed.until(settled, deadline)
+        blind = [watch for watch in watches if not watch.live]
+        if blind:
+            trouble = next((watch.trouble for watch in blind if watch.trouble), None)
+            raise trouble or Failed(Reason.API_TIMEOUT, "no list and no watch was answered in time")
+
+    async def run(self) -> Never:
+        """Keep the needed watches running until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            tasks: dict[Kind[Any], asyncio.Task[None]] = {}
+            while True:
+                self._renewed.clear()
+                for kind, watch in self._watches.items():
+                    if kind not in tasks:
+                        tasks[kind] = group.create_task(_running(watch))
+                for kind in [kind for kind, watch in self._watches.items() if self._droppable(kind, watch)]:
+                    tasks.pop(kind).cancel()
+                    del self._watches[kind]
+                await self._wait()
+
+    def _droppable(self, kind: Kind[Any], watch: Watch[Any]) -> bool:
+        return kind not in self._needed and not watch.followed
+
+    async def _wait(self) -> None:
+        """Wait for a change of what is needed; look again soon while an attempt follows what is needed no more."""
+        ending = any(kind not in self._needed for kind in self._watches)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LATER if ending else None):
+                await self._renewed.wait()
+
+
+async def _running(watch: Watch[Any]) -> None:
+    """Run a watch until cancelled; a bug in it is logged, and stops no other watch."""
+    while True:
+        try:
+            await watch.run()
+        except Exception as error:  # noqa: BLE001 - see above
+            _log.error("internal error", loop=f"watch of {watch.resource}", exc_info=error)
+        await asyncio.sleep(_LATER)

@@ -1,0 +1,27 @@
+"""Figures and remarks of a routine that are no durations."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A gauge of a routine: `name` is the metric's without `khealth_`, with its unit; `meaning` is its help text."""
+
+    name: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A figure's present value, in the unit that its name ends in."""
+
+    figure: Figure
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A line about a routine's state, for `/status` and the status page; a later one of its name replaces it."""
+
+    name: str
+    text: str
