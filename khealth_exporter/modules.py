@@ -1,25 +1,33 @@
-"""THE TABLE OF CONTENTS: every module and the routines that it is made of."""
+"""THE TABLE OF CONTENTS: every module, and the routines that it is made of."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from khealth_exporter.core.routine import Routine
+from khealth_exporter.routines.api import Api
+from khealth_exporter.routines.pod import PodRoutine
 from khealth_exporter.routines.rcscheduler import RcScheduler
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A named set of routines, which run under the names of their kinds unless the configuration lists others."""
+    """A named set of routines, which run under the names of their classes unless the configuration lists others.
+
+    A module that is not the `default` runs only if the configuration mentions it.
+    """
 
     name: str
     meaning: str
     routines: tuple[type[Routine[Any]], ...]
+    default: bool = True
 
 
 MODULES: tuple[Module, ...] = (
     Module(
-        name="rcscheduler",
-        meaning="pods of a ReplicationController are created, scheduled, started, kept and deleted",
-        routines=(RcScheduler,),
+        "rcscheduler",
+        "a ReplicationController's pods are created, scheduled, started, held and deleted",
+        (RcScheduler,),
     ),
+    Module("control-plane", "the API server answers, and shows what was written", (Api,)),
+    Module("workloads", "pods run on every node", (PodRoutine,)),
 )
