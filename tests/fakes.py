@@ -262,11 +262,7 @@ class FakeApi(Client):
         return Answer(200, raw, asked.at, now, 0.0, 1, self.clock.utc(now) + self.ahead)
 
     def _list(self, asked: Asked) -> Json:
-        items = [
-            i
-            for i in self.objects.get(asked.resource, {}).values()
-            if _selects(asked.query, i)
-        ]
+        items = [i for i in self.objects.get(asked.resource, {}).values() if _selects(asked.query, i)]
         first = int(asked.query.get("continue", "0"))
         following = {"continue": str(first + self.page)} if first + self.page < len(items) else {}
         return {
