@@ -1,4 +1,4 @@
-"""THE TABLE OF CONTENTS: every module and the routines that it is made of."""
+"""The table of contents: every module, and the routines in it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,17 +9,22 @@ from khealth_exporter.routines.rcscheduler import RcScheduler
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A named set of routines, which run under the names of their kinds unless the configuration lists others."""
+    """A named set of routines, which run under their own names unless the configuration lists others.
+
+    A module that is not the `default` runs only if the configuration mentions it or the command line names it, so that
+    an upgrade never starts to create volumes.
+    """
 
     name: str
     meaning: str
     routines: tuple[type[Routine[Any]], ...]
+    default: bool = True
 
 
 MODULES: tuple[Module, ...] = (
     Module(
         name="rcscheduler",
-        meaning="pods of a ReplicationController are created, scheduled, started, kept and deleted",
+        meaning="the pods of a ReplicationController are created, scheduled, started, held and deleted",
         routines=(RcScheduler,),
     ),
 )
