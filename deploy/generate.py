@@ -15,7 +15,8 @@ from pydantic_core import core_schema
 
 from deploy import alert_tables, runbook, written
 from khealth_exporter.canaries.pod_spec import PodSettings
-from khealth_exporter.cluster import cluster, namespace
+from khealth_exporter.cluster import namespace
+from khealth_exporter.config import missing_in
 from khealth_exporter.core.routine import Routine
 from khealth_exporter.core.runner import OVERTIME
 from khealth_exporter.modules import MODULES, Module
@@ -27,8 +28,8 @@ CHART = Path(__file__).parent / "chart"
 ROOT = CHART.parent.parent
 COPIES = {"alerts": "*.rules.yaml", "dashboards": "*.json"}
 """Folders of which the chart has copies: helm packs nothing from outside of it."""
-SHARED = (*cluster.PERMISSIONS, *namespace.PERMISSIONS)
-"""What the core needs, in the cluster or beside it."""
+SHARED = namespace.PERMISSIONS
+"""Permissions that every routine needs."""
 BEGIN, END = "<!-- values: written by `make generate` -->", "<!-- end of values -->"
 
 DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?([0-9]+ms)?$"
@@ -41,15 +42,23 @@ def catalogue(modules: Sequence[Module] = MODULES, shared: Sequence[Permission] 
     return {
         "permissions": _granted(shared),
         "overtime": OVERTIME,
-        "modules": {module.name: {kind.name: _kind(kind) for kind in module.routines} for module in modules},
+        "modules": {
+            module.name: {
+                "default": module.default,
+                "routines": {kind.name: _kind(kind) for kind in module.routines},
+            }
+            for module in modules
+        },
     }
 
 
 def _kind(kind: type[Routine[Any]]) -> dict[str, Any]:
-    defaults = kind.Settings().model_dump(mode="json", by_alias=True)
-    pods = "pod" in defaults
+    # Without validation: a kind may have required settings.
+    defaults = kind.Settings.model_construct().model_dump(mode="json", by_alias=True)
+    pods = "pod" in kind.Settings.model_fields
     return {
-        "permissions": _granted(kind.permissions),
+        "permissions": _granted(kind.all_permissions()),
+        "default": not missing_in(kind.Settings),
         "timeout": defaults["timeout"],
         "pod": pods,
         "replicas": defaults.get("replicas", int(pods)),
@@ -235,7 +244,8 @@ def _routine(kind: type[Routine[Any]]) -> dict[str, Any]:
     properties = {"kind": {"type": "string", "enum": [kind.name]}, **told["properties"]}
     if "pod" in properties:
         properties["pod"] = _or_null(properties["pod"])
-    return _or_null(told | {"properties": properties})
+    found = told | {"properties": properties}
+    return found if missing_in(kind.Settings) else _or_null(found)
 
 
 def generated() -> dict[Path, str]:

@@ -178,9 +178,7 @@ class _Reader:
         try:
             _NAME.validate_python(label)
         except ValidationError:
-            rule = (
-                f"at most {NAME_LENGTH} lowercase letters, digits or '-', start with a letter and not end with '-'"
-            )
+            rule = f"at most {NAME_LENGTH} lowercase letters, digits or '-', start with a letter and not end with '-'"
             self.problems.append(found.problem(f"invalid routine name: must be {rule}", found.value.key))
             return None
         kind = self._kind(section.module, label, found)
