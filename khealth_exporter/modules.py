@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from khealth_exporter.core.routine import Routine
+from khealth_exporter.routines.api import Api
+from khealth_exporter.routines.pod import PodRoutine
 from khealth_exporter.routines.rcscheduler import RcScheduler
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A named set of routines, which run under their own names unless the configuration lists others.
+    """A named set of routines, which run under the names of their classes unless the configuration lists others.
 
     A module that is not the `default` runs only if the configuration mentions it or the command line names it, so that
     an upgrade never starts to create volumes.
@@ -23,8 +25,10 @@ class Module:
 
 MODULES: tuple[Module, ...] = (
     Module(
-        name="rcscheduler",
-        meaning="the pods of a ReplicationController are created, scheduled, started, held and deleted",
-        routines=(RcScheduler,),
+        "rcscheduler",
+        "a ReplicationController's pods are created, scheduled, started, held and deleted",
+        (RcScheduler,),
     ),
+    Module("control-plane", "the API server answers, and shows what was written", (Api,)),
+    Module("workloads", "pods run on every node", (PodRoutine,)),
 )

@@ -170,7 +170,8 @@ async def sweep(
     async with _exporter(options, process, credentials) as exporter, background(exporter.cluster.watches.run):
         deadline, namespace = process.clock.now() + options.timeout, exporter.cluster.identity.namespace
         try:
-            exporter.cover(kind for module in MODULES for kind in module.routines)
+            kinds = [kind for module in MODULES for kind in module.routines]
+            exporter.cover((kind, (k for k in kind.watches if k.namespaced)) for kind in kinds)
             await exporter.sweeper.look(deadline)
             found = exporter.sweeper.found(everything=everything)
             all_of_it = len(exporter.sweeper.found(everything=True))

@@ -15,6 +15,7 @@ import structlog
 from khealth_exporter import __version__
 from khealth_exporter.app.reload import Aside, Load, Reloader, in_thread
 from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.sweep import Sweeper
 from khealth_exporter.config import Bound, Config
 from khealth_exporter.core.collector import Collector, Snapshot
@@ -113,7 +114,7 @@ class Exporter:
         for routine in config.routines:
             self.cluster.know(routine.kind.all_permissions())
             wanted.setdefault(routine.module, []).append(routine)
-        self.cover(routine.kind for routine in config.routines)
+        self.cover([(r.kind, r.kind.watched(r.settings)) for r in config.routines])
         new = [
             Collector(module, self._process.metrics, self._process.clock)
             for module in wanted
@@ -126,11 +127,11 @@ class Exporter:
             for collector in new:
                 self._start(collector)
 
-    def cover(self, routines: Iterable[type[Routine[Any]]]) -> None:
-        """Watch what these routines watch, and sweep what they create."""
-        wanted = tuple(routines)
-        self.cluster.watches.need(kind for routine in wanted for kind in routine.watches)
-        self.sweeper.cover(kind for routine in wanted for kind in routine.sweeps())
+    def cover(self, routines: Iterable[tuple[type[Routine[Any]], Iterable[Kind[Any]]]]) -> None:
+        """Sweep what these routines create; watch the kinds that are named with each."""
+        wanted = [(routine, tuple(kinds)) for routine, kinds in routines]
+        self.cluster.watches.need(kind for _, kinds in wanted for kind in kinds)
+        self.sweeper.cover(kind for routine, _ in wanted for kind in routine.sweeps())
 
     async def reload(self) -> tuple[str, ...]:
         """Read the configuration again; return what is wrong with it, in lines, or () once it is in force.

@@ -1,9 +1,10 @@
 """Diagnosis: from how far pods came, and what is said about them, to one reason. Pure: no I/O, no clock."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import CREATE, DELETE, READY, SANDBOX, SANDBOXED, SCHEDULE, START, node_of
 from khealth_exporter.cluster.errors import clean, judge
 from khealth_exporter.cluster.objects import GOING, Node, Pod, ReplicationController
@@ -50,20 +51,43 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """The nodes that the pods may run on, so far as known; `known` is False where nodes may not be listed."""
+    """The nodes that the pods may run on; `known` is False where nodes may not be listed.
+
+    `only` is the one node that the pods are bound to go to, if there is one.
+    """
 
     eligible: tuple[Node, ...] = ()
     names: frozenset[str] = frozenset()
     known: bool = False
+    only: str = ""
 
     @classmethod
-    def of(cls, nodes: Sequence[Node] | None, selector: Mapping[str, str], tolerated: Iterable[str]) -> "Nodes":
-        """Keep those that the selector matches and whose lasting taints are tolerated ("" tolerates everything)."""
+    def of(cls, nodes: Sequence[Node] | None, placement: Placement) -> "Nodes":
+        """Keep the nodes whose labels and lasting taints a placement allows ("" tolerates everything)."""
         if nodes is None:
-            return cls()
-        keys = set(tolerated)
-        eligible = [n for n in nodes if selector.items() <= n.metadata.labels.items() and _tolerated(n, keys)]
-        return cls(tuple(eligible), frozenset(node.name for node in nodes), known=True)
+            return cls(only=placement.node)
+        keys = set(placement.tolerated)
+        wanted = placement.selector.items()
+        eligible = tuple(n for n in nodes if wanted <= n.metadata.labels.items() and _tolerated(n, keys))
+        return cls(eligible, frozenset(node.name for node in nodes), known=True, only=placement.node)
+
+    @property
+    def usable(self) -> tuple[str, ...]:
+        """The names of the nodes that are Ready and take pods, in order."""
+        return tuple(sorted(node.name for node in self.eligible if node.ready and not node.cordoned))
+
+    def refuses(self) -> tuple[Reason, str] | None:
+        """Return why the only node takes no pod, though nothing is wrong with the scheduler; None if it should."""
+        if not self.only or not self.known:
+            return None
+        node = next((node for node in self.eligible if node.name == self.only), None)
+        if node is None:
+            return Reason.NO_NODE, f"node {self.only} is gone, or was tainted"
+        if node.cordoned:
+            return Reason.NO_NODE, f"node {self.only} is cordoned or being removed"
+        if not node.ready:
+            return Reason.KUBELET_SILENT, f"node {self.only} became NotReady"
+        return None
 
     @property
     def none_ready(self) -> bool:
@@ -183,6 +207,8 @@ def _unscheduled(pod: Pod, nodes: Nodes) -> _Said | None:
     said = pod.condition("PodScheduled")
     if said is None or said.status != "False":
         return SCHEDULE, Reason.POD_NOT_SCHEDULED, "the scheduler has said nothing of it"
+    if refused := nodes.refuses():
+        return SCHEDULE, *refused
     if nodes.all_cordoned:
         return SCHEDULE, Reason.NO_NODE, f"every node is cordoned or being removed; {said.message}"
     if nodes.none_ready:

@@ -61,7 +61,7 @@ async def find_out(
     evidence += of_owner(owned.item)
     evidence += of_events(events.result(), owned.ownership.name)
     return Facts(
-        Nodes.of(nodes.result(), placement.selector, placement.tolerated),
+        Nodes.of(nodes.result(), placement),
         _pulling(events.result()),
         tuple(evidence),
     )

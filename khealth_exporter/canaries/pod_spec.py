@@ -26,11 +26,21 @@ UNTOUCHED = {
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The pods' image, and where they may run: their nodeSelector, and the taints that they tolerate."""
+    """The pods' image, and where they may run: nodeSelector, tolerated taints, and one node or any."""
 
     image: str
     selector: Mapping[str, str] = field(default_factory=dict)
     tolerated: tuple[str, ...] = ()
+    node: str = ""
+
+    @property
+    def affinity(self) -> Mapping[str, object]:
+        """Return the affinity that leaves the scheduler no other node, so that it still binds the pod itself."""
+        if not self.node:
+            return {}
+        terms = [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [self.node]}]}]
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+        return {"affinity": {"nodeAffinity": required}}
 
 
 class LocalReference(Settings):

@@ -139,6 +139,18 @@ class Routine(ABC, Generic[S_co]):
         return tuple(sorted(found, key=list(Reason).index))
 
     @classmethod
+    def watched(cls, settings: S_co) -> tuple[Kind[Any], ...]:  # type: ignore[misc] # it only reads the settings
+        """Return the kinds that it follows with these settings."""
+        del settings
+        return cls.watches
+
+    @classmethod
+    async def early(cls, wanted: "RoutineConfig", context: Context) -> None:
+        """Return when an attempt should begin before its turn on the grid; by default never."""
+        del wanted, context
+        await asyncio.Event().wait()
+
+    @classmethod
     def sweeps(cls) -> tuple[Kind[Any], ...]:
         """Return the kinds of which an attempt may leave an object: what it creates, and what comes of that."""
         return tuple(dict.fromkeys((*cls.makes, *(kind for kind in cls.watches if kind.namespaced))))

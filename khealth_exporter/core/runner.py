@@ -1,7 +1,6 @@
 """Runner: phases, bounds, the one verdict."""
 
 import asyncio
-import contextlib
 import itertools
 import math
 from collections.abc import Awaitable, Callable, Iterator
@@ -73,6 +72,7 @@ class Runner:
     """
 
     def __init__(self, wanted: RoutineConfig, context: Callable[[], Context], publish: Callable[[Event], None]) -> None:
+        self.wanted = wanted
         self.module, self.label, self.kind, self.settings = wanted.module, wanted.label, wanted.kind, wanted.settings
         self.publish, self._context = publish, context
         self.clock: Clock = context().clock
@@ -99,10 +99,24 @@ class Runner:
                 return
             now = self.clock.now()
             self.due = grid.next(max(now, began + _SHORTEST))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self.due - now)
+            await self._wait(stop, self.due - now)
             if stop.requested:
                 return
+
+    async def _wait(self, stop: Stop, seconds: float) -> None:
+        """Wait for the next slot, for a reason to begin early, or for a stop."""
+        async with asyncio.TaskGroup() as group:
+            tasks = {group.create_task(stop.wait()), group.create_task(self._early())}
+            await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+
+    async def _early(self) -> None:
+        try:
+            await self.kind.early(self.wanted, self._context())
+        except Exception as error:
+            self.log.exception("internal error", exc_info=error)
+            await asyncio.Event().wait()
 
     def make(self, number: int) -> Routine[Any]:
         """Return a new object of the routine for an attempt."""

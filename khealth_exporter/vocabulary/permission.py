@@ -8,7 +8,8 @@ from typing import Literal
 class Permission:
     """A right that khealth needs, in RBAC's words; an optional one only sharpens a verdict or makes a convenience.
 
-    One that is `outside` serves a khealth that runs beside the cluster; in a pod of it nobody has to grant it.
+    One that is `outside` serves a khealth that runs beside the cluster; in a pod of it nobody has to grant it. One
+    with `when` is needed only if that setting of the routine is true.
     """
 
     verb: str
@@ -17,6 +18,7 @@ class Permission:
     scope: Literal["namespace", "cluster"] = "namespace"
     optional: bool = field(default=False, compare=False)
     outside: bool = field(default=False, compare=False)
+    when: str = field(default="", compare=False)
     why: str = field(default="", compare=False)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from khealth_exporter import __version__
+from khealth_exporter.cluster.client.certificate import observe
 from khealth_exporter.cluster.client.connections import Connections, Stamps
 from khealth_exporter.cluster.client.denied_permissions import Denials
 from khealth_exporter.cluster.client.request import Call, Tries
@@ -78,6 +79,8 @@ class Client:
         self._random = random
         self.denials = Denials(clock)
         """The rights that khealth turned out to lack."""
+        self.certificate_end: float | None = None
+        """When the certificate ends that the API server showed last, in Unix seconds."""
         self._connections = Connections(clock, f"khealth/{__version__} ({sys.platform})")
 
     async def request(  # noqa: PLR0913 - each is part of what is asked
@@ -114,6 +117,24 @@ class Client:
         last = tries.last or Refusal(Reason.PROBER_STARVED, "its deadline had passed before it could be sent")
         raise call.refused(last, tries)
 
+    async def connect(self, path: str, deadline: float, *, host: str = "", port: int = 0) -> Answer:
+        """Get a path on a new connection, once; raise Refused.
+
+        The answer's `sent` is when the connection was begun. `host`, an IP address, and `port` replace the server's
+        own; its certificate must still have the server's name.
+        """
+        call = Call.of(self._credentials.server, "get", path.strip("/"), path)
+        if host:
+            name = self._credentials.server_hostname or call.url.host or ""
+            call = replace(call, url=call.url.with_host(host).with_port(port), server_name=name)
+        remaining = deadline - self._clock.now()
+        outcome = await self._try(call, remaining, remaining, fresh=True)
+        if isinstance(outcome, Answer):
+            return outcome
+        tries = Tries()
+        tries.add(outcome, cut_short=False)
+        raise call.refused(outcome, tries)
+
     @asynccontextmanager
     async def stream(
         self, resource: str, path: str, *, query: Mapping[str, str], connect_timeout: float
@@ -141,8 +162,8 @@ class Client:
         """Close every connection; requests under way fail, and are not tried again."""
         await self._connections.close()
 
-    async def _try(self, call: Call, remaining: float, seconds: float) -> Answer | Refusal:
-        """Ask once: `seconds` for the answer, all that remains for credentials."""
+    async def _try(self, call: Call, remaining: float, seconds: float, *, fresh: bool = False) -> Answer | Refusal:
+        """Ask once, on a `fresh` connection or a kept one: `seconds` for the answer, `remaining` for credentials."""
         authorization = await self._authorization(remaining)
         if isinstance(authorization, Refusal):
             return authorization
@@ -150,7 +171,7 @@ class Client:
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._connections.lease() as session,
+                self._connections.lease(fresh=fresh) as session,
                 await self._ask(session, call, authorization, stamps) as response,
             ):
                 body = await response.read()
@@ -164,7 +185,8 @@ class Client:
             return no_answer(error)
         finally:
             self._telemetry.request(call.verb, call.resource, code, self._clock.now() - stamps.start)
-        return refusal or Answer(response.status, body, stamps.start, answered, delay, 1, _date(response))
+        sent = stamps.began if fresh else stamps.start
+        return refusal or Answer(response.status, body, sent, answered, delay, 1, _date(response))
 
     async def _open(self, call: Call, seconds: float) -> aiohttp.ClientResponse | Refusal:
         """Ask once for an answer that goes on; return it as soon as its headers are there."""
@@ -195,17 +217,22 @@ class Client:
     async def _ask(
         self, session: aiohttp.ClientSession, call: Call, authorization: Mapping[str, str], stamps: Stamps
     ) -> aiohttp.ClientResponse:
+        if tls := self._credentials.tls:
+            observe(tls, self._certified)
         return await session.request(
             call.method,
             call.url,
             data=call.body,
             headers={**call.headers, **authorization},
-            ssl=self._credentials.tls or True,
-            server_hostname=self._credentials.server_hostname,
+            ssl=tls or True,
+            server_hostname=call.server_name or self._credentials.server_hostname,
             proxy=self._credentials.proxy,
             allow_redirects=False,
             trace_request_ctx=stamps,
         )
+
+    def _certified(self, end: float) -> None:
+        self.certificate_end = end
 
     async def _renewed(self, refusal: Refusal, tries: Tries, deadline: float) -> bool:
         """Read the credentials again, once a request, where that may help; tell whether to ask again at once."""

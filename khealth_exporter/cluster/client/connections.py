@@ -55,8 +55,14 @@ class Connections:
         return self._single
 
     @asynccontextmanager
-    async def lease(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Lend what takes an idle connection where there is one; after a failure inside, none of them is idle."""
+    async def lease(self, *, fresh: bool = False) -> AsyncIterator[aiohttp.ClientSession]:
+        """Lend what takes an idle connection if there is one, or with `fresh` always a new one.
+
+        After a failure inside, none of the idle connections is used again.
+        """
+        if fresh:
+            yield self._single
+            return
         session = self._kept
         self._users[session] += 1
         try:

@@ -52,6 +52,8 @@ class Call:
     url: URL
     body: bytes | None
     headers: Mapping[str, str]
+    server_name: str = ""
+    """Whose certificate the server must have, where the URL names an address."""
 
     @classmethod
     def of(  # noqa: PLR0913, PLR0917 - each is part of what is asked

@@ -49,6 +49,10 @@ class Subscription(Generic[T]):
         self._forget(self)
         self._lines.clear()
 
+    def clear(self) -> None:
+        """Drop what has arrived."""
+        self._lines.clear()
+
     def drain(self) -> Iterator[Line[T]]:
         """Yield what has arrived since the last call."""
         while self._lines:

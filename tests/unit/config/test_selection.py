@@ -7,6 +7,7 @@ import pytest
 
 from khealth_exporter.config import Config, ConfigError, LeftOut, Setting, load, missing_in, settings_of
 from khealth_exporter.core.routine import Routine, RoutineSettings
+from khealth_exporter.modules import MODULES as KHEALTHS
 from khealth_exporter.modules import Module
 from khealth_exporter.routines.rcscheduler import RcScheduler
 from khealth_exporter.vocabulary.settings import Duration, Settings
@@ -79,6 +80,12 @@ def test_by_default_default_modules_run_without_kinds_that_need_a_setting() -> N
     config = load(None, modules=MODULES)
     expected = (["play/ping", "play/pong", "custom/ping"], ())
     assert expected == (_names(config), config.left_out)
+
+
+def test_every_default_module_of_khealth_runs_without_a_file() -> None:
+    """Its own settings are valid, and so are their combinations."""
+    expected = [module.name for module in KHEALTHS if module.default]
+    assert expected == list(dict.fromkeys(routine.module for routine in load(None).routines))
 
 
 @pytest.mark.parametrize(

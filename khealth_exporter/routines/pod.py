@@ -1,0 +1,132 @@
+"""pod: one bare pod on the next node of a rotation over all usable nodes."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from khealth_exporter.canaries.diagnosis import POD_REASONS, Finding
+from khealth_exporter.canaries.nodes import fresh_node, next_node, rotation_of
+from khealth_exporter.canaries.owned import Owned
+from khealth_exporter.canaries.pod_set import PodSet
+from khealth_exporter.canaries.pod_spec import Placement, PodSettings, pod_spec
+from khealth_exporter.canaries.pod_steps import ACCEPT, DELETE_POD, READY, SANDBOX, SCHEDULE, START, STARTUP
+from khealth_exporter.canaries.removal import Removal
+from khealth_exporter.cluster.kinds import EVENT, NODE, POD, Kind
+from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineConfig, RoutineSettings
+from khealth_exporter.vocabulary.component import Component
+from khealth_exporter.vocabulary.permission import Permission
+from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.settings import Duration
+from khealth_exporter.vocabulary.step import Step
+from khealth_exporter.vocabulary.verdict import Failed
+
+FAILING = Figure("nodes_failing", "Nodes on which the last canary pod failed.")
+
+
+class PodRoutineSettings(RoutineSettings):
+    """Settings of pod."""
+
+    interval: Duration = 30.0
+    """Attempts begin this often, each on the next node."""
+    timeout: Duration = 15.0
+    """Upper bound of init, and again of cleanup."""
+    new_nodes: bool = False
+    """Whether a node is visited at once when it becomes Ready for the first time; khealth then watches the nodes."""
+    pod: PodSettings = PodSettings()
+    """The pod's specification."""
+
+
+class PodRoutine(Routine[PodRoutineSettings]):
+    """Create one pod on the next node of a rotation, follow it until it is Ready, and delete it."""
+
+    name: ClassVar[str] = "pod"
+    steps: ClassVar[tuple[Step, ...]] = (ACCEPT, SCHEDULE, SANDBOX, START, READY, STARTUP, DELETE_POD)
+    reasons: ClassVar[tuple[Reason, ...]] = POD_REASONS
+    makes: ClassVar[tuple[Kind[Any], ...]] = (POD,)
+    watches: ClassVar[tuple[Kind[Any], ...]] = (POD,)
+    reads: ClassVar[tuple[Kind[Any], ...]] = (EVENT,)
+    figures: ClassVar[tuple[Figure, ...]] = (FAILING,)
+    permissions: ClassVar[tuple[Permission, ...]] = (
+        Permission("list", "nodes", scope="cluster", why="choose the next node"),
+        Permission("watch", "nodes", scope="cluster", when="new_nodes", why="see nodes become Ready"),
+    )
+    Settings: ClassVar[type[PodRoutineSettings]] = PodRoutineSettings
+
+    def __init__(self, attempt: AttemptId, settings: PodRoutineSettings, context: Context) -> None:
+        super().__init__(attempt, settings, context)
+        self._rotation = rotation_of(attempt.module, attempt.routine, context)
+        self._pod = Owned(POD, self.ownership, context, self.changed)
+        self._node = ""
+        self._pods: PodSet | None = None
+        self._removal: Removal | None = None
+
+    @classmethod
+    def watched(cls, settings: PodRoutineSettings) -> tuple[Kind[Any], ...]:
+        """Return the kinds that it follows: with `new_nodes`, nodes too."""
+        return (POD, NODE) if settings.new_nodes else (POD,)
+
+    @classmethod
+    async def early(cls, wanted: RoutineConfig, context: Context) -> None:
+        """Return when a node that was not visited yet becomes Ready, if `new_nodes` asks for that."""
+        if NODE not in wanted.kind.watched(wanted.settings):
+            await super().early(wanted, context)
+        await fresh_node(rotation_of(wanted.module, wanted.label, context), context)
+
+    async def init(self) -> None:
+        """Create the pod on the next node, and wait until it is Ready."""
+        await self.context.cluster.watches.see((POD,), self.deadline)
+        self._node = await next_node(self._rotation, self.context, self.settings.pod.placement, self.deadline)
+        placement = replace(self.settings.pod.placement, node=self._node)
+        self._pods = PodSet(self._pod, placement, self.context, self.steps, _vanished)
+        self._removal = Removal(self._pod, self._pods, placement, self.context, self.steps)
+        try:
+            self.record(await self._pod.create(self._manifest(placement), self.deadline, ACCEPT))
+            await self._pods.all_ready(1, self.deadline, self.record)
+            self._rotation.succeeded(self._node)
+        except Failed as failed:
+            raise self._judged(failed) from failed
+        finally:
+            self._report()
+
+    async def cleanup(self) -> None:
+        """Delete the pod, and wait until its kubelet has ended it."""
+        if self._removal is None:
+            return
+        try:
+            await self._removal.run(self.deadline, self.settings.timeout, self.record)
+        except Failed as failed:
+            raise self._judged(failed) from failed
+
+    def close(self) -> None:
+        """Let a sweep take what is left."""
+        if self._pods:
+            self._pods.close()
+        self._pod.close()
+
+    def _judged(self, failed: Failed) -> Failed:
+        """Return a failure as the node's alone, if the latest pod on another node was well."""
+        if failed.reason not in POD_REASONS or failed.reason.result is not Result.FAILURE:
+            return failed
+        self._rotation.failed(self._node, failed.reason)
+        shared = failed.reason in {Reason.NODES_NOT_READY, Reason.POD_LOST}
+        if shared or failed.component is not Component.NODE or not self._rotation.well_elsewhere(self._node):
+            return failed
+        note = f"{failed.reason} on {self._node} alone: {failed.note}"
+        return Failed(Reason.ONE_NODE, note, failed.evidence, step=failed.step, settled=failed.settled)
+
+    def _report(self) -> None:
+        self.record(Reading(FAILING, len(self._rotation.failing)))
+        self.record(Remark("round", self._rotation.round(self.settings.interval)))
+        self.record(Remark("failing nodes", self._rotation.told_failing()))
+
+    def _manifest(self, placement: Placement) -> Mapping[str, object]:
+        metadata = self.ownership.metadata()
+        metadata["annotations"] = {**self.settings.pod.marks, **self.ownership.annotations}
+        spec = {**pod_spec(self.settings.pod, self.ownership.labels), **placement.affinity}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _vanished(_item: object, _missing: int) -> Finding:
+    return Finding(SCHEDULE, Reason.POD_LOST, "the API server accepted the pod, and does not have it")
