@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from khealth_exporter import __version__
-from khealth_exporter.app.reload import Aside, Load, Reloader, in_thread
+from khealth_exporter.app.reload import Aside, Load, Reloader
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.sweep import Sweeper
@@ -24,6 +24,7 @@ from khealth_exporter.core.routine import Context, Memory, Routine, RoutineConfi
 from khealth_exporter.core.snapshot import About
 from khealth_exporter.core.supervisor import Pace
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.measure.daemon_thread import in_daemon_thread
 from khealth_exporter.vocabulary.verdict import Failed
 
 SILENT = 300.0
@@ -40,7 +41,7 @@ class Process:
     metrics: Metrics
     run: str = field(default_factory=lambda: secrets.token_hex(4))
     chance: random.Random = field(default_factory=random.SystemRandom)
-    aside: Aside = in_thread
+    aside: Aside = in_daemon_thread
 
 
 class Exporter:

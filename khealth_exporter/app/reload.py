@@ -36,11 +36,6 @@ class Aside(Protocol):
         """Return what will hold its result."""
 
 
-def in_thread(call: Callable[[], _T], /) -> asyncio.Future[_T]:
-    """Call a function in a thread."""
-    return asyncio.get_running_loop().run_in_executor(None, call)
-
-
 class Reloader:
     """Holds the configuration that is in force, and puts another in its place.
 

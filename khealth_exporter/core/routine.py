@@ -114,6 +114,8 @@ class Routine(ABC, Generic[S_co]):
     """Kinds that it follows on the shared watches."""
     reads: ClassVar[tuple[Kind[Any], ...]] = ()
     """Kinds that it lists or gets; verdicts are less precise without."""
+    writes: ClassVar[int]
+    """API writes of one attempt that succeeds."""
     figures: ClassVar[tuple[Figure, ...]] = ()
     """Gauges of its own."""
     permissions: ClassVar[tuple[Permission, ...]] = ()

@@ -56,6 +56,7 @@ class Api(Routine[ApiSettings]):
     steps: ClassVar[tuple[Step, ...]] = (CONNECT, CREATE, GET, UPDATE, LIST, WATCH, DELETE)
     reasons: ClassVar[tuple[Reason, ...]] = (Reason.STALE_READ, Reason.ONE_API_SERVER)
     makes: ClassVar[tuple[Kind[Any], ...]] = (CONFIG_MAP,)
+    writes: ClassVar[int] = 3
     figures: ClassVar[tuple[Figure, ...]] = (CERTIFICATE,)
     permissions: ClassVar[tuple[Permission, ...]] = (
         Permission("update", "configmaps", why="change the canary"),

@@ -47,6 +47,7 @@ class PodRoutine(Routine[PodRoutineSettings]):
     makes: ClassVar[tuple[Kind[Any], ...]] = (POD,)
     watches: ClassVar[tuple[Kind[Any], ...]] = (POD,)
     reads: ClassVar[tuple[Kind[Any], ...]] = (EVENT,)
+    writes: ClassVar[int] = 2
     figures: ClassVar[tuple[Figure, ...]] = (FAILING,)
     permissions: ClassVar[tuple[Permission, ...]] = (
         Permission("list", "nodes", scope="cluster", why="choose the next node"),

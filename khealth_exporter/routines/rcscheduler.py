@@ -51,6 +51,7 @@ class RcScheduler(Routine[RcSchedulerSettings]):
     makes: ClassVar[tuple[Kind[Any], ...]] = (REPLICATION_CONTROLLER,)
     watches: ClassVar[tuple[Kind[Any], ...]] = (POD, REPLICATION_CONTROLLER)
     reads: ClassVar[tuple[Kind[Any], ...]] = (NODE, EVENT)
+    writes: ClassVar[int] = 2
     permissions: ClassVar[tuple[Permission, ...]] = (
         Permission("delete", "pods", why="delete canaries of a dead node, and what dead runs left"),
     )

@@ -13,6 +13,7 @@ from khealth_exporter.cluster.credentials import credential_files
 from khealth_exporter.cluster.credentials.credential_files import Loaded
 from khealth_exporter.cluster.credentials.exec_plugin import PATIENCE, CredentialsError
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.measure.daemon_thread import in_daemon_thread
 
 __all__ = ["Credentials", "CredentialsError", "Mode", "load_credentials", "plain_credentials"]
 
@@ -87,7 +88,7 @@ class Credentials:
     async def renew(self) -> None:
         """Read everything again, after a 401; who asks meanwhile waits for the same reading. Raise CredentialsError."""
         if self._reading is None:
-            self._reading = asyncio.get_running_loop().run_in_executor(None, self._read_same_server)
+            self._reading = in_daemon_thread(self._read_same_server)
             self._reading.add_done_callback(self._finish)
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -130,7 +131,7 @@ class Credentials:
         # The old token holds until the API server says otherwise; the file may be in the middle of its replacement.
         with suppress(OSError, ValueError, CredentialsError):
             async with asyncio.timeout(_PATIENCE):
-                self._authorization = credential_files.bearer(await asyncio.to_thread(file.read_text))
+                self._authorization = credential_files.bearer(await in_daemon_thread(file.read_text))
 
     async def _renew_ahead(self) -> None:
         expires = self._loaded.expires or 0

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from virtual_time import BEGINNING, EPOCH, aside, run, virtual_clock, virtual_loop
 
 from khealth_exporter.app.exporter import background
-from khealth_exporter.app.reload import PERIOD, READING, Aside, Load, Reloader, changes, in_thread
+from khealth_exporter.app.reload import PERIOD, READING, Aside, Load, Reloader, changes
 from khealth_exporter.config import Bound, Config, load
 
 BOUND = Bound("khealth", "khealth")
@@ -446,7 +446,7 @@ async def test_it_is_read_in_a_thread() -> None:
         assert ended.wait(60.0)
         return threading.get_ident()
 
-    reading = in_thread(waits)
+    reading = in_daemon_thread(waits)
     while not began.is_set():  # noqa: ASYNC110 - it is another thread that sets it
         await asyncio.sleep(0)
     ended.set()
