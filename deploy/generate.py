@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -57,7 +58,7 @@ def _kind(kind: type[Routine[Any]]) -> dict[str, Any]:
     defaults = kind.Settings.model_construct().model_dump(mode="json", by_alias=True)
     pods = "pod" in kind.Settings.model_fields
     return {
-        "permissions": _granted(kind.all_permissions()),
+        "permissions": _granted(kind.all_permissions(), defaults),
         "default": not missing_in(kind.Settings),
         "timeout": defaults["timeout"],
         "pod": pods,
@@ -65,10 +66,14 @@ def _kind(kind: type[Routine[Any]]) -> dict[str, Any]:
     }
 
 
-def _granted(permissions: Sequence[Permission]) -> list[dict[str, str]]:
-    """Return what a pod of the cluster is granted: not what serves only a khealth beside it."""
+def _granted(permissions: Sequence[Permission], defaults: Mapping[str, Any] = MappingProxyType({})) -> list[Any]:
+    """Return the permissions that a pod in the cluster needs.
+
+    A permission that depends on a setting has its key as `when`, and the setting's default as `default`.
+    """
     return [
         {"group": p.group, "resource": p.resource, "verb": p.verb, "scope": p.scope, "why": p.why}
+        | ({"when": p.when, "default": bool(defaults.get(p.when))} if p.when else {})
         for p in permissions
         if not p.outside
     ]

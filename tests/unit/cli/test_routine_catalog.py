@@ -34,6 +34,7 @@ class Ping(Routine[RoutineSettings]):
     figures: ClassVar[tuple[Figure, ...]] = (Figure("pings", "Pings in flight."),)
     permissions: ClassVar[tuple[Permission, ...]] = (
         Permission("get", "leases", group="coordination.k8s.io", why="look"),
+        Permission("watch", "leases", group="coordination.k8s.io", when="all", why="follow"),
         Permission("create", "namespaces", scope="cluster", optional=True, outside=True, why="make it"),
     )
     Settings: ClassVar[type[RoutineSettings]] = RoutineSettings
@@ -98,6 +99,7 @@ def test_reasons_and_permissions_include_those_of_every_routine() -> None:
         "url string, required What to request.",
         "off by default: it has a required setting: url",
         "get leases.coordination.k8s.io namespace look",
+        "watch leases.coordination.k8s.io namespace, with all: true follow",
         "create namespaces cluster, optional, outside the cluster only make it",
     ],
 )

@@ -53,7 +53,8 @@ class Probe(RcScheduler):
     Settings: ClassVar[type[RcSchedulerSettings]] = ProbeSettings
 
 
-MORE = (*MODULES, Module("more", "", (Leases, Jobs, Probe)), Module("off", "", (Jobs, Probe), default=False))
+ONE = Module("rcscheduler", "", (RcScheduler,))
+MORE = (ONE, Module("more", "", (Leases, Jobs, Probe)), Module("off", "", (Jobs, Probe), default=False))
 """Modules that khealth might have one day."""
 
 
@@ -74,7 +75,15 @@ def needed(manifests: Manifests, scope: str, folder: Path, modules: Iterable[Mod
     file = folder / "khealth.yaml"
     file.write_text(manifests.config)
     routines = load(file, modules=tuple(modules)).routines
-    permissions = {*SHARED, *(permission for routine in routines for permission in routine.kind.all_permissions())}
+    permissions = {
+        *SHARED,
+        *(
+            permission
+            for routine in routines
+            for permission in routine.kind.all_permissions()
+            if not permission.when or getattr(routine.settings, permission.when)
+        ),
+    }
     return sorted({(p.group, p.resource, p.verb) for p in permissions if p.scope == scope and not p.outside})
 
 
@@ -100,7 +109,18 @@ def test_the_role_is_what_is_needed(helm: charts.Helm, name: str, tmp_path: Path
 def test_the_cluster_role_is_what_is_needed(helm: charts.Helm, name: str, tmp_path: Path) -> None:
     """All of it is read-only."""
     manifests = helm.template(charts.SETS[name])
-    assert [("", "nodes", "list")] == needed(manifests, "cluster", tmp_path) == granted(manifests, "ClusterRole")
+    found = granted(manifests, "ClusterRole")
+    assert needed(manifests, "cluster", tmp_path) == found
+    assert {"list"} == {verb for _, _, verb in found}
+
+
+def test_a_permission_that_depends_on_a_setting_is_granted_with_it(helm: charts.Helm, tmp_path: Path) -> None:
+    """Nodes can be watched, and EndpointSlices listed, only if the settings ask for it."""
+    modules = {"control-plane": {"api": {"endpoints": True}}, "workloads": {"pod": {"new_nodes": True}}}
+    manifests = helm.template({"config": {"modules": modules}})
+    found = granted(manifests, "ClusterRole")
+    expected = [("", "nodes", "list"), ("", "nodes", "watch"), ("discovery.k8s.io", "endpointslices", "list")]
+    assert expected == needed(manifests, "cluster", tmp_path) == found
 
 
 def test_nodes_can_be_left_out(helm: charts.Helm) -> None:

@@ -147,7 +147,7 @@ def test_a_pod_is_not_granted_what_serves_khealth_beside_the_cluster() -> None:
     told = catalogue()
     kinds = [kind for module in told["modules"].values() for kind in module["routines"].values()]
     granted = {(p["scope"], p["verb"], p["resource"]) for part in (told, *kinds) for p in part["permissions"]}
-    assert {"list"} == {verb for scope, verb, _ in granted if scope == "cluster"}
+    assert {"list", "watch"} == {verb for scope, verb, _ in granted if scope == "cluster"}
     assert not any(resource in {"namespaces", "serviceaccounts"} for _, _, resource in granted)
 
 
