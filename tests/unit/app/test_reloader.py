@@ -113,8 +113,8 @@ def test_a_bad_file_is_refused_with_all_that_is_wrong(path: Path) -> None:
         here.write(f"namespace: other\n{text('three')}")
         await asyncio.sleep(10.0)
         assert (
-            f"{path}:1:12: namespace: cannot become 'other' while khealth works in 'khealth': restart it",
-            f"{path}:2:49: modules.rcscheduler.rcscheduler.replicas: must be a whole number, not the text 'three'",
+            f"{path}:1:12: namespace: cannot change from 'khealth' to 'other' without a restart",
+            f"{path}:2:49: modules.rcscheduler.rcscheduler.replicas: must be an integer, not the string 'three'",
         ) == await here.reloader.reload("request")
         assert ([], before, (0.0, 0.0)) == (here.adopted, here.reloader.config, here.told)
 

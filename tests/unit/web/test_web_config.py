@@ -169,8 +169,8 @@ SUITES = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("tls: {}", "1:1: tls: is not known here; known: basic_auth_users, http_server_config, rate_limit, tls_server_config"),
-        (f"{TLS}, cert_fil: x}}", "1:66: tls_server_config.cert_fil: is not known here; did you mean cert_file?"),
+        ("tls: {}", "1:1: tls: unknown key; known: basic_auth_users, http_server_config, rate_limit, tls_server_config"),
+        (f"{TLS}, cert_fil: x}}", "1:66: tls_server_config.cert_fil: unknown key; did you mean cert_file?"),
         ("tls_server_config: {min_version: TLS13}", "1:20: tls_server_config: needs cert_file and key_file"),
         ("tls_server_config: {cert_file: server.pem}", "1:20: tls_server_config: needs key_file"),
         ("tls_server_config: {cert_file: gone.pem, key_file: server.key}", "1:32: tls_server_config.cert_file: FOLDER/gone.pem cannot be read: No such file or directory"),
@@ -204,7 +204,7 @@ SUITES = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
         ("rate_limit: {interval: 1s}", "1:13: rate_limit.burst: must be at least 1, or no request is answered"),
         ("rate_limit: {interval: 5, burst: 1}", "1:24: rate_limit.interval: 5 is not a duration: write a number with its unit, as in 500ms, 5s or 2m"),
         ("tls_server_config: {cert_file: ., key_file: server.key}", "1:32: tls_server_config.cert_file: FOLDER cannot be read: it is not a regular file"),
-        ("[", "1:2: is not valid YAML: while parsing a flow node, expected the node content, but found '<stream end>'"),
+        ("[", "1:2: invalid YAML: while parsing a flow node, expected the node content, but found '<stream end>'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(issued: Keys, text: str, expected: str) -> None:
