@@ -20,10 +20,11 @@ from prometheus_client import (
     generate_latest,
 )
 
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, SANDBOX, START, STARTUP
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
-from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.event import Completed, Event, Phase
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
@@ -46,31 +47,35 @@ def event(number: int, phase: Phase, reason: Reason | None = None, *, gives: boo
     began = BEGAN + 60.0 * number
     ended = began + {Phase.INIT: 2.0, Phase.POLL: 22.0, Phase.CLEANUP: 24.0}[phase]
     verdict = Verdict(result, reason) if gives else None
-    plain = Event(MODULE, LABEL, number, phase, result, began, ended, 2.0, reason, verdict=verdict)
+    plain = Event(MODULE, LABEL, number, phase, result, began, ended, 2.0, ended - BEGAN, reason, verdict=verdict)
     return replace(plain, **more)
+
+
+def completed(*samples: Sample) -> Completed:
+    return Completed(4.0, tuple(found.quality for found in samples))
 
 
 def sample(name: str, *measured: Measurement) -> Sample:
     return Sample(name, f"uid-{name}", "node-1", measured, {})
 
 
-EXACT = sample("pod-a", Measurement("create", 0.02, 0.004), Measurement("startup", 0.7, 0.004))
-COLD = sample("pod-b", Measurement("start", 3.0, 0.004), Measurement("startup", 3.5, 0.004, Quality.COLD))
-DEGRADED = sample("pod-c", Measurement("create", 0.3, 0.08, Quality.DEGRADED))
-DISCARDED = sample("pod-d", Measurement("create", 0.98, 0.08, Quality.DISCARDED))
+EXACT = sample("pod-a", Measurement(CREATE, 0.02, 0.004), Measurement(STARTUP, 0.7, 0.004))
+COLD = sample("pod-b", Measurement(START, 3.0, 0.004), Measurement(STARTUP, 3.5, 0.004, Quality.COLD))
+DEGRADED = sample("pod-c", Measurement(CREATE, 0.3, 0.08, Quality.DEGRADED))
+DISCARDED = sample("pod-d", Measurement(CREATE, 0.98, 0.08, Quality.DISCARDED))
 STUCK = sample(
-    "pod-e", Measurement("sandbox", 18.0, 0.004, censored=True), Measurement("startup", 18.5, 0.004, censored=True)
+    "pod-e", Measurement(SANDBOX, 18.0, 0.004, censored=True), Measurement(STARTUP, 18.5, 0.004, censored=True)
 )
-ACCEPT = Measurement("accept", 0.006, 0.0005)
-DELETE = sample("pod-a", Measurement("delete", 1.2, 0.004))
+ACCEPTED = Measurement(ACCEPT, 0.006, 0.0005)
+DELETED = sample("pod-a", Measurement(DELETE, 1.2, 0.004))
 EVENTS = (
-    event(1, Phase.INIT, measurements=(ACCEPT,), samples=(EXACT, COLD)),
+    event(1, Phase.INIT, measurements=(ACCEPTED,), samples=(EXACT, COLD)),
     event(1, Phase.POLL),
-    event(1, Phase.CLEANUP, gives=True, samples=(DELETE,)),
+    event(1, Phase.CLEANUP, gives=True, samples=(DELETED,), completed=completed(EXACT, COLD, DELETED)),
     event(2, Phase.INIT, Reason.SANDBOX_FAILED, gives=True, samples=(DEGRADED, DISCARDED, STUCK)),
-    event(2, Phase.CLEANUP),
+    event(2, Phase.CLEANUP, completed=completed(DEGRADED, DISCARDED, STUCK)),
     event(3, Phase.INIT, Reason.QUOTA_EXCEEDED, gives=True),
-    event(3, Phase.CLEANUP, Reason.POD_NOT_DELETED),
+    event(3, Phase.CLEANUP, Reason.POD_NOT_DELETED, completed=completed()),
 )
 
 
@@ -79,16 +84,14 @@ def exposition() -> str:
     registry = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         registry.register(collector)
-    clock = Clock(monotonic=lambda: 0.0, utc=lambda: BEGAN + 240.0)
+    clock = Clock(monotonic=lambda: 240.0, utc=lambda: BEGAN + 240.0)
     metrics = Metrics(registry, clock)
     for label in (LABEL, "new"):
         metrics.declare(MODULE, label, RcScheduler, RcSchedulerSettings())
-    metrics.begin()
-    for number in range(1, 4):
-        events = [e for e in EVENTS if e.attempt == number]
-        for taken in events:
-            metrics.apply(taken)
-        metrics.ended(MODULE, LABEL, 4.0, [s for e in events for s in e.samples])
+    metrics.leading(leads=True)
+    metrics.loaded(well=True)
+    for taken in EVENTS:
+        metrics.apply(taken)
     metrics.request("list", "pods", "200", 0.004)
     metrics.request("create", "replicationcontrollers", "none", 10.0)
     metrics.watch_restarted("ended")
