@@ -36,17 +36,18 @@ SHADES: Mapping[str, Sequence[str]] = MappingProxyType(
         "dns": ("#6ED0E0", "#0A437C"),
         "network": ("#447EBC", "#0A50A1", "#82B5D8"),
         "storage": ("#705DA0", "#614D93", "#D683CE"),
+        "": ("#FFCC66",),
         "khealth": ("#8e8e8e", "#5f5f5f", "#b5b5b5", "#464646", "#d0d0d0", "#707070"),
     }
 )
-"""Of the reasons that belong to a component, in turn: none is green."""
+"""Of the reasons that belong to a component, or to none of their own, in turn: none is green."""
 
 
 def reasons() -> Mapping[str, str]:
     """Return every reason's colour."""
     found: dict[str, str] = {}
     for component, shades in SHADES.items():
-        own = [reason.value for reason in Reason if reason.component == component]
+        own = [reason.value for reason in Reason if (reason.component or "") == component]
         found |= {reason: shades[number % len(shades)] for number, reason in enumerate(own)}
     return found
 
