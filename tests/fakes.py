@@ -51,6 +51,10 @@ class Telemetered:
         """Return the sum over all series of a name."""
         return sum(s.value for family in self.registry.collect() for s in family.samples if s.name == name)
 
+    def series(self) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+        """Return the name and the labels of every series."""
+        return {(s.name, frozenset(s.labels.items())) for family in self.registry.collect() for s in family.samples}
+
     def counted(self, name: str, label: str) -> dict[str, float]:
         """Return a counter's values above 0, by one of its labels."""
         samples = [s for family in self.registry.collect() for s in family.samples if s.name == name]

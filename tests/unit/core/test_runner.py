@@ -15,14 +15,16 @@ from structlog.testing import capture_logs
 from virtual_time import BEGINNING, EPOCH, run, virtual, virtual_clock, virtual_loop
 
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE
-from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineConfig, RoutineSettings
+from khealth_exporter.core.routine import AttemptId, Context, Recorded, Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.core.runner import OVERTIME, Grid, Runner, Stop
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Event, Phase
-from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
+from khealth_exporter.vocabulary.reason import COMMON_REASONS, Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Sample
-from khealth_exporter.vocabulary.step import Step
+from khealth_exporter.vocabulary.step import API_EDGES, Step
 from khealth_exporter.vocabulary.verdict import Evidence, Failed, Verdict
 
 
@@ -96,7 +98,7 @@ class Scripted(Routine[HeldSettings]):
 
     name: ClassVar[str] = "scripted"
     steps: ClassVar[tuple[Step, ...]] = (ACCEPT, CREATE, DELETE)
-    reasons: ClassVar[tuple[Reason, ...]] = (Reason.POD_NOT_DELETED, Reason.POD_NOT_READY)
+    reasons: ClassVar[tuple[Reason, ...]] = (Reason.POD_NOT_DELETED, Reason.POD_NOT_READY, Reason.SLOW)
     Settings: ClassVar[type[RoutineSettings]] = HeldSettings
     scripts: ClassVar[Mapping[int, Script]] = {}
     played: ClassVar[Played]
@@ -170,6 +172,8 @@ def told(reason: Reason, note: str = "") -> Verdict:
 
 
 def _verdict(event: Event) -> Verdict:
+    if event.reason is Reason.SLOW:
+        return replace(told(event.reason, event.note), component=ACCEPT.component)
     return told(event.reason, event.note) if event.reason else Verdict(Result.SUCCESS)
 
 
@@ -188,6 +192,8 @@ ERRORS = st.sampled_from(
         ValueError("a bug"),
         TimeoutError(),
         ExceptionGroup("many", [ValueError("one")]),
+        ExceptionGroup("many", [Failed(Reason.POD_NOT_READY, step=CREATE), Failed(Reason.SLOW, step=ACCEPT)]),
+        Failed(Reason.DNS_FAILED, "undeclared"),
         asyncio.CancelledError(),
     ]
 )
@@ -289,6 +295,36 @@ def test_attempts_add_up_in_the_metrics(scripts: list[Script], stop_at: float, o
     failures, inconclusive = figures.total("khealth_failures_total"), figures.total("khealth_inconclusive_total")
     assert figures.total("khealth_attempts_total") == successes + failures + inconclusive
     assert figures.total("khealth_attempts_total") == len({event.attempt for event in played.events})
+
+
+VALUES = {"khealth_success", "khealth_last_attempt_timestamp_seconds", "khealth_last_success_timestamp_seconds"}
+"""Series that a verdict makes."""
+
+
+@SCENARIOS
+def test_no_attempt_makes_a_series_that_was_not_declared(scripts: list[Script], stop_at: float, offset: float) -> None:
+    """Labels are closed sets: what a routine says beyond them is an internal error."""
+    played = scenario(scripts, stop_at, offset)
+
+    figures = Telemetered(Clock())
+    figures.metrics.declare("module", "label", Scripted, HeldSettings())
+    declared = figures.series()
+    for event in played.events:
+        figures.metrics.apply(event)
+    assert set() == {series for series in figures.series() - declared if series[0] not in VALUES}
+
+
+@SCENARIOS
+def test_an_attempt_is_completed_by_its_last_event(scripts: list[Script], stop_at: float, offset: float) -> None:
+    """With the seconds of init and cleanup, the hold left out."""
+    played = scenario(scripts, stop_at, offset)
+
+    for number in {event.attempt for event in played.events}:
+        *earlier, last = played.of(number)
+        assert {None} >= {event.completed for event in earlier}
+        assert last.completed is not None
+        worked = sum(event.duration for event in (*earlier, last) if event.phase is not Phase.POLL)
+        assert worked == pytest.approx(last.completed.duration)
 
 
 @SCENARIOS
@@ -670,3 +706,121 @@ def test_an_act_can_be_replaced() -> None:
     """The scripts of these tests do what they say: a slow, failing act takes its time and then fails."""
     slow = replace(Act(error=Failed(Reason.POD_NOT_READY)), lasts=2.0)
     assert 2.0 == one(Script(init=slow)).events[0].duration
+
+
+class Concurrent(Scripted):
+    """A routine whose tasks fail together."""
+
+    errors: ClassVar[Sequence[Exception]] = ()
+
+    async def init(self) -> None:
+        go = asyncio.Event()
+
+        async def fail(error: Exception) -> None:
+            await go.wait()
+            raise error
+
+        async with asyncio.TaskGroup() as group:
+            for error in self.errors:
+                group.create_task(fail(error))
+            asyncio.get_running_loop().call_later(1.0, go.set)
+
+
+def together(*errors: Exception) -> Event:
+    """Return the Event of an init whose tasks raise these together."""
+    kind = type("Together", (Concurrent,), {"errors": errors})
+    return one(Script(), kind=kind).events[0]
+
+
+@given(st.lists(st.sampled_from(Scripted.steps), min_size=1, unique=True), st.booleans())
+def test_of_several_failures_the_earliest_step_wins(failing: list[Step], nested: bool) -> None:
+    """A failure inside of a routine's own TaskGroup is that failure, with its note and its step's component."""
+    errors: list[Exception] = [Failed(Reason.SLOW, step.name, step=step) for step in failing]
+    init = together(*([ExceptionGroup("inner", errors)] if nested else errors))
+    earliest = min(failing, key=Scripted.steps.index)
+    assert Verdict(Result.FAILURE, Reason.SLOW, earliest.name, earliest.component) == init.verdict
+
+
+def test_a_failure_of_no_step_comes_before_those_of_steps() -> None:
+    """It concerns them all."""
+    init = together(Failed(Reason.SLOW, step=ACCEPT), Failed(Reason.API_UNREACHABLE))
+    assert Reason.API_UNREACHABLE is init.reason
+
+
+@pytest.mark.parametrize("other", [ValueError("a bug"), Failed(Reason.DNS_FAILED, "undeclared")])
+def test_a_failure_beside_a_bug_is_an_internal_error(other: Exception) -> None:
+    """Who has a bug cannot be believed about the cluster."""
+    init = together(Failed(Reason.POD_NOT_READY, step=CREATE), other)
+    assert (Result.INCONCLUSIVE, Reason.INTERNAL_ERROR) == (init.result, init.reason)
+
+
+def test_a_cleanup_of_which_one_part_is_not_settled_is_tried_again() -> None:
+    """What is gone in one task says nothing of what another one left."""
+    error = ExceptionGroup("both", [settled(Reason.POD_NOT_DELETED), Failed(Reason.POD_NOT_DELETED, step=DELETE)])
+    played = one(Script(cleanups=(Act(0.0, error), Act())))
+    assert (2, [Verdict(Result.SUCCESS)]) == (len(played.times("cleanup")), verdicts(played.events))
+
+
+UNKNOWN = Step("unknown", Component.STORAGE, "")
+ANOTHER = replace(CREATE, edges=API_EDGES)
+"""Of the name of a declared step, and yet not it."""
+
+
+@pytest.mark.parametrize(
+    ("found", "note"),
+    [
+        (Measurement(UNKNOWN, 1.0, 0.0), "UndeclaredError: step unknown is not declared by Scripted"),
+        (Measurement(ANOTHER, 1.0, 0.0), "UndeclaredError: step create is not declared by Scripted"),
+        (
+            Sample("pod", "uid", None, (Measurement(CREATE, 1.0, 0.0), Measurement(UNKNOWN, 1.0, 0.0)), {}),
+            "UndeclaredError: step unknown is not declared by Scripted",
+        ),
+        (Reading(Figure("things", "Things."), 1.0), "UndeclaredError: figure things is not declared by Scripted"),
+    ],
+)
+def test_what_a_routine_does_not_declare_is_an_internal_error(found: Recorded, note: str) -> None:
+    """And no series comes of it."""
+
+    class Careless(Scripted):
+        async def init(self) -> None:
+            self.record(found)
+
+    events = one(Script(), kind=Careless).events
+    figures = Telemetered(Clock())
+    figures.metrics.declare("module", "label", Careless, HeldSettings())
+    declared = figures.series()
+    for event in events:
+        figures.metrics.apply(event)
+    new = {name for name, _ in figures.series() - declared}
+    assert ([told(Reason.INTERNAL_ERROR, note)], set()) == (verdicts(events), new - VALUES)
+
+
+def test_a_reason_that_is_not_declared_is_an_internal_error() -> None:
+    """Whatever it says of the cluster."""
+    (verdict,) = verdicts(one(Script(init=Act(0.0, Failed(Reason.DNS_FAILED, "no answer")))).events)
+    assert told(Reason.INTERNAL_ERROR, "Failed: dns_failed: no answer") == verdict
+
+
+def test_every_routine_can_give_the_reasons_that_all_have() -> None:
+    """Without a declaration of its own; failures come first."""
+    reasons = Scripted.all_reasons()
+    results = [reason.result for reason in reasons]
+    assert {*COMMON_REASONS, *Scripted.reasons} == set(reasons)
+    assert sorted(results, key=[Result.FAILURE, Result.INCONCLUSIVE].index) == results
+
+
+def test_what_is_recorded_besides_goes_with_its_phase() -> None:
+    """Readings and remarks, in the order in which they were made."""
+    nodes = Figure("nodes", "Nodes.")
+    said = (Remark("round", "a minute"), Remark("round", "an hour"))
+
+    class Telling(Scripted):
+        figures = (nodes,)
+
+        async def init(self) -> None:
+            for found in (Reading(nodes, 3.0), *said):
+                self.record(found)
+
+    init, *later = one(Script(), kind=Telling).events
+    assert ((Reading(nodes, 3.0),), said) == (init.readings, init.remarks)
+    assert {((), ())} == {(event.readings, event.remarks) for event in later}
