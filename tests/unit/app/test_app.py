@@ -29,6 +29,7 @@ from khealth_exporter.config import Config, ConfigError, load
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.routine import RoutineConfig
 from khealth_exporter.core.snapshot import State
+from khealth_exporter.core.supervisor import Pace
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.settings import MeasurementSettings
@@ -486,6 +487,28 @@ def test_the_exporter_knows_what_the_web_server_shows(play: Play) -> None:
             assert ["rcscheduler"] == [snapshot.module for snapshot in exporter.snapshots()]
             assert "pod_ttl: 20s" in exporter.configuration()
             assert (True, ()) == (exporter.ready(), exporter.silent())
+
+    play(test)
+
+
+def test_the_lead_can_be_lost_and_won_again(play: Play) -> None:
+    """The gauge follows, and the attempts go on where they were."""
+
+    async def test(stage: Stage) -> None:
+        async with working(stage) as exporter:
+            gauge = partial(stage.process.metrics.registry.get_sample_value, "khealth_leader")
+            seen = [gauge()]
+            (collector,) = exporter._collectors.values()
+            collector.terminate()
+            await asyncio.sleep(10.0)
+            seen.append(gauge())
+            again = asyncio.create_task(exporter._lead(Pace()))
+            await asyncio.sleep(10.0)
+            seen.append(gauge())
+            exporter.terminate()
+            await again
+            (status,) = exporter.snapshots()[0].routines
+            assert ([1.0, 0.0, 1.0, 0.0], [1, 2]) == ([*seen, gauge()], [a.number for a in status.attempts])
 
     play(test)
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
@@ -17,7 +17,9 @@ from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, START
 from khealth_exporter.core.collector import Collector
 from khealth_exporter.core.routine import Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot, State, after, worst
+from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
@@ -346,6 +348,91 @@ async def test_a_module_goes_on_without_routines() -> None:
         await asyncio.sleep(5.0)
         (attempt,) = made.status().routines[0].attempts
         assert ([], 2) == (gone, attempt.number)
+
+
+@virtual
+async def test_it_can_be_started_again() -> None:
+    """A replica may lose the lead, and win it again: attempts and their numbers go on."""
+    made, figures = collector(Steady)
+    for stop_after in (70.0, 80.0):
+        asyncio.get_running_loop().call_later(stop_after, made.terminate)
+        await made.start()
+        await asyncio.sleep(20.0)
+    (status,) = made.status().routines
+    assert [1, 2, 3, 4] == [attempt.number for attempt in status.attempts]
+    assert [0.0, 60.0, 90.0, 150.0] == [attempt.began - EPOCH for attempt in status.attempts]
+    assert 4.0 == figures.value("khealth_attempts_total", module="module", routine="a")
+
+
+@virtual
+async def test_one_that_is_told_twice_to_end_begins_again_whole() -> None:
+    """The second word may come when one routine has ended and another still cleans up."""
+
+    class Slow(Steady):
+        async def cleanup(self) -> None:
+            await asyncio.sleep(15.0)
+
+    made, _ = collector(Steady, Slow)
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.5, made.terminate)
+    loop.call_later(8.0, made.terminate)
+    await made.start()
+    loop.call_later(70.0, made.terminate)
+    await made.start()
+    verdicts = [[a.verdict.result for a in status.attempts if a.verdict] for status in made.status().routines]
+    assert [[Result.INCONCLUSIVE, Result.SUCCESS, Result.SUCCESS]] * 2 == verdicts
+
+
+@dataclass
+class Wall:
+    """A machine's clock, which can be set by some seconds."""
+
+    set: float = 0.0
+
+    def clock(self) -> Clock:
+        return Clock(virtual_loop().time, lambda: EPOCH + virtual_loop().time() - BEGINNING + self.set)
+
+
+@pytest.mark.parametrize("set_by", [-3600.0, 3600.0])
+@pytest.mark.parametrize(("after_all", "state", "success"), [(177.0, State.WELL, 1.0), (178.0, State.EXPIRED, None)])
+def test_setting_the_clock_keeps_nothing_well(
+    set_by: float, after_all: float, state: State, success: float | None
+) -> None:
+    """Status and metrics expire together, by the time that passes."""
+
+    async def scenario() -> None:
+        wall = Wall()
+        clock = wall.clock()
+        figures = Telemetered(clock)
+        made = Collector("module", figures.metrics, clock)
+        made.want(steady(a=RoutineSettings()), context_of(clock))
+        await made.start(once=True)
+        await asyncio.sleep(2.5)
+        wall.set = set_by
+        clock.anchor()
+        await asyncio.sleep(after_all)
+        (status,) = made.status().routines
+        assert (state, success) == (status.state, figures.value("khealth_success", module="module", routine="a"))
+
+    run(scenario())
+
+
+@virtual
+async def test_a_routines_steps_and_remarks_are_shown() -> None:
+    """Of the remarks of one name, the latest."""
+
+    class Telling(Steady):
+        steps: ClassVar[tuple[Step, ...]] = (ACCEPT,)
+
+        async def init(self) -> None:
+            for found in (Remark("nodes", "one"), Remark("round", "42 h"), Remark("nodes", "two")):
+                self.record(found)
+
+    made, _ = collector(Telling)
+    before = made.status().routines[0].steps
+    await made.start(once=True)
+    (status,) = made.status().routines
+    assert ((ACCEPT,), (Remark("nodes", "two"), Remark("round", "42 h"))) == (before, status.remarks)
 
 
 def test_an_attempt_is_the_sum_of_its_events() -> None:

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from prometheus_client import (
@@ -24,10 +24,13 @@ from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, SANDBOX,
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Completed, Event, Phase
+from khealth_exporter.vocabulary.reading import Figure, Reading
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.step import API_EDGES, POD_EDGES, Step
 from khealth_exporter.vocabulary.verdict import Verdict
 
 BEGAN = 1_800_000_000.0
@@ -139,10 +142,42 @@ def promtool() -> str:
     return found
 
 
+def checked(text: str) -> tuple[int, str, str]:
+    """Return what promtool says of an exposition."""
+    told = subprocess.run(  # noqa: S603 - Prometheus' own tool
+        [promtool(), "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60
+    )
+    return told.returncode, told.stdout, told.stderr
+
+
 def test_promtool_finds_nothing_wrong() -> None:
     """Prometheus' own linter has nothing to say of names, types, units and help."""
-    tool = promtool()
-    checked = subprocess.run(  # noqa: S603 - Prometheus' own tool
-        [tool, "check", "metrics"], input=exposition(), capture_output=True, text=True, check=False, timeout=60
-    )
-    assert (0, "", "") == (checked.returncode, checked.stdout, checked.stderr)
+    assert (0, "", "") == checked(exposition())
+
+
+class Writes(RcScheduler):
+    """A routine with a `create` of its own."""
+
+    name: ClassVar[str] = "writes"
+    steps: ClassVar[tuple[Step, ...]] = (Step("create", Component.API_SERVER, "", API_EDGES),)
+    figures: ClassVar[tuple[Figure, ...]] = (Figure("writes_end_timestamp_seconds", "When writes end."),)
+
+
+def test_two_routines_may_each_have_a_create() -> None:
+    """One family with two sets of edges, and figures besides, are well-formed."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, Clock(lambda: 0.0, lambda: BEGAN))
+    for kind in (RcScheduler, Writes):
+        metrics.declare(MODULE, kind.name, kind, RcSchedulerSettings())
+    begun = event(1, Phase.INIT, readings=(Reading(Writes.figures[0], BEGAN),))
+    metrics.apply(replace(begun, measurements=(Measurement(Writes.steps[0], 0.02, 0.001),), routine="writes"))
+    metrics.apply(event(1, Phase.INIT, samples=(EXACT,)))
+    text = generate_latest(registry).decode()
+    labels = f'module="{MODULE}",routine="{{}}",step="create"'
+    buckets = [
+        [line for line in text.splitlines() if line.startswith("khealth_step_duration_seconds_bucket") and of in line]
+        for of in (labels.format(LABEL), labels.format("writes"))
+    ]
+    assert (0, "", "") == checked(text)
+    assert [len(POD_EDGES) + 1, len(API_EDGES) + 1] == [len(lines) for lines in buckets]
+    assert [1.0, 1.0] == [float(lines[-1].rpartition(" ")[2]) for lines in buckets]

@@ -1,6 +1,9 @@
 """How one Event changes the metrics, and what stands before the first."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 from fakes import Telemetered
@@ -11,11 +14,13 @@ from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, SANDBOX, STARTUP
 from khealth_exporter.core.snapshot import EXPIRY
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Completed, Event, Phase
+from khealth_exporter.vocabulary.reading import Figure, Reading
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
-from khealth_exporter.vocabulary.step import Step
+from khealth_exporter.vocabulary.step import DISK_EDGES, Step
 from khealth_exporter.vocabulary.verdict import Verdict
 
 NOW = 1_800_000_000.0
@@ -444,3 +449,141 @@ def test_a_refused_configuration_is_told_and_leaves_the_time_of_the_last_good_on
         made.metrics.loaded(well=well)
         seen.append(tuple(made.value(name) for name in names))
     assert [(1.0, NOW + 10.0), (0.0, NOW + 10.0), (1.0, NOW + 30.0)] == seen
+
+
+class Disk(RcScheduler):
+    """A routine whose steps have the names of a pod's, and are others."""
+
+    name: ClassVar[str] = "disk"
+    steps: ClassVar[tuple[Step, ...]] = (
+        Step("startup", Component.STORAGE, "", DISK_EDGES),
+        Step("create", Component.STORAGE, "", DISK_EDGES),
+    )
+    figures: ClassVar[tuple[Figure, ...]] = (Figure("disk_free_bytes", "Free bytes."),)
+
+
+DISK = {"module": "disks", "routine": "a"}
+
+
+def with_disk() -> Telemetered:
+    """Return the metrics of a routine of pods and of one of disks."""
+    made = figures()
+    made.metrics.declare("disks", "a", Disk, RcSchedulerSettings(interval=30.0))
+    return made
+
+
+def of_disk(*measurements: Measurement, readings: tuple[Reading, ...] = ()) -> Event:
+    """Return an Event of the routine of disks."""
+    return replace(measured(*measurements), module="disks", readings=readings)
+
+
+def test_only_the_sli_is_the_sli() -> None:
+    """A step that happens to be called `startup` has its own series, and its routine none of the pod-startup SLI."""
+    made = with_disk()
+    made.metrics.apply(of_disk(Measurement(Disk.steps[0], 0.002, 0.0)))
+    assert (1.0, None, 0.0) == (
+        made.value("khealth_step_duration_seconds_count", **DISK, step="startup"),
+        made.value("khealth_pod_startup_duration_seconds_count", **DISK),
+        made.value("khealth_pod_startup_duration_seconds_count", **OURS),
+    )
+
+
+@pytest.mark.parametrize(("labels", "step"), [(OURS, CREATE), (DISK, Disk.steps[1])], ids=["pods", "disks"])
+def test_each_routines_step_has_its_own_edges(labels: Mapping[str, str], step: Step) -> None:
+    """Two routines may each have a `create`."""
+    made = with_disk()
+    edges = {
+        sample.labels["le"]
+        for family in made.registry.collect()
+        for sample in family.samples
+        if sample.name == "khealth_step_duration_seconds_bucket"
+        and {**labels, "step": "create"}.items() <= sample.labels.items()
+    }
+    assert {*map(float, step.edges), math.inf} == set(map(float, edges))
+
+
+@given(st.lists(st.floats(0, 400, allow_nan=False), max_size=20))
+def test_a_steps_buckets_count_what_is_not_above_their_edges(durations: list[float]) -> None:
+    """An edge belongs to its bucket, and every bucket holds the ones below it."""
+    made = figures()
+    made.metrics.apply(measured(*(Measurement(CREATE, seconds, 0.0) for seconds in durations)))
+    for edge in (*CREATE.edges, math.inf):
+        found = made.value(
+            "khealth_step_duration_seconds_bucket",
+            **OURS,
+            step="create",
+            le="+Inf" if edge == math.inf else str(float(edge)),
+        )
+        assert sum(seconds <= edge for seconds in durations) == found
+    total = made.value("khealth_step_duration_seconds_sum", **OURS, step="create")
+    assert sum(durations) == pytest.approx(total)
+
+
+def test_every_step_names_its_component() -> None:
+    """`khealth_step_info` joins steps to components, of each routine its own."""
+    made = with_disk()
+    for labels, steps in ((OURS, RcScheduler.steps), (DISK, Disk.steps)):
+        told = [made.value("khealth_step_info", **labels, step=s.name, component=s.component) for s in steps]
+        assert [1.0] * len(steps) == told
+    assert float(len(RcScheduler.steps) + len(Disk.steps)) == made.total("khealth_step_info")
+
+
+FREE = Disk.figures[0]
+
+
+def test_a_reading_is_a_gauge_of_its_routine() -> None:
+    """Absent before the first; then it is the latest."""
+    made = with_disk()
+    seen = [made.value("khealth_disk_free_bytes", **DISK)]
+    for value in (7.0, 5.0):
+        made.metrics.apply(of_disk(readings=(Reading(FREE, value),)))
+        seen.append(made.value("khealth_disk_free_bytes", **DISK))
+    assert [None, 7.0, 5.0] == seen
+
+
+def test_two_routines_share_a_figure() -> None:
+    """Each has its own value; one that goes takes only its own along."""
+    made = with_disk()
+    made.metrics.declare("disks", "b", Disk, RcSchedulerSettings())
+    made.metrics.apply(of_disk(readings=(Reading(FREE, 1.0),)))
+    made.metrics.apply(replace(of_disk(readings=(Reading(FREE, 2.0),)), routine="b"))
+    made.metrics.forget("disks", "a")
+    found = [made.value("khealth_disk_free_bytes", module="disks", routine=label) for label in "ab"]
+    assert [None, 2.0] == found
+
+
+def test_what_is_suspended_has_no_reading() -> None:
+    """Nor one that its last attempt still makes: no alert speaks of it."""
+    made = with_disk()
+    reading = of_disk(readings=(Reading(FREE, 1.0),))
+    made.metrics.apply(reading)
+    made.metrics.declare("disks", "a", Disk, RESTING)
+    seen = [made.value("khealth_disk_free_bytes", **DISK)]
+    made.metrics.apply(reading)
+    seen.append(made.value("khealth_disk_free_bytes", **DISK))
+    made.metrics.declare("disks", "a", Disk, RcSchedulerSettings())
+    made.metrics.apply(reading)
+    assert [None, None, 1.0] == [*seen, made.value("khealth_disk_free_bytes", **DISK)]
+
+
+@dataclass
+class Wall(Hands):
+    """A clock whose wall time can be set."""
+
+    set: float = 0.0
+
+    def clock(self) -> Clock:
+        return Clock(monotonic=lambda: self.unix, utc=lambda: self.unix + self.set)
+
+
+@pytest.mark.parametrize("set_by", [-3600.0, 3600.0])
+@pytest.mark.parametrize(("age", "value"), [(EXPIRY * 30.0, 1.0), (EXPIRY * 30.0 + 0.1, None)])
+def test_health_expires_by_the_time_that_passes(age: float, value: float | None, set_by: float) -> None:
+    """Setting the machine's clock neither keeps a stuck routine well nor ends a running one's health."""
+    wall = Wall()
+    made = Telemetered(clock := wall.clock())
+    made.metrics.declare("pods", "a", RcScheduler, RcSchedulerSettings(interval=30.0))
+    made.metrics.apply(judged())
+    wall.unix, wall.set = wall.unix + age, set_by
+    clock.anchor()
+    assert value == made.value("khealth_success", **OURS)

@@ -112,7 +112,7 @@ def test_a_reasons_sentences_can_be_set_as_they_are(reason: Reason) -> None:
 
 def some(state: State, routine: str = "a", **more: object) -> RoutineStatus:
     """Return a routine in a state, since twelve minutes ago."""
-    return replace(RoutineStatus("m", routine, 60.0, state, states.NOW - 720), **more)  # type: ignore[arg-type]
+    return replace(RoutineStatus("m", routine, 60.0, (), state, states.NOW - 720), **more)  # type: ignore[arg-type]
 
 
 def failed(reason: Reason, count: int = 1, routine: str = "a", state: State = State.FAILING) -> RoutineStatus:
