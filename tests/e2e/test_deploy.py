@@ -26,7 +26,7 @@ from deployment import (
     tool,
 )
 
-from khealth_exporter.cluster import cluster, namespace
+from khealth_exporter.cluster import namespace
 from khealth_exporter.modules import MODULES
 
 NODE_PORT = 31337
@@ -116,7 +116,7 @@ def test_its_rights_are_those_that_it_says_it_needs(applied: tuple[Installed, st
 def needed() -> set[tuple[str, str, str]]:
     """Return the rights that the core and the default routines say they need inside of a cluster."""
     kinds = [kind for module in MODULES for kind in module.routines]
-    said = (*cluster.PERMISSIONS, *namespace.PERMISSIONS, *(p for kind in kinds for p in kind.permissions))
+    said = (*namespace.PERMISSIONS, *(p for kind in kinds for p in kind.all_permissions()))
     return {(p.verb, p.group, p.resource) for p in said if not p.outside}
 
 
