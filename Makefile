@@ -28,8 +28,10 @@ $(DEV_READY): $(RUN_READY) requirements/dev.txt
 demo: $(RUN_READY) ## run khealth against a simulated cluster: make demo FAULT=scheduler-stalled
 	$(BIN)/khealth demo $(if $(FAULT),--fault $(FAULT)) $(if $(LISTEN),--listen $(LISTEN))
 
+# A whole run measures branch coverage, which has a floor. A selection, such as ARGS="-k runner", does not.
+COVERAGE = $(if $(filter-out --no-skips,$(ARGS)),,--cov --cov-report=)
 test: $(DEV_READY) ## unit and integration tests; no cluster needed
-	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(ARGS)
+	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(COVERAGE) $(ARGS)
 
 e2e: $(DEV_READY) ## end-to-end tests on the cluster that KUBECONFIG names
 	$(BIN)/pytest tests/e2e $(ARGS)
@@ -73,4 +75,4 @@ lock: $(DEV_READY) ## compile requirements/ from pyproject.toml anew
 	printf 'hatchling\neditables\n' | $(COMPILE) --constraints requirements/dev.txt - -o requirements/build.txt
 
 clean: ## remove what was set up
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
