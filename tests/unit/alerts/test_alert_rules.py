@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from deployment import ran as done
-from deployment import tool
 from diseases import DAY, FINE, MOMENTS, QUICK, SLOW, Disease
 from promql import ALERTS, rules
 from promtool import Firing, Pace, Told, document, ran
 from promtool import told as told_of
+from tools import needs
 
 from khealth_exporter.canaries.pod_steps import SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.modules import MODULES
@@ -29,7 +29,7 @@ API_SERVER = "KhealthApiServerBroken", "critical", "api_server"
 
 def test_promtool_has_nothing_to_say() -> None:
     """Neither of syntax nor of style."""
-    done(tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *map(str, FILES))
+    done(needs("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *map(str, FILES))
 
 
 def test_every_alert_has_a_disease() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import runbook
 import yaml
-from deployment import ran, tool
+from deployment import ran
 from runbook import PARTS, PROGRAMS, Section, Words
+from tools import needs
 
 from deploy.runbook import ROOT, headings, markdown, rendered, slug
 from khealth_exporter.cli.arguments import parse
@@ -222,7 +223,7 @@ def test_a_command_of_khealths_own_is_one(words: Words) -> None:
 @pytest.mark.parametrize("words", runbook.calls("amtool"), ids=" ".join)
 def test_a_command_of_amtool_is_one(words: Words) -> None:
     """Its parser takes it: what it has against it is only that nobody listens."""
-    done = ran(tool("amtool"), *words[1:], f"--alertmanager.url={CLOSED}", check=False)
+    done = ran(needs("amtool"), *words[1:], f"--alertmanager.url={CLOSED}", check=False)
     assert "connection refused" in done.stderr
 
 
@@ -283,7 +284,7 @@ def test_every_query_is_one(tmp_path: Path) -> None:
     """Prometheus' own parser takes it."""
     rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries())]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
-    assert f"{len(rules)} rules found" in ran(tool("promtool"), "check", "rules", str(tmp_path / "rules.yaml")).stdout
+    assert f"{len(rules)} rules found" in ran(needs("promtool"), "check", "rules", str(tmp_path / "rules.yaml")).stdout
 
 
 def test_every_series_that_is_queried_is_there(golden_folder: Path) -> None:

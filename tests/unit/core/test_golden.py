@@ -1,8 +1,6 @@
 """One golden `/metrics`: every name, type, help and label set that khealth exposes."""
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +17,7 @@ from prometheus_client import (
     enable_created_metrics,
     generate_latest,
 )
+from tools import needs
 
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, SANDBOX, START, STARTUP
 from khealth_exporter.core.metrics import Metrics
@@ -133,19 +132,10 @@ def test_there_are_no_created_series() -> None:
     assert not re.search(r"_created[ {]", exposition())
 
 
-def promtool() -> str:
-    """Return where promtool is; skip the test where it is not."""
-    tools = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "khealth-tools" / "bin"
-    found = shutil.which("promtool") or shutil.which("promtool", path=tools)
-    if found is None:
-        pytest.skip("promtool is neither on PATH nor in ~/.cache/khealth-tools/bin")
-    return found
-
-
 def checked(text: str) -> tuple[int, str, str]:
     """Return what promtool says of an exposition."""
     told = subprocess.run(  # noqa: S603 - Prometheus' own tool
-        [promtool(), "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60
+        [needs("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60
     )
     return told.returncode, told.stdout, told.stderr
 

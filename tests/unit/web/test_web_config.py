@@ -1,7 +1,6 @@
 """The web configuration file: what it takes, and what it says about what it does not take."""
 
 import contextlib
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from serving import ANNA, TLS, Keys, keys
+from tools import needs
 
 from khealth_exporter.config.problem import ConfigError
 from khealth_exporter.web.security.tls import _CIPHERS, _OF_TLS13
@@ -262,15 +262,6 @@ def test_whatever_is_written_is_read_or_refused(issued: Keys, document: dict[str
         read(issued, yaml.safe_dump(document))
 
 
-def promtool() -> str:
-    """Return where promtool is; skip the test where it is not."""
-    tools = Path.home() / ".cache" / "khealth-tools" / "bin"
-    found = shutil.which("promtool") or shutil.which("promtool", path=tools)
-    if found is None:
-        pytest.skip("promtool is neither on PATH nor in ~/.cache/khealth-tools/bin")
-    return found
-
-
 def test_the_example_can_be_used(issued: Keys) -> None:
     """What the documentation shows works, given the certificates that it names."""
     config = read(issued, EXAMPLE.read_text(encoding="utf-8"))
@@ -289,8 +280,7 @@ def test_the_example_can_be_used(issued: Keys) -> None:
 ], ids=["example", "tls", "suites", "clients", "users", "headers", "empty"])  # fmt: skip
 def test_promtool_takes_what_khealth_takes(issued: Keys, text: str) -> None:
     """The format is one: what is written for khealth is written for Prometheus' tools."""
-    tool = promtool()
     path = issued.write(text, "shared.yaml")
     read_web(path).usable()
-    done = subprocess.run([tool, "check", "web-config", path], capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run([needs("promtool"), "check", "web-config", path], capture_output=True, text=True, check=False)  # noqa: S603
     assert (0, "", f"{path} SUCCESS\n") == (done.returncode, done.stdout, done.stderr)
