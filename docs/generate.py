@@ -18,7 +18,6 @@ from khealth_exporter.modules import MODULES
 from khealth_exporter.vocabulary.event import Completed, Event, Phase
 from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.reading import Reading
-from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Quality
 from khealth_exporter.vocabulary.verdict import Verdict
@@ -138,7 +137,7 @@ def _written(default: object) -> str:
 
 
 def _reasons(routine: RoutineDescription, result: Result) -> str:
-    return ", ".join(f"`{reason}`" for reason in routine.reasons if Reason(reason).result is result)
+    return ", ".join(f"`{reason}`" for reason in routine.reasons if reason.result is result)
 
 
 def _permission(permission: Permission) -> str:
