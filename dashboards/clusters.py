@@ -30,7 +30,6 @@ from dashboards.parts import (
 )
 from dashboards.queries import STARTUP, STEPS
 
-ACCEPT = f'{ask.EVERYWHERE},step="accept"'
 NONE = override("noValue", "–")  # noqa: RUF001 - a dash
 """What an empty cell shows; what a table shows that has no row would be read as if it were about the cell."""
 COUNTED = {"well": GREEN, "failing": ORANGE, "broken": RED, "unknown": "#8e8e8e"}
@@ -95,8 +94,8 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | t
     yield _table()
     state = ask.cluster_state(ask.EVERYWHERE, "cluster")
     yield finished(timeline(), HISTORY, query(state, "{{cluster}}"))
-    yield _slow(SLOW_PODS, STARTUP, ask.EVERYWHERE, 5.0)
-    yield _slow(SLOW_WRITES, STEPS, ACCEPT, 1.0)
+    yield _slow(SLOW_PODS, STARTUP, "", 5.0)
+    yield _slow(SLOW_WRITES, STEPS, ask.API_WRITES, 1.0)
 
 
 def _counts() -> Iterator[stat.Panel]:
@@ -163,7 +162,7 @@ def _columns() -> dict[str, str]:
         "C": ask.not_well_since(ask.EVERYWHERE, where),
         "D": f"min by ({where}) (routine:khealth_error_budget_left:ratio_30d{{{ask.EVERYWHERE}}})",
         "E": _p99(STARTUP, ask.EVERYWHERE),
-        "F": _p99(STEPS, ACCEPT),
+        "F": _p99(STEPS, ask.EVERYWHERE, ask.API_WRITES),
         "G": ask.share([lost], f"khealth_attempts_total{{{ask.EVERYWHERE}}}", where),
     }
 
@@ -174,12 +173,12 @@ def _state() -> str:
     return f"{known} or {ask.STATES['unknown']} + {ask.gone(ask.EVERYWHERE)}"
 
 
-def _p99(histogram: str, chosen: str) -> str:
-    figure = ask.percentile(0.99, histogram, chosen, "cluster")
-    return ask.enough(figure, f"{histogram}_count{{{chosen}}}", "cluster")
+def _p99(histogram: str, chosen: str, among: str = "") -> str:
+    figure = ask.percentile(0.99, histogram, chosen, "cluster", among)
+    return ask.enough(figure, f"{histogram}_count{{{chosen}}}", "cluster", among)
 
 
-def _slow(told: Told, histogram: str, chosen: str, objective: float) -> timeseries.Panel:
+def _slow(told: Told, histogram: str, among: str, objective: float) -> timeseries.Panel:
     panel = lines("s", (None, GREEN), (objective, RED), none="Fewer than 5 samples in an hour.").interval(HOURLY)
     panel.axis_soft_max(1.2 * objective)
-    return finished(panel, told, query(_p99(histogram, chosen), "{{cluster}}"))
+    return finished(panel, told, query(_p99(histogram, ask.EVERYWHERE, among), "{{cluster}}"))

@@ -23,6 +23,8 @@ COLOURS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Of a pod's steps, in the order in which it goes through them; those of other routines get what is free."""
+POD_STEPS = tuple(step for step in RcScheduler.steps if not step.sli)
+"""The steps of a pod that a controller makes."""
 START = tuple(step.name for step in RcScheduler.steps if not step.sli and not step.teardown)
 """What a start consists of, from our write on."""
 

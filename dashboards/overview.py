@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards import queries as ask
-from dashboards.colours import COLOURS, START, steps
+from dashboards.colours import COLOURS, PART, POD_STEPS, START
 from dashboards.parts import (
     BLUE,
     GREEN,
@@ -153,6 +153,29 @@ SLOWEST = Told(
 )
 
 
+API = Told(
+    "control-plane/api: steps, p99 of 1 h",
+    "How long the API server takes for each request of control-plane/api, and for a new connection. Good: create,"
+    " update and delete stay below the dashed line, 1 s. Fewer than 5 samples: no figure.",
+    (0, 24, 10, 6),
+    ("KhealthApiSlow", "stale_read"),
+)
+CERTIFICATE = Told(
+    "control-plane/api: certificate expires in",
+    "The time until the API server's serving certificate expires, as khealth's TLS handshakes show it. Good is more"
+    " than 14 days.",
+    (10, 24, 4, 6),
+    ("KhealthApiCertificateExpires",),
+)
+NODES = Told(
+    "workloads/pod: nodes failing",
+    "The number of nodes on which the last canary pod failed. Good is 0. khealth's status page names the nodes, and"
+    " says how long a full round over all nodes takes.",
+    (14, 24, 10, 6),
+    ("KhealthOneNode", "one_node"),
+)
+
+
 def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | heatmap.Panel | table.Panel]:
     """Yield the panels of the screen, from its upper left to its lower right."""
     yield finished(state_now(), STATE, now(ask.cluster_state(ask.ROUTINE), "state"))
@@ -168,6 +191,9 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | h
     yield _reasons()
     yield _good()
     yield _slowest()
+    yield _api()
+    yield _certificate()
+    yield _nodes()
 
 
 def _since() -> stat.Panel:
@@ -216,8 +242,8 @@ def _p99() -> stat.Panel:
 
 def _way() -> timeseries.Panel:
     panel = bars("s", none="No pod was made in this time.")
-    for name, component in steps():
-        panel.override_by_name(name, _named(name, component))
+    for step in POD_STEPS:
+        panel.override_by_name(step.name, _named(step.name, PART[step.component]))
     asked = [
         query(ask.mean(STEPS, f'{ask.ROUTINE},step="{name}"', "step"), "{{step}}", chr(ord("A") + number))
         for number, name in enumerate(START)
@@ -275,21 +301,38 @@ def _good() -> timeseries.Panel:
     panel.override_by_name("API writes within 1 s", [fixed("purple")])
     dashes = override("custom.lineStyle", {"fill": "dash", "dash": [8, 8]})
     panel.override_by_name("objective", [fixed(RED), dashes, override("custom.lineWidth", 1)])
-    writes = f'{ask.ROUTINE},step="accept"'
     return finished(
         panel,
         GOOD,
         query(ask.good_share(STARTUP, ask.ROUTINE, "5"), "pods within 5 s", "A"),
         query(ask.good_share(STARTUP, ask.ROUTINE, "1"), "pods within 1 s", "B"),
-        query(ask.good_share(STEPS, writes, "1"), "API writes within 1 s", "C"),
+        query(ask.good_share(STEPS, ask.ROUTINE, "1", ask.API_WRITES), "API writes within 1 s", "C"),
         query("max(khealth:objective:ratio)", "objective", "D"),
     )
 
 
 def _slowest() -> timeseries.Panel:
     panel = lines("s", (None, GREEN), (5.0, RED), none="Fewer than 5 samples in an hour.").interval(HOURLY)
-    for name, component in steps():
-        panel.override_by_name(name, _named(name, component))
-    figure = ask.percentile(0.99, STEPS, ask.ROUTINE, "step")
-    expression = ask.enough(figure, f"{STEPS}_count{{{ask.ROUTINE}}}", "step")
-    return finished(panel, SLOWEST, query(expression, "{{step}}"))
+    by = "module, routine, step"
+    figure = ask.percentile(0.99, STEPS, ask.ROUTINE, by)
+    expression = ask.of_step(ask.enough(figure, f"{STEPS}_count{{{ask.ROUTINE}}}", by))
+    return finished(panel, SLOWEST, query(expression, "{{routine}} {{step}}: {{component}}"))
+
+
+def _api() -> timeseries.Panel:
+    panel = lines("s", (None, GREEN), (1.0, RED), none="Fewer than 5 samples in an hour.").interval(HOURLY)
+    chosen = f'{ask.ROUTINE},module="control-plane"'
+    figure = ask.percentile(0.99, STEPS, chosen, "step")
+    return finished(panel, API, query(ask.enough(figure, f"{STEPS}_count{{{chosen}}}", "step"), "{{step}}"))
+
+
+def _certificate() -> stat.Panel:
+    panel = single("s", (None, RED), (14 * 86400.0, GREEN), none="not known")
+    expression = f"min(khealth_api_certificate_expiry_timestamp_seconds{{{ask.ROUTINE}}}) - time()"
+    return finished(panel, CERTIFICATE, now(expression, "left"))
+
+
+def _nodes() -> timeseries.Panel:
+    panel = lines("short", (None, GREEN), (1.0, RED), none="workloads/pod does not run.").decimals(0)
+    expression = f"max by (cluster, module, routine) (khealth_nodes_failing{{{ask.ROUTINE}}})"
+    return finished(panel, NODES, query(expression, "{{cluster}} {{module}}/{{routine}}"))

@@ -16,15 +16,20 @@ STARTUP, STEPS = "khealth_pod_startup_duration_seconds", "khealth_step_duration_
 
 STATES: Mapping[str, int] = MappingProxyType({"suspended": 0, "well": 1, "unknown": 2, "failing": 3, "broken": 4})
 """States as numbers, so that the worst of several is their maximum."""
-TICKETS = "pod_unschedulable|one_node"
+TICKETS = "pod_unschedulable|one_node|one_api_server"
 """Reasons that are no outage: they leave a component failing and never make it broken."""
 MENTIONED = "throttled|quota_exceeded"
 """Inconclusive reasons with an alert of their own: of these khealth is not blind."""
+API_WRITES = 'khealth_step_info{component="api_server",step=~"accept|create|update|delete"}'
+"""The steps that measure a write to the API server: elsewhere, steps of these names measure other components."""
+OF_PODS = "khealth_pod_startup_duration_seconds_count"
+"""What only routines that follow pods have."""
 LONG, BLIND = "1h", "30m"
 """Windows: of a percentile of what happens three times a minute, and of the alert KhealthBlind."""
 
 _PROCESS = "on (cluster, job, instance)"
 _RUN = "on (cluster, job, instance, module, routine)"
+_STEP = "on (cluster, job, instance, module, routine, step)"
 _WHY = "on (cluster, job, instance, reason)"
 _WINDOWS = (("<= 120", "5m"), ("> 120 <= 600", "30m:1m"), ("> 600 <= 3600", "3h:5m"), ("> 3600", ""))
 """Of an interval in seconds, a window with two attempts or more; the longer ones by fewer points, for the cost.
@@ -159,32 +164,49 @@ def well_since(chosen: str) -> str:
     return f"1000 * (max(max_over_time(timestamp({bad})[$__range:1m])) unless on () max({bad}))"
 
 
-def enough(figure: str, count: str, by: str = "") -> str:
+def enough(figure: str, count: str, by: str = "", among: str = "") -> str:
     """Return a figure where five samples or more are behind it: a percentile of three pods says nothing."""
     grouped = f"sum by ({by})" if by else "sum"
-    return f"{figure} and on ({by}) {grouped} (increase({count}[{LONG}])) >= 5"
+    return f"{figure} and on ({by}) {grouped} (increase({count}[{LONG}]){_among(among)}) >= 5"
 
 
-def percentile(share: float, histogram: str, chosen: str, by: str = "", window: str = LONG) -> str:
-    """Return a percentile of a histogram."""
+def percentile(  # noqa: PLR0913 - each narrows it down
+    share: float, histogram: str, chosen: str, by: str = "", among: str = "", *, window: str = LONG
+) -> str:
+    """Return a percentile of a histogram over a window; with `among`, of the steps that this selects."""
     grouped = f"le, {by}" if by else "le"
-    return f"histogram_quantile({share}, sum by ({grouped}) (rate({histogram}_bucket{{{chosen}}}[{window}])))"
+    rate = f"rate({histogram}_bucket{{{chosen}}}[{window}]){_among(among)}"
+    return f"histogram_quantile({share}, sum by ({grouped}) ({rate}))"
 
 
-def good_share(histogram: str, chosen: str, edge: str) -> str:
+def _among(steps: str) -> str:
+    """Return what keeps only the series of some steps: of the same module, routine and step."""
+    return f" and {_STEP} {steps}" if steps else ""
+
+
+def good_share(histogram: str, chosen: str, edge: str, among: str = "") -> str:
     """Return the share of samples that are not above a bucket's edge, however Prometheus writes it: `5` or `5.0`."""
     within = f'{histogram}_bucket{{{chosen},le=~"{edge}(\\\\.0)?"}}'
     count = f"{histogram}_count{{{chosen}}}"
-    return enough(f"sum(increase({within}[{LONG}])) / sum(increase({count}[{LONG}]))", count)
+    only = _among(among)
+    share = f"sum(increase({within}[{LONG}]){only}) / sum(increase({count}[{LONG}]){only})"
+    return enough(share, count, among=among)
 
 
 def mean(histogram: str, chosen: str, by: str) -> str:
-    """Return a histogram's mean, where it has samples."""
-    window = "[$__rate_interval]"
+    """Return the mean of a step, in routines that follow pods, where it has samples."""
+    window, pods = "[$__rate_interval]", f" and {_RUN} {OF_PODS}"
     return (
-        f"sum by ({by}) (increase({histogram}_sum{{{chosen}}}{window}))"
-        f" / (sum by ({by}) (increase({histogram}_count{{{chosen}}}{window})) > 0)"
+        f"sum by ({by}) (increase({histogram}_sum{{{chosen}}}{window}){pods})"
+        f" / (sum by ({by}) (increase({histogram}_count{{{chosen}}}{window}){pods}) > 0)"
     )
+
+
+def of_step(figure: str) -> str:
+    """Return a figure by module, routine and step, with the step's component."""
+    by = "module, routine, step"
+    info = f"group by ({by}, component) (khealth_step_info{{{ROUTINE}}})"
+    return f"({figure}) * on ({by}) group_left (component) {info}"
 
 
 def increase(counter: str, chosen: str, by: str) -> str:

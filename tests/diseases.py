@@ -41,6 +41,8 @@ QUICK: dict[str, Disease] = {
     "storage": _outage("volume_not_provisioned", "KhealthStorageBroken", "storage"),
     "no-room": _outage("pod_unschedulable", "KhealthPodUnschedulable", "scheduler", "warning"),
     "one-node": _outage("one_node", "KhealthOneNode", "node", "warning"),
+    "stale-read": _outage("stale_read", "KhealthApiServerBroken", "api_server"),
+    "one-api-server": _outage("one_api_server", "KhealthOneApiServer", "api_server", "warning"),
     "quota": _outage("quota_exceeded", "KhealthQuotaExceeded", "khealth", "warning"),
     # An objective is missed.
     # Who burns the budget fast also burns it slowly: the ticket outlasts the page, which silences it meanwhile.

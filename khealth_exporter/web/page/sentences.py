@@ -22,6 +22,12 @@ SENTENCES: Final[Mapping[Reason, Sentence]] = {
     Reason.API_REJECTED: Sentence(
         "The API server rejects khealth's objects", "The API server rejected what khealth wanted to write."
     ),
+    Reason.STALE_READ: Sentence(
+        "The API server returns outdated objects", "A read returned an older version than an acknowledged write."
+    ),
+    Reason.ONE_API_SERVER: Sentence(
+        "One API server does not answer", "At least one API server did not answer, and others did."
+    ),
     Reason.WEBHOOK_FAILED: Sentence(
         "An admission webhook does not work", "An admission webhook could not be asked, so the write was refused."
     ),
