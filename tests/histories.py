@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import ClassVar
 
 from prometheus_client import CollectorRegistry
@@ -224,17 +225,19 @@ def scraped(cluster: str, lives: Iterable[Life], every: float, until: float) -> 
             if life.unseen[0] <= now < life.unseen[1]:
                 continue
             if changed or known is None:
-                known = _samples(process.metrics.registry, place)
+                known = _samples(process.metrics, place)
             health = _health(process.metrics, place)
             for name, value in {**known, **health, f"process_start_time_seconds{{{place}}}": life.begin}.items():
                 found.setdefault(name, []).append((index, value))
     return {name: notation(samples, count) for name, samples in found.items()}
 
 
-def _samples(registry: CollectorRegistry, place: str) -> dict[str, float]:
+def _samples(metrics: Metrics, place: str) -> dict[str, float]:
+    # A registry that does not ask for descriptions cannot find the steps by their names.
+    families = chain(metrics.registry.restricted_registry(wanted()).collect(), metrics.steps.collect())
     return {
         _series(sample.name, sample.labels, place): sample.value
-        for family in registry.restricted_registry(wanted()).collect()
+        for family in families
         for sample in family.samples
         if sample.name in wanted() and sample.labels.get("le", "+Inf") in EDGES
     }
