@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 RUN_READY := $(VENV)/run-ready
 DEV_READY := $(VENV)/ready
 
-.PHONY: help demo test check e2e fmt lock generate draw render golden screenshots clean
+.PHONY: help demo test coverage check e2e fmt lock generate draw render golden screenshots clean
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # --no-compile: most of the files are never imported, and Python compiles each when it first is.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
@@ -28,10 +28,11 @@ $(DEV_READY): $(RUN_READY) requirements/dev.txt
 demo: $(RUN_READY) ## run khealth against a simulated cluster: make demo FAULT=scheduler-stalled
 	$(BIN)/khealth demo $(if $(FAULT),--fault $(FAULT)) $(if $(LISTEN),--listen $(LISTEN))
 
-# A whole run measures branch coverage, which has a floor. A selection, such as ARGS="-k runner", does not.
-COVERAGE = $(if $(filter-out --no-skips,$(ARGS)),,--cov --cov-report=)
 test: $(DEV_READY) ## unit and integration tests; no cluster needed
-	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(COVERAGE) $(ARGS)
+	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(ARGS)
+
+coverage: $(DEV_READY) ## make test, slower: prints branch coverage, which has a floor
+	$(BIN)/pytest --numprocesses=3 --dist=worksteal --cov --cov-report= $(ARGS)
 
 e2e: $(DEV_READY) ## end-to-end tests on the cluster that KUBECONFIG names
 	$(BIN)/pytest tests/e2e $(ARGS)
