@@ -14,7 +14,7 @@ from khealth_exporter.core.metrics import Metrics
 PERIOD = 5.0
 """Seconds between two looks at the file: a ConfigMap's is swapped behind its name, so that only its content tells."""
 READING = 60.0
-"""Seconds to read the file and to check what it says: a disk that hangs keeps nobody waiting for ever."""
+"""Seconds to read the file and to check what it says: a disk that hangs must not block a reload for good."""
 _ENDING = "khealth is being stopped: it reads no configuration any more"
 _NOTHING = "this khealth was given no configuration that it could read again"
 
@@ -119,7 +119,7 @@ class Reloader:
             before, self.config = self.config, config
             self._adopt(config)
             self._metrics.loaded(well=True)
-            _log.info("the configuration is in force", cause=cause, file=config.file, **changes(before, config))
+            _log.info("configuration loaded", cause=cause, file=config.file, **changes(before, config))
             return ()
 
     def _refusal(self) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ class Reloader:
     def _refused(self, cause: str, problems: tuple[str, ...]) -> tuple[str, ...]:
         self._metrics.loaded(well=False)
         for problem in problems:
-            _log.error("the configuration is refused, the old one stays in force", cause=cause, problem=problem)
+            _log.error("configuration refused: the previous one stays in force", cause=cause, problem=problem)
         return problems
 
     def _read(self) -> tuple[str | None, Config | ConfigError]:

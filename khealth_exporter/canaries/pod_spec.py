@@ -1,4 +1,4 @@
-"""A canary pod: small, restricted, spread over the nodes, and nobody's obstacle."""
+"""A canary pod: small, restricted, spread over the nodes, and in nobody's way."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,7 +62,7 @@ class Toleration(Settings):
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     """The taint's effect; empty for every effect."""
     tolerationSeconds: int | None = None  # noqa: N815 - Kubernetes' own name
-    """For how long NoExecute is tolerated; for ever, if not given."""
+    """Seconds for which NoExecute is tolerated; without limit if not given."""
 
 
 class PodSettings(Settings):

@@ -88,7 +88,7 @@ class Removal:
         self._stuck = stuck
         if stuck.reason.result is Result.FAILURE:
             self._record(record, now)
-        # To find out whom to blame may have taken what was left of the time.
+        # The diagnosis may have used up the rest of the time.
         deadline = max(deadline, self._clock.now() + FORCING)
         try:
             await self._take(deadline)

@@ -44,7 +44,7 @@ class Refusal:
 
     @property
     def undecided(self) -> bool:
-        """Whether a write may have been done all the same: nobody who knows has answered."""
+        """Whether a write may have been done anyway: the API server itself did not answer."""
         broken = self.code >= HTTPStatus.INTERNAL_SERVER_ERROR and self.reason is not Reason.WEBHOOK_FAILED
         return broken or self.reason in {Reason.API_TIMEOUT, Reason.API_UNREACHABLE}
 
@@ -55,7 +55,7 @@ class Refusal:
 
     @property
     def permitted(self) -> bool:
-        """Whether khealth has the right to ask for this: whoever refused it, authorization had let it pass."""
+        """Whether authorization let the request pass, even if something else refused it."""
         never_got_there = self.code in {0, HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
         return not (self.denied or never_got_there or self.code >= HTTPStatus.INTERNAL_SERVER_ERROR)
 

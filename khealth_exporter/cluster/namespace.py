@@ -94,7 +94,7 @@ class NamespaceKeeper:
         try:
             return await self._until(gone, deadline)
         except Failed:
-            return False  # Nobody can tell.
+            return False  # The API server does not say.
 
     async def _has_service_account(self, deadline: float) -> bool:
         try:

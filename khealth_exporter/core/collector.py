@@ -39,7 +39,7 @@ class Collector:
     def want(self, routines: Iterable[RoutineConfig], context: Context) -> None:
         """Run exactly these from now on, in `context` from their next attempts on; series of new ones stand at 0.
 
-        Those that are wanted as they are go on undisturbed. All others clean up first; then they begin anew, or vanish.
+        Routines that do not change are not disturbed. All others clean up first; then they start again, or disappear.
         """
         wanted = {routine.label: routine for routine in routines}
         for label, supervisor in self._supervisors.items():

@@ -22,7 +22,7 @@ _FIRST_RETRY, _LONGEST_RETRY = 0.25, 5.0
 """Seconds between two tries of a cleanup that fails: doubled each time, up to the longest."""
 
 OVERTIME = 15.0
-"""Seconds beyond its bound that a phase has to find out whom to blame; after that it is cut off."""
+"""Seconds beyond its bound that a phase has to find out what to blame. After that it is cut off."""
 _LONGEST_NOTE = 200
 """Characters of an exception's text that a note keeps."""
 _SHORTEST = 0.001
@@ -180,7 +180,7 @@ class _Attempt:
         await routine.poll()
 
     async def _cleanup(self, routine: Routine[Any]) -> None:
-        """Clean up, again and again within the bound, whatever becomes of it and whoever asks to stop."""
+        """Clean up, again and again within the bound; a request to stop does not end it."""
         begun, notes = self._clock.now(), Notes(self._runner.kind)
         routine.deadline, routine.record = begun + self._settings.timeout, notes.record
         pause = _FIRST_RETRY

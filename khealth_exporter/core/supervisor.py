@@ -47,7 +47,7 @@ class Supervisor:
         self._terminated = False
 
     async def run(self, pace: Pace) -> None:
-        """Run the routine as wanted, until nobody wants it, it is asked to terminate, or its one attempt is over."""
+        """Run the routine as wanted, until it is not wanted, is asked to terminate, or has made its one attempt."""
         while self.wanted and self._context:
             # If it was asked to terminate before it began, its one attempt is interrupted at once.
             self._stop = Stop(requested=self._terminated)

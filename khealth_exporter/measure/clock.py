@@ -14,7 +14,7 @@ class Clock:
         self.anchor()
 
     def anchor(self) -> None:
-        """Take the difference to UTC anew, so that a long run follows the machine's corrected clock."""
+        """Measure the difference to UTC again, so that a long run follows the machine's corrected clock."""
         before = self._monotonic()
         utc = self._utc()
         self._offset = utc - (before + self._monotonic()) / 2

@@ -34,9 +34,9 @@ class Lag:
 
 
 class Lags:
-    """What khealth's last writes have told of the watches' lag, whichever attempt made them.
+    """What khealth's latest writes, of all attempts, say about the lag of the watches.
 
-    A pod's way is busiest where no write of ours falls into it, so it is held to the worst that was seen of late.
+    The API server is busiest when khealth writes nothing, so the worst recent lag counts for every pod.
     """
 
     def __init__(self) -> None:

@@ -44,7 +44,7 @@ class Sources(Protocol):
         """Return whether the configuration is loaded and the metrics stand."""
 
     async def reload(self) -> tuple[str, ...]:
-        """Read the configuration anew; return what is wrong with it, line by line, or () once it is in force."""
+        """Read the configuration again; return what is wrong with it, line by line, or () once it is in force."""
 
     def denied(self) -> tuple[Denied, ...]:
         """Return the rights that khealth turned out to lack."""
@@ -146,7 +146,7 @@ class Pages:
         return web.Response(text="ready\n" if ready else "not ready\n", status=200 if ready else 503)
 
     async def reload(self, request: web.Request) -> web.StreamResponse:
-        """Read the configuration anew, one request at a time; 500 with all that is wrong if it is refused."""
+        """Read the configuration again, one request at a time; 500 with every error if it is refused."""
         if not same_origin(request):
             return web.Response(text="a page of another site cannot reload khealth\n", status=403)
         async with self._reloading:

@@ -40,7 +40,7 @@ class WebServer:
 
     `patience` is for how many seconds a connection may idle, or take to send a request; `greeting` for how many it may
     take to agree on TLS. More than `most` connections are never open: the idlest makes room for a new one. By
-    `clock`, which counts seconds and never back, the status page is rendered anew.
+    `clock`, a monotonic clock in seconds, the status page is rendered again.
     """
 
     def __init__(  # noqa: PLR0913 - its bounds are named, and have defaults

@@ -98,9 +98,9 @@ class Client:
         """Ask until there is an answer, or until `deadline`, a monotonic time; each try has its own time-out, in s.
 
         No answer, 429, 502, 503 and 504 are tried again, on a new connection, as late as the server asks for. A 401
-        is tried once more with credentials read anew. Raise Refused for any other refusal at once, at the deadline
-        with the last refusal's reason, and where the server asks to wait for longer than that. Without `retries` the
-        first answer stands.
+        is tried once more after reading the credentials again. Raise Refused for any other refusal at once, at the
+        deadline with the last refusal's reason, and where the server asks to wait for longer than that. Without
+        `retries` the first answer stands.
         """
         call = Call.of(self._credentials.server, verb, resource, path, query, body)
         tries = Tries()

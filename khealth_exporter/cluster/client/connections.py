@@ -11,7 +11,7 @@ import aiohttp
 from khealth_exporter.measure.clock import Clock
 
 KEEP_ALIVE = 30.0
-"""Seconds: no request goes out on a connection that was idle for longer, lest a firewall has forgotten it."""
+"""Seconds: no request goes out on a connection that was idle for longer: a firewall may have dropped it."""
 
 _LIMIT = 256
 """Connections at once; far above what any routine needs, and below the file descriptors of a small container."""

@@ -54,6 +54,6 @@ class Denials:
         optional = bool(needs) and all(needed.optional for needed in needs)
         denied = self._now[key] = Denied(*key, now, now, optional, why, note)
         if optional:
-            _log.warning(f"{denied}: it goes on, but its verdicts may be less sharp", why=why, note=note)
+            _log.warning(f"{denied}: optional permission missing: diagnosis less precise", why=why, note=note)
         else:
-            _log.error(f"{denied}: `khealth routines` lists what it must be granted", why=why, note=note)
+            _log.error(f"{denied}: `khealth routines` lists the permissions that it needs", why=why, note=note)

@@ -1,4 +1,4 @@
-"""A request as it is asked for, whichever try asks, and what became of its tries."""
+"""One request, and the results of its tries."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Credentials: how to reach the API server, and as whom, kept fresh while khealth runs."""
+"""Credentials: how to reach the API server and with which identity, kept fresh while khealth runs."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ _PATIENCE = PATIENCE + 10.0
 
 
 class Credentials:
-    """How to reach the API server, and as whom; `read` gives all of it, and may block."""
+    """How to reach the API server, and with which identity; `read` returns all of it, and may block."""
 
     def __init__(self, read: Callable[[], Loaded], clock: Clock) -> None:
         self._read = read
@@ -181,5 +181,5 @@ def _in_pod() -> bool:
 
 
 def _home_kubeconfig() -> str:
-    # Not Path.home(), which raises for a user whom the machine does not know, as in many containers.
+    # Not Path.home(), which raises for a user that the machine does not know, as in many containers.
     return os.path.expanduser("~/.kube/config")  # noqa: PTH111

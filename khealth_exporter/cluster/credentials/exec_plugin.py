@@ -129,7 +129,7 @@ def _run(plugin: _Exec, request: str, directory: Path) -> bytes:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a plug-in that has not ended, with all that it has started: these may hold its output open for ever."""
+    """Kill a plug-in that has not ended, with all that it has started: these may hold its output open."""
     with process:
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -23,7 +23,7 @@ from khealth_exporter.vocabulary.telemetry import Telemetry
 T = TypeVar("T", bound=KubernetesObject)
 
 LIFETIME = (240.0, 300.0)
-"""Seconds for which the server is asked to keep a stream; drawn anew for each, so that they do not end together."""
+"""Seconds for which the server is asked to keep a stream; drawn for each one, so that they do not end together."""
 SUCCESSION = 10.0
 """Seconds before a stream's end at which its successor is opened."""
 SILENCE = 75.0
@@ -120,7 +120,7 @@ class Watch(Generic[T]):
                 self._restarting(broken.cause)
             except* Refused as group:
                 refused = _first(group, Refused)
-                # A version that is rejected, or too old, would be so for ever.
+                # A version that is rejected, or too old, stays so.
                 listed = listed and not refused.refusal.expired and refused.reason is not Reason.API_REJECTED
                 self._restarting("expired" if refused.refusal.expired else str(refused.reason), refused)
             # One that had lived is opened again at once: an API server that restarts, or a balancer that cuts.
@@ -150,7 +150,7 @@ class Watch(Generic[T]):
         self._changed.fire()
 
     async def _list(self) -> None:
-        """Take the whole set anew, page by page, and tell what changed since the last one."""
+        """List the whole set, page by page, and hand on what changed since the last list."""
         found: dict[str, T] = {}
         query = {"labelSelector": self.selector, "limit": str(PAGE)}
         while True:
@@ -221,7 +221,7 @@ class Watch(Generic[T]):
         heard = self._clock.now()
         end = heard + seconds
         while self._clock.now() < min(end, heard + SILENCE):
-            # One timer for many chunks, set anew only when it runs out: one for each would cost as much as its lines.
+            # One timer for many chunks, set again only when it expires: one for each would cost as much as its lines.
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(min(end, heard + SILENCE)):
                     while chunk := await stream.read():
@@ -259,7 +259,7 @@ class Watch(Generic[T]):
         if 0 < number_of(version) <= number_of(self._version):
             return  # A stream and its successor both said it.
         self._version = version or self._version
-        # What was never heard of before is new to whoever listens, whatever the server thinks it has told.
+        # An object that was never seen is new to every subscriber, whatever the server calls it.
         kind = "ADDED" if said == "MODIFIED" and item.uid not in self.objects else said
         if kind in ("ADDED", "MODIFIED", "DELETED"):
             self._tell(Line(kind, item, at, delay, recovered))

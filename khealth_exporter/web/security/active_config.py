@@ -1,4 +1,4 @@
-"""How the web server is protected now: what its file says, read anew when it changes."""
+"""The web configuration in force, read again when its file changes."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -78,14 +78,14 @@ class Protection:
         if (reading.config.tls is None) != (self.config.tls is None):
             return (Problem(str(self._path), 0, 0, "", "TLS is switched on or off by a restart alone"),)
         if self.config.users and not reading.config.users and not reading.unguarded:
-            what = "there are no users any more: write {} to mean that nobody is asked for a password"
+            what = "no users are left: write {} to turn authentication off"
             return (Problem(str(self._path), 0, 0, "basic_auth_users", what),)
         return ()
 
     def _tell(self) -> None:
         tls, users = self.config.tls is not None, len(self.config.users)
-        _log.info("the web configuration is in force", file=str(self._path), tls=tls, users=users)
+        _log.info("web configuration loaded", file=str(self._path), tls=tls, users=users)
         if not tls and not users:
-            _log.warning("this web configuration protects nothing: everybody is answered", file=str(self._path))
+            _log.warning("no TLS or authentication configured", file=str(self._path))
         for note in self.config.notes:
             _log.warning(note, file=str(self._path))

@@ -39,7 +39,7 @@ def look(paths: Iterable[Path]) -> Mapping[Path, str]:
 def _content(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
-            raise OSError(0, "it is not a regular file")  # reading a pipe could wait for ever
+            raise OSError(0, "it is not a regular file")  # reading a pipe could block
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
     except ValueError as error:  # a NUL in the path

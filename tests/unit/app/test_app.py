@@ -228,7 +228,7 @@ def test_a_hangup_reloads_where_there_is_what_to_load(play: Play, tmp_path: Path
         with capture_logs() as logs:
             code = await app.run(options, process=stage.process, credentials=OURS)
         interval = stage.process.metrics.interval.labels("rcscheduler", "rcscheduler")._value.get()
-        causes = [entry["cause"] for entry in logs if entry["event"] == "the configuration is in force"]
+        causes = [entry["cause"] for entry in logs if entry["event"] == "configuration loaded"]
         assert (0, 120.0, ["signal"]) == (code, interval, causes)
         assert ([], True) == (stage.small.left, virtual_loop().time() - BEGINNING >= 100.0)
 

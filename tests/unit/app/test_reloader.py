@@ -21,8 +21,8 @@ from khealth_exporter.config import Bound, Config, load
 from khealth_exporter.measure.daemon_thread import in_daemon_thread
 
 BOUND = Bound("khealth", "khealth")
-REFUSED = "the configuration is refused, the old one stays in force"
-IN_FORCE = "the configuration is in force"
+REFUSED = "configuration refused: the previous one stays in force"
+IN_FORCE = "configuration loaded"
 
 
 def text(replicas: int | str) -> str:
