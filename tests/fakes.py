@@ -20,7 +20,6 @@ from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 
 Json = dict[str, Any]
-KINDS = {"pods": "Pod", "replicationcontrollers": "ReplicationController"}
 
 
 class Telemetered:
@@ -120,11 +119,12 @@ def stamp(unix: float) -> str:
     return datetime.fromtimestamp(int(unix), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _selects(selector: str, item: Json) -> bool:
+def _selects(query: Mapping[str, str], item: Json) -> bool:
+    """Tell whether an object is one that a list or a watch asks for, by labels or by its name."""
     labels = item["metadata"].get("labels", {})
-    return all(
-        labels.get(name) == value for name, _, value in (part.partition("=") for part in selector.split(",") if part)
-    )
+    wanted = (part.partition("=") for part in query.get("labelSelector", "").split(",") if part)
+    name = query.get("fieldSelector", "").removeprefix("metadata.name=")
+    return all(labels.get(key) == value for key, _, value in wanted) and name in ("", item["metadata"]["name"])
 
 
 @dataclass
@@ -145,6 +145,7 @@ class FakeApi(Client):
     """What a controller does about a new object."""
     deleted: Callable[[str, Json, Json], bool] = lambda _resource, _item, _options: True
     """What becomes of a deletion: whether the object goes at once."""
+    certificate_end: float | None = None
     version: int = 100
     compacted: int = 0
     closed: bool = False
@@ -213,7 +214,7 @@ class FakeApi(Client):
     def _tell(self, resource: str, kind: str, item: Json) -> None:
         self._history.append((self.version, resource, kind, item))
         for stream in self.open_streams(resource):
-            if _selects(stream.asked.query.get("labelSelector", ""), item):
+            if _selects(stream.asked.query, item):
                 stream.say(kind, item)
 
     # What khealth does.
@@ -264,7 +265,7 @@ class FakeApi(Client):
         items = [
             i
             for i in self.objects.get(asked.resource, {}).values()
-            if _selects(asked.query.get("labelSelector", ""), i)
+            if _selects(asked.query, i)
         ]
         first = int(asked.query.get("continue", "0"))
         following = {"continue": str(first + self.page)} if first + self.page < len(items) else {}
@@ -284,6 +285,14 @@ class FakeApi(Client):
         self.created(asked.resource, item)
         return item
 
+    def _update(self, asked: Asked) -> Json | Refusal:
+        known = self.objects.get(asked.resource, {}).get(asked.name)
+        if known is None:
+            return refusal(404, "not found", "NotFound")
+        if asked.body["metadata"].get("resourceVersion") not in (None, known["metadata"]["resourceVersion"]):
+            return refusal(409, "the object has been modified", "Conflict")
+        return self.put(asked.resource, asked.body)
+
     def _delete(self, asked: Asked) -> Json | Refusal:
         item = self.objects.get(asked.resource, {}).get(asked.name)
         if item is None:
@@ -296,6 +305,17 @@ class FakeApi(Client):
             when = stamp(self.clock.utc() + self.ahead)
             self.put(asked.resource, {**item, "metadata": {**item["metadata"], "deletionTimestamp": when}})
         return {"kind": "Status", "status": "Success"}
+
+    async def connect(self, path: str, deadline: float, *, host: str = "", port: int = 0) -> Answer:
+        """Answer on a new connection after the latency, unless a fault says otherwise."""
+        asked = Asked("connect", path.strip("/"), f"{host}:{port}{path}", {}, {}, self.clock.now())
+        self.asked.append(asked)
+        for fault in self.faults:
+            outcome = await fault(asked)
+            if isinstance(outcome, Refusal):
+                raise Refused(outcome, f"get {asked.resource}")
+        await asyncio.sleep(min(self.latency, deadline - self.clock.now()))
+        return self.answer(asked, b"ok")
 
     @asynccontextmanager
     async def stream(
@@ -317,7 +337,7 @@ class FakeApi(Client):
         self._opened.append(stream)
         self._new.set()
         for version, told, kind, item in self._history:
-            if version > int(stream.version) and told == resource and _selects(query.get("labelSelector", ""), item):
+            if version > int(stream.version) and told == resource and _selects(query, item):
                 stream.say(kind, item)
         try:
             yield stream

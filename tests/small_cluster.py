@@ -11,6 +11,7 @@ from fakes import FakeApi, Telemetered
 from virtual_time import virtual_clock
 
 from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.cluster.kinds import POD, REPLICATION_CONTROLLER
 from khealth_exporter.cluster.ownership import Identity
 from khealth_exporter.core.routine import Context
 from khealth_exporter.measure.clock import Clock
@@ -76,6 +77,8 @@ class SmallCluster:
     def _created(self, resource: str, item: Json) -> None:
         if resource == CONTROLLERS and self.looking:
             self.later(PACE, self._look, item["metadata"]["name"])
+        if resource == PODS:
+            self.later(0, self._advance, item["metadata"]["name"], 0, list(STAGES))
 
     def _look(self, name: str) -> None:
         controller = self.api.objects[CONTROLLERS].get(name)
@@ -100,7 +103,7 @@ class SmallCluster:
         if pod is None or "deletionTimestamp" in pod["metadata"]:
             return
         stage, *following = stages
-        pod = STAGES[stage](pod, self.nodes[number % len(self.nodes)])
+        pod = STAGES[stage](pod, pinned_to(pod) or self.nodes[number % len(self.nodes)])
         stuck = self.stuck.get(number) == stage
         pod = self.change[number](pod) if stuck and number in self.change else pod
         if stage != "created" or stuck:
@@ -114,6 +117,8 @@ class SmallCluster:
                 self.later(PACE, self._collect, item)
                 return False
             return True
+        if resource != PODS:
+            return True
         if options.get("gracePeriodSeconds") == 0:
             self.later(0, self._collect_owner, item)
             return True
@@ -123,7 +128,7 @@ class SmallCluster:
     def _pods_of(self, controller: Json) -> list[str]:
         uid = controller["metadata"]["uid"]
         found = self.api.objects.get(PODS, {}).items()
-        return [name for name, pod in found if pod["metadata"]["ownerReferences"][0]["uid"] == uid]
+        return [name for name, pod in found if uid in owners_of(pod)]
 
     def _collect(self, controller: Json) -> None:
         if not self.collecting:
@@ -144,7 +149,7 @@ class SmallCluster:
 
     def _collect_owner(self, pod: Json) -> None:
         for name, controller in list(self.api.objects.get(CONTROLLERS, {}).items()):
-            ours = controller["metadata"]["uid"] == pod["metadata"]["ownerReferences"][0]["uid"]
+            ours = controller["metadata"]["uid"] in owners_of(pod)
             going = "deletionTimestamp" in controller["metadata"] and self.collecting
             if ours and going and not self._pods_of(controller):
                 self.api.remove(CONTROLLERS, name)
@@ -152,6 +157,19 @@ class SmallCluster:
     def refuse_pods(self, because: str) -> None:
         """Let the API server refuse every pod."""
         self.refusal = because
+
+
+def owners_of(pod: Json) -> list[str]:
+    """Return the uids of a pod's owners."""
+    return [owner["uid"] for owner in pod["metadata"].get("ownerReferences", [])]
+
+
+def pinned_to(pod: Json) -> str:
+    """Return the node that a pod's affinity names; nothing if it names none."""
+    affinity = pod.get("spec", {}).get("affinity", {}).get("nodeAffinity", {})
+    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", [])
+    names = [value for term in terms for field in term["matchFields"] for value in field["values"]]
+    return str(names[0]) if names else ""
 
 
 @dataclass
@@ -179,7 +197,8 @@ async def scene(*, seed: int = 1) -> AsyncIterator[Scene]:
     chance = random.Random(seed)
     cluster = Cluster(api, Identity("run", "khealth"), clock, figures.metrics, chance)
     async with asyncio.TaskGroup() as group:
-        watches = [group.create_task(watch.run()) for watch in cluster.watches]
+        cluster.watches.need((POD, REPLICATION_CONTROLLER))
+        watches = [group.create_task(cluster.watches.run())]
         ringing = group.create_task(bookmarks(api))
         try:
             yield Scene(SmallCluster(api), api, cluster, clock, figures, Context(cluster, clock))

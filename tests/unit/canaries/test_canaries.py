@@ -12,16 +12,22 @@ from hypothesis import strategies as st
 from small_cluster import CONTROLLERS, PODS, Scene, scene
 from virtual_time import BEGINNING, run, virtual, virtual_loop
 
-from khealth_exporter.canaries.canaries import Canaries
+from khealth_exporter.canaries.diagnosis import not_created
+from khealth_exporter.canaries.owned import Owned
+from khealth_exporter.canaries.pod_set import PodSet
 from khealth_exporter.canaries.pod_spec import PodSettings, pod_spec
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, READY, SANDBOX, SCHEDULE, START, STARTUP
+from khealth_exporter.canaries.removal import Removal
 from khealth_exporter.cluster.client.client import Answer
 from khealth_exporter.cluster.errors import Refusal, Refused
-from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.cluster.kinds import POD, REPLICATION_CONTROLLER
+from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
 from khealth_exporter.vocabulary.verdict import Failed
 
 COUNT = 3
+STEPS = (ACCEPT, CREATE, SCHEDULE, SANDBOX, START, READY, STARTUP, DELETE)
 BOUND = 20.0
 REJECTED = refusal(403, 'pods "x" is forbidden: violates PodSecurity "restricted:latest"', "Forbidden")
 
@@ -31,23 +37,27 @@ class Attempt:
 
     def __init__(self, here: Scene, number: int = 1) -> None:
         self.here, self.number = here, number
-        self.canaries = Canaries("a", number, here.context, PodSettings().placement)
+        self.ownership = here.cluster.identity.of_attempt("a", "a", number, 100.0)
+        placement, changed = PodSettings().placement, Signal()
+        self.owned = Owned(REPLICATION_CONTROLLER, self.ownership, here.context, changed)
+        self.pods = PodSet(self.owned, placement, here.context, STEPS, not_created)
+        self.removal = Removal(self.owned, self.pods, placement, here.context, STEPS)
         self.accepted: Measurement | None = None
         self.samples: list[Sample] = []
 
     def manifest(self) -> Json:
-        identity = self.here.cluster.identity
-        labels = identity.labels("a", self.number)
-        metadata = {"labels": labels, "annotations": identity.annotations(100.0)}
+        labels = dict(self.ownership.labels)
+        metadata = {"labels": labels, "annotations": dict(self.ownership.annotations)}
         template = {"metadata": metadata, "spec": pod_spec(PodSettings(), labels)}
         spec = {"replicas": COUNT, "selector": labels, "template": template}
-        return {"metadata": identity.metadata("a", self.number, 100.0), "spec": spec}
+        return {"metadata": self.ownership.metadata(), "spec": spec}
 
     async def init(self) -> None:
         """Create the canaries, and wait until they are Ready."""
         deadline = self.here.clock.now() + BOUND
-        self.accepted = await self.canaries.create(self.manifest(), deadline)
-        await self.canaries.all_ready(COUNT, deadline, self.samples.append)
+        await self.pods.see(deadline)
+        self.accepted = await self.owned.create(self.manifest(), deadline, ACCEPT)
+        await self.pods.all_ready(COUNT, deadline, self.samples.append)
 
     async def failing(self) -> Failed:
         """Return how init fails."""
@@ -56,7 +66,7 @@ class Attempt:
         return raised.value
 
     async def verify(self) -> None:
-        await self.canaries.verify(self.here.clock.now() + 10.0)
+        await self.pods.verify(self.here.clock.now() + 10.0)
 
     async def unwell(self) -> Failed:
         """Return how a poll fails."""
@@ -65,7 +75,7 @@ class Attempt:
         return raised.value
 
     async def remove(self) -> None:
-        await self.canaries.remove(self.here.clock.now() + BOUND, BOUND, self.samples.append)
+        await self.removal.run(self.here.clock.now() + BOUND, BOUND, self.samples.append)
 
     async def staying(self) -> Failed:
         """Return how a removal fails."""
@@ -73,9 +83,14 @@ class Attempt:
             await self.remove()
         return raised.value
 
+    def close(self) -> None:
+        """Let a sweep take what is left."""
+        self.pods.close()
+        self.owned.close()
+
     def steps(self, number: int = 0, *, censored: bool | None = None) -> dict[str, float]:
         measured = self.samples[number].measurements
-        return {m.step: m.seconds for m in measured if censored in (None, m.censored)}
+        return {m.step.name: m.seconds for m in measured if censored in (None, m.censored)}
 
 
 @virtual
@@ -333,7 +348,7 @@ async def test_a_controller_manager_that_does_not_look_is_told() -> None:
     async with scene() as here:
         here.small.looking = False
         failed = await Attempt(here).failing()
-        assert (Reason.POD_NOT_CREATED, True) == (failed.reason, "has not looked" in failed.note)
+        assert (Reason.POD_NOT_CREATED, True) == (failed.reason, "has not observed" in failed.note)
 
 
 @virtual
@@ -565,16 +580,18 @@ async def test_a_pod_that_is_younger_than_the_answer_interrupts_nothing() -> Non
     async with scene() as here:
         attempt = Attempt(here)
         await attempt.init()
-        ask = here.cluster.list_pods
+        ask = here.cluster.list
 
-        async def list_pods(selector: str, deadline: float) -> list[Pod]:
-            found = await ask(selector, deadline)
+        async def list_pods(kind: Any, deadline: float, **asked: Any) -> Any:
+            found = await ask(kind, deadline, **asked)
+            if kind is not POD:
+                return found
             (controller,) = here.api.objects[CONTROLLERS].values()
             here.small._make(controller, 9)
             await asyncio.sleep(0.01)
             return found
 
-        here.cluster.list_pods = list_pods  # type: ignore[method-assign]
+        here.cluster.list = list_pods  # type: ignore[method-assign]
         here.small.take(0)
         await asyncio.sleep(1.0)
         assert Reason.POD_LOST is (await attempt.unwell()).reason
@@ -649,7 +666,7 @@ async def test_a_rest_ends_when_something_is_wrong() -> None:
         await attempt.init()
         began = here.clock.now()
         here.small.later(1.0, here.small.take, 0)
-        await attempt.canaries.rest(5.0)
+        await attempt.pods.rest(5.0)
         assert 1.0 == pytest.approx(here.clock.now() - began)
 
 
@@ -660,7 +677,7 @@ async def test_a_rest_lasts_as_long_as_all_is_well() -> None:
         attempt = Attempt(here)
         await attempt.init()
         began = here.clock.now()
-        await attempt.canaries.rest(5.0)
+        await attempt.pods.rest(5.0)
         assert 5.0 == pytest.approx(here.clock.now() - began)
 
 
@@ -855,7 +872,7 @@ async def test_pods_whose_controller_was_taken_away_are_removed() -> None:
     async with scene() as here:
         attempt = Attempt(here)
         await attempt.init()
-        here.api.remove(CONTROLLERS, attempt.canaries.name)
+        here.api.remove(CONTROLLERS, attempt.ownership.name)
         await asyncio.sleep(0.1)
         await attempt.remove()
         assert [] == here.small.left
@@ -884,8 +901,8 @@ async def test_an_attempt_is_active_until_it_is_closed() -> None:
     async with scene() as here:
         attempt = Attempt(here)
         during = set(here.cluster.active)
-        attempt.canaries.close()
-        assert ({"khealth-a-run-1"}, set()) == (during, here.cluster.active)
+        attempt.close()
+        assert ({("a", "a", "run", "1")}, set()) == (during, here.cluster.active)
 
 
 @virtual
@@ -896,7 +913,7 @@ async def test_another_attempts_pods_are_not_ours() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(first.init())
             group.create_task(second.init())
-        names = [{way.pod.name for way in attempt.canaries.ways.values()} for attempt in (first, second)]
+        names = [{trace.item.name for trace in attempt.pods.traces.values()} for attempt in (first, second)]
         assert {f"khealth-a-run-1-{n}" for n in range(COUNT)} == names[0]
         assert {f"khealth-a-run-2-{n}" for n in range(COUNT)} == names[1]
 
@@ -1004,3 +1021,56 @@ async def test_a_refusal_carries_its_answer() -> None:
     async with scene() as here:
         here.api.faults.append(refusing("create", by=REJECTED))
         assert isinstance(await Attempt(here).failing(), Refused)
+
+
+@virtual
+async def test_an_object_of_somebody_elses_is_not_adopted() -> None:
+    """Its name is taken, by another module's routine say: the create fails, and cleanup leaves the object alone."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        stranger = here.cluster.identity.of_attempt("b", "a", 1, 100.0)
+        taken = {**stranger.metadata(), "name": attempt.ownership.name}
+        here.api.put(CONTROLLERS, {"metadata": taken, "spec": {"replicas": 0}})
+        assert Reason.API_REJECTED is (await attempt.failing()).reason
+        await attempt.remove()
+        assert [attempt.ownership.name] == here.small.left
+
+
+@virtual
+async def test_a_line_costs_the_same_however_many_pods_there_are() -> None:
+    """What is waited for is counted as lines arrive: no condition looks through all pods."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        (controller,) = here.api.objects[CONTROLLERS].values()
+        for number in range(10, 1000):
+            here.small._make(controller, number)
+        await asyncio.sleep(2.0)
+        attempt.pods.update()
+        looked_at = Counting(attempt.pods.traces)
+        attempt.pods.traces = looked_at
+        resting = asyncio.create_task(attempt.pods.rest(10.0))
+        await asyncio.sleep(0.1)
+        for _ in range(100):
+            here.say(5, "Ready")
+            await asyncio.sleep(0.01)
+        resting.cancel()
+        assert (True, 0) == (looked_at.one >= 100, looked_at.all)
+
+
+class Counting(dict[str, Any]):
+    """A mapping that counts how often one of its values is looked up, and how often all are gone through."""
+
+    one = all = 0
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        self.one += 1
+        return super().setdefault(key, default)
+
+    def __iter__(self) -> Any:
+        self.all += 1
+        return super().__iter__()
+
+    def values(self) -> Any:
+        self.all += 1
+        return super().values()

@@ -19,15 +19,16 @@ from documents import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from khealth_exporter.canaries.evidence import of_controller, of_events, of_pod
-from khealth_exporter.canaries.pod_way import Way
-from khealth_exporter.cluster.objects import KubernetesEvent
-from khealth_exporter.cluster.watch.subscription import Line
+from khealth_exporter.canaries.evidence import of_events, of_pod
+from khealth_exporter.canaries.pod_steps import WAY
+from khealth_exporter.cluster.objects import KubernetesEvent, Pod
+from khealth_exporter.measure.moments import Moment
+from khealth_exporter.measure.trace import Trace
 
 
-def way(document: dict[str, Any], *, gone: bool = False) -> Way:
-    followed = Way(a_pod(document))
-    followed.take(Line("DELETED" if gone else "ADDED", a_pod(document), 1.0, 0.0, recovered=False))
+def way(document: dict[str, Any], *, gone: bool = False) -> Trace[Pod]:
+    followed = Trace(WAY, a_pod(document))
+    followed.take(a_pod(document), Moment(1.0), removed=gone)
     return followed
 
 
@@ -70,7 +71,7 @@ def test_a_pod_that_is_asked_to_go_says_so() -> None:
 
 def test_a_controllers_replicas_and_generations_are_kept() -> None:
     """Whether the controller manager has looked at it, and what it complains of."""
-    found = of_controller(a_controller(controller(observed=0, refusal="exceeded quota")))
+    (found,) = of_owner(a_controller(controller(observed=0, refusal="exceeded quota")))
     assert ("0 replicas; generation 1, observed 0", "ReplicaFailure=True FailedCreate exceeded quota") == found.lines
 
 

@@ -20,8 +20,9 @@ from fakes import (
 from virtual_time import BEGINNING, run, virtual, virtual_clock
 
 from khealth_exporter.cluster.client.client import Answer
-from khealth_exporter.cluster.cluster import EVENT_PAGES, Cluster
+from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refusal, Refused
+from khealth_exporter.cluster.kinds import REPLICATION_CONTROLLER
 from khealth_exporter.cluster.namespace import NamespaceKeeper
 from khealth_exporter.cluster.ownership import Identity
 from khealth_exporter.vocabulary.reason import Reason
@@ -161,7 +162,7 @@ async def test_a_missing_namespace_is_made_with_the_first_controller() -> None:
     api = FakeApi(virtual_clock())
     attended(api)
     api.faults.append(missing(api))
-    await cluster_of(api).create_controller({"metadata": {"name": "c"}}, DEADLINE)
+    await cluster_of(api).create(REPLICATION_CONTROLLER, {"metadata": {"name": "c"}}, DEADLINE)
     expected = [("create", "replicationcontrollers"), ("create", NAMESPACES), ("create", "replicationcontrollers")]
     assert expected == [(asked.verb, asked.resource) for asked in api.asked if asked.verb == "create"]
 
@@ -170,7 +171,7 @@ async def test_a_missing_namespace_is_made_with_the_first_controller() -> None:
 async def test_a_namespace_that_is_there_costs_no_request() -> None:
     """One request makes a controller."""
     api = FakeApi(virtual_clock())
-    await cluster_of(api).create_controller({"metadata": {"name": "c"}}, DEADLINE)
+    await cluster_of(api).create(REPLICATION_CONTROLLER, {"metadata": {"name": "c"}}, DEADLINE)
     assert ["create"] == [asked.verb for asked in api.asked]
 
 
@@ -287,73 +288,3 @@ async def test_an_answer_that_cannot_be_read_is_an_error_of_the_api() -> None:
     with pytest.raises(Failed) as raised:
         await keeper(api).settled(DEADLINE)
     assert Reason.API_ERROR is raised.value.reason
-
-
-@virtual
-async def test_nodes_that_cannot_be_read_are_unknown() -> None:
-    """As if they were forbidden: they only sharpen a verdict."""
-    api = FakeApi(virtual_clock())
-    api.faults.append(garbled)
-    cluster = cluster_of(api)
-    assert (None, []) == (await cluster.list_nodes(DEADLINE), await cluster.list_events(DEADLINE))
-
-
-@virtual
-async def test_a_controller_that_cannot_be_read_is_an_error_of_the_api() -> None:
-    """And no bug of khealth's."""
-    api = FakeApi(virtual_clock())
-    api.faults.append(garbled)
-    with pytest.raises(Failed) as raised:
-        await cluster_of(api).find_controller("c", DEADLINE)
-    assert Reason.API_ERROR is raised.value.reason
-
-
-@virtual
-async def test_pods_that_cannot_be_read_are_an_error_of_the_api() -> None:
-    """Nobody is blamed on such a list."""
-    api = FakeApi(virtual_clock())
-    api.faults.append(garbled)
-    with pytest.raises(Failed) as raised:
-        await cluster_of(api).list_pods("a=b", DEADLINE)
-    assert Reason.API_ERROR is raised.value.reason
-
-
-@virtual
-async def test_pods_are_listed_page_by_page() -> None:
-    """All of them, however many."""
-    api = FakeApi(virtual_clock(), page=2)
-    for name in "abcde":
-        api.put("pods", {"metadata": {"name": name}})
-    assert list("abcde") == [pod.name for pod in await cluster_of(api).list_pods("", DEADLINE)]
-
-
-@virtual
-async def test_events_are_read_up_to_a_bound() -> None:
-    """Evidence must not cost more than what it is for."""
-    api = FakeApi(virtual_clock(), page=1)
-    for number in range(20):
-        api.put("events", {"metadata": {"name": f"e{number}"}})
-    found = await cluster_of(api).list_events(DEADLINE)
-    assert (EVENT_PAGES, EVENT_PAGES) == (len(found), len(api.asked))
-
-
-@virtual
-async def test_waiting_looks_again_at_each_change() -> None:
-    """A condition that comes true is seen when something changes, and at the deadline in any case."""
-    cluster = cluster_of(FakeApi(virtual_clock()))
-    facts: list[str] = []
-    loop = asyncio.get_running_loop()
-    loop.call_later(1.0, facts.append, "true")
-    loop.call_later(2.0, cluster.changed.fire)
-    seen = await cluster.until(lambda: bool(facts), BEGINNING + 10.0)
-    assert (True, BEGINNING + 2.0) == (seen, cluster.clock.now())
-
-
-@virtual
-async def test_waiting_looks_a_last_time_at_the_deadline() -> None:
-    """Whatever became true without anyone saying so."""
-    cluster = cluster_of(FakeApi(virtual_clock()))
-    facts: list[str] = []
-    asyncio.get_running_loop().call_later(1.0, facts.append, "true")
-    assert await cluster.until(lambda: bool(facts), BEGINNING + 10.0)
-    assert BEGINNING + 10.0 == cluster.clock.now()

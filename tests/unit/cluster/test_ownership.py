@@ -1,5 +1,6 @@
 """Names, labels and owners of what khealth makes; and what of it a dead run left."""
 
+import os
 import re
 from typing import Any
 
@@ -14,15 +15,18 @@ from khealth_exporter.cluster.ownership import (
     INSTANCE,
     MANAGED,
     MAX_AGE,
+    MODULE,
     ROUTINE,
     RUN,
     SELECTOR,
     Identity,
     Owner,
+    process_start,
 )
 
 OWNER = Owner("khealth-7d9f", "uid-of-our-pod")
-OURS = Identity("ab12cd34", "khealth", OWNER)
+ALIVE = "17-4711"
+OURS = Identity("ab12cd34", "khealth", OWNER, "1-100", lambda instance: instance == ALIVE)
 HOMELESS = Identity("ab12cd34", "khealth")
 CREATED, BORN = "2026-11-23T14:30:00Z", 1795444200.0
 
@@ -39,50 +43,70 @@ def made(
 def test_the_selector_finds_what_the_labels_mark() -> None:
     """Whatever khealth makes carries the label that it watches."""
     name, _, value = SELECTOR.partition("=")
-    assert value == OURS.labels("a", 1)[name]
+    assert value == OURS.of_attempt("m", "a", 1, 100.0).labels[name]
 
 
 def test_labels_say_whose_an_object_is() -> None:
-    """Manager, routine, run and attempt."""
-    expected = {MANAGED: "khealth", ROUTINE: "a", RUN: "ab12cd34", ATTEMPT: "7"}
-    assert expected == OURS.labels("a", 7)
+    """Manager, module, routine, run and attempt."""
+    expected = {MANAGED: "khealth", MODULE: "m", ROUTINE: "a", RUN: "ab12cd34", ATTEMPT: "7"}
+    assert expected == OURS.of_attempt("m", "a", 7, 100.0).labels
 
 
 NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,28}[a-z0-9])?", fullmatch=True)
 
 
-@given(NAMES, st.integers(1, 10**8 - 1))
-@example("a" * 30, 10**8 - 1)
-def test_names_leave_room_for_a_pods_suffix(routine: str, attempt: int) -> None:
+MODULES = st.sampled_from(["rcscheduler", "control-plane", "workloads", "a"])
+
+
+@given(MODULES, NAMES, st.integers(1, 10**8 - 1))
+@example("control-plane", "a" * 30, 10**8 - 1)
+def test_names_leave_room_for_a_pods_suffix(module: str, routine: str, attempt: int) -> None:
     """A ReplicationController's pods are called like it, with a hyphen and five letters: 63 at most."""
-    name = OURS.name(routine, attempt)
+    name = OURS.of_attempt(module, routine, attempt, 100.0).name
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
     assert len(name) + 6 <= 63
 
 
-@given(NAMES, NAMES, st.integers(1, 99), st.integers(1, 99), st.sampled_from(["ab12cd34", "ff00ff00"]))
-def test_no_two_attempts_share_a_name(one: str, other: str, first: int, second: int, run: str) -> None:
-    """Another routine, run or attempt has another name."""
-    names = Identity("ab12cd34", "khealth").name(one, first), Identity(run, "khealth").name(other, second)
-    assert (names[0] == names[1]) == ((one, first, "ab12cd34") == (other, second, run))
+@given(
+    MODULES, MODULES, NAMES, NAMES, st.integers(1, 99), st.integers(1, 99), st.sampled_from(["ab12cd34", "ff00ff00"])
+)
+@example("a", "control-plane", "api", "api", 1, 1, "ab12cd34")
+@example("control-plane", "control-plane", "a" * 30, "a" * 29 + "b", 1, 1, "ab12cd34")
+def test_no_two_attempts_share_a_name(  # noqa: PLR0913, PLR0917 - each may differ
+    module: str, another: str, one: str, other: str, first: int, second: int, run: str
+) -> None:
+    """Another module, routine, run or attempt has another name, and is told apart by the key of its labels."""
+    ours = Identity("ab12cd34", "khealth").of_attempt(module, one, first, 100.0)
+    theirs = Identity(run, "khealth").of_attempt(another, other, second, 100.0)
+    same = (module, one, first, "ab12cd34") == (another, other, second, run)
+    assert (same, same) == (ours.name == theirs.name, ours.key == theirs.key)
+
+
+def test_an_attempt_knows_its_own_objects() -> None:
+    """By all of its labels: the same routine's name in another module is somebody else's."""
+    ours = OURS.of_attempt("m", "a", 1, 100.0)
+    theirs = OURS.of_attempt("n", "a", 1, 100.0)
+    found = [read(KubernetesObject, {"metadata": {"name": "x", "labels": dict(o.labels)}}) for o in (ours, theirs)]
+    assert [True, False] == [ours.marks(item) for item in found]
 
 
 def test_what_is_made_in_a_pod_goes_with_it() -> None:
     """Its owner is khealth's own Pod, and the annotation names the instance."""
-    metadata = OURS.metadata("a", 1, 100.0)
+    ours = OURS.of_attempt("m", "a", 1, 100.0)
     reference = {"apiVersion": "v1", "kind": "Pod", "name": "khealth-7d9f", "uid": "uid-of-our-pod"}
-    assert ([reference], "uid-of-our-pod") == (metadata["ownerReferences"], OURS.annotations(1.0)[INSTANCE])
+    told = ours.metadata()["ownerReferences"], ours.annotations[INSTANCE]
+    assert ([reference], "uid-of-our-pod.1-100") == told
 
 
 def test_what_is_made_elsewhere_has_no_owner() -> None:
     """Outside of a Pod, or in another namespace, only sweeps take what is left."""
-    assert "ownerReferences" not in HOMELESS.metadata("a", 1, 100.0)
+    assert "ownerReferences" not in HOMELESS.of_attempt("m", "a", 1, 100.0).metadata()
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(100.0, "100"), (100.2, "101")])
 def test_the_longest_rightful_life_is_annotated_in_seconds(seconds: float, text: str) -> None:
     """Rounded up: nobody is swept a moment too early."""
-    assert text == HOMELESS.annotations(seconds)[MAX_AGE]
+    assert text == HOMELESS.of_attempt("m", "a", 1, seconds).annotations[MAX_AGE]
 
 
 def test_what_this_run_made_is_mine() -> None:
@@ -98,12 +122,37 @@ def test_what_is_older_than_its_max_age_is_dead(age: float, dead: bool) -> None:
 
 def test_what_an_earlier_process_of_the_same_pod_made_is_dead() -> None:
     """A container that was restarted is a new run in the same Pod."""
-    assert OURS.dead(made(**{INSTANCE: "uid-of-our-pod"}), BORN)
+    assert OURS.dead(made(**{INSTANCE: "uid-of-our-pod.17-4710"}), BORN)
+
+
+def test_what_a_living_process_of_the_same_pod_made_is_not_dead() -> None:
+    """`kubectl exec deploy/khealth -- khealth once` beside a running khealth: neither takes the other's objects."""
+    assert not OURS.dead(made(**{INSTANCE: f"uid-of-our-pod.{ALIVE}"}), BORN + 99.0)
+
+
+@pytest.mark.parametrize("instance", ["uid-of-our-pod", "uid-of-our-pod.", "uid-of-our-pod.x-1"])
+def test_an_instance_of_the_same_pod_that_names_no_process_is_dead(instance: str) -> None:
+    """An older version wrote no process: a pod that has this version runs that one no more."""
+    assert OURS.dead(made(**{INSTANCE: instance}), BORN)
+
+
+def test_a_process_is_told_by_its_start_time_too() -> None:
+    """A process id alone is used again."""
+    ours = process_start()
+    assert ours is not None
+    pid, _, started = ours.partition("-")
+    runs = Identity("r", "n").runs
+    assert (str(os.getpid()), True, False) == (pid, runs(ours), runs(f"{pid}-{int(started) + 1}"))
+
+
+def test_a_process_that_has_ended_has_no_start() -> None:
+    """Nothing of it is left in /proc."""
+    assert None is process_start(2**22 + 1)
 
 
 def test_what_a_living_neighbour_made_is_not_dead() -> None:
     """Another instance's objects live out their time."""
-    assert not OURS.dead(made(**{INSTANCE: "uid-of-another-pod"}), BORN + 99.0)
+    assert not OURS.dead(made(**{INSTANCE: "uid-of-another-pod.1-1"}), BORN + 99.0)
 
 
 def test_what_this_run_made_is_never_dead() -> None:

@@ -14,12 +14,14 @@ from virtual_time import run, virtual, virtual_clock
 
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refusal
+from khealth_exporter.cluster.kinds import CONFIG_MAP, POD, REPLICATION_CONTROLLER
 from khealth_exporter.cluster.ownership import INSTANCE, MAX_AGE, RUN, Identity, Owner
-from khealth_exporter.cluster.sweep import OVERDUE, PERIOD, Leftover, Sweeper
+from khealth_exporter.cluster.sweep import LISTING, OVERDUE, PERIOD, Leftover, Sweeper
 from khealth_exporter.vocabulary.reason import Reason
 
 OWNER = Owner("khealth-0", "uid-khealth-0")
 PODS, CONTROLLERS = "pods", "replicationcontrollers"
+WATCHED = (POD, REPLICATION_CONTROLLER)
 
 
 @dataclass
@@ -53,11 +55,14 @@ async def world(*, ahead: float = 0.0) -> AsyncIterator[World]:
     """Run a cluster's watches until the block ends."""
     clock = virtual_clock()
     api, figures = FakeApi(clock, ahead=ahead), Telemetered(clock)
-    cluster = Cluster(api, Identity("ourrun", "khealth", OWNER), clock, figures.metrics, CHANCE)
+    cluster = Cluster(api, Identity("ourrun", "khealth", OWNER, "1-1", lambda _: False), clock, figures.metrics, CHANCE)
     async with asyncio.TaskGroup() as group:
-        watches = [group.create_task(watch.run()) for watch in cluster.watches]
-        await cluster.see(clock.now() + 5.0)
-        yield World(api, cluster, Sweeper(cluster), figures)
+        cluster.watches.need(WATCHED)
+        watches = [group.create_task(cluster.watches.run())]
+        await cluster.watches.see(WATCHED, clock.now() + 5.0)
+        sweeper = Sweeper(cluster)
+        sweeper.cover((*WATCHED, CONFIG_MAP))
+        yield World(api, cluster, sweeper, figures)
         for task in watches:
             task.cancel()
 
@@ -75,7 +80,7 @@ CHANCE: Any = Middling()
 def made(run_: str = "otherrun", attempt: int | str = 1, *, name: str = "", age: str = "100", **metadata: Any) -> Json:
     """Return what an attempt made, as it is sent."""
     identity = Identity(run_, "khealth")
-    labels = {**identity.labels("a", 1), "khealth.io/attempt": str(attempt)}
+    labels = {**identity.of_attempt("a", "a", 1, 100.0).labels, "khealth.io/attempt": str(attempt)}
     name = name or f"khealth-a-{run_}-{attempt}"
     return {"metadata": {"name": name, "labels": labels, "annotations": {MAX_AGE: age}, **metadata}}
 
@@ -92,7 +97,7 @@ def pod_of(controller: Json, suffix: str = "x7k2p") -> Json:
 async def test_what_a_living_attempt_of_ours_made_is_untouched() -> None:
     """However old it is: the attempt itself cleans up."""
     async with world() as here:
-        here.cluster.active.add("khealth-a-ourrun-1")
+        here.cluster.active.add(("a", "a", "ourrun", "1"))
         controller = here.api.put(CONTROLLERS, made("ourrun"))
         here.api.put(PODS, pod_of(controller))
         await asyncio.sleep(10_000.0)
@@ -103,7 +108,7 @@ async def test_what_a_living_attempt_of_ours_made_is_untouched() -> None:
 async def test_what_an_ended_attempt_of_ours_left_is_taken() -> None:
     """At once: whoever ended should have left nothing."""
     async with world() as here:
-        here.cluster.active.add("khealth-a-ourrun-2")
+        here.cluster.active.add(("a", "a", "ourrun", "2"))
         here.api.put(CONTROLLERS, made("ourrun", 1))
         here.api.put(CONTROLLERS, made("ourrun", 2))
         assert ["khealth-a-ourrun-2"] == await here.sweep()
@@ -154,7 +159,7 @@ def test_age_goes_by_the_servers_clock(ahead: float) -> None:
 async def test_what_an_earlier_process_of_our_pod_left_is_taken() -> None:
     """A container that was restarted takes what it left, young as it is."""
     async with world() as here:
-        here.api.put(CONTROLLERS, made(annotations={MAX_AGE: "100", INSTANCE: OWNER.uid}))
+        here.api.put(CONTROLLERS, made(annotations={MAX_AGE: "100", INSTANCE: f"{OWNER.uid}.1-0"}))
         assert [] == await here.sweep()
 
 
@@ -168,7 +173,8 @@ def test_nothing_without_a_runs_label_is_ever_taken(resource: str, *, everything
             labels = {"app.kubernetes.io/managed-by": "khealth"}
             here.api.put(resource, {"metadata": {"name": "khealth-0", "uid": OWNER.uid, "labels": labels}})
             await asyncio.sleep(10_000.0)
-            assert [1, 0] == [len(watch.objects) for watch in here.cluster.watches][:: 1 if resource == PODS else -1]
+            seen = {watch.resource: len(watch.objects) for watch in here.cluster.watches.all()}
+            assert {PODS: 0, CONTROLLERS: 0, resource: 1} == seen
             assert () == here.sweeper.found(everything=everything)
 
     run(scenario())
@@ -453,3 +459,56 @@ async def test_an_object_of_another_uid_counts_as_gone() -> None:
 def test_the_run_label_is_what_marks_an_object() -> None:
     """The helper of these tests makes what khealth makes."""
     assert "otherrun" == made()["metadata"]["labels"][RUN]
+
+
+MAPS = "configmaps"
+
+
+@virtual
+async def test_a_kind_that_is_not_watched_is_listed_at_the_start() -> None:
+    """Nothing else would show what a dead run left of it."""
+    async with world() as here:
+        here.api.put(MAPS, made(age="0"))
+        await asyncio.sleep(1.0)
+        assert [] == await here.sweep()
+        assert 1.0 == here.figures.value("khealth_swept_objects_total", kind="ConfigMap")
+
+
+@virtual
+async def test_a_kind_that_is_not_watched_is_listed_now_and_then() -> None:
+    """Every few minutes, and not at every sweep."""
+    async with world() as here:
+        sweeping = asyncio.create_task(here.sweeper.run())
+        await asyncio.sleep(3 * LISTING + 1.0)
+        sweeping.cancel()
+        assert 4 == len([asked for asked in here.api.named("list") if asked.resource == MAPS])
+
+
+@virtual
+async def test_a_kind_that_is_not_watched_is_listed_after_a_cleanup_that_failed() -> None:
+    """At the next sweep."""
+    async with world() as here:
+        await here.sweep()
+        here.api.put(MAPS, made("ourrun"))
+        assert ["khealth-a-ourrun-1"] == await here.sweep()
+        here.cluster.suspects.add(CONFIG_MAP)
+        assert [] == await here.sweep()
+
+
+@virtual
+async def test_what_a_living_attempt_has_of_a_kind_that_is_not_watched_is_untouched() -> None:
+    """The attempt itself deletes it; what the list showed of it is no leftover afterwards."""
+    async with world() as here:
+        here.cluster.active.add(("a", "a", "ourrun", "1"))
+        here.api.put(MAPS, made("ourrun"))
+        assert ["khealth-a-ourrun-1"] == await here.sweep()
+
+
+@virtual
+async def test_a_kind_that_may_not_be_listed_stops_no_other() -> None:
+    """Its sweep waits for the right; the watched kinds are swept."""
+    async with world() as here:
+        here.api.faults.append(refusing("list", resource=MAPS, by=FORBIDDEN))
+        here.api.put(CONTROLLERS, made(age="0"))
+        await asyncio.sleep(1.0)
+        assert [] == await here.sweep()

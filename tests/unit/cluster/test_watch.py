@@ -1,7 +1,6 @@
 """What a watch shows, whatever its server does."""
 
 import asyncio
-import gc
 import itertools
 import json
 import random
@@ -31,7 +30,9 @@ from virtual_time import BEGINNING, EPOCH, run, virtual, virtual_clock, virtual_
 
 from khealth_exporter.cluster.client.client import Answer
 from khealth_exporter.cluster.errors import Refusal
+from khealth_exporter.cluster.kinds import POD
 from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.cluster.ownership import key_of
 from khealth_exporter.cluster.watch.subscription import Line, Signal, Subscription
 from khealth_exporter.cluster.watch.watch import CAUSES, LIFETIME, SUCCESSION, Watch
 from khealth_exporter.measure.clock import Clock
@@ -83,10 +84,10 @@ async def watching(api: FakeApi | None = None, *, seed: int = 1, clock: Clock | 
     api = api or FakeApi(clock)
     figures, changed = Telemetered(clock), Signal()
     watch = Watch(
-        Pod, "pods", PATH, SELECTOR,
-        client=api, clock=clock, telemetry=figures.metrics, random=random.Random(seed), changed=changed,
+        POD, "khealth", SELECTOR,
+        client=api, clock=clock, telemetry=figures.metrics, random=random.Random(seed), key_of=key_of, changed=changed,
     )  # fmt: skip
-    seen = Seen(api, clock, figures, watch, watch.subscribe(lambda _: True))
+    seen = Seen(api, clock, figures, watch, watch.subscribe(None, Signal()))
     task = asyncio.create_task(watch.run())
     try:
         yield seen
@@ -822,30 +823,73 @@ async def test_a_version_that_the_server_rejects_makes_a_new_list() -> None:
         assert "100" == (await seen.api.opened()).version
 
 
+def of_attempt(name: str, attempt: str) -> dict[str, Any]:
+    """Return a pod of an attempt."""
+    labels = {"app.kubernetes.io/managed-by": "khealth", "khealth.io/attempt": attempt}
+    return {"metadata": {"name": name, "labels": labels}, "spec": {}, "status": {}}
+
+
 @virtual
-async def test_a_subscription_gets_what_it_wants_from_now_on() -> None:
-    """Lines from before, and of objects that are not wanted, are not collected."""
+async def test_a_subscription_gets_the_lines_of_its_attempt_from_now_on() -> None:
+    """Lines from before, and of other attempts' objects, are not collected."""
     async with watching() as seen:
         await seen.api.opened()
-        seen.api.put("pods", pod("a"))
+        seen.api.put("pods", of_attempt("a", "1"))
         await settle()
-        wanted = seen.watch.subscribe(lambda item: item.name in ("a", "b"))
-        for name in "abc":
-            seen.api.put("pods", pod(name))
+        wanted = seen.watch.subscribe(("", "", "", "1"), Signal())
+        for name, attempt in (("a", "1"), ("b", "1"), ("c", "2")):
+            seen.api.put("pods", of_attempt(name, attempt))
         await settle()
         assert [("MODIFIED", "a"), ("ADDED", "b")] == [(told.type, told.object.name) for told in wanted.drain()]
 
 
 @virtual
-async def test_a_subscription_that_nobody_keeps_vanishes() -> None:
-    """Forgetting it is enough: the watch holds no lines for who is gone."""
+async def test_a_closed_subscription_gets_nothing() -> None:
+    """Whoever has gone holds no lines."""
     async with watching() as seen:
         await seen.api.opened()
-        forgotten = seen.watch.subscribe(lambda _: True)
-        before = len(seen.watch._subscriptions)
-        del forgotten
-        gc.collect()
-        assert (2, 1) == (before, len(seen.watch._subscriptions))
+        closed = seen.watch.subscribe(("", "", "", "1"), Signal())
+        closed.close()
+        seen.api.put("pods", of_attempt("a", "1"))
+        await settle()
+        assert [] == list(closed.drain())
+
+
+class Counted(Signal):
+    """A signal that counts how often it is fired."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fired = 0
+
+    def fire(self) -> None:
+        self.fired += 1
+        super().fire()
+
+
+@virtual
+async def test_a_line_wakes_its_own_attempt_alone() -> None:
+    """However many attempts wait: what a line costs does not grow with them."""
+    async with watching() as seen:
+        await seen.api.opened()
+        signals = [Counted() for _ in range(100)]
+        for number, signal in enumerate(signals):
+            seen.watch.subscribe(("", "", "", str(number)), signal)
+        seen.api.put("pods", of_attempt("a", "7"))
+        await settle()
+        assert {7: 1} == {number: signal.fired for number, signal in enumerate(signals) if signal.fired}
+
+
+@virtual
+async def test_every_attempt_hears_that_the_watch_is_not_live_any_more() -> None:
+    """Whoever waits must look again: nothing more may come."""
+    async with watching() as seen:
+        stream = await seen.api.opened()
+        signal = Counted()
+        seen.watch.subscribe(("", "", "", "1"), signal)
+        stream.end()
+        await settle()
+        assert signal.fired
 
 
 @virtual

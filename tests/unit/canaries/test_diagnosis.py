@@ -32,27 +32,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from khealth_exporter.canaries.diagnosis import PULLING, Finding, Nodes, blame, not_created, not_deleted, not_ready
-from khealth_exporter.canaries.pod_way import Way
-from khealth_exporter.cluster.watch.subscription import Line
+from khealth_exporter.canaries.pod_spec import Placement
+from khealth_exporter.canaries.pod_steps import (
+    ACCEPT,
+    CREATE,
+    DELETE,
+    READY,
+    SANDBOX,
+    SCHEDULE,
+    START,
+    STARTUP,
+    WAY,
+    well,
+)
+from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.measure.moments import Moment
+from khealth_exporter.measure.trace import Trace
+from khealth_exporter.routines.rcscheduler import RcScheduler
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 
+STEPS = (ACCEPT, CREATE, SCHEDULE, SANDBOX, START, READY, STARTUP, DELETE)
 
-def way(*documents: Json, gone: bool = False) -> Way:
-    """Return the way of a pod that was seen like this, one after the other."""
-    followed = Way(a_pod(documents[0]))
+
+def way(*documents: Json, gone: bool = False) -> Trace[Pod]:
+    """Return the trace of a pod that was seen like this, one after the other."""
+    followed = Trace(WAY, a_pod(documents[0]))
     for at, document in enumerate(documents):
-        followed.take(Line("MODIFIED", a_pod(document), float(at), 0.0, recovered=False))
+        followed.take(a_pod(document), Moment(float(at)), removed=False)
     if gone:
-        followed.take(Line("DELETED", followed.pod, 100.0, 0.0, recovered=False))
+        followed.take(followed.item, Moment(100.0), removed=True)
     return followed
 
 
 def nodes(*documents: Json, selector: dict[str, str] | None = None, tolerated: Sequence[str] = ()) -> Nodes:
-    return Nodes.of([a_node(document) for document in documents], selector or {}, tolerated)
+    return Nodes.of([a_node(document) for document in documents], Placement("pause", selector or {}, tuple(tolerated)))
 
 
-UNKNOWN = Nodes.of(None, {}, ())
+UNKNOWN = Nodes.of(None, Placement("pause"))
 WELL = nodes(node("node-1"), node("node-2"), node("node-3"))
 SICK = nodes(node("node-1", ready="Unknown"), node("node-2"), node("node-3"))
 NONE_READY = nodes(node("node-1", ready="False"), node("node-2", ready="Unknown"))
@@ -81,7 +98,7 @@ class Row:
 
     name: str
     reason: Reason
-    ways: tuple[Way, ...]
+    ways: tuple[Trace[Pod], ...]
     nodes: Nodes = field(default=WELL)
     says: str = ""
     pulling: frozenset[str] = frozenset()
@@ -166,8 +183,8 @@ ROWS = (
 
 
 def judged(row: Row) -> Finding:
-    failing = [not_ready(found, row.nodes, row.pulling) for found in row.ways if not found.well]
-    return blame(failing, row.ways)
+    failing = [not_ready(found, row.nodes, row.pulling) for found in row.ways if not well(found)]
+    return blame(failing, STEPS, row.ways)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -226,13 +243,13 @@ def test_why_the_controllers_pods_are_refused(message: str, reason: Reason) -> N
 def test_a_controller_that_was_not_looked_at() -> None:
     """ObservedGeneration below the generation: the controller manager is silent."""
     found = not_created(a_controller(controller(generation=1, observed=0)), 1)
-    assert (Reason.POD_NOT_CREATED, True) == (found.reason, "has not looked" in found.note)
+    assert (Reason.POD_NOT_CREATED, True) == (found.reason, "has not observed" in found.note)
 
 
 def test_a_controller_whose_pods_do_not_come() -> None:
     """Seen, not refused, and no pods all the same."""
     found = not_created(a_controller(controller()), 1)
-    assert (Reason.POD_NOT_CREATED, True) == (found.reason, "has seen the controller" in found.note)
+    assert (Reason.POD_NOT_CREATED, True) == (found.reason, "has observed the controller" in found.note)
 
 
 def test_a_controller_that_is_not_there() -> None:
@@ -243,7 +260,7 @@ def test_a_controller_that_is_not_there() -> None:
 def test_a_missing_pod_is_earlier_than_any_other_trouble() -> None:
     """pod_not_created wins over pods that hang later."""
     findings = [not_ready(way(A), WELL), not_created(a_controller(controller()), 1)]
-    assert Reason.POD_NOT_CREATED is blame(findings).reason
+    assert Reason.POD_NOT_CREATED is blame(findings, STEPS).reason
 
 
 @pytest.mark.parametrize(
@@ -261,9 +278,9 @@ def test_a_missing_pod_is_earlier_than_any_other_trouble() -> None:
     ],
     ids=["controller", "controller-after-pods", "not-asked", "kubelets", "kubelet", "cordoned", "sick", "gone", "none"],
 )  # fmt: skip
-def test_who_keeps_a_controller_from_going(ways: tuple[Way, ...], known: Nodes, reason: Reason) -> None:
+def test_who_keeps_a_controller_from_going(ways: tuple[Trace[Pod], ...], known: Nodes, reason: Reason) -> None:
     """The collector that asks nobody to end, or the kubelet of a pod that is asked and does not."""
-    assert reason is not_deleted(ways, known).reason
+    assert reason is not_deleted(ways, known, STEPS).reason
 
 
 @pytest.mark.parametrize(
@@ -300,18 +317,41 @@ def test_a_node_where_no_canary_runs_explains_nothing() -> None:
 
 def test_every_finding_of_a_table_is_of_the_routines_reasons() -> None:
     """What is blamed is in the closed list that bounds the label."""
-    from khealth_exporter.canaries.pod_way import REASONS  # noqa: PLC0415 - beside its only use
-
-    assert {row.reason for row in ROWS} <= set(REASONS)
+    assert {row.reason for row in ROWS} <= set(RcScheduler.all_reasons())
 
 
 def test_inconclusive_reasons_never_name_one_node() -> None:
     """What says nothing of the cluster says nothing of a node either."""
     ways = (way(leaving(disrupted(ready(A)))), way(running(C, "node-2")), way(ready(B, "node-3")))
-    assert Result.INCONCLUSIVE is blame([not_ready(ways[0], WELL)], ways).reason.result
+    assert Result.INCONCLUSIVE is blame([not_ready(ways[0], WELL)], STEPS, ways).reason.result
 
 
 def test_a_container_that_runs_again_after_a_crash_has_crashed() -> None:
     """A restart is told, whatever the container does now."""
     again = containers(A, container(RUNNING, last=terminated(2), restarts=1), phase="Running")
     assert Reason.POD_CRASHED is not_ready(way(again), WELL).reason
+
+
+PINNED = Placement("pause", node="node-1")
+
+
+@pytest.mark.parametrize(
+    ("node_1", "reason"),
+    [
+        (node("node-1"), Reason.POD_UNSCHEDULABLE),
+        (node("node-1", cordoned=True), Reason.NO_NODE),
+        (node("node-1", ready="Unknown"), Reason.KUBELET_SILENT),
+        (node("node-3"), Reason.NO_NODE),
+    ],
+    ids=["no-room", "cordoned", "not-ready", "gone"],
+)
+def test_a_pod_for_one_node_is_judged_by_that_node(node_1: Json, reason: Reason) -> None:
+    """The scheduler cannot bind it elsewhere: what its node is like explains why it does not."""
+    known = Nodes.of([a_node(node_1), a_node(node("node-2"))], PINNED)
+    assert reason is not_ready(way(unschedulable(A)), known).reason
+
+
+def test_a_finding_of_a_step_that_the_routine_lacks_comes_last() -> None:
+    """A routine that does not measure a step can still meet what happens there."""
+    found = [Finding(DELETE, Reason.DISRUPTED, ""), Finding(READY, Reason.POD_NOT_READY, "")]
+    assert Reason.POD_NOT_READY is blame(found, STEPS[:-1]).reason
