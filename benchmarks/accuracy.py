@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.audit import Interval, Truth, lines, truth
 from benchmarks.figures import Goal, conclude, needed, parser, percentile, table
 from benchmarks.harness import configuration, events, namespace, program, samples, wait_for_watcher, watched
-from khealth_exporter.canaries.pod_way import MILESTONES
+from khealth_exporter.canaries.pod_steps import WAY
 
 NAMESPACE = "bench-accuracy"
 ROUTINES = {
@@ -74,7 +74,7 @@ def gone(recorded: Path) -> list[str]:
 def differences(run: Run) -> dict[str, tuple[list[float], list[float]]]:
     """Return, by milestone, khealth minus each watcher, and one watcher minus the other, in seconds."""
     one, other = run.watchers
-    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in MILESTONES}
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in WAY.milestones}
     for pod, sample in run.khealth.items():
         for name, at in sample["observed"].items():
             if name in one.get(pod, {}) and name in other.get(pod, {}):
@@ -115,7 +115,7 @@ def beside(run: Run) -> tuple[dict[str, Any], list[Goal]]:
             "bare_p99_ms": 1000 * percentile([abs(d) for d in bare], 0.99),
         }
         figures[name]["p99_ratio"] = figures[name]["p99_ms"] / (figures[name]["bare_p99_ms"] or float("nan"))
-        low, high = interval(run, MILESTONES if name == "all" else (name,))
+        low, high = interval(run, WAY.milestones if name == "all" else (name,))
         figures[name] |= {"ratio_low": low, "ratio_high": high}
     heads = ("milestone", *figures["all"])
     table("khealth minus bare watcher, beside bare watcher minus bare watcher", heads, _rows(figures))

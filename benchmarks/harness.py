@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from khealth_exporter.canaries.pod_way import milestones
+from khealth_exporter.canaries.pod_steps import WAY
 from khealth_exporter.cluster.decoding import decode
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.vocabulary.event import Phase
@@ -72,7 +72,7 @@ def samples(recorded: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         for part in event["samples"]:
             known = found.setdefault(part["object"], {"observed": {}, "measurements": {}})
             known["observed"] |= {name: at for name, at in part["observed"].items() if at is not None}
-            known["measurements"] |= {measured["step"]: measured for measured in part["measurements"]}
+            known["measurements"] |= {measured["step"]["name"]: measured for measured in part["measurements"]}
     return found
 
 
@@ -91,7 +91,7 @@ def watched(file: Path) -> dict[str, dict[str, float]]:
             continue
         pod = decode(Pod, json.dumps(event["object"]).encode())
         seen = found.setdefault(pod.name, {})
-        for milestone in {"deleted"} if event["type"] == "DELETED" else set(milestones(pod)):
+        for milestone in {WAY.removed} if event["type"] == "DELETED" else set(WAY.reached(pod)):
             seen.setdefault(milestone, float(stamp))
     return found
 

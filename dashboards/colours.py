@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from khealth_exporter.modules import MODULES
+from khealth_exporter.routines.rcscheduler import RcScheduler
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.reason import Reason
 
@@ -22,7 +23,7 @@ COLOURS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Of a pod's steps, in the order in which it goes through them; those of other routines get what is free."""
-START = tuple(name for name in COLOURS if name != "delete")
+START = tuple(step.name for step in RcScheduler.steps if not step.sli and not step.teardown)
 """What a start consists of, from our write on."""
 
 SHADES: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -35,24 +36,25 @@ SHADES: Mapping[str, Sequence[str]] = MappingProxyType(
         "dns": ("#6ED0E0", "#0A437C"),
         "network": ("#447EBC", "#0A50A1", "#82B5D8"),
         "storage": ("#705DA0", "#614D93", "#D683CE"),
+        "": ("#FFCC66",),
         "khealth": ("#8e8e8e", "#5f5f5f", "#b5b5b5", "#464646", "#d0d0d0", "#707070"),
     }
 )
-"""Of the reasons that belong to a component, in turn: none is green."""
+"""Of the reasons that belong to a component, or to none of their own, in turn: none is green."""
 
 
 def reasons() -> Mapping[str, str]:
     """Return every reason's colour."""
     found: dict[str, str] = {}
     for component, shades in SHADES.items():
-        own = [reason.value for reason in Reason if reason.component.value == component]
+        own = [reason.value for reason in Reason if (reason.component or "") == component]
         found |= {reason: shades[number % len(shades)] for number, reason in enumerate(own)}
     return found
 
 
 def steps() -> Sequence[tuple[str, str]]:
-    """Return every step that a routine measures, with its component in words."""
-    found = {
-        step.name: PART[step.component.value] for module in MODULES for kind in module.routines for step in kind.steps
-    }
-    return [(name, component) for name, component in found.items() if name != "startup"]
+    """Return the name of every step that a routine measures, with its components in words: of each routine its own."""
+    found: dict[str, dict[str, None]] = {}
+    for step in (step for module in MODULES for kind in module.routines for step in kind.steps if not step.sli):
+        found.setdefault(step.name, {})[PART[step.component]] = None
+    return [(name, " or ".join(components)) for name, components in found.items()]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -15,7 +16,8 @@ from pydantic_core import core_schema
 
 from deploy import alert_tables, runbook, written
 from khealth_exporter.canaries.pod_spec import PodSettings
-from khealth_exporter.cluster import cluster, namespace
+from khealth_exporter.cluster import namespace
+from khealth_exporter.config import missing_in
 from khealth_exporter.core.routine import Routine
 from khealth_exporter.core.runner import OVERTIME
 from khealth_exporter.modules import MODULES, Module
@@ -27,8 +29,8 @@ CHART = Path(__file__).parent / "chart"
 ROOT = CHART.parent.parent
 COPIES = {"alerts": "*.rules.yaml", "dashboards": "*.json"}
 """Folders of which the chart has copies: helm packs nothing from outside of it."""
-SHARED = (*cluster.PERMISSIONS, *namespace.PERMISSIONS)
-"""What the core needs, in the cluster or beside it."""
+SHARED = namespace.PERMISSIONS
+"""Permissions that every routine needs."""
 BEGIN, END = "<!-- values: written by `make generate` -->", "<!-- end of values -->"
 
 DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?([0-9]+ms)?$"
@@ -41,25 +43,37 @@ def catalogue(modules: Sequence[Module] = MODULES, shared: Sequence[Permission] 
     return {
         "permissions": _granted(shared),
         "overtime": OVERTIME,
-        "modules": {module.name: {kind.name: _kind(kind) for kind in module.routines} for module in modules},
+        "modules": {
+            module.name: {
+                "default": module.default,
+                "routines": {kind.name: _kind(kind) for kind in module.routines},
+            }
+            for module in modules
+        },
     }
 
 
 def _kind(kind: type[Routine[Any]]) -> dict[str, Any]:
-    defaults = kind.Settings().model_dump(mode="json", by_alias=True)
-    pods = "pod" in defaults
+    # Without validation: a kind may have required settings.
+    defaults = kind.Settings.model_construct().model_dump(mode="json", by_alias=True)
+    pods = "pod" in kind.Settings.model_fields
     return {
-        "permissions": _granted(kind.permissions),
+        "permissions": _granted(kind.all_permissions(), defaults),
+        "default": not missing_in(kind.Settings),
         "timeout": defaults["timeout"],
         "pod": pods,
         "replicas": defaults.get("replicas", int(pods)),
     }
 
 
-def _granted(permissions: Sequence[Permission]) -> list[dict[str, str]]:
-    """Return what a pod of the cluster is granted: not what serves only a khealth beside it."""
+def _granted(permissions: Sequence[Permission], defaults: Mapping[str, Any] = MappingProxyType({})) -> list[Any]:
+    """Return the permissions that a pod in the cluster needs.
+
+    A permission that depends on a setting has its key as `when`, and the setting's default as `default`.
+    """
     return [
         {"group": p.group, "resource": p.resource, "verb": p.verb, "scope": p.scope, "why": p.why}
+        | ({"when": p.when, "default": bool(defaults.get(p.when))} if p.when else {})
         for p in permissions
         if not p.outside
     ]
@@ -235,7 +249,8 @@ def _routine(kind: type[Routine[Any]]) -> dict[str, Any]:
     properties = {"kind": {"type": "string", "enum": [kind.name]}, **told["properties"]}
     if "pod" in properties:
         properties["pod"] = _or_null(properties["pod"])
-    return _or_null(told | {"properties": properties})
+    found = told | {"properties": properties}
+    return found if missing_in(kind.Settings) else _or_null(found)
 
 
 def generated() -> dict[Path, str]:

@@ -1,4 +1,4 @@
-"""THE TABLE OF CONTENTS: every module, and the routines that it is made of."""
+"""The table of contents: every module, and the routines in it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,8 @@ from khealth_exporter.routines.rcscheduler import RcScheduler
 class Module:
     """A named set of routines, which run under the names of their classes unless the configuration lists others.
 
-    A module that is not the `default` runs only if the configuration mentions it.
+    A module that is not the `default` runs only if the configuration mentions it or the command line names it, so that
+    an upgrade never starts to create volumes.
     """
 
     name: str

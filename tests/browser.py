@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deployment import tool
 from playwright.sync_api import Browser, sync_playwright
 from serving import HOST, Known
+from tools import needs
 
 from khealth_exporter.web.address import Address
 from khealth_exporter.web.server import WebServer
@@ -22,7 +22,7 @@ _FLAGS = (
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Start a browser; skip the test where there is none."""
-    path = tool("chromium")
+    path = needs("chromium")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=[*_FLAGS])
         try:

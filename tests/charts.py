@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from deploy.render import CHART, helm
+from deploy.render import CHART
 
 Json = dict[str, Any]
 
@@ -235,9 +235,3 @@ class Helm:
         return subprocess.run(  # noqa: S603 - helm itself
             [self._command, *words], input=given, capture_output=True, text=True, check=False, timeout=60
         )
-
-
-def found() -> Helm | None:
-    """Return helm, None where there is none."""
-    command = helm()
-    return Helm(command) if command else None

@@ -1,8 +1,11 @@
 """Options that every test run understands."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tools
+from _pytest.terminal import TerminalReporter
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -18,11 +21,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="fail if any test was skipped")
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run with `--no-skips` in which something was skipped."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if session.config.getoption("--no-skips") and reporter is not None and reporter.stats.get("skipped"):
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Say in the last line what was skipped for want of which tool; with `--no-skips`, fail such a run."""
+    reporter: TerminalReporter | None = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", ()) if reporter else ()
+    if skipped and session.config.getoption("--no-skips"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    yield
+    line = tools.missing(report.longrepr[2] for report in skipped)
+    if reporter and line:
+        reporter.write_line(line, yellow=True)
 
 
 @pytest.fixture

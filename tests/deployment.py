@@ -1,7 +1,5 @@
 """khealth installed in a real cluster as its users install it, and what can be seen of it there."""
 
-import os
-import shutil
 import socket
 import subprocess
 import urllib.error
@@ -16,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 import yaml
 from bodies.target import wait_for
 from prometheus_client.parser import text_string_to_metric_families
+from tools import needs
 
 ROOT = Path(__file__).parent.parent
 CHART = ROOT / "deploy" / "chart"
@@ -30,30 +28,6 @@ BORN = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 """What a namespace has of itself."""
 PATIENCE = 180.0
 """Seconds for a Deployment to come or to go, on a busy machine."""
-
-
-def image() -> str:
-    """Return the image that the nodes have, or skip the test."""
-    named = os.environ.get("KHEALTH_IMAGE")
-    if not named:
-        pytest.skip("KHEALTH_IMAGE names no image that the nodes have")
-    return named
-
-
-def node_address() -> str:
-    """Return where NodePorts and pods can be reached from here, or skip the test."""
-    named = os.environ.get("KHEALTH_NODE_ADDRESS")
-    if not named:
-        pytest.skip("KHEALTH_NODE_ADDRESS names no node whose ports and pods can be reached from here")
-    return named
-
-
-def tool(name: str) -> str:
-    """Return a program's path, or skip the test."""
-    found = shutil.which(name)
-    if not found:
-        pytest.skip(f"{name} is not on PATH")
-    return found
 
 
 def ran(*words: str, given: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -67,7 +41,7 @@ def ran(*words: str, given: str | None = None, check: bool = True) -> subprocess
 
 def kubectl(*words: str, given: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run kubectl."""
-    return ran(tool("kubectl"), *words, given=given, check=check)
+    return ran(needs("kubectl"), *words, given=given, check=check)
 
 
 def documents(text: str) -> list[Mapping[str, Any]]:
@@ -163,7 +137,7 @@ def _served(name: str, folder: Path, settings: Mapping[str, Any], words: Sequenc
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(dict(settings)))
-    command = [tool(name), *(word.format(file=file, folder=folder, address=address) for word in words)]
+    command = [needs(name), *(word.format(file=file, folder=folder, address=address) for word in words)]
     with (folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
     try:

@@ -7,19 +7,33 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
+from unittest.mock import Mock
 
 from prometheus_client import CollectorRegistry
 
 from khealth_exporter.cluster.client.client import Answer, Client, Stream
 from khealth_exporter.cluster.client.denied_permissions import Denials
 from khealth_exporter.cluster.client.request import namespace_of
+from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refusal, Refused, judge
+from khealth_exporter.cluster.ownership import Identity
 from khealth_exporter.core.metrics import Metrics
+from khealth_exporter.core.routine import Context
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 
 Json = dict[str, Any]
+
+
+NOBODY = Identity("test", "khealth")
+"""Who works where there is no API server."""
+
+
+def context_of(clock: Clock) -> Context:
+    """Return what a routine works with that asks no API server."""
+    cluster = Mock(spec_set=["identity"], identity=NOBODY)
+    return Context(cast("Cluster", cluster), clock)
 
 
 class Telemetered:
@@ -36,6 +50,10 @@ class Telemetered:
     def total(self, name: str) -> float:
         """Return the sum over all series of a name."""
         return sum(s.value for family in self.registry.collect() for s in family.samples if s.name == name)
+
+    def series(self) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+        """Return the name and the labels of every series."""
+        return {(s.name, frozenset(s.labels.items())) for family in self.registry.collect() for s in family.samples}
 
     def counted(self, name: str, label: str) -> dict[str, float]:
         """Return a counter's values above 0, by one of its labels."""
@@ -262,11 +280,7 @@ class FakeApi(Client):
         return Answer(200, raw, asked.at, now, 0.0, 1, self.clock.utc(now) + self.ahead)
 
     def _list(self, asked: Asked) -> Json:
-        items = [
-            i
-            for i in self.objects.get(asked.resource, {}).values()
-            if _selects(asked.query, i)
-        ]
+        items = [i for i in self.objects.get(asked.resource, {}).values() if _selects(asked.query, i)]
         first = int(asked.query.get("continue", "0"))
         following = {"continue": str(first + self.page)} if first + self.page < len(items) else {}
         return {

@@ -5,20 +5,21 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from prometheus_client import CollectorRegistry
 from promql import asked, rules
 
-from khealth_exporter.canaries.pod_way import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START, STARTUP
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.component import Component
-from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.event import Completed, Event, Phase
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Verdict
 
 MODULE = "rcscheduler"
@@ -107,7 +108,8 @@ class _Process:
         for label in life.routines:
             self.metrics.declare(MODULE, label, Whichever, settings[label])
         if life.leader:
-            self.metrics.begin()
+            self.metrics.leading(leads=True)
+            self.metrics.loaded(well=True)
         self._there = {"Pod": life.left, "ReplicationController": life.left}
         self._objects(0)
         for label, attempts in life.routines.items():
@@ -129,18 +131,30 @@ class _Process:
         reached = attempt.reason is None or attempt.reason.component not in {Component.API_SERVER, Component.KHEALTH}
         end = begin + (TIMEOUT if attempt.reason else ready)
         measured = self._measured(attempt, steps)
-        self._publish(label, end, Phase.INIT, attempt.reason, measured)
         over = end + (0 if attempt.reason else HOLD) + ENDING
-        if attempt.reason is None:
-            self._publish(label, over, Phase.CLEANUP, None, ((), ()))
-        self.changes.append((over, lambda: self.metrics.ended(MODULE, label, over - begin, measured[1])))
+        completed = Completed(over - begin, tuple(pod.quality for pod in measured[1]))
+        self._publish(label, end, Phase.INIT, attempt.reason, measured)
+        self._publish(label, over, Phase.CLEANUP, None, ((), ()), completed, judged=attempt.reason is not None)
         if reached:
             self.changes += [(begin + 0.1, lambda: self._objects(1)), (over, lambda: self._objects(-1))]
 
-    def _publish(self, label: str, at: float, phase: Phase, reason: Reason | None, measured: Measured) -> None:
+    def _publish(  # noqa: PLR0913, PLR0917 - an Event has these parts
+        self,
+        label: str,
+        at: float,
+        phase: Phase,
+        reason: Reason | None,
+        measured: Measured,
+        completed: Completed | None = None,
+        *,
+        judged: bool = False,
+    ) -> None:
         result = reason.result if reason else Result.SUCCESS
-        verdict = Verdict(result, reason) if reason or phase is Phase.CLEANUP else None
-        event = Event(MODULE, label, 1, phase, result, at, at, 1, reason, "", verdict, *measured)
+        gives = reason is not None or (phase is Phase.CLEANUP and not judged)
+        verdict = Verdict(result, reason, component=reason.component if reason else None) if gives else None
+        event = Event(
+            MODULE, label, 1, phase, result, at, at, 1, at, reason, "", verdict, *measured, completed=completed
+        )
         self.changes.append((at, lambda: self.metrics.apply(event)))
 
     def _measured(self, attempt: Attempt, steps: Mapping[str, float]) -> Measured:
@@ -150,15 +164,15 @@ class _Process:
             reason.component in {Component.API_SERVER, Component.KHEALTH} or reason.result is not Result.FAILURE
         ):
             return (), ()
-        accept = Measurement(ACCEPT.name, steps["accept"], 0.001)
-        stuck = _STUCK.get(reason.component) if reason else None
+        accept = Measurement(ACCEPT, steps["accept"], 0.001)
+        stuck = _STUCK.get(reason.component) if reason and reason.component else None
         pods = []
         for number in range(3):
             well = reason is None or (reason is Reason.ONE_NODE and number > 0)
             taken = list(_taken(steps if well else {**steps, **({stuck.name: TIMEOUT} if stuck else {})}, well, stuck))
             if reason is Reason.POD_NOT_CREATED:
-                taken = [(CREATE.name, TIMEOUT)]
-            measured = tuple(Measurement(name, seconds, 0.001, attempt.quality) for name, seconds in taken)
+                taken = [(CREATE, TIMEOUT)]
+            measured = tuple(Measurement(step, seconds, 0.001, attempt.quality) for step, seconds in taken)
             pods.append(Sample(f"pod-{number}", str(number), "node-1", measured, {}))
         return (accept,), tuple(pods)
 
@@ -172,16 +186,16 @@ class _Process:
         return len(self.changes) != before
 
 
-def _taken(steps: Mapping[str, float], well: bool, stuck: Any) -> Iterator[tuple[str, float]]:
+def _taken(steps: Mapping[str, float], well: bool, stuck: Step | None) -> Iterator[tuple[Step, float]]:
     """Yield the steps of one pod, up to the one that it is stuck in."""
     startup = 0.0
     for step in (CREATE, SCHEDULE, SANDBOX, START, READY):
         seconds = steps[step.name]
-        yield step.name, seconds
+        yield step, seconds
         startup += seconds if step in {SCHEDULE, SANDBOX, START} else 0
         if not well and step is stuck:
             break
-    yield STARTUP.name, startup
+    yield STARTUP, startup
 
 
 @cache

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from deployment import tool
 from histories import Life, scraped
 from promql import ALERTS
+from tools import needs
 
 RECORDED = ("khealth-components", "khealth-attempts", "khealth-durations")
 """Groups that others build upon."""
@@ -43,7 +43,11 @@ def ran(document: Mapping[str, Any], folder: Path, *words: str) -> subprocess.Co
     file = folder / "test.yaml"
     file.write_text(json.dumps(document))
     return subprocess.run(  # noqa: S603 - promtool itself
-        [tool("promtool"), "test", "rules", *words, str(file)], capture_output=True, text=True, check=False, timeout=280
+        [needs("promtool"), "test", "rules", *words, str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
     )
 
 

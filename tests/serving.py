@@ -10,7 +10,10 @@ from pathlib import Path
 import trustme
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE
 from khealth_exporter.core.snapshot import About, Attempt, RoutineStatus, Snapshot, State
+from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.vocabulary.reason import Reason
@@ -29,21 +32,22 @@ WELL = Attempt(
     1.5,
     Verdict(Result.SUCCESS),
     BEGAN + 1,
+    BEGAN + 1,
     BEGAN + 2,
-    (Measurement("accept", 0.25, 0.001),),
-    (Sample("khealth-a-x", "uid", "node-1", (Measurement("create", 0.5, 0.001),), {"created": BEGAN}),),
-    steps=(Measurement("accept", 0.25, 0.001), Measurement("create", 0.5, 0.001)),
+    (Measurement(ACCEPT, 0.25, 0.001),),
+    (Sample("khealth-a-x", "uid", "node-1", (Measurement(CREATE, 0.5, 0.001),), {"created": BEGAN}),),
+    steps=(Measurement(ACCEPT, 0.25, 0.001), Measurement(CREATE, 0.5, 0.001)),
     qualities=(1, 0, 0, 0),
 )
 BROKEN = replace(
     WELL,
     number=2,
-    verdict=Verdict(Result.FAILURE, Reason.POD_CRASHED, "<script>exit 1</script>"),
+    verdict=Verdict(Result.FAILURE, Reason.POD_CRASHED, "<script>exit 1</script>", Component.NODE),
     evidence=(Evidence("Pod", "khealth-a-x", ("<b>CrashLoopBackOff</b>",)),),
 )
-STATUS = RoutineStatus("rcscheduler", "pool-a", 60.0, State.WELL, BEGAN, 0, BEGAN, None, (WELL,))
+STATUS = RoutineStatus("rcscheduler", "pool-a", 60.0, RcScheduler.steps, State.WELL, BEGAN, 0, BEGAN, None, (WELL,))
 FAILING = replace(STATUS, state=State.FAILING, consecutive_failures=1, last_failure=BROKEN, attempts=(WELL, BROKEN))
-WAITING = RoutineStatus("rcscheduler", "pool-a", 60.0)
+WAITING = RoutineStatus("rcscheduler", "pool-a", 60.0, RcScheduler.steps)
 
 
 class Known:

@@ -103,6 +103,7 @@ class SmallCluster:
         if pod is None or "deletionTimestamp" in pod["metadata"]:
             return
         stage, *following = stages
+        pod = {"status": {"phase": "Pending"}, **pod}
         pod = STAGES[stage](pod, pinned_to(pod) or self.nodes[number % len(self.nodes)])
         stuck = self.stuck.get(number) == stage
         pod = self.change[number](pod) if stuck and number in self.change else pod

@@ -4,7 +4,9 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, READY, SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.core.snapshot import About, RoutineStatus, State, after
+from khealth_exporter.routines.rcscheduler import RcScheduler
 from khealth_exporter.vocabulary.event import Event, Phase
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.vocabulary.reason import Reason
@@ -16,7 +18,7 @@ NOW = 1795444200.0
 """2026-11-23 14:30:00 UTC."""
 INTERVAL = 60.0
 ABOUT = About("0.1.0", "3.13.9", "https://10.96.0.1:443", NOW)
-STUCK = Measurement("schedule", 20.0, 0.004, censored=True), Measurement("startup", 20.0, 0.004, censored=True)
+STUCK = Measurement(SCHEDULE, 20.0, 0.004, censored=True), Measurement(STARTUP, 20.0, 0.004, censored=True)
 UNBOUND = "{0}: the scheduler has said nothing of it"
 LACKING = (
     Denied("create", "replicationcontrollers", "khealth", NOW - 900, NOW, why="make the canaries"),
@@ -28,7 +30,7 @@ class Story:
     """What a routine has lived through: one attempt after the other, the last of them some seconds ago."""
 
     def __init__(self, routine: str = "rcscheduler", pods: int = 3, seed: int = 1) -> None:
-        self.status = RoutineStatus("rcscheduler", routine, INTERVAL)
+        self.status = RoutineStatus("rcscheduler", routine, INTERVAL, RcScheduler.steps)
         self._chance, self._pods, self._number = random.Random(seed), pods, 0
         self._slots: list[Reason | None] = []
 
@@ -50,18 +52,20 @@ class Story:
 
     def _attempt(self, began: float, reason: Reason | None) -> Iterator[Event]:
         names = [f"khealth-{self.status.routine}-98510230-{self._number}-{self._word()}" for _ in range(self._pods)]
-        verdict = Verdict(reason.result, reason, _note(reason).format(*names)) if reason else None
-        accept = Measurement("accept", self._near(0.006), 0.002)
+        verdict = Verdict(reason.result, reason, _note(reason).format(*names), reason.component) if reason else None
+        accept = Measurement(ACCEPT, self._near(0.006), 0.002)
+        seconds = 20.0 if reason else 0.9
         init = Event(
             "rcscheduler", self.status.routine, self._number, Phase.INIT, reason.result if reason else Result.SUCCESS,
-            began, began + (20.0 if reason else 0.9), 20.0 if reason else 0.9, reason, verdict.note if verdict else "",
-            verdict, (accept,), tuple(self._samples(names, reason)), tuple(_evidence(names, reason)),
+            began, began + seconds, seconds, began + seconds, reason, verdict.note if verdict else "", verdict,
+            measurements=(accept,), samples=tuple(self._samples(names, reason)),
+            evidence=tuple(_evidence(names, reason)),
         )  # fmt: skip
         yield init
-        gone = tuple(Sample(name, name, None, (Measurement("delete", self._near(0.9), 0.004),), {}) for name in names)
+        gone = tuple(Sample(name, name, None, (Measurement(DELETE, self._near(0.9), 0.004),), {}) for name in names)
         done = Verdict(Result.SUCCESS) if verdict is None else None
         yield replace(
-            init, phase=Phase.CLEANUP, result=Result.SUCCESS, ended=init.ended + 21, duration=self._near(1.1),
+            init, phase=Phase.CLEANUP, result=Result.SUCCESS, ended=init.ended + 21, at=init.at + 21, duration=self._near(1.1),
             reason=None, note="", verdict=done, measurements=(), samples=gone, evidence=(),
         )  # fmt: skip
 
@@ -70,10 +74,10 @@ class Story:
             quality = Quality.DEGRADED if self._chance.random() < 0.02 else Quality.EXACT
             if self._number == 1:
                 quality = Quality.COLD
-            legs = {"create": 0.011, "schedule": 0.006, "sandbox": 0.15, "start": 0.56, "ready": 0.002}
+            legs = {CREATE: 0.011, SCHEDULE: 0.006, SANDBOX: 0.15, START: 0.56, READY: 0.002}
             way = [Measurement(step, self._near(mean), self._near(0.004), quality) for step, mean in legs.items()]
             startup = sum(measured.seconds for measured in way[1:4])
-            whole = (*way, Measurement("startup", startup, 0.005, quality))
+            whole = (*way, Measurement(STARTUP, startup, 0.005, quality))
             if reason is Reason.POD_NOT_SCHEDULED:
                 whole = (way[0], *STUCK)
             elif reason is not None:
@@ -134,4 +138,4 @@ def expired() -> RoutineStatus:
 
 def waiting() -> RoutineStatus:
     """Return a routine that has only begun."""
-    return RoutineStatus("rcscheduler", "rcscheduler", INTERVAL)
+    return RoutineStatus("rcscheduler", "rcscheduler", INTERVAL, RcScheduler.steps)

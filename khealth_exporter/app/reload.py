@@ -108,8 +108,8 @@ class Reloader:
                 self._seen = None
                 return self._refused(cause, (f"{self.config.file}: was not read within {READING:g} s",))
             except Exception as error:  # noqa: BLE001 - a bug in reading must end neither the loop nor the request
-                _log.error("khealth itself is at fault", loop="reload", exc_info=error)
-                return self._refused(cause, (f"khealth itself is at fault: {type(error).__name__}: {error}",))
+                _log.error("internal error", loop="reload", exc_info=error)
+                return self._refused(cause, (f"internal error: {type(error).__name__}: {error}",))
             # It was taken before the file was loaded: what has changed in between is noticed at the next look.
             self._seen = seen
             if isinstance(config, ConfigError):

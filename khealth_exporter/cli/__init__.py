@@ -1,4 +1,4 @@
-"""The commands: what `khealth` and `python -m khealth_exporter` do."""
+"""The command line of `khealth` and `python -m khealth_exporter`."""
 
 from khealth_exporter.cli.commands import main
 

@@ -1,4 +1,4 @@
-"""The command line: every command and flag, and what they are turned into."""
+"""Parses the command line: every command and flag."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -19,9 +19,9 @@ _MODES = ("auto", "in-cluster", "kubeconfig")
 
 @dataclass
 class Arguments:
-    """What the command line said, or the default of what it did not say; durations in seconds.
+    """The arguments of the command line, or their defaults; durations in seconds.
 
-    It is argparse's namespace, which has to be writable and to have a `__dict__`.
+    It is argparse's namespace, which must be writable and have a `__dict__`.
     """
 
     command: str = ""
@@ -47,18 +47,18 @@ class Arguments:
 
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:
-    """Return what the command line says; SystemExit with code 2 and a message if that is nothing."""
+    """Return the arguments; raise SystemExit with code 2, and print a message, if they are invalid."""
     return _parser().parse_args(argv, namespace=Arguments())
 
 
 def _parser() -> argparse.ArgumentParser:
     logs = _flags()
-    least = "the least that is logged; default: info, but error for once and warning for sweep"
-    logs.add_argument("--log.level", dest="log_level", choices=LEVELS, help=least)
-    logs.add_argument("--log.format", dest="log_format", choices=FORMATS, help="default logfmt")
+    level = "minimum log level; default info, for once error, for sweep warning"
+    logs.add_argument("--log.level", dest="log_level", choices=LEVELS, help=level)
+    logs.add_argument("--log.format", dest="log_format", choices=FORMATS, help="log format; default logfmt")
     parser = argparse.ArgumentParser(
         prog="khealth",
-        description="Exercises a Kubernetes cluster without pause, and says which component is broken.",
+        description="Continuously tests a Kubernetes cluster with canaries, and names the component that is broken.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         parents=[logs],
@@ -82,25 +82,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     shared = _shared()
-    run = add("run", "exercise the cluster until SIGTERM or SIGINT, and serve what is found", shared)
-    _add_only(run, "MODULE", "run these alone")
-    once = add("once", "make one attempt of each routine, as a smoke test", shared)
-    _add_only(once, "MODULE|ROUTINE", "attempt these alone")
+    run = add("run", "test the cluster until SIGTERM or SIGINT, and serve metrics and the status page", shared)
+    _add_only(run, "MODULE", "run only these modules; ROUTINE and MODULE/ROUTINE select routines")
+    once = add("once", "run one attempt of each routine, as a smoke test", shared)
+    _add_only(once, "MODULE|ROUTINE", "run only these modules and routines; MODULE/ROUTINE selects one routine")
     once.add_argument("--json", action="store_true", help="print one JSON document")
-    once.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report too")
-    demo = add("demo", "show everything with a simulated cluster inside the process")
+    once.add_argument("--junit", type=Path, metavar="FILE", help="also write a JUnit report")
+    demo = add("demo", "run against a simulated cluster inside the process; no cluster needed")
     _add_listen(demo)
-    demo.add_argument("--fault", metavar="NAME", help="what is broken in the simulated cluster; a wrong name lists all")
-    check = add("check-config", "say what is wrong with a configuration file, every error at once")
+    demo.add_argument("--fault", metavar="NAME", help="fault of the simulated cluster; an unknown name prints the list")
+    check = add("check-config", "check a configuration file, and print every error in it")
     check.add_argument("file", type=Path, metavar="FILE")
-    routines = add("routines", "list modules and routines: what each does, its steps, reasons, settings, permissions")
+    routines = add("routines", "list modules and routines, with their steps, reasons, settings and permissions")
     routines.add_argument("--json", action="store_true", help="print one JSON document")
-    sweep = add("sweep", "delete what dead runs left in the namespace, and nothing else", shared)
-    sweep.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
-    everything = "every khealth object whatever its age, a living run's too"
+    sweep = add("sweep", "delete the objects that dead runs left in the namespace", shared)
+    sweep.add_argument("--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
+    everything = "delete all khealth objects in the namespace, including those of running khealths"
     sweep.add_argument("--all", action="store_true", dest="everything", help=everything)
     for command in (once, sweep):
-        _add_duration(command, "--timeout", "the whole command may take; default 5m")
+        _add_duration(command, "--timeout", "time limit of the command; default 5m")
 
 
 def _flags() -> argparse.ArgumentParser:
@@ -108,33 +108,45 @@ def _flags() -> argparse.ArgumentParser:
 
 
 def _shared() -> argparse.ArgumentParser:
-    """Return the flags that run, once and sweep have in common, so that one can be tried with another's."""
+    """Return the flags that run, once and sweep share: each accepts the flags of the others."""
     flags = _flags()
-    flags.add_argument("--config", type=Path, metavar="FILE", help="the configuration; every key has a default")
+    flags.add_argument(
+        "--config", type=Path, metavar="FILE", help="configuration file; default: none, every key has a default"
+    )
     _add_listen(flags)
-    secured = "how run is protected: TLS, client certificates, users, in the exporter-toolkit's format"
+    secured = "TLS and authentication for run, in the format of the Prometheus exporter-toolkit"
     flags.add_argument("--web.config.file", dest="web_config", type=Path, metavar="FILE", help=secured)
-    flags.add_argument("--client-mode", choices=_MODES, help="where the credentials are; default auto: wherever found")
-    flags.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: as kubectl finds it")
-    flags.add_argument("--context", metavar="NAME", help="the kubeconfig's context; default: its current one")
-    flags.add_argument("--namespace", metavar="NS", help="where canaries live; wins over the configuration")
-    _add_duration(flags, "--poll-interval", "between two polls, wherever a routine has that key")
-    _add_duration(flags, "--pod-ttl", "for which pods are held, wherever a routine has that key")
+    flags.add_argument(
+        "--client-mode",
+        choices=_MODES,
+        help="source of the credentials; default auto: a named kubeconfig, else the pod's service account",
+    )
+    flags.add_argument(
+        "--kubeconfig", type=Path, metavar="FILE", help="kubeconfig file; default: the one that kubectl uses"
+    )
+    flags.add_argument("--context", metavar="NAME", help="kubeconfig context; default: the current context")
+    flags.add_argument("--namespace", metavar="NS", help="namespace for canaries; overrides the configuration")
+    _add_duration(
+        flags, "--poll-interval", "poll_interval for every routine that has this key; overrides the configuration"
+    )
+    _add_duration(flags, "--pod-ttl", "pod_ttl for every routine that has this key; overrides the configuration")
     return flags
 
 
 def _add_listen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--listen",
-        type=_told(Address.parse),
+        type=_with_message(Address.parse),
         action="append",
         metavar="ADDR",
-        help="where run (default :8080, every address) and demo (127.0.0.1:8080) serve, or [::]:8080; repeatable",
+        help="address to listen on; default :8080 (all interfaces), for demo 127.0.0.1:8080; repeatable",
     )
 
 
 def _add_duration(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
-    parser.add_argument(flag, type=_told(_duration), metavar="DURATION", help=f"the time, as in 5s or 2m, {meaning}")
+    parser.add_argument(
+        flag, type=_with_message(_duration), metavar="DURATION", help=f"{meaning}; as in 500ms, 5s or 2m"
+    )
 
 
 def _add_only(parser: argparse.ArgumentParser, what: str, meaning: str) -> None:
@@ -144,12 +156,12 @@ def _add_only(parser: argparse.ArgumentParser, what: str, meaning: str) -> None:
 def _duration(text: str) -> float:
     seconds = parse_duration(text)
     if not 0 < seconds < float("inf"):
-        raise ValueError(f"{text!r} is no time to wait")
+        raise ValueError(f"{text!r} is not allowed: the duration must be greater than 0")
     return seconds
 
 
-def _told(parse_text: Callable[[str], _Parsed]) -> Callable[[str], _Parsed]:
-    """Return the same function, whose ValueError argparse shows in its own words."""
+def _with_message(parse_text: Callable[[str], _Parsed]) -> Callable[[str], _Parsed]:
+    """Return the function with a ValueError that argparse prints as it is."""
 
     def parsed(text: str) -> _Parsed:
         try:

@@ -1,4 +1,4 @@
-"""What each command does; whatever is heavy is imported by the one command that needs it."""
+"""Runs each command; a command imports the heavy modules that it needs, so that `--help` stays fast."""
 
 import contextlib
 import dataclasses
@@ -12,99 +12,105 @@ from typing import TYPE_CHECKING, TextIO
 
 from khealth_exporter import __version__
 from khealth_exporter.cli.arguments import Arguments, parse
+from khealth_exporter.vocabulary.settings import format_duration
 from khealth_exporter.web.address import Address
 
 if TYPE_CHECKING:
     from khealth_exporter.app.commands import Options, SweepResult
+    from khealth_exporter.app.reload import Load
+    from khealth_exporter.config import Bound, Config
 
 EVERYWHERE = Address("", 8080)
-"""Where khealth serves unless told otherwise."""
+"""Default address of run."""
 HERE = Address("127.0.0.1", 8080)
-"""Where a demo serves unless told otherwise: it is nobody else's business."""
+"""Default address of demo: this machine only."""
 
 _LEVELS = {"once": "error", "sweep": "warning"}
-"""What is logged at least by the commands that tell all the rest at their end."""
+"""Minimum log level of the commands that print a report at the end."""
 
 _FAILED, _USAGE, _UNKNOWN = 1, 2, 3
 _SIGINT, _SIGPIPE = 128 + 2, 128 + 13
 
 
-class CannotBegin(Exception):  # noqa: N818 - it reads as what happened
-    """What a command was told cannot be done; its text is what to say, in one line or several."""
+class UsageError(Exception):
+    """A command cannot start; the text is the message to print, one line or several."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the command line says, and return the exit code."""
+    """Run the command, and return the exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal may not have every character
+            stream.reconfigure(errors="replace")  # a terminal may lack some characters
     arguments = parse(argv)
     try:
         code = _COMMANDS[arguments.command](arguments)
         sys.stdout.flush()
-    except CannotBegin as error:
-        _complain(str(error))
+    except UsageError as error:
+        _warn(str(error))
         return _USAGE
     except KeyboardInterrupt:
         return _SIGINT
     except BrokenPipeError:
-        # Python would complain again when it closes standard output.
+        # Otherwise Python reports the error again when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SIGPIPE
     return code
 
 
 def _run(arguments: Arguments) -> int:
-    with _starting(arguments):
+    with _startup(arguments):
         from khealth_exporter.app import commands as app  # noqa: PLC0415 - heavy
 
-        return app.start(app.run, _options(arguments, listen=arguments.listen or [EVERYWHERE]))
+        options = _options(arguments, listen=arguments.listen or [EVERYWHERE])
+        _log_left_out(options.config)
+        return app.start(app.run, dataclasses.replace(options, load=_logging_left_out(options.load)))
 
 
 def _once(arguments: Arguments) -> int:
-    with _starting(arguments):
+    with _startup(arguments):
         from khealth_exporter.app import commands as app  # noqa: PLC0415 - heavy
         from khealth_exporter.report.document import as_json  # noqa: PLC0415 - heavy
         from khealth_exporter.report.junit import as_junit  # noqa: PLC0415 - heavy
         from khealth_exporter.report.report import Report  # noqa: PLC0415 - heavy
         from khealth_exporter.report.text import as_text  # noqa: PLC0415 - heavy
 
-        options = _awake(_options(arguments), arguments.only)
+        options = _for_once(_options(arguments), arguments.only)
         with _opened(arguments.junit) as junit:
             found = app.start(app.once, options)
             told = Report(__version__, found.cluster, found.snapshots, found.answered)
             junit.write(as_junit(told) if arguments.junit else "")
-    _say(as_json(told) if arguments.json else as_text(told, colour=sys.stdout.isatty()))
+    _print(as_json(told) if arguments.json else as_text(told, colour=sys.stdout.isatty()))
     return told.exit_code
 
 
 def _sweep(arguments: Arguments) -> int:
-    with _starting(arguments):
+    with _startup(arguments):
         from khealth_exporter.app import commands as app  # noqa: PLC0415 - heavy
 
         options = _options(arguments)
         found = app.start(app.sweep, options, dry_run=arguments.dry_run, everything=arguments.everything)
     for item in found.deleted:
-        _say(f"{'would delete' if arguments.dry_run else 'deleted'} {item}")
+        _print(f"{'would delete' if arguments.dry_run else 'deleted'} {item}")
     for item in found.left:
-        _complain(f"still there after {arguments.timeout:g} s: {item}")
+        _warn(f"not deleted within {format_duration(arguments.timeout)}: {item}")
     if found.failed:
-        _complain(f"the sweep did not end: {found.failed}")
+        _warn(f"sweep failed: {found.failed}")
     elif not found.deleted and not found.left:
-        _say(f"nothing to delete in namespace {found.namespace}")
+        _print(f"nothing to delete in namespace {found.namespace}")
     if found.kept:
-        _say(f"{found.kept} objects are kept: they may rightfully live for now; --all deletes them too")
+        objects = "object" if found.kept == 1 else "objects"
+        _print(f"kept {found.kept} {objects} that may belong to a running khealth; --all deletes them too")
     return _code_of(found)
 
 
 def _code_of(found: "SweepResult") -> int:
-    from khealth_exporter.vocabulary.reason import Reason  # noqa: PLC0415 - with the rest
-    from khealth_exporter.vocabulary.result import Result  # noqa: PLC0415 - with the rest
+    from khealth_exporter.vocabulary.reason import Reason  # noqa: PLC0415 - heavy
+    from khealth_exporter.vocabulary.result import Result  # noqa: PLC0415 - heavy
 
     if found.failed:
         reason = found.failed.reason
-        silent = reason in {Reason.API_UNREACHABLE, Reason.API_TIMEOUT} or reason.result is Result.INCONCLUSIVE
-        return _UNKNOWN if silent else _FAILED
+        unknown = reason in {Reason.API_UNREACHABLE, Reason.API_TIMEOUT} or reason.result is Result.INCONCLUSIVE
+        return _UNKNOWN if unknown else _FAILED
     return _FAILED if found.left else 0
 
 
@@ -114,8 +120,8 @@ def _demo(arguments: Arguments) -> int:
     try:
         fault = demo.check(arguments.fault) if arguments.fault else None
     except ValueError as error:
-        raise CannotBegin(f"khealth: {error}") from error
-    with _starting(arguments):
+        raise UsageError(f"khealth: {error}") from error
+    with _startup(arguments):
         return demo.start(arguments.listen or [HERE], fault)
 
 
@@ -123,20 +129,21 @@ def _check_config(arguments: Arguments) -> int:
     from khealth_exporter.config import ConfigError, load  # noqa: PLC0415 - heavy
 
     try:
-        load(arguments.file)
+        config = load(arguments.file)
     except ConfigError as error:
-        raise CannotBegin(str(error)) from error
-    _say(f"{arguments.file}: ok")
+        raise UsageError(str(error)) from error
+    _print_left_out(config)
+    _print(f"{arguments.file}: ok")
     return 0
 
 
 def _routines(arguments: Arguments) -> int:
-    from khealth_exporter.cli import routines  # noqa: PLC0415 - heavy
+    from khealth_exporter.cli import routine_catalog  # noqa: PLC0415 - heavy
     from khealth_exporter.cluster import namespace  # noqa: PLC0415 - heavy
     from khealth_exporter.modules import MODULES  # noqa: PLC0415 - heavy
 
-    shown = routines.as_json if arguments.json else routines.as_text
-    _say(shown(MODULES, namespace.PERMISSIONS))
+    shown = routine_catalog.as_json if arguments.json else routine_catalog.as_text
+    _print(shown(MODULES, namespace.PERMISSIONS))
     return 0
 
 
@@ -151,8 +158,8 @@ _COMMANDS: Mapping[str, Callable[[Arguments], int]] = {
 
 
 @contextlib.contextmanager
-def _starting(arguments: Arguments) -> Iterator[None]:
-    """Log what happens inside, and turn all that keeps it from beginning into CannotBegin."""
+def _startup(arguments: Arguments) -> Iterator[None]:
+    """Configure the log, and turn errors that keep the command from starting into UsageError."""
     from khealth_exporter.app.commands import CannotStart  # noqa: PLC0415 - heavy
     from khealth_exporter.cli import logs  # noqa: PLC0415 - heavy
     from khealth_exporter.config import ConfigError  # noqa: PLC0415 - heavy
@@ -161,9 +168,9 @@ def _starting(arguments: Arguments) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise CannotBegin(str(error)) from error
+        raise UsageError(str(error)) from error
     except CannotStart as error:
-        raise CannotBegin(f"khealth: {error}") from error
+        raise UsageError(f"khealth: {error}") from error
 
 
 def _options(arguments: Arguments, *, listen: Sequence[Address] = ()) -> "Options":
@@ -190,27 +197,53 @@ def _options(arguments: Arguments, *, listen: Sequence[Address] = ()) -> "Option
     )
 
 
-def _awake(options: "Options", named: Sequence[str]) -> "Options":
-    """Leave out what is suspended, and say so; a routine that was named is attempted all the same."""
-    config, resting = options.config.awake(named)
-    for routine in resting:
-        _complain(f"{routine.module}/{routine.label} is suspended and left out; name it to attempt it all the same")
+def _for_once(options: "Options", named: Sequence[str]) -> "Options":
+    """Remove suspended routines, and print every routine that does not run, with the reason."""
+    config, suspended = options.config.without_suspended(named)
+    for routine in suspended:
+        _warn(f"skipped {routine.module}/{routine.label}: suspended; name it to run it")
+    _print_left_out(config)
     return dataclasses.replace(options, config=config)
 
 
+def _print_left_out(config: "Config") -> None:
+    for routine in config.left_out:
+        _warn(f"skipped {routine.name}: {', '.join(routine.problems)}")
+
+
+def _log_left_out(config: "Config") -> None:
+    import structlog  # noqa: PLC0415 - heavy
+
+    log = structlog.get_logger(__name__)
+    for routine in config.left_out:
+        log.warning("routine left out: required setting missing", routine=routine.name, missing=routine.missing)
+
+
+def _logging_left_out(load: "Load | None") -> "Load | None":
+    """Return a `load` that logs every routine that does not run because it lacks a required setting."""
+
+    def logged(*, bound: "Bound | None" = None) -> "Config":
+        assert load  # noqa: S101 - for the type checker
+        config = load(bound=bound)
+        _log_left_out(config)
+        return config
+
+    return logged if load else None
+
+
 def _opened(path: Path | None) -> TextIO:
-    """Open a report before anything begins, so that nobody learns only at the end that it cannot be written."""
+    """Open the report before anything starts, so that an error shows at once."""
     if path is None:
         return io.StringIO()
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:
-        raise CannotBegin(f"khealth: {path} cannot be written: {error.strerror}") from error
+        raise UsageError(f"khealth: cannot write {path}: {error.strerror}") from error
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def _complain(text: str) -> None:
+def _warn(text: str) -> None:
     sys.stderr.write(f"{text}\n")

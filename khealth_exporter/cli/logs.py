@@ -1,4 +1,4 @@
-"""The log: on standard error, one line an entry, the libraries' warnings among khealth's own entries."""
+"""Configures the log: standard error, one line for each entry, including the warnings of libraries."""
 
 import logging
 import sys
@@ -10,11 +10,11 @@ _ORDER = ("ts", "level", "msg")
 
 
 def configure(level: str, form: str) -> None:
-    """Log what is at least at `level`, as `logfmt` or `json`, with times in UTC.
+    """Log entries of at minimum `level`, as `logfmt` or `json`, with times in UTC.
 
-    The libraries' own logs begin at warnings whatever `level` is: below that some of them tell headers and bodies.
+    Libraries log warnings and errors only, at any `level`: below that, some of them log headers and bodies.
     """
-    least = logging.getLevelNamesMapping()[level.upper()]
+    minimum = logging.getLevelNamesMapping()[level.upper()]
     entry: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -30,12 +30,12 @@ def configure(level: str, form: str) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=entry, processors=line))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(max(least, logging.WARNING))
-    logging.getLogger("khealth_exporter").setLevel(least)
+    root.setLevel(max(minimum, logging.WARNING))
+    logging.getLogger("khealth_exporter").setLevel(minimum)
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[*entry, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(least),
+        wrapper_class=structlog.make_filtering_bound_logger(minimum),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )

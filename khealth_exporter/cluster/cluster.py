@@ -30,6 +30,8 @@ PAGE = 500
 """Objects in one page of a list."""
 PAGES = 1000
 """Pages that a list may have."""
+_YOUNG = "error looking up service account"
+"""Words with which the API server refuses pods in a namespace that was just made, by another routine perhaps."""
 
 
 class Cluster:
@@ -87,9 +89,12 @@ class Cluster:
         try:
             return await self.client.request("create", kind.plural, path, body=manifest, deadline=deadline)
         except Refused as refused:
-            if not refused.refusal.missing:
+            if refused.refusal.missing:
+                await self.namespace.make(deadline)
+            elif _YOUNG in refused.refusal.note:
+                await self.namespace.habitable(deadline)
+            else:
                 raise
-        await self.namespace.make(deadline)
         return await self.client.request("create", kind.plural, path, body=manifest, deadline=deadline)
 
     async def update(self, kind: Kind[Any], name: str, manifest: Mapping[str, object], deadline: float) -> Answer:

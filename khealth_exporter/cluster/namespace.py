@@ -56,7 +56,13 @@ class NamespaceKeeper:
             if not refused.refusal.exists:
                 raise
             self.made = refused.unanswered  # by a try of ours whose answer never came
-        # Pods are refused until the controller manager has made their service account; that is no fault of theirs.
+        await self.habitable(deadline)
+
+    async def habitable(self, deadline: float) -> None:
+        """Wait until it can hold pods: the API server refuses them until their service account exists.
+
+        The controller manager creates it in every new namespace. Return at the deadline in any case; raise Refused.
+        """
         await self._until(lambda: self._has_service_account(deadline), deadline)
 
     async def settled(self, deadline: float) -> None:

@@ -1,4 +1,4 @@
-"""From YAML's nodes to Values, noting what no configuration may hold."""
+"""Turns YAML nodes into Values, and reports what no configuration may contain."""
 
 from collections.abc import Iterator
 
@@ -14,12 +14,12 @@ _SCALARS = frozenset({"null", "bool", "int", "float", "str", "timestamp", "value
 
 
 def place_of(mark: yaml.Mark | None) -> Place:
-    """Return a mark's place; the beginning if there is no mark."""
+    """Return the place of a mark; the start of the file if there is no mark."""
     return Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
 
 
 class Builder:
-    """Turns nodes into Values; an alias becomes a copy, so their number is bounded."""
+    """Turns nodes into Values; an alias becomes a copy, so the number of values is bounded."""
 
     def __init__(self, file: str) -> None:
         self._file = file
@@ -28,13 +28,13 @@ class Builder:
         self.problems: list[Problem] = []
 
     def value(self, node: yaml.Node, path: str = "", key: yaml.Node | None = None) -> Value:
-        """Return what a node holds; ConfigError if it contains itself or has no end in sight."""
+        """Return the value of a node; raise ConfigError if it contains itself or too many values."""
         place = place_of(node.start_mark)
         self._count += 1
         if self._count > _VALUES:
-            raise ConfigError((self._problem(node, "", f"the file holds more than {_VALUES} values"),))
+            raise ConfigError((self._problem(node, "", f"the file contains more than {_VALUES} values"),))
         if any(node is outer for outer in self._open):
-            raise ConfigError((self._problem(node, path, "contains itself"),))
+            raise ConfigError((self._problem(node, path, "an alias refers to a value that contains it"),))
         key_place = place_of(key.start_mark) if key else None
         self._open.append(node)
         try:
@@ -50,12 +50,12 @@ class Builder:
         place = place_of(node.start_mark)
         return Problem(self._file, place.line, place.column, path, message)
 
-    def _note(self, node: yaml.Node, path: str, message: str) -> None:
+    def _report(self, node: yaml.Node, path: str, message: str) -> None:
         self.problems.append(self._problem(node, path, message))
 
     def _check_tag(self, node: yaml.Node, path: str, *known: str) -> None:
         if node.tag.removeprefix(_TAG) not in known:
-            self._note(node, path, f"the tag {node.tag.replace(_TAG, '!!')} is not known here")
+            self._report(node, path, f"unknown tag {node.tag.replace(_TAG, '!!')}")
 
     def _sequence(self, node: yaml.SequenceNode, path: str) -> list[Value]:
         self._check_tag(node, path, "seq")
@@ -70,7 +70,7 @@ class Builder:
                 continue
             inner = f"{path}.{name}" if path else name
             if (first := entries.get(name)) and first.key:
-                self._note(key, inner, f"is given a second time, after line {first.key.line}")
+                self._report(key, inner, f"duplicate key, first set on line {first.key.line}")
                 continue
             entries[name] = self.value(item, inner, key)
         for source in _merged(node):
@@ -84,22 +84,22 @@ class Builder:
         content = self._scalar(node, path) if isinstance(node, yaml.ScalarNode) else None
         if isinstance(content, str):
             return content
-        written = f"{node.value or 'nothing'} (put it in quotes)"
+        written = f"{node.value or 'null'} (put it in quotes)"
         what = written if isinstance(node, yaml.ScalarNode) else "a mapping or a list"
-        self._note(node, path, f"a key must be text, not {what}")
+        self._report(node, path, f"a key must be a string, not {what}")
         return None
 
     def _merge_source(self, node: yaml.Node, path: str) -> dict[str, Value]:
         value = self.value(node, path)
         if not isinstance(value.content, dict):
-            self._note(node, path, f"<< takes a mapping, not {value.described()}")
+            self._report(node, path, f"<< must refer to a mapping, not {value.described()}")
         return value.entries
 
     def _scalar(self, node: yaml.Node, path: str) -> Scalar:
         self._check_tag(node, path, *_SCALARS)
         text = str(node.value)
         if any("\ud800" <= character <= "\udfff" for character in text):
-            self._note(node, path, "holds half of a character")
+            self._report(node, path, "contains an unpaired surrogate, which is not a character")
             return ""
         match node.tag.removeprefix(_TAG):
             case "null":
@@ -116,10 +116,10 @@ class Builder:
         construct = constructor.construct_yaml_int if kind == "int" else constructor.construct_yaml_float
         try:
             number = construct(yaml.ScalarNode(node.tag, node.value))
-        except (ValueError, OverflowError, IndexError):  # what a tag calls a number need not be one
+        except (ValueError, OverflowError, IndexError):  # the text after an explicit tag can be anything
             return str(node.value)
         if isinstance(number, int) and abs(number) >= _LARGEST:
-            self._note(node, path, "is too large a number")
+            self._report(node, path, "number is too large")
             return 0
         return float(number) if kind == "float" else int(number)
 

@@ -1,4 +1,4 @@
-"""A YAML file, read so that nothing in it can do harm."""
+"""Reads a YAML file with limits on its size, its depth and its number of values."""
 
 import hashlib
 import stat
@@ -17,9 +17,9 @@ _DEPTH = 30
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file holds: `root` is None if that is nothing; `problems` is what no configuration may hold.
+    """The content of a file: `root` is None if the file is empty; `problems` lists what no configuration may contain.
 
-    `digest` tells this content from any other.
+    `digest` identifies the content.
     """
 
     file: str
@@ -29,14 +29,14 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """Return what a file of at most 256 KiB holds; ConfigError if it cannot be read or is not one YAML document."""
+    """Return the content of a file of at most 256 KiB; raise ConfigError if it is not one readable YAML document."""
     return parse(_content(path), str(path))
 
 
 def digest(path: Path) -> str | None:
-    """Return what tells the file's content from any other; None for a pipe or a device, which says nothing twice.
+    """Return a digest of the file's content; None for a pipe or a device, which can be read only once.
 
-    That it cannot be read counts as a content too.
+    For a file that cannot be read, return the error instead.
     """
     try:
         mode = path.stat().st_mode
@@ -60,7 +60,7 @@ def _content(path: Path) -> bytes:
 
 
 def parse(content: bytes, file: str) -> Document:
-    """Return what these bytes hold; ConfigError if they are not one YAML document."""
+    """Return the content of these bytes; raise ConfigError if they are not one YAML document."""
     try:
         node = _composed(_text(content))
     except _Refused as refused:
@@ -73,7 +73,7 @@ def parse(content: bytes, file: str) -> Document:
     return Document(file, root, tuple(builder.problems), _digest(content))
 
 
-class _Refused(Exception):  # noqa: N818 - it reads as what happened; ConfigError is what callers see
+class _Refused(Exception):  # noqa: N818 - internal; callers see ConfigError
     def __init__(self, place: Place, message: str) -> None:
         super().__init__(message)
         self.place, self.message = place, message
@@ -86,7 +86,7 @@ def _text(content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8", "replace")
-        raise _Refused(_end_of(before), "the file is not UTF-8 text") from error
+        raise _Refused(_end_of(before), "the file is not valid UTF-8") from error
 
 
 def _end_of(text: str) -> Place:
@@ -94,7 +94,7 @@ def _end_of(text: str) -> Place:
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes, but none that lie deeper than any configuration's do."""
+    """Composes nodes, but none below the maximum depth."""
 
     depth = 0
 
@@ -102,7 +102,7 @@ class _Loader(yaml.SafeLoader):
         self.depth += 1
         if self.depth > _DEPTH:
             event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise _Refused(place_of(event.start_mark), f"is nested more than {_DEPTH} levels deep")
+            raise _Refused(place_of(event.start_mark), f"nested more than {_DEPTH} levels deep")
         try:
             return super().compose_node(parent, index)
         finally:
@@ -116,16 +116,16 @@ def _composed(text: str) -> yaml.Node | None:
         raise _Refused(place_of(error.problem_mark or error.context_mark), _syntax(error)) from error
     except yaml.reader.ReaderError as error:
         character = ord(text[error.position])
-        message = f"is not valid YAML: the character U+{character:04X} may not stand in it"
+        message = f"invalid YAML: character U+{character:04X} is not allowed"
         raise _Refused(_end_of(text[: error.position]), message) from error
-    except (ValueError, OverflowError) as error:  # how PyYAML meets a number that is none
-        raise _Refused(Place(1, 1), "is not valid YAML: an escape or the version in it is impossible") from error
+    except (ValueError, OverflowError) as error:  # PyYAML lets the errors of int() and chr() through
+        raise _Refused(Place(1, 1), "invalid YAML: invalid escape sequence or version directive") from error
 
 
 def _syntax(error: yaml.MarkedYAMLError) -> str:
     if "'\\t'" in str(error.problem):
-        return "is not valid YAML: a tab stands where only spaces may"
+        return "invalid YAML: tab not allowed here; use spaces"
     if "single document" in str(error.context):
-        return "a second document begins here: a configuration is one"
+        return "the file must be one YAML document: a second one starts here"
     context = f"{error.context}, " if error.context else ""
-    return f"is not valid YAML: {context}{error.problem}"
+    return f"invalid YAML: {context}{error.problem}"

@@ -1,16 +1,17 @@
-"""From the configuration file and the command line to the Config that khealth runs with."""
+"""Reads the configuration file and the command line into the Config that khealth runs with."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
+from khealth_exporter.config.config import Bound, Config, with_suspend
 from khealth_exporter.config.document import Document, read
 from khealth_exporter.config.problem import ConfigError, Problem, in_order
-from khealth_exporter.config.schema import Found, validated
+from khealth_exporter.config.schema import Found, missing_in, validated
+from khealth_exporter.config.selection import Candidate, select
 from khealth_exporter.config.value import Place, Value
 from khealth_exporter.core.routine import Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.modules import MODULES, Module
@@ -18,62 +19,13 @@ from khealth_exporter.vocabulary.settings import NAME_LENGTH, MeasurementSetting
 
 _KEYS = ("namespace", "measurement", "modules")
 _SUSPEND = "suspend"
-"""The one key beside a module's routines; no routine can have this name."""
+"""The only key next to a module's routines; no routine can have this name."""
 _FLAGS = {"poll_interval": "--poll-interval", "pod_ttl": "--pod-ttl"}
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _NAMESPACE: TypeAdapter[str] = TypeAdapter(
     Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """The namespace that a run works in to its end, and the one that it works in where none is configured."""
-
-    namespace: str
-    chosen: str
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The configuration in force; `namespace` is None where khealth is to choose, `file` is "" where there is none.
-
-    `digest` tells the file's content from any other.
-    """
-
-    namespace: str | None
-    measurement: MeasurementSettings
-    routines: tuple[RoutineConfig, ...]
-    file: str
-    digest: str = field(default="", compare=False)
-
-    def awake(self, named: Collection[str]) -> tuple["Config", tuple[RoutineConfig, ...]]:
-        """Return it without what is suspended, and what that is; what is suspended but `named` is to run after all."""
-        resting = tuple(r for r in self.routines if r.settings.suspend and r.label not in named)
-        running = (r for r in self.routines if r not in resting)
-        return replace(self, routines=tuple(_suspended(r, suspend=False) for r in running)), resting
-
-    def as_yaml(self) -> str:
-        """Return it as a file that would say the same, all defaults filled in.
-
-        Durations are text; a setting of pydantic's `SecretStr` is masked.
-        """
-        modules: dict[str, dict[str, object]] = {}
-        for routine in self.routines:
-            kind = {} if routine.label == routine.kind.name else {"kind": routine.kind.name}
-            settings = routine.settings.model_dump(mode="json", by_alias=True)
-            modules.setdefault(routine.module, {})[routine.label] = {**kind, **settings}
-        document = {
-            "namespace": self.namespace,
-            "measurement": self.measurement.model_dump(mode="json", by_alias=True),
-            "modules": modules,
-        }
-        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
-
-
-def _suspended(routine: RoutineConfig, *, suspend: bool) -> RoutineConfig:
-    return replace(routine, settings=routine.settings.model_copy(update={_SUSPEND: suspend}))
 
 
 def load(  # noqa: PLR0913 - each is one flag of the command line
@@ -86,15 +38,17 @@ def load(  # noqa: PLR0913 - each is one flag of the command line
     modules: Sequence[Module] = MODULES,
     bound: Bound | None = None,
 ) -> Config:
-    """Return the configuration of a file, or the defaults if `path` is None; ConfigError with all that is wrong.
+    """Return the configuration of a file, or the defaults if `path` is None; raise ConfigError with every error.
 
-    A module that the file does not mention, or gives no routines, runs every kind that it has, with defaults and
-    labelled with the kind's name. Once a module lists routines, exactly these run.
+    If a module lists routines, exactly these run. A module that lists none, or that the file does not mention, runs
+    all its kinds with defaults, each under its own name; one that the file does not mention only if the module is a
+    default. A kind with a required setting never runs unless it is listed.
 
-    What is given besides is from the command line: `namespace`, and `poll_interval` and `pod_ttl` (in seconds, for
-    every routine that has such a key) win over the file; only modules and routines named in `only` are kept, if any is.
+    The other arguments come from the command line. `namespace`, and `poll_interval` and `pod_ttl` (in seconds, for
+    every routine that has the key), override the file. If `only` names modules or routines (MODULE, ROUTINE or
+    MODULE/ROUTINE), exactly these run, whether or not they run by default.
 
-    For a run that is `bound` to a namespace already, another one is wrong too.
+    With `bound`, for a running khealth, another namespace is an error too.
     """
     overrides = {"poll_interval": poll_interval, "pod_ttl": pod_ttl}
     document = read(path) if path else Document("")
@@ -105,8 +59,29 @@ def load(  # noqa: PLR0913 - each is one flag of the command line
     return config
 
 
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """What the file says about one module."""
+
+    module: Module
+    mentioned: bool
+    suspended: bool
+    routines: Mapping[str, Found]
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield the routines that the file lists, and the kinds that it does not list."""
+        name, implied = self.module.name, not self.routines
+        for label in self.routines:
+            yield Candidate(name, label, listed=True, enabled=True)
+        for kind in self.module.routines:
+            if kind.name not in self.routines:
+                missing = missing_in(kind.Settings)
+                enabled = implied and (self.mentioned or (self.module.default and not missing))
+                yield Candidate(name, kind.name, implied=implied, enabled=enabled, missing=missing)
+
+
 class _Reader:
-    """Reads one document, and collects what is wrong with it."""
+    """Reads one document, and collects the errors in it."""
 
     def __init__(
         self,
@@ -122,19 +97,28 @@ class _Reader:
         self.problems = list(document.problems)
 
     def config(self, namespace: str | None, only: Sequence[str]) -> Config:
-        """Return what the document says; it may only be used if nothing is wrong with it."""
-        sections = self._sections(self._root, _KEYS)
-        routines = tuple(self._routines(sections.get("modules")))
+        """Return the content of the document; use it only if there are no problems."""
+        parts = self._parts(self._root, _KEYS)
+        sections = {section.module.name: section for section in self._sections(parts.get("modules"))}
+        # Every listed routine is checked, even if another one is named on the command line.
+        listed = {(s.module.name, label): self._listed(s, label) for s in sections.values() for label in s.routines}
+        selection = select([c for section in sections.values() for c in section.candidates()], only)
+        self.problems += selection.problems
+        chosen = (
+            listed[c.module, c.label] if c.listed else self._unlisted(sections[c.module], c.label)
+            for c in selection.chosen
+        )
         return Config(
-            self._bounded(self._namespace(namespace, sections.get("namespace")), sections.get("namespace")),
-            self._measurement(sections.get("measurement")),
-            tuple(self._kept(routines, only)),
+            self._bounded(self._namespace(namespace, parts.get("namespace")), parts.get("namespace")),
+            self._measurement(parts.get("measurement")),
+            tuple(routine for routine in chosen if routine),
             self._file,
             self._digest,
+            selection.left_out,
         )
 
-    def _sections(self, found: Found, known: Iterable[str] | None) -> dict[str, Found]:
-        """Return the parts of a mapping by key, having noted those that are not `known`; nothing is empty."""
+    def _parts(self, found: Found, known: Iterable[str] | None) -> dict[str, Found]:
+        """Return the entries of a mapping, and report those that are not `known`; nothing counts as empty."""
         if not isinstance(found.value.content, dict | None):
             self.problems.append(found.problem(f"must be a mapping, not {found.value.described()}"))
         keys = found.value.entries
@@ -142,24 +126,25 @@ class _Reader:
         return {key: found.within(key) for key in keys if known is None or key in known}
 
     def _namespace(self, flag: str | None, found: Found | None) -> str | None:
-        told = flag if flag is not None else found.value.content if found else None
-        if told is None:
+        name = flag if flag is not None else found.value.content if found else None
+        if name is None:
             return None
         try:
-            return _NAMESPACE.validate_python(told, strict=True)
+            return _NAMESPACE.validate_python(name, strict=True)
         except ValidationError:
-            what = "is not a namespace's name: lower-case letters, digits and '-', at most 63"
+            rule = "must be at most 63 lowercase letters, digits or '-', and start and end with a letter or digit"
             if flag is not None or found is None:
-                self.problems.append(Problem("--namespace", 0, 0, "", f"the text {flag!r} {what}"))
+                self.problems.append(Problem("--namespace", 0, 0, "", f"invalid namespace name {flag!r}: {rule}"))
             else:
-                self.problems.append(found.problem(f"{found.value.described()} {what}"))
+                written = found.value.described().removeprefix("the string ")
+                self.problems.append(found.problem(f"invalid namespace name {written}: {rule}"))
             return None
 
     def _bounded(self, namespace: str | None, found: Found | None) -> str | None:
-        """Return it, having noted if it is not the one that a running khealth works in."""
+        """Return the namespace, and report it if it is not the one of the running khealth."""
         bound, at = self._bound, found or self._root
         if bound and (namespace or bound.chosen) != bound.namespace:
-            what = f"cannot become {namespace or bound.chosen!r} while khealth works in {bound.namespace!r}: restart it"
+            what = f"cannot change from {bound.namespace!r} to {namespace or bound.chosen!r} without a restart"
             self.problems.append(replace(at.problem(what), path="namespace"))
         return namespace
 
@@ -170,70 +155,70 @@ class _Reader:
         self.problems += problems
         return settings or MeasurementSettings()
 
-    def _routines(self, found: Found | None) -> Iterator[RoutineConfig]:
-        sections = self._sections(found, [module.name for module in self._modules]) if found else {}
+    def _sections(self, found: Found | None) -> Iterator[_Section]:
+        parts = self._parts(found, [module.name for module in self._modules]) if found else {}
         for module in self._modules:
-            section = sections.get(module.name)
-            parts = self._sections(section, None) if section else {}
-            suspended = section is not None and self._is_suspended(section)
-            parts.pop(_SUSPEND, None)
-            for routine in self._of_module(module, parts):
-                yield _suspended(routine, suspend=True) if suspended else routine
+            part = parts.get(module.name)
+            routines = self._parts(part, None) if part else {}
+            routines.pop(_SUSPEND, None)
+            suspended = part is not None and self._is_suspended(part)
+            yield _Section(module, part is not None, suspended, routines)
 
     def _is_suspended(self, section: Found) -> bool:
-        """Tell what the key beside a module's routines says; it is not suspended where that is nothing."""
-        told = {key: value for key, value in section.value.entries.items() if key == _SUSPEND}
+        """Return the value of the key next to a module's routines; False if it is not there."""
+        own = {key: value for key, value in section.value.entries.items() if key == _SUSPEND}
         settings, problems = validated(
-            ModuleSettings, Found(section.file, section.path, Value(section.value.place, told))
+            ModuleSettings, Found(section.file, section.path, Value(section.value.place, own))
         )
         self.problems += problems
         return settings is not None and settings.suspend
 
-    def _of_module(self, module: Module, parts: Mapping[str, Found]) -> Iterator[RoutineConfig]:
-        for label, part in parts.items():
-            yield from self._routine(module, label, part)
-        if not parts:
-            nothing = self._root.value
-            for kind in module.routines:
-                at = Found(self._file, f"modules.{module.name}.{kind.name}", Value(nothing.place, None))
-                yield from self._routine(module, kind.name, at)
-
-    def _routine(self, module: Module, label: str, found: Found) -> Iterator[RoutineConfig]:
+    def _listed(self, section: _Section, label: str) -> RoutineConfig | None:
+        found = section.routines[label]
         try:
             _NAME.validate_python(label)
         except ValidationError:
-            what = "is not a routine's name: lower-case letters, digits and '-', a letter first"
-            self.problems.append(found.problem(f"{what}, at most {NAME_LENGTH}", found.value.key))
-            return
-        kind = self._kind(module, label, found)
-        if kind is None:
-            return
+            rule = f"at most {NAME_LENGTH} lowercase letters, digits or '-', start with a letter and not end with '-'"
+            self.problems.append(found.problem(f"invalid routine name: must be {rule}", found.value.key))
+            return None
+        kind = self._kind(section.module, label, found)
+        return self._routine(section, label, kind, found) if kind else None
+
+    def _unlisted(self, section: _Section, label: str) -> RoutineConfig | None:
+        (kind,) = (kind for kind in section.module.routines if kind.name == label)
+        path = f"modules.{section.module.name}.{label}"
+        return self._routine(section, label, kind, Found(self._file, path, Value(self._root.value.place, None)))
+
+    def _routine(self, section: _Section, label: str, kind: type[Routine[Any]], found: Found) -> RoutineConfig | None:
         entries = {key: value for key, value in found.value.entries.items() if key != "kind"}
         content = entries if isinstance(found.value.content, dict) else found.value.content
-        told = Found(found.file, found.path, Value(found.value.place, content, found.value.text))
-        settings, problems = validated(kind.Settings, told)
+        own = Found(found.file, found.path, Value(found.value.place, content, found.value.text))
+        settings, problems = validated(kind.Settings, own)
         self.problems += problems
-        if settings is not None:
-            settings = self._overridden(settings)
-            self.problems += self._impossible(settings, told)
-            yield RoutineConfig(module.name, label, kind, settings)
+        if settings is None:
+            return None
+        settings = self._overridden(settings)
+        self.problems += self._impossible(settings, own)
+        routine = RoutineConfig(section.module.name, label, kind, settings)
+        return with_suspend(routine, suspend=True) if section.suspended else routine
 
     def _kind(self, module: Module, label: str, found: Found) -> type[Routine[Any]] | None:
         kinds = {kind.name: kind for kind in module.routines}
-        told = found.value.entries.get("kind")
-        if told is None and label in kinds:
+        key = found.value.entries.get("kind")
+        if key is None and label in kinds:
             return kinds[label]
         known = ", ".join(sorted(kinds))
-        if told is None:
-            self.problems.append(found.problem(f"needs a kind, because no kind has this name; known: {known}"))
-        elif not isinstance(told.content, str) or told.content not in kinds:
-            what = f"{told.described()} is not a kind of this module; known: {known}"
-            self.problems.append(found.problem(what, told.place, "kind"))
-        elif label in kinds and told.content != label:
-            what = f"must be {label} or left out, because that kind has the routine's name"
-            self.problems.append(found.problem(what, told.place, "kind"))
+        if key is None:
+            what = f"key `kind` is required, because the module has no kind named {label}; known kinds: {known}"
+            self.problems.append(found.problem(what))
+        elif not isinstance(key.content, str) or key.content not in kinds:
+            what = f"must be a kind of this module, not {key.described()}; known kinds: {known}"
+            self.problems.append(found.problem(what, key.place, "kind"))
+        elif label in kinds and key.content != label:
+            what = f"must be {label} or omitted, because a kind of this module has the same name as the routine"
+            self.problems.append(found.problem(what, key.place, "kind"))
         else:
-            return kinds[told.content]
+            return kinds[key.content]
         return None
 
     def _overridden(self, settings: RoutineSettings) -> RoutineSettings:
@@ -241,33 +226,25 @@ class _Reader:
         return settings.model_copy(update={key: value for key, value in self._overrides.items() if key in known})
 
     def _impossible(self, settings: RoutineSettings, found: Found) -> Iterator[Problem]:
-        """Yield what cannot be true of settings that are each possible."""
+        """Yield the errors of settings that are valid on their own, but not together."""
         known = type(settings).model_fields
-        hold = f" plus pod_ttl ({format_duration(settings.hold)})" if "pod_ttl" in known else ""
+        hold = f" + pod_ttl ({format_duration(settings.hold)})" if "pod_ttl" in known else ""
         if {"poll_interval", "pod_ttl"} <= known.keys() and settings.pause > settings.hold:
             pause, ttl = format_duration(settings.pause), format_duration(settings.hold)
-            message = f"poll_interval ({pause}) is above pod_ttl ({ttl})"
+            message = f"poll_interval ({pause}) exceeds pod_ttl ({ttl})"
             yield self._combination(found, ("poll_interval", "pod_ttl"), message)
         total = 2 * settings.timeout + settings.hold
         if total > settings.interval:
             message = (
-                f"twice timeout ({format_duration(settings.timeout)}){hold} is {format_duration(total)}, "
-                f"above interval ({format_duration(settings.interval)}): attempts would overlap"
+                f"2 * timeout ({format_duration(settings.timeout)}){hold} is {format_duration(total)}, "
+                f"which exceeds interval ({format_duration(settings.interval)}): attempts would overlap"
             )
             yield self._combination(found, ("pod_ttl", "timeout", "interval"), message)
 
     def _combination(self, found: Found, keys: Sequence[str], message: str) -> Problem:
-        """Return the problem of a flag, if one has a part in it, or else of the first of the keys that was given."""
+        """Return the error at the flag if one is involved, or else at the first of the keys that the file sets."""
         for key in keys:
             if key in self._overrides:
                 return Problem(_FLAGS[key], 0, 0, found.path, message)
         given = next((key for key in keys if key in found.value.entries), None)
         return found.problem(message, found.value.entries[given].place if given else None, *([given] if given else []))
-
-    def _kept(self, routines: tuple[RoutineConfig, ...], only: Sequence[str]) -> Iterator[RoutineConfig]:
-        names = {module.name for module in self._modules} | {routine.label for routine in routines}
-        for name in only:
-            if name not in names:
-                what = f"no module or routine has this name; known: {', '.join(sorted(names))}"
-                self.problems.append(Problem(name, 0, 0, "", what))
-        return (routine for routine in routines if not only or routine.module in only or routine.label in only)

@@ -1,9 +1,10 @@
-"""Checks a part of the file against a settings model, and says in plain sentences what is wrong with it."""
+"""Validates a part of the file against a settings model, and describes each error in a plain sentence."""
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -17,11 +18,11 @@ from khealth_exporter.vocabulary.settings import Duration, Settings
 _Model = TypeVar("_Model", bound=Settings)
 
 _KINDS = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
+    "int_type": "an integer",
+    "int_from_float": "an integer",
     "float_type": "a number",
     "bool_type": "true or false",
-    "string_type": "text (put it in quotes)",
+    "string_type": "a string (put it in quotes)",
     "list_type": "a list",
     "tuple_type": "a list",
     "set_type": "a list",
@@ -30,15 +31,15 @@ _KINDS = {
     "dataclass_type": "a mapping",
 }
 _BOUNDS = {
-    "greater_than": ("gt", "must be above {}"),
+    "greater_than": ("gt", "must be greater than {}"),
     "greater_than_equal": ("ge", "must be at least {}"),
-    "less_than": ("lt", "must be below {}"),
+    "less_than": ("lt", "must be less than {}"),
     "less_than_equal": ("le", "must be at most {}"),
     "string_too_short": ("min_length", "must have at least {} characters"),
     "string_too_long": ("max_length", "must have at most {} characters"),
     "too_short": ("min_length", "must have at least {} entries"),
     "too_long": ("max_length", "must have at most {} entries"),
-    "string_pattern_mismatch": ("pattern", "does not match {}"),
+    "string_pattern_mismatch": ("pattern", "must match {}"),
     "literal_error": ("expected", "must be {}"),
     "enum": ("expected", "must be {}"),
 }
@@ -46,32 +47,32 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where in the file the problems of one part are: its name, the part's path and the part itself."""
+    """A part of the file: the name of the file, the path of the part, and its value."""
 
     file: str
     path: str
     value: Value
 
     def problem(self, message: str, place: Place | None = None, *inner: str | int) -> Problem:
-        """Return a problem of this part, or of what lies within it."""
+        """Return an error in this part, or in a value inside it."""
         at = place or self.value.place
         return Problem(self.file, at.line, at.column, _joined(self.path, inner), message)
 
     def within(self, key: str) -> "Found":
-        """Return the part under a key that is there."""
+        """Return the part under an existing key."""
         return Found(self.file, _joined(self.path, (key,)), self.value.entries[key])
 
     def unknown(self, key: str, known: Iterable[str]) -> Problem:
-        """Return the problem of a key that is not known."""
+        """Return the error for an unknown key."""
         place = self.value.entries[key].key
         return self.problem(_unknown(key, known), place, key)
 
 
 def validated(model: type[_Model], found: Found) -> tuple[_Model | None, tuple[Problem, ...]]:
-    """Return the settings that a part of the file stands for, or all that is wrong with it; nothing means defaults."""
+    """Return the settings in a part of the file, or every error in it; an empty part means defaults."""
     plain = {} if found.value.content is None else found.value.plain()
     try:
-        # As JSON, a list may become a tuple while no text becomes a number.
+        # In JSON mode a list can become a tuple, but a string cannot become a number.
         return model.model_validate_json(json.dumps(plain), strict=True), ()
     except ValidationError as error:
         return None, tuple(_problem(model, found, detail) for detail in error.errors(include_url=False))
@@ -112,7 +113,7 @@ def _sentence(detail: ErrorDetails, value: Value) -> str:
 def _unknown(key: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    return f"is not known here; did you mean {near[0]}?" if near else f"is not known here; known: {', '.join(names)}"
+    return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known: {', '.join(names)}"
 
 
 def _joined(path: str, inner: Iterable[str | int]) -> str:
@@ -141,34 +142,50 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - what
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A key that a routine takes: where it stands, what it holds, what it is if left out, and what it means."""
+    """A key of a routine: path, type, default and meaning; a `required` key has no default."""
 
     name: str
     type: str
     default: object
     meaning: str
+    required: bool = False
 
 
-def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
-    """Yield every key of a settings model; those of a model within it as `outer.inner`."""
-    defaults = model().model_dump(mode="json", by_alias=True)
+def settings_of(model: type[BaseModel]) -> tuple[Setting, ...]:
+    """Return every key of a settings model; those of a nested model as `outer.inner`."""
+    return tuple(_settings(model, "", _defaults(model)))
+
+
+def missing_in(model: type[BaseModel]) -> tuple[str, ...]:
+    """Return the keys of a settings model that have no default."""
+    return tuple(name for name, field in _fields(model) if field.is_required())
+
+
+def _defaults(model: type[BaseModel]) -> Mapping[str, object]:
+    return model.model_construct().model_dump(mode="json", by_alias=True)
+
+
+def _settings(model: type[BaseModel], prefix: str, defaults: Mapping[str, object]) -> Iterator[Setting]:
     for name, field in _fields(model):
-        if isinstance(field.annotation, type) and not get_origin(field.annotation) and _model_in(field.annotation):
-            yield from settings_of(field.annotation, f"{prefix}{name}.")
-        else:
-            yield Setting(prefix + name, _type(field), defaults[name], " ".join((field.description or "").split()))
+        path, meaning = prefix + name, " ".join((field.description or "").split())
+        annotation = field.annotation
+        inner = _model_in(annotation) if isinstance(annotation, type) and not get_origin(annotation) else None
+        if inner is None:
+            yield Setting(path, _type(field), defaults.get(name), meaning, required=name not in defaults)
+            continue
+        given = defaults.get(name)
+        if not isinstance(given, Mapping):
+            yield Setting(path, "mapping", None, meaning, required=True)
+        yield from _settings(inner, f"{path}.", given if isinstance(given, Mapping) else _defaults(inner))
+
+
+_TYPES: Mapping[object, str] = MappingProxyType(
+    {bool: "boolean", int: "integer", float: "number", dict: "mapping", str: "string", SecretStr: "string"}
+)
 
 
 def _type(field: FieldInfo) -> str:
     if Duration.__metadata__[0] in field.metadata:  # type: ignore[attr-defined]
         return "duration"
     annotation: Any = field.annotation
-    words = {
-        bool: "true or false",
-        int: "whole number",
-        float: "number",
-        dict: "mapping",
-        str: "text",
-        SecretStr: "text",
-    }
-    return words.get(get_origin(annotation) or annotation, "list")
+    return _TYPES.get(get_origin(annotation) or annotation, "list")

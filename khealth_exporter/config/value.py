@@ -7,7 +7,7 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands in the file, counted from 1."""
+    """Line and column in the file, counted from 1."""
 
     line: int
     column: int
@@ -15,7 +15,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of the file; `key` is where its key stands, if it has one, and `text` how a scalar is written."""
+    """One value of the file; `key` is the place of its key, if any, and `text` is a scalar as the file has it."""
 
     place: Place
     content: "dict[str, Value] | list[Value] | Scalar"
@@ -24,7 +24,7 @@ class Value:
 
     @property
     def entries(self) -> "dict[str, Value]":
-        """What it holds by key; empty unless it is a mapping."""
+        """Return the entries of a mapping; empty for any other value."""
         return self.content if isinstance(self.content, dict) else {}
 
     def plain(self) -> object:
@@ -38,15 +38,15 @@ class Value:
                 return scalar
 
     def described(self) -> str:
-        """Return what it is, for a sentence."""
+        """Return a description for an error message."""
         match self.content:
             case dict():
                 return "a mapping"
             case list():
                 return "a list"
             case None:
-                return "nothing"
+                return "null"
             case str(text):
-                return f"the text {text!r}"
+                return f"the string {text!r}"
             case _:
                 return self.text

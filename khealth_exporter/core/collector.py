@@ -79,6 +79,8 @@ class Collector:
             await self._events.join()
             reader.cancel()
         self._stop = Stop()
+        for supervisor in self._supervisors.values():
+            supervisor.renew()
 
     def _begin(self, label: str, group: asyncio.TaskGroup, pace: Pace) -> None:
         group.create_task(self._supervise(label, pace))

@@ -194,7 +194,7 @@ class Metrics:
         self._resting.add(labels)
         self.consecutive.labels(*labels).set(0)
         self.success.forget(labels)
-        for gauge in (self.last_attempt, self.last_success):
+        for gauge in (self.last_attempt, self.last_success, *self._figures.values()):
             gauge.remove_by_labels(dict(zip(ROUTINE, labels, strict=True)))
 
     def forget(self, module: str, label: str) -> None:
@@ -210,7 +210,7 @@ class Metrics:
         labels = event.module, event.routine
         for measured in (*event.measurements, *(m for sample in event.samples for m in sample.measurements)):
             self._measure(labels, measured)
-        for reading in event.readings:
+        for reading in event.readings if labels not in self._resting else ():
             self._figure(reading.figure).labels(*labels).set(reading.value)
         if event.verdict:
             self._judge(event, event.verdict.result)

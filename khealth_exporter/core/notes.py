@@ -68,14 +68,17 @@ class Totals:
 def failure_in(error: Exception, kind: type[Routine[Any]]) -> Failed | None:
     """Return the failure that an exception stands for; None if it is an internal error.
 
-    Tasks of a routine's own TaskGroup can fail together: of several failures the one of the earliest step counts. An
-    exception that is no Failed, or whose reason the routine does not declare, is an internal error.
+    Tasks of a routine's own TaskGroup can fail together: of several failures the one of the earliest step counts, and
+    it is settled only if all are. An exception that is no Failed, or whose reason the routine does not declare, is an
+    internal error.
     """
     found = list(_leaves(error))
     failures = [leaf for leaf in found if isinstance(leaf, Failed) and leaf.reason in kind.all_reasons()]
     if len(failures) < len(found):
         return None
-    return min(failures, key=lambda failed: _place(failed, kind))
+    first = min(failures, key=lambda failed: _place(failed, kind))
+    settled = all(failed.settled for failed in failures)
+    return Failed(first.reason, first.note, first.evidence, step=first.step, settled=settled)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -38,24 +38,25 @@ class Supervisor:
             self._stop.request()
 
     def terminate(self) -> None:
-        """Begin nothing more, and clean up; `run` may be called again after it has returned."""
+        """Begin nothing more, and clean up."""
         self._terminated = True
         self._stop.request()
 
+    def renew(self) -> None:
+        """Let `run` be called again, after it was asked to terminate and has returned."""
+        self._terminated = False
+
     async def run(self, pace: Pace) -> None:
         """Run the routine as wanted, until nobody wants it, it is asked to terminate, or its one attempt is over."""
-        try:
-            while self.wanted and self._context:
-                # If it was asked to terminate before it began, its one attempt is interrupted at once.
-                self._stop = Stop(requested=self._terminated)
-                if not self.wanted.settings.suspend:
-                    await self._succeed(self.wanted, pace)
-                elif not pace.once:
-                    await self._stop.wait()
-                if pace.once or self._terminated:
-                    return
-        finally:
-            self._terminated = False
+        while self.wanted and self._context:
+            # If it was asked to terminate before it began, its one attempt is interrupted at once.
+            self._stop = Stop(requested=self._terminated)
+            if not self.wanted.settings.suspend:
+                await self._succeed(self.wanted, pace)
+            elif not pace.once:
+                await self._stop.wait()
+            if pace.once or self._terminated:
+                return
 
     async def _succeed(self, wanted: RoutineConfig, pace: Pace) -> None:
         self.runner = Runner(wanted, self._current, self._publish)

@@ -34,8 +34,9 @@ class Failed(Exception):  # noqa: N818 - it reads as what happened: `raise Faile
     """What a routine raises when its exercise does not succeed.
 
     `step` is the step that the finding concerns: it decides between several failures of one phase (the earliest step
-    wins), and names the component where the reason alone does not. The runner retries a cleanup that raises Failed,
-    unless the failure is `settled`: everything is gone, but not in the way that it should have gone.
+    wins), and names the component where the reason alone does not: ValueError if neither does. The runner retries a
+    cleanup that raises Failed, unless the failure is `settled`: everything is gone, but not in the way that it should
+    have gone.
     """
 
     def __init__(
@@ -48,9 +49,9 @@ class Failed(Exception):  # noqa: N818 - it reads as what happened: `raise Faile
         settled: bool = False,
     ) -> None:
         super().__init__(f"{reason}: {note}" if note else str(reason))
-        self.reason, self.note, self.evidence, self.step, self.settled = reason, note, evidence, step, settled
-
-    @property
-    def component(self) -> Component:
+        component = reason.component or (step.component if step else None)
+        if component is None:
+            raise ValueError(f"{reason} has no component of its own: name the step that failed")
+        self.component: Component = component
         """The component to look at: the reason's; where several can cause it, the step's."""
-        return self.reason.component or (self.step.component if self.step else Component.KHEALTH)
+        self.reason, self.note, self.evidence, self.step, self.settled = reason, note, evidence, step, settled

@@ -41,8 +41,6 @@ class Acceptor:
         greeting: float,
     ) -> None:
         self._connections, self._protocol, self._tls, self._greeting = connections, protocol, tls, greeting
-        if tls():
-            sslproto.SSLProtocol.max_size = _BUFFER
 
     async def accept(self, listening: socket.socket, group: asyncio.TaskGroup) -> None:
         """Accept connections on a socket until cancelled; each is opened by a task of the group."""
@@ -58,25 +56,52 @@ class Acceptor:
                 await asyncio.sleep(0)
             except OSError as error:  # no more files, as a rule
                 if not refused:
-                    _log.error("a connection cannot be accepted", error=str(error))
+                    _log.error("connection not accepted", error=str(error))
                 refused = True
                 self._connections.make_room()
                 await asyncio.sleep(_OUT_OF_FILES)
 
     async def _open(self, connection: Connection, inner: RequestHandler, opened: socket.socket) -> None:
-        tls = self._tls()
-        bounds = {"ssl_handshake_timeout": self._greeting, "ssl_shutdown_timeout": _GOODBYE} if tls else {}
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, opened, ssl=tls, **bounds)
-        except OSError as error:  # no TLS, a wrong certificate, too late, or gone: that is the client's business
-            _log.debug("a connection was not opened", error=str(error))
+            if tls := self._tls():
+                await self._secure(connection, opened, tls)
+            else:
+                await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, opened)
+        except OSError as error:  # no TLS, a wrong certificate, too late, or gone: the client's problem
+            _log.debug("connection not opened", error=str(error))
             self._connections.forget(inner)
         except asyncio.CancelledError:
             self._connections.forget(inner)
             raise
         except Exception as error:  # noqa: BLE001 - no connection may end the others
-            _log.error("khealth itself is at fault", exc_info=error)
+            _log.error("internal error", exc_info=error)
             self._connections.forget(inner)
+
+    async def _secure(self, connection: Connection, opened: socket.socket, tls: ssl.SSLContext) -> None:
+        """Agree on TLS; OSError if the client does not."""
+        loop = asyncio.get_running_loop()
+        agreed: asyncio.Future[None] = loop.create_future()
+        secured = _SmallBuffers(
+            loop,
+            connection,
+            tls,
+            agreed,
+            server_side=True,
+            ssl_handshake_timeout=self._greeting,  # type: ignore[arg-type] # it takes fractions of a second
+            ssl_shutdown_timeout=_GOODBYE,
+        )
+        transport, _ = await loop.connect_accepted_socket(lambda: secured, opened)
+        try:
+            await agreed
+        except BaseException:
+            transport.abort()
+            raise
+
+
+class _SmallBuffers(sslproto.SSLProtocol):
+    """TLS of one accepted connection. The API client's connections keep asyncio's own, large buffers."""
+
+    max_size = _BUFFER
 
 
 def listen(address: Address) -> socket.socket:

@@ -5,8 +5,10 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from typing import Any
 
-from aiohttp import web, web_response
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from khealth_exporter.web.address import Address
 from khealth_exporter.web.handlers import Pages, Sources
@@ -58,16 +60,15 @@ class WebServer:
         self._passwords = Passwords()
         self._greeting = greeting
         guard = Guard(self._protection, self._passwords, self._connections)
-        self._runner = web.AppRunner(
-            application(sources, guard, clock),
-            access_log=None,
-            keepalive_timeout=patience,
-            lingering_time=0.0,
-            max_line_size=_LINE,
-            max_field_size=_HEADER,
-            max_headers=_HEADERS,
-            shutdown_timeout=2.0,
-        )
+        self._bounds: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": patience,
+            "lingering_time": 0.0,
+            "max_line_size": _LINE,
+            "max_field_size": _HEADER,
+            "max_headers": _HEADERS,
+        }
+        self._runner = web.AppRunner(application(sources, guard, clock), shutdown_timeout=2.0, **self._bounds)
         self._sockets = ExitStack()
         self._serving = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -79,16 +80,18 @@ class WebServer:
         with ExitStack() as opened:
             sockets = [opened.enter_context(listen(address)) for address in self._wanted]
             self._sockets = opened.pop_all()
-        # What aiohttp answers before a request has been understood would name its version and Python's.
-        vars(web_response)["SERVER_SOFTWARE"] = "khealth"
         await self._runner.setup()
-        assert self._runner.server  # noqa: S101 - it has been set up
-        acceptor = Acceptor(self._connections, self._runner.server, lambda: self._protection.config.tls, self._greeting)
+        acceptor = Acceptor(self._connections, self._handler, lambda: self._protection.config.tls, self._greeting)
         group = await self._serving.enter_async_context(asyncio.TaskGroup())
         self._tasks = [group.create_task(acceptor.accept(listening, group)) for listening in sockets]
         self._tasks.append(group.create_task(self._protection.follow(self._connections.retire)))
         bound = zip(self._wanted, sockets, strict=True)
         self.addresses = tuple(Address(address.host, listening.getsockname()[1]) for address, listening in bound)
+
+    def _handler(self) -> RequestHandler:
+        """Return what answers the requests of one connection."""
+        assert self._runner.server  # noqa: S101 - it has been set up
+        return _Nameless(self._runner.server, loop=asyncio.get_running_loop(), **self._bounds)
 
     async def stop(self) -> None:
         """Stop listening, and end what is being answered within two seconds."""
@@ -100,6 +103,24 @@ class WebServer:
         await self._serving.aclose()
         self._passwords.close()
         self.addresses = ()
+
+
+class _Nameless(RequestHandler):
+    """Answers requests that cannot be parsed without naming aiohttp's and Python's versions."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the answer to a request that has failed before the application saw it."""
+        response = super().handle_error(request, status, exc, message)
+        response.headers["Server"] = "khealth"
+        return response
 
 
 def _openable() -> int:

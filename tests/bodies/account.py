@@ -11,12 +11,11 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from bodies.target import Target, wait_for
-from khealth_exporter.cluster import cluster, namespace
+from khealth_exporter.cluster import namespace
 from khealth_exporter.modules import MODULES
 from khealth_exporter.vocabulary.permission import Permission
 
-ROUTINES = (permission for module in MODULES for kind in module.routines for permission in kind.permissions)
-RIGHTS = frozenset((*cluster.PERMISSIONS, *ROUTINES))
+RIGHTS = frozenset(right for module in MODULES for kind in module.routines for right in kind.all_permissions())
 """Every right that khealth asks for in a namespace which exists."""
 HOURS = 3600
 GROUP = "rbac.authorization.k8s.io"

@@ -95,10 +95,11 @@ def test_what_was_still_under_way_when_the_pod_had_gone_is_collected(target: Tar
     owner = stand_in(target)
     target.core.delete_namespaced_pod(owner.name, target.namespace, grace_period_seconds=0)
     identity = Identity("late0000", target.namespace, owner)
-    labels = identity.labels("rcscheduler", 1)
+    ownership = identity.of_attempt("rcscheduler", "rcscheduler", 1, 3600.0)
+    labels = dict(ownership.labels)
     pods = {"metadata": {"labels": labels}, "spec": pod_spec(PodSettings(), labels)}
     body = {
-        "metadata": identity.metadata("rcscheduler", 1, 3600.0),
+        "metadata": ownership.metadata(),
         "spec": {"replicas": 1, "selector": labels, "template": pods},
     }
     made = target.core.create_namespaced_replication_controller(target.namespace, body)

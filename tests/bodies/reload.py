@@ -77,7 +77,7 @@ def test_a_bad_file_is_refused_and_the_old_one_stays(target: Target) -> None:
         running.process.send_signal(signal.SIGHUP)
         wait_for("the refusal", lambda: running.metric("khealth_config_last_reload_successful") == 0)
         refused = running.get("/config"), interval(running)
-        told = ("replicas: must be at least 1" in running.log, "Bad: is not a routine's name" in running.log)
+        told = ("replicas: must be at least 1" in running.log, "Bad: invalid routine name" in running.log)
         write(path, a=settings(target, 1, interval="1h"))
         wait_for("the mended file", lambda: interval(running) == 3600.0)
         successful = running.metric("khealth_config_last_reload_successful")

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from _pytest.terminal import TerminalReporter
 from bodies.target import ApiServer, Target
+from tools import needs_variable
 
 BREAKS = {
     "scheduler-stalled": (("pause", "resume"), ("kube-scheduler",)),
@@ -41,9 +42,7 @@ class RealCluster(Target):
         self._tell(verb, programs)
 
     def _tell(self, verb: str, programs: tuple[str, ...]) -> None:
-        kit = os.environ.get("KHEALTH_CLUSTER")
-        if not kit:
-            pytest.skip("KHEALTH_CLUSTER names no command that breaks this cluster's components")
+        kit = needs_variable("KHEALTH_CLUSTER")
         for program in programs:
             subprocess.run([*shlex.split(kit), verb, program], check=True, timeout=60)  # noqa: S603
 

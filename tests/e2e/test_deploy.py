@@ -10,23 +10,10 @@ from typing import Any
 
 import pytest
 from bodies.target import wait_for
-from deployment import (
-    CHART,
-    PATIENCE,
-    SINGLE_FILE,
-    Installed,
-    asked,
-    cluster_wide,
-    documents,
-    image,
-    kubectl,
-    node_address,
-    prometheus,
-    ran,
-    tool,
-)
+from deployment import CHART, PATIENCE, SINGLE_FILE, Installed, asked, cluster_wide, documents, kubectl, prometheus, ran
+from tools import needs, needs_variable
 
-from khealth_exporter.cluster import cluster, namespace
+from khealth_exporter.cluster import namespace
 from khealth_exporter.modules import MODULES
 
 NODE_PORT = 31337
@@ -53,7 +40,7 @@ def applied() -> Iterator[tuple[Installed, str]]:
     """The single file, applied as it is but for the image's name; with what kubectl said to that on standard error."""
     text = SINGLE_FILE.read_text()
     (own,) = {c["image"] for d in documents(text) if d["kind"] == "Deployment" for c in _containers(d)}
-    text = text.replace(own, image())
+    text = text.replace(own, needs_variable("KHEALTH_IMAGE"))
     kubectl("delete", "-f", "-", "--ignore-not-found", given=text)
     said = kubectl("apply", "-f", "-", given=text).stderr
     yield Installed("khealth"), said
@@ -79,7 +66,7 @@ def test_the_applied_khealth_exercises_its_cluster(applied: tuple[Installed, str
 def test_a_prometheus_that_finds_annotated_pods_scrapes_it_once(applied: tuple[Installed, str], tmp_path: Path) -> None:
     """One target, that is up and has our series."""
     installed, _ = applied
-    node_address()
+    needs_variable("KHEALTH_NODE_ADDRESS")
     installed.pod()
     where = {"role": "pod", "kubeconfig_file": os.environ["KUBECONFIG"], "namespaces": {"names": ["khealth"]}}
     with prometheus(tmp_path, {**TARGETS, "kubernetes_sd_configs": [where]}) as address:
@@ -91,7 +78,7 @@ def test_a_prometheus_that_finds_annotated_pods_scrapes_it_once(applied: tuple[I
 def test_the_node_port_answers(applied: tuple[Installed, str]) -> None:
     """People and the first khealth's users find it on every node."""
     installed, _ = applied
-    address = node_address()
+    address = needs_variable("KHEALTH_NODE_ADDRESS")
     installed.pod()
 
     def answered() -> int | None:
@@ -116,7 +103,7 @@ def test_its_rights_are_those_that_it_says_it_needs(applied: tuple[Installed, st
 def needed() -> set[tuple[str, str, str]]:
     """Return the rights that the core and the default routines say they need inside of a cluster."""
     kinds = [kind for module in MODULES for kind in module.routines]
-    said = (*cluster.PERMISSIONS, *namespace.PERMISSIONS, *(p for kind in kinds for p in kind.permissions))
+    said = (*namespace.PERMISSIONS, *(p for kind in kinds for p in kind.all_permissions()))
     return {(p.verb, p.group, p.resource) for p in said if not p.outside}
 
 
@@ -170,14 +157,14 @@ def released() -> Iterator[Installed]:
     installed = Installed(f"khealth-helm-{secrets.token_hex(2)}")
     _helm("install", installed, "--create-namespace", "--wait", "--timeout=3m")
     yield installed
-    ran(tool("helm"), "uninstall", "khealth", "-n", installed.namespace, "--ignore-not-found")
+    ran(needs("helm"), "uninstall", "khealth", "-n", installed.namespace, "--ignore-not-found")
     kubectl("delete", "namespace", installed.namespace, "--ignore-not-found")
 
 
 def _helm(command: str, installed: Installed, *words: str) -> None:
-    repository, _, tag = image().rpartition(":")
+    repository, _, tag = needs_variable("KHEALTH_IMAGE").rpartition(":")
     named = ("--set", f"image.repository={repository},image.tag={tag}")
-    ran(tool("helm"), command, "khealth", str(CHART), "-n", installed.namespace, *named, *words)
+    ran(needs("helm"), command, "khealth", str(CHART), "-n", installed.namespace, *named, *words)
 
 
 def test_an_upgrade_with_a_changed_configuration_restarts_nothing(released: Installed) -> None:
@@ -196,7 +183,7 @@ def test_an_upgrade_with_a_changed_configuration_restarts_nothing(released: Inst
 
 def test_helm_test_is_a_smoke_test(released: Installed) -> None:
     """`helm test` runs `khealth once` beside the release, and passes."""
-    said = ran(tool("helm"), "test", "khealth", "-n", released.namespace, "--timeout=3m").stdout
+    said = ran(needs("helm"), "test", "khealth", "-n", released.namespace, "--timeout=3m").stdout
     assert "Succeeded" in said
 
 
@@ -216,6 +203,6 @@ def test_the_image_is_what_it_says(released: Installed) -> None:
 def test_uninstalling_in_mid_attempt_leaves_nothing(released: Installed) -> None:
     """Although its rights are gone before it is: what it made goes with its Pod."""
     released.wait_for_hold()
-    ran(tool("helm"), "uninstall", "khealth", "-n", released.namespace)
+    ran(needs("helm"), "uninstall", "khealth", "-n", released.namespace)
     wait_for("an empty namespace", lambda: not released.everything(), PATIENCE)
     assert "" == cluster_wide()

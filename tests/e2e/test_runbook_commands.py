@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import runbook
-from deployment import kubectl, tool
+from deployment import kubectl
 from runbook import Words
+from tools import needs
 
 TRIED = {"cordon", "uncordon"}
 """What would change something, and the API server can be asked to try out."""
@@ -46,7 +47,7 @@ def safe(words: Words) -> Words:
 
 def objection(words: Words) -> str:
     """Run kubectl; return what is said against the command itself, "" where that is nothing."""
-    call = (tool("kubectl"), *safe(words)[1:])
+    call = (needs("kubectl"), *safe(words)[1:])
     done = subprocess.run(call, capture_output=True, text=True, timeout=SECONDS, check=False)  # noqa: S603
     allowed = NOBODY if CLOSED in call else NOT_THERE
     answered = done.returncode == 0 or ("can-i" in words and done.stdout.split()[:1] == ["no"])

@@ -6,7 +6,14 @@
 {{- $scope := index . 1 -}}
 {{- $catalogue := include "khealth.catalogue" $context | fromJson -}}
 {{- $all := $catalogue.permissions -}}
-{{- range include "khealth.routines" $context | fromJsonArray }}{{ $all = concat $all .about.permissions }}{{ end -}}
+{{- range include "khealth.routines" $context | fromJsonArray -}}
+  {{- $settings := .settings -}}
+  {{- range .about.permissions -}}
+    {{- $needed := true -}}
+    {{- if hasKey . "when" }}{{ $needed = hasKey $settings .when | ternary (get $settings .when) .default }}{{ end -}}
+    {{- if $needed }}{{ $all = append $all (omit . "when" "default") }}{{ end -}}
+  {{- end -}}
+{{- end -}}
 {{- $found := list -}}
 {{- range $all }}{{ if eq .scope $scope }}{{ $found = append $found . }}{{ end }}{{ end -}}
 {{- $found | uniq | toJson -}}

@@ -8,9 +8,9 @@ files/catalogue.json says what there is to do. It is written from khealth's code
 
 {{- /* Every routine that is to run: a JSON list of {module, label, settings, about}, `about` being the catalogue's word.
 
-A module that is not mentioned, or has no routines, runs each of its kinds; its key `suspend` is no routine, and takes
-no rights away. What `canaries.pod` says is put into each
-routine that has pods and does not say it itself. */ -}}
+A module that lists no routines runs each of its kinds that has no required setting; a module that is not mentioned
+does so only if it is a default. Its key `suspend` is no routine, and takes no rights away. The values of `canaries.pod`
+are put into each routine that has pods and does not set them itself. */ -}}
 {{- define "khealth.routines" -}}
 {{- $catalogue := include "khealth.catalogue" . | fromJson -}}
 {{- $told := get .Values.config "modules" | default dict -}}
@@ -23,9 +23,13 @@ routine that has pods and does not say it itself. */ -}}
 {{- $pod := include "khealth.canaries.pod" . | fromJson -}}
 {{- $routines := list -}}
 {{- range $module := keys $catalogue.modules | sortAlpha -}}
-  {{- $kinds := get $catalogue.modules $module -}}
+  {{- $kinds := (get $catalogue.modules $module).routines -}}
   {{- $listed := omit (get $told $module | default dict) "suspend" -}}
-  {{- range $label := keys ($listed | default $kinds) | sortAlpha -}}
+  {{- $implied := list -}}
+  {{- if or (get $catalogue.modules $module).default (hasKey $told $module) -}}
+    {{- range $kind, $about := $kinds }}{{ if $about.default }}{{ $implied = append $implied $kind }}{{ end }}{{ end -}}
+  {{- end -}}
+  {{- range $label := $listed | empty | ternary $implied (keys $listed) | sortAlpha -}}
     {{- $settings := get $listed $label | default dict | deepCopy -}}
     {{- $kind := get $settings "kind" | default $label -}}
     {{- if not (hasKey $kinds $kind) -}}
@@ -70,7 +74,9 @@ routine that has pods and does not say it itself. */ -}}
   {{- $_ := set $modules .module $module -}}
 {{- end -}}
 {{- range $name, $told := get .Values.config "modules" | default dict -}}
-  {{- if hasKey ($told | default dict) "suspend" }}{{ $_ := set (get $modules $name) "suspend" $told.suspend }}{{ end -}}
+  {{- if hasKey ($told | default dict) "suspend" -}}
+    {{- $_ := set $modules $name (set (get $modules $name | default dict) "suspend" $told.suspend) -}}
+  {{- end -}}
 {{- end -}}
 {{- $config := merge (dict "modules" $modules) (omit .Values.config "modules") -}}
 {{- with .Values.canaries.namespace }}{{ $_ := set $config "namespace" . }}{{ end -}}

@@ -89,3 +89,45 @@ class Signal:
         finally:
             del self._waiting[future]
         return True
+
+
+class Subscriptions(Generic[T]):
+    """The subscriptions of one watch, by key: what a line costs does not grow with their number."""
+
+    def __init__(self) -> None:
+        self._open: dict[Key | None, set[Subscription[T]]] = {}
+        self._told: set[Subscription[T]] = set()
+        """Those that have new lines since their signal was last fired."""
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    def add(self, key: Key | None, changed: Signal) -> Subscription[T]:
+        """Return a new subscription."""
+        subscription = Subscription(key, changed, self._forget)
+        self._open.setdefault(key, set()).add(subscription)
+        return subscription
+
+    def _forget(self, subscription: Subscription[T]) -> None:
+        found = self._open.get(subscription.key, set())
+        found.discard(subscription)
+        if not found:
+            self._open.pop(subscription.key, None)
+
+    def take(self, line: Line[T], key: Key) -> None:
+        """Hand a line to the subscriptions of its object's key, and to those of all objects."""
+        for wanted in (key, None):
+            for subscription in self._open.get(wanted, ()):
+                subscription.take(line)
+                self._told.add(subscription)
+
+    def fire(self) -> None:
+        """Fire the signals of those who have new lines, however many others there are."""
+        told, self._told = self._told, set()
+        for signal in {subscription.changed for subscription in told}:
+            signal.fire()
+
+    def fire_all(self) -> None:
+        """Fire every signal."""
+        for signal in {subscription.changed for found in self._open.values() for subscription in found}:
+            signal.fire()

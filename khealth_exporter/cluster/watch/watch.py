@@ -10,11 +10,12 @@ import msgspec
 import structlog
 
 from khealth_exporter.cluster.client.client import Client, Stream
-from khealth_exporter.cluster.decoding import ReadLine, WatchLine, decode, decode_page, number_of, parse
-from khealth_exporter.cluster.errors import Refused, judge
+from khealth_exporter.cluster.decoding import decode_page, number_of
+from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
-from khealth_exporter.cluster.watch.subscription import Key, Line, Signal, Subscription
+from khealth_exporter.cluster.watch.lines import Broken, LineReader
+from khealth_exporter.cluster.watch.subscription import Key, Line, Signal, Subscription, Subscriptions
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.telemetry import Telemetry
@@ -48,14 +49,6 @@ _LIVED = 5.0
 
 _Failure = TypeVar("_Failure", bound=Exception)
 _log = structlog.get_logger()
-
-
-class _Broken(Exception):  # noqa: N818 - a turn that watches take, no error
-    """A stream that is over, with the cause as counted, and whether only a new list can be trusted."""
-
-    def __init__(self, cause: str, *, relist: bool) -> None:
-        super().__init__(cause)
-        self.cause, self.relist = cause, relist
 
 
 class Watch(Generic[T]):
@@ -94,25 +87,15 @@ class Watch(Generic[T]):
         self._rest = b""
         self._heard = self._opened = clock.now()
         self._resuming = False
-        self._subscriptions: dict[Key | None, set[Subscription[T]]] = {}
-        self._told: set[Subscription[T]] = set()
-        """Subscriptions that have new lines since their signal was last fired."""
-        self._line: type[ReadLine[T]] = ReadLine[kind.type]  # type: ignore[name-defined]
+        self._subscriptions = Subscriptions[T]()
+        self._reader = LineReader(kind.type)
 
     def subscribe(self, key: Key | None, changed: Signal) -> Subscription[T]:
         """Collect the lines of the objects with this key (None: of all), and fire the signal after new ones.
 
         The signal fires too whenever the watch goes live or stops being live. The subscription must be closed.
         """
-        subscription = Subscription(key, changed, self._forget)
-        self._subscriptions.setdefault(key, set()).add(subscription)
-        return subscription
-
-    def _forget(self, subscription: Subscription[T]) -> None:
-        found = self._subscriptions.get(subscription.key, set())
-        found.discard(subscription)
-        if not found:
-            self._subscriptions.pop(subscription.key, None)
+        return self._subscriptions.add(key, changed)
 
     @property
     def followed(self) -> bool:
@@ -131,8 +114,8 @@ class Watch(Generic[T]):
                     await self._list()
                     listed = True
                 await self._follow()
-            except* _Broken as group:
-                broken = _first(group, _Broken)
+            except* Broken as group:
+                broken = _first(group, Broken)
                 listed = not broken.relist
                 self._restarting(broken.cause)
             except* Refused as group:
@@ -159,14 +142,11 @@ class Watch(Generic[T]):
     def _announce(self) -> None:
         """Fire every signal: whether the watch is live has changed."""
         self._changed.fire()
-        for subscription in [s for found in self._subscriptions.values() for s in found]:
-            subscription.changed.fire()
+        self._subscriptions.fire_all()
 
     def _fire(self) -> None:
-        """Fire the signals of those who have new lines, however many others there are."""
-        told, self._told = self._told, set()
-        for signal in {subscription.changed for subscription in told}:
-            signal.fire()
+        """Fire the signals of those who have new lines."""
+        self._subscriptions.fire()
         self._changed.fire()
 
     async def _list(self) -> None:
@@ -180,7 +160,7 @@ class Watch(Generic[T]):
             try:
                 page, items = decode_page(self.kind.type, answer.body)
             except msgspec.MsgspecError as error:
-                raise _Broken("garbled", relist=True) from error
+                raise Broken("garbled", relist=True) from error
             found.update({item.uid: item for item in items})
             if not page.metadata.continue_:
                 break
@@ -237,7 +217,7 @@ class Watch(Generic[T]):
         return stream, lifetime
 
     async def _read(self, stream: Stream, seconds: float) -> None:
-        """Take what a stream says for so many seconds; _Broken when it ends before, or falls silent."""
+        """Take what a stream says for so many seconds; Broken when it ends before, or falls silent."""
         heard = self._clock.now()
         end = heard + seconds
         while self._clock.now() < min(end, heard + SILENCE):
@@ -247,9 +227,9 @@ class Watch(Generic[T]):
                     while chunk := await stream.read():
                         heard = self._clock.now()
                         self._rest = self._take(self._rest + chunk, heard, self._clock.delay(heard))
-                    raise _Broken("ended", relist=False)
+                    raise Broken("ended", relist=False)
         if self._clock.now() < end:
-            raise _Broken("silent", relist=True)
+            raise Broken("silent", relist=True)
 
     def _take(self, data: bytes, at: float, delay: float) -> bytes:
         """Tell every whole line of what arrived, and return the rest."""
@@ -264,17 +244,17 @@ class Watch(Generic[T]):
             if line:
                 self._take_line(line, at, delay, recovered)
         if len(rest) > LONGEST_LINE:
-            raise _Broken("garbled", relist=True)
+            raise Broken("garbled", relist=True)
         if lines:
             self._fire()
         return rest
 
     def _take_line(self, raw: bytes, at: float, delay: float, recovered: bool) -> None:
         try:
-            said, item = self._said(raw)
+            said, item = self._reader.read(raw)
         except msgspec.MsgspecError as error:
             _log.warning("cannot decode watch event", resource=self.resource, error=str(error))
-            raise _Broken("garbled", relist=True) from error
+            raise Broken("garbled", relist=True) from error
         version = item.metadata.resource_version
         if 0 < number_of(version) <= number_of(self._version):
             return  # A stream and its successor both said it.
@@ -284,22 +264,6 @@ class Watch(Generic[T]):
         if kind in ("ADDED", "MODIFIED", "DELETED"):
             self._tell(Line(kind, item, at, delay, recovered))
 
-    def _said(self, raw: bytes) -> tuple[str, T]:
-        """Return a line's type and object: at one go where it is well formed, else with patience."""
-        try:
-            read = parse(self._line, raw)
-        except msgspec.DecodeError:
-            line = parse(WatchLine, raw)
-            if line.type == "ERROR":
-                raise self._refused(bytes(line.object)) from None
-            return line.type, decode(self.kind.type, line.object)
-        if read.type == "ERROR":
-            raise self._refused(bytes(parse(WatchLine, raw).object))
-        return read.type, read.object
-
-    def _refused(self, status: bytes) -> _Broken:
-        return _Broken("expired" if judge(200, status).expired else "error", relist=True)
-
     def _tell(self, line: Line[T]) -> None:
         known = len(self.objects)
         if line.type == "DELETED":
@@ -308,10 +272,7 @@ class Watch(Generic[T]):
             self.objects[line.object.uid] = line.object
         if len(self.objects) != known:
             self._telemetry.objects(self.kind.name, len(self.objects))
-        for key in (self._key_of(line.object), None):
-            for subscription in self._subscriptions.get(key, ()):
-                subscription.take(line)
-                self._told.add(subscription)
+        self._subscriptions.take(line, self._key_of(line.object))
 
 
 def _first(group: BaseExceptionGroup[BaseException], kind: type[_Failure]) -> _Failure:

@@ -91,7 +91,7 @@ SENTENCES: Final[Mapping[Reason, Sentence]] = {
         "Its attempts are cut short", "The attempt was cut short: khealth was stopped, or its namespace went."
     ),
     Reason.INTERNAL_ERROR: Sentence(
-        "It has a fault itself, which its log tells", "Khealth itself is at fault; its log tells more."
+        "It has an internal error; see its log", "khealth has an internal error. Its log has the details."
     ),
 }
 """Every Reason's."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from khealth_exporter.config.problem import Problem
+from khealth_exporter.measure.daemon_thread import in_daemon_thread
 from khealth_exporter.web.security.files import look
 from khealth_exporter.web.security.web_config import Reading, WebConfig, read_web
 
@@ -41,11 +42,11 @@ class Protection:
                 if await self.look():
                     renewed()
             except Exception as error:  # noqa: BLE001 - what was in force stays, whatever happens here
-                _log.error("khealth itself is at fault", exc_info=error)
+                _log.error("internal error", exc_info=error)
 
     async def look(self) -> bool:
         """Look at the files, and tell whether a new configuration is in force."""
-        now = await asyncio.to_thread(look, self._decided)
+        now = await in_daemon_thread(lambda: look(self._decided))
         if now == self._decided:
             self._pending = None
             return False
@@ -55,15 +56,16 @@ class Protection:
         return await self._renew(now)
 
     async def _renew(self, seen: Mapping[Path, str]) -> bool:
-        assert self._path  # noqa: S101 - without a path nothing is ever looked at
-        reading = await asyncio.to_thread(read_web, self._path)
+        path = self._path
+        assert path  # noqa: S101 - without a path nothing is ever looked at
+        reading = await in_daemon_thread(lambda: read_web(path))
         if any(seen.get(path, content) != content for path, content in reading.seen.items()):
             return False  # it has changed again
         self._decided, self._pending = reading.seen, None
         problems = (*reading.problems, *self._unchangeable(reading))
         if reading.config is None or problems:
             said = [str(problem) for problem in problems]
-            _log.error("the web configuration is refused; the old one stays in force", problems=said)
+            _log.error("web configuration refused: the previous one stays in force", problems=said)
             return False
         self.config = reading.config
         self._tell()

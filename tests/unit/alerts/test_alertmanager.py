@@ -10,8 +10,9 @@ import msgspec
 import pytest
 import yaml
 from bodies.target import wait_for
-from deployment import alertmanager, ran, tool
+from deployment import alertmanager, ran
 from promql import ALERTS, rules
+from tools import needs
 
 CONFIG = ALERTS / "alertmanager.yaml"
 RULES: Mapping[str, Mapping[str, str]] = {rule["alert"]: rule["labels"] for _, rule in rules() if "alert" in rule}
@@ -22,13 +23,13 @@ STARTING = 60.0
 
 def test_amtool_has_nothing_to_say() -> None:
     """The example can be used as it is."""
-    ran(tool("amtool"), "check-config", str(CONFIG))
+    ran(needs("amtool"), "check-config", str(CONFIG))
 
 
 def routed(labels: Mapping[str, str]) -> str:
     """Return the receiver of an alert."""
     words = [f"{name}={value}" for name, value in labels.items()]
-    return ran(tool("amtool"), "config", "routes", "test", f"--config.file={CONFIG}", *words).stdout.strip()
+    return ran(needs("amtool"), "config", "routes", "test", f"--config.file={CONFIG}", *words).stdout.strip()
 
 
 @pytest.mark.parametrize("name", RULES)

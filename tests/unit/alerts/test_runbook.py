@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import runbook
 import yaml
-from deployment import ran, tool
+from deployment import ran
 from runbook import PARTS, PROGRAMS, Section, Words
+from tools import needs
 
 from deploy.runbook import ROOT, headings, markdown, rendered, slug
 from khealth_exporter.cli.arguments import parse
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 
@@ -66,8 +68,10 @@ def test_every_alert_and_every_reason_has_one_section_and_nothing_else_has_one()
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_a_reason_stands_with_its_component(reason: Reason) -> None:
-    """Who looks for a component's reasons finds them together."""
-    assert [GROUPS[reason.component]] == [section.group for section in SECTIONS if section.name == reason]
+    """Who looks for a component's reasons finds them together; `slow` has none, and is a canary's on a node so far."""
+    assert [GROUPS[reason.component or Component.NODE]] == [
+        section.group for section in SECTIONS if section.name == reason
+    ]
 
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason.result is Result.INCONCLUSIVE])
@@ -219,7 +223,7 @@ def test_a_command_of_khealths_own_is_one(words: Words) -> None:
 @pytest.mark.parametrize("words", runbook.calls("amtool"), ids=" ".join)
 def test_a_command_of_amtool_is_one(words: Words) -> None:
     """Its parser takes it: what it has against it is only that nobody listens."""
-    done = ran(tool("amtool"), *words[1:], f"--alertmanager.url={CLOSED}", check=False)
+    done = ran(needs("amtool"), *words[1:], f"--alertmanager.url={CLOSED}", check=False)
     assert "connection refused" in done.stderr
 
 
@@ -280,7 +284,7 @@ def test_every_query_is_one(tmp_path: Path) -> None:
     """Prometheus' own parser takes it."""
     rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries())]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
-    assert f"{len(rules)} rules found" in ran(tool("promtool"), "check", "rules", str(tmp_path / "rules.yaml")).stdout
+    assert f"{len(rules)} rules found" in ran(needs("promtool"), "check", "rules", str(tmp_path / "rules.yaml")).stdout
 
 
 def test_every_series_that_is_queried_is_there(golden_folder: Path) -> None:

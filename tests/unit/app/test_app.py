@@ -5,7 +5,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,13 @@ from khealth_exporter.app import commands as app
 from khealth_exporter.app.commands import CannotStart, Options, Process
 from khealth_exporter.app.exporter import background
 from khealth_exporter.cluster.credentials.credentials import CredentialsError
+from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.kinds import NODE
 from khealth_exporter.config import Config, ConfigError, load
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.routine import RoutineConfig
 from khealth_exporter.core.snapshot import State
+from khealth_exporter.core.supervisor import Pace
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.settings import MeasurementSettings
@@ -488,6 +491,28 @@ def test_the_exporter_knows_what_the_web_server_shows(play: Play) -> None:
     play(test)
 
 
+def test_the_lead_can_be_lost_and_won_again(play: Play) -> None:
+    """The gauge follows, and the attempts go on where they were."""
+
+    async def test(stage: Stage) -> None:
+        async with working(stage) as exporter:
+            gauge = partial(stage.process.metrics.registry.get_sample_value, "khealth_leader")
+            seen = [gauge()]
+            (collector,) = exporter._collectors.values()
+            collector.terminate()
+            await asyncio.sleep(10.0)
+            seen.append(gauge())
+            again = asyncio.create_task(exporter._lead(Pace()))
+            await asyncio.sleep(10.0)
+            seen.append(gauge())
+            exporter.terminate()
+            await again
+            (status,) = exporter.snapshots()[0].routines
+            assert ([1.0, 0.0, 1.0, 0.0], [1, 2]) == ([*seen, gauge()], [a.number for a in status.attempts])
+
+    play(test)
+
+
 def test_the_exporter_knows_what_khealth_may_not_do(play: Play) -> None:
     """With what the core and the routines need the right for."""
 
@@ -495,12 +520,13 @@ def test_the_exporter_knows_what_khealth_may_not_do(play: Play) -> None:
         for verb, resource in (("create", "replicationcontrollers"), ("list", "nodes")):
             stage.api.faults.append(refusing(verb, resource=resource, by=FORBIDDEN))
         async with working(stage) as exporter:
-            await exporter.cluster.list_nodes(stage.process.clock.now() + 1.0)
+            with suppress(Refused):
+                await exporter.cluster.list(NODE, stage.process.clock.now() + 1.0)
             await asyncio.sleep(1.0)
             found = {(denied.verb, denied.resource, denied.why, denied.optional) for denied in exporter.denied()}
             assert {
-                ("create", "replicationcontrollers", "make the canaries", False),
-                ("list", "nodes", "tell no node is Ready from no room", True),
+                ("create", "replicationcontrollers", "create canaries", False),
+                ("list", "nodes", "diagnosis: tell `no node is Ready` from `no room`", True),
             } == found
 
     play(test)

@@ -22,7 +22,7 @@ from khealth_exporter.cluster.errors import Refusal
 from khealth_exporter.cluster.ownership import Identity
 from khealth_exporter.config import Bound, Config, ConfigError, Problem
 from khealth_exporter.core.metrics import Metrics
-from khealth_exporter.core.routine import Context, RoutineConfig
+from khealth_exporter.core.routine import AttemptId, Context, RoutineConfig
 from khealth_exporter.core.snapshot import State
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.event import Event
@@ -73,15 +73,15 @@ class Recorded(RcScheduler):
 
     attempts: ClassVar[defaultdict[str, list[Begun]]]
 
-    def __init__(self, label: str, attempt: int, settings: RcSchedulerSettings, context: Context) -> None:
-        super().__init__(label, attempt, settings, context)
-        self.attempts[label].append(Begun(attempt, settings, context.clock.now() - BEGINNING))
+    def __init__(self, attempt: AttemptId, settings: RcSchedulerSettings, context: Context) -> None:
+        super().__init__(attempt, settings, context)
+        self.attempts[attempt.routine].append(Begun(attempt.number, settings, context.clock.now() - BEGINNING))
 
     def close(self) -> None:
         super().close()
-        last = self.attempts[self.label][-1]
-        assert last.number == self.attempt
-        self.attempts[self.label][-1] = replace(last, over=self.context.clock.now() - BEGINNING)
+        last = self.attempts[self.attempt.routine][-1]
+        assert last.number == self.attempt.number
+        self.attempts[self.attempt.routine][-1] = replace(last, over=self.context.clock.now() - BEGINNING)
 
 
 class Counting(Metrics):
@@ -384,8 +384,8 @@ def test_a_change_of_measurement_is_for_the_next_attempts() -> None:
             await reloaded(stage, Reload(3.0, {"steady": SLOW}, 0.5))
             (supervisor,) = stage.exporter._collectors["pods"]._supervisors.values()
             assert supervisor.runner is not None
-            assert 0.5 == supervisor.runner.context.measurement.loop_lag
             assert 1 == len(stage.attempts["steady"])
+            assert 0.5 == supervisor.runner.make(2).context.measurement.loop_lag
             stage.exporter.terminate()
 
     run(scenario())

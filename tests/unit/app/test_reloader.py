@@ -18,6 +18,7 @@ from virtual_time import BEGINNING, EPOCH, aside, run, virtual_clock, virtual_lo
 from khealth_exporter.app.exporter import background
 from khealth_exporter.app.reload import PERIOD, READING, Aside, Load, Reloader, changes
 from khealth_exporter.config import Bound, Config, load
+from khealth_exporter.measure.daemon_thread import in_daemon_thread
 
 BOUND = Bound("khealth", "khealth")
 REFUSED = "the configuration is refused, the old one stays in force"
@@ -113,8 +114,8 @@ def test_a_bad_file_is_refused_with_all_that_is_wrong(path: Path) -> None:
         here.write(f"namespace: other\n{text('three')}")
         await asyncio.sleep(10.0)
         assert (
-            f"{path}:1:12: namespace: cannot become 'other' while khealth works in 'khealth': restart it",
-            f"{path}:2:49: modules.rcscheduler.rcscheduler.replicas: must be a whole number, not the text 'three'",
+            f"{path}:1:12: namespace: cannot change from 'khealth' to 'other' without a restart",
+            f"{path}:2:49: modules.rcscheduler.rcscheduler.replicas: must be an integer, not the string 'three'",
         ) == await here.reloader.reload("request")
         assert ([], before, (0.0, 0.0)) == (here.adopted, here.reloader.config, here.told)
 
@@ -426,7 +427,7 @@ def test_a_bug_in_reading_is_loud_and_ends_nothing(path: Path) -> None:
 
     async def scenario() -> None:
         here = desk(path, loading=broken)
-        expected = ("khealth itself is at fault: ValueError: a bug",)
+        expected = ("internal error: ValueError: a bug",)
         assert (expected, []) == (await here.reloader.reload("request"), here.adopted)
         async with background(here.reloader.run):
             here.write(text(4))

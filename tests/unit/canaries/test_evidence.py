@@ -19,7 +19,7 @@ from documents import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from khealth_exporter.canaries.evidence import of_events, of_pod
+from khealth_exporter.canaries.evidence import of_events, of_owner, of_pod
 from khealth_exporter.canaries.pod_steps import WAY
 from khealth_exporter.cluster.objects import KubernetesEvent, Pod
 from khealth_exporter.measure.moments import Moment

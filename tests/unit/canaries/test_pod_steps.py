@@ -59,7 +59,7 @@ LIMITS = MeasurementSettings()
 EXACT = Ruler(LIMITS)
 
 
-def take(
+def take(  # noqa: PLR0913 - each is part of a line
     trace: Trace[Pod], stage: str, at: float, delay: float = 0.0, *, recovered: bool = False, kind: str = ""
 ) -> None:
     """Let a watch show a stage."""

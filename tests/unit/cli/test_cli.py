@@ -1,24 +1,28 @@
 """The command line: what is accepted, what is refused, and with which code it ends."""
 
+import functools
 import json
 import logging
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from xml.etree.ElementTree import parse as parse_xml
 
 import pytest
 import structlog
 
-from khealth_exporter import __version__
+from khealth_exporter import __version__, config
 from khealth_exporter.app import commands as app
 from khealth_exporter.app.commands import CannotStart, OnceResult, Options, SweepResult
 from khealth_exporter.cli import demo, logs, main
 from khealth_exporter.cli.arguments import parse
 from khealth_exporter.config import ConfigError, Problem, load
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot
+from khealth_exporter.modules import MODULES, Module
+from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
@@ -27,7 +31,7 @@ from khealth_exporter.web.address import Address
 
 WRONG = Path(__file__).parents[1] / "config" / "testdata" / "namespace_invalid.yaml"
 RIGHT = Path(__file__).parents[1] / "config" / "testdata" / "valid_two_pools.yaml"
-ATTEMPT = Attempt(1, 0.0, Phase.CLEANUP, 1.0, Verdict(Result.FAILURE, Reason.POD_CRASHED))
+ATTEMPT = Attempt(1, 0.0, Phase.CLEANUP, 1.0, Verdict(Result.FAILURE, Reason.POD_CRASHED, component=Component.NODE))
 FOUND = OnceResult(
     (Snapshot("rcscheduler", (RoutineStatus("rcscheduler", "rcscheduler", 60.0, attempts=(ATTEMPT,)),)),),
     "https://cluster:6443",
@@ -111,7 +115,7 @@ def test_a_usage_error_ends_with_2(argv: list[str]) -> None:
     [
         (["--listen", "8080"], "--listen: '8080' is not an address: write :8080, 127.0.0.1:8080 or [::]:8080"),
         (["--pod-ttl", "5"], "--pod-ttl: '5' is not a duration: write a number with its unit, as in 500ms, 5s or 2m"),
-        (["--pod-ttl", "0s"], "--pod-ttl: '0s' is no time to wait"),
+        (["--pod-ttl", "0s"], "--pod-ttl: '0s' is not allowed: the duration must be greater than 0"),
     ],
 )
 def test_a_wrong_value_is_told_in_a_sentence(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,8 +196,9 @@ def test_a_wrong_configuration_starts_nothing(
 ) -> None:
     """Every problem is on standard error, the code is 2."""
     code = main([command, "--config", str(WRONG)])
-    place = f"{WRONG}:1:12: namespace: the text 'Khealth_1' is not a namespace's name"
-    expected = (2, None, f"{place}: lower-case letters, digits and '-', at most 63\n")
+    problem = f"{WRONG}:1:12: namespace: invalid namespace name 'Khealth_1'"
+    rule = "must be at most 63 lowercase letters, digits or '-', and start and end with a letter or digit"
+    expected = (2, None, f"{problem}: {rule}\n")
     assert expected == (code, started.main, capsys.readouterr().err)
 
 
@@ -201,8 +206,9 @@ def test_a_wrong_configuration_starts_nothing(
 @pytest.mark.usefixtures("started")
 def test_an_unknown_module_is_told_with_those_there_are(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A typing error does not pass for a healthy cluster."""
-    expected = (2, "dns: no module or routine has this name; known: rcscheduler\n")
-    assert expected == (main([command, "dns"]), capsys.readouterr().err)
+    known = ", ".join(sorted({name for m in MODULES for name in (m.name, *(kind.name for kind in m.routines))}))
+    expected = (2, f"nonsense: unknown module or routine; known: {known}\n")
+    assert expected == (main([command, "nonsense"]), capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("command", ["run", "once", "sweep", "demo"])
@@ -273,9 +279,86 @@ def test_once_leaves_out_what_is_suspended_and_says_so(
     path.write_text("modules: {rcscheduler: {suspend: true, a: {kind: rcscheduler}, b: {kind: rcscheduler}}}")
     started.result = FOUND
     main(["once", "--config", str(path), "a", "rcscheduler"])
-    told = "rcscheduler/b is suspended and left out; name it to attempt it all the same\n"
+    told = "skipped rcscheduler/b: suspended; name it to run it\n"
     labels = [(routine.label, routine.settings.suspend) for routine in started.options.config.routines]
     assert ([("a", False)], told) == (labels, capsys.readouterr().err)
+
+
+class ProbeSettings(RcSchedulerSettings):
+    """A setting without a default."""
+
+    url: str
+
+
+class Probe(RcScheduler):
+    """A kind that does not run unless it is configured."""
+
+    name: ClassVar[str] = "probe"
+    Settings: ClassVar[type[RcSchedulerSettings]] = ProbeSettings
+
+
+@pytest.fixture
+def custom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add a module with a routine that has a required setting."""
+    modules = (*MODULES, Module("custom", "", (RcScheduler, Probe), default=False))
+    monkeypatch.setattr(config, "load", functools.partial(load, modules=modules))
+
+
+SKIPPED = "skipped custom/probe: modules.custom.probe.url is missing\n"
+
+
+@pytest.mark.usefixtures("custom")
+def test_once_with_a_module_skips_a_routine_without_its_required_setting(
+    started: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other routines run, and standard error has a line about it."""
+    started.result = FOUND
+    main(["once", "custom"])
+    labels = [routine.label for routine in started.options.config.routines]
+    assert (["rcscheduler"], SKIPPED) == (labels, capsys.readouterr().err)
+
+
+@pytest.mark.usefixtures("custom")
+@pytest.mark.parametrize("command", ["run", "once"])
+def test_a_named_routine_without_its_required_setting_starts_nothing(
+    started: Started, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names the key."""
+    code = main([command, "custom/probe"])
+    expected = (2, None, "custom/probe: modules.custom.probe.url is missing\n")
+    assert expected == (code, started.main, capsys.readouterr().err)
+
+
+@pytest.mark.usefixtures("custom")
+def test_run_without_names_leaves_out_what_is_off_by_default(
+    started: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a message: nothing is wrong."""
+    main(["run"])
+    modules = {routine.module for routine in started.options.config.routines}
+    assert (False, "") == ("custom" in modules, capsys.readouterr().err)
+
+
+@pytest.mark.usefixtures("custom")
+def test_run_logs_a_routine_that_lacks_a_setting_at_start_and_at_reload(
+    started: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A module was named, and a part of it does not run."""
+    main(["run", "custom"])
+    assert started.options.load is not None
+    started.options.load()
+    told = 'level=warning msg="routine left out: required setting missing" routine=custom/probe'
+    assert [True, True] == [told in line for line in capsys.readouterr().err.splitlines()]
+
+
+@pytest.mark.usefixtures("custom")
+def test_check_config_reports_a_routine_that_lacks_a_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file is valid, but does not run all that it mentions."""
+    path = tmp_path / "khealth.yaml"
+    path.write_text("modules: {custom: }")
+    assert (0, f"{path}: ok\n", SKIPPED) == (main(["check-config", str(path)]), *capsys.readouterr())
 
 
 def test_run_reloads_with_what_the_command_line_says(started: Started, tmp_path: Path) -> None:
@@ -307,7 +390,7 @@ def test_a_junit_report_that_cannot_be_written_starts_nothing(
     """Nobody waits for five minutes to learn that the folder is missing."""
     path = tmp_path / "none" / "junit.xml"
     code = main(["once", "--junit", str(path)])
-    expected = (2, None, f"khealth: {path} cannot be written: No such file or directory\n")
+    expected = (2, None, f"khealth: cannot write {path}: No such file or directory\n")
     assert expected == (code, started.main, capsys.readouterr().err)
 
 
@@ -320,20 +403,20 @@ def test_a_junit_report_that_cannot_be_written_starts_nothing(
             0,
             """\
 nothing to delete in namespace a
-2 objects are kept: they may rightfully live for now; --all deletes them too
+kept 2 objects that may belong to a running khealth; --all deletes them too
 """,
             "",
         ),
         (SweepResult(("pod/a",)), 0, "deleted pod/a\n", ""),
-        (SweepResult(("pod/a",), ("pod/a",)), 1, "deleted pod/a\n", "still there after 5 s: pod/a\n"),
+        (SweepResult(("pod/a",), ("pod/a",)), 1, "deleted pod/a\n", "not deleted within 5s: pod/a\n"),
         (
             SweepResult(failed=Failed(Reason.API_UNREACHABLE, "no route")),
             3,
             "",
-            "the sweep did not end: api_unreachable: no route\n",
+            "sweep failed: api_unreachable: no route\n",
         ),
-        (SweepResult(failed=Failed(Reason.FORBIDDEN)), 3, "", "the sweep did not end: forbidden\n"),
-        (SweepResult(failed=Failed(Reason.API_ERROR)), 1, "", "the sweep did not end: api_error\n"),
+        (SweepResult(failed=Failed(Reason.FORBIDDEN)), 3, "", "sweep failed: forbidden\n"),
+        (SweepResult(failed=Failed(Reason.API_ERROR)), 1, "", "sweep failed: api_error\n"),
     ],
 )
 def test_sweep_tells_what_it_did(  # noqa: PLR0913, PLR0917 - a row of the table
@@ -378,21 +461,10 @@ def test_routines_are_listed_for_people(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_routines_are_listed_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
-    """The document has all that there is to say of a kind."""
+    """The document lists every module."""
     main(["routines", "--json"])
-    kind = json.loads(capsys.readouterr().out)["modules"][0]["routines"][0]
-    expected = ["kind", "meaning", "steps", "reasons", "settings", "permissions"]
-    assert expected == list(kind)
-
-
-def test_rights_that_a_pod_of_the_cluster_need_not_have_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever writes roles by hand can tell them."""
-    main(["routines"])
-    lines = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
-    assert {
-        "create namespaces cluster, optional, outside of the cluster make the namespace if it is missing",
-        "list nodes cluster, optional tell no node is Ready from no room",
-    } <= lines
+    document = json.loads(capsys.readouterr().out)
+    assert [module.name for module in MODULES] == [module["module"] for module in document["modules"]]
 
 
 def test_demo_runs_against_a_cluster_of_its_own(started: Started) -> None:
@@ -408,11 +480,11 @@ def test_demo_tells_what_to_open(capsys: pytest.CaptureFixture[str]) -> None:
     """A stranger needs no documentation."""
     demo._announce(None, (Address("127.0.0.1", 8080),))
     expected = """\
-khealth exercises a simulated cluster inside this process; no real one is touched. Open
-  http://127.0.0.1:8080/         the status page
-  http://127.0.0.1:8080/metrics  what Prometheus scrapes
-  http://127.0.0.1:8080/status   the same state as JSON, and http://127.0.0.1:8080/health in one line
-and stop it with Ctrl-C.
+khealth tests a simulated cluster inside this process; no real cluster is involved. Open
+  http://127.0.0.1:8080/         status page
+  http://127.0.0.1:8080/metrics  metrics for Prometheus
+  http://127.0.0.1:8080/status   the state as JSON; http://127.0.0.1:8080/health has it in one line
+Press Ctrl-C to stop.
 """
     assert expected == capsys.readouterr().out
 
@@ -421,8 +493,8 @@ def test_demo_tells_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
     """Who orders a fault is told what it does, and where to see it."""
     demo._announce("scheduler-stalled", (Address("127.0.0.1", 8080),))
     expected = [
-        "Broken on order: the scheduler binds nothing and says nothing.",
-        "Within half a minute http://127.0.0.1:8080/health says what khealth makes of that, and the status page why.",
+        "Injected fault: the scheduler binds nothing and says nothing.",
+        "Within 30 seconds http://127.0.0.1:8080/health shows the verdict, and the status page shows the evidence.",
     ]
     assert expected == capsys.readouterr().out.splitlines()[-2:]
 

@@ -3,22 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import pytest
-from fakes import Telemetered
+from fakes import Telemetered, context_of
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from virtual_time import BEGINNING, EPOCH, run, virtual, virtual_clock, virtual_loop
 
-from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, START
 from khealth_exporter.core.collector import Collector
-from khealth_exporter.core.routine import Context, Routine, RoutineConfig, RoutineSettings
+from khealth_exporter.core.routine import Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot, State, after, worst
+from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.event import Event, Phase
-from khealth_exporter.vocabulary.permission import Permission
+from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
@@ -31,8 +32,7 @@ class Steady(Routine[RoutineSettings]):
 
     name: ClassVar[str] = "steady"
     steps: ClassVar[tuple[Step, ...]] = ()
-    reasons: ClassVar[tuple[Reason, ...]] = (Reason.SLOW,)
-    permissions: ClassVar[tuple[Permission, ...]] = ()
+    reasons: ClassVar[tuple[Reason, ...]] = (Reason.POD_NOT_DELETED, Reason.POD_NOT_READY)
     Settings: ClassVar[type[RoutineSettings]] = RoutineSettings
 
     async def init(self) -> None:
@@ -46,11 +46,11 @@ class Steady(Routine[RoutineSettings]):
 
 
 class Failing(Steady):
-    """A routine that finds the cluster slow."""
+    """A routine that finds no pod Ready."""
 
     async def init(self) -> None:
         await super().init()
-        raise Failed(Reason.SLOW, "very", (Evidence("Pod", "x", ("pending",)),))
+        raise Failed(Reason.POD_NOT_READY, "very", (Evidence("Pod", "x", ("pending",)),))
 
 
 def collector(*kinds: type[Steady]) -> tuple[Collector, Telemetered]:
@@ -61,7 +61,7 @@ def collector(*kinds: type[Steady]) -> tuple[Collector, Telemetered]:
     routines = [
         RoutineConfig("module", label, kind, RoutineSettings()) for label, kind in zip("abc", kinds, strict=False)
     ]
-    made.want(routines, Context(cast("Cluster", None), clock))
+    made.want(routines, context_of(clock))
     return made, figures
 
 
@@ -70,7 +70,7 @@ def event(phase: Phase, number: int = 1, reason: Reason | None = None, *, gives:
     result = reason.result if reason else Result.SUCCESS
     verdict = Verdict(result, reason) if gives else None
     ended = 100.0 * number + {Phase.INIT: 1.0, Phase.POLL: 11.0, Phase.CLEANUP: 13.0}[phase]
-    plain = Event("module", "a", number, phase, result, 100.0 * number, ended, 2.0, reason, verdict=verdict)
+    plain = Event("module", "a", number, phase, result, 100.0 * number, ended, 2.0, ended, reason, verdict=verdict)
     return replace(plain, **more)
 
 
@@ -87,7 +87,7 @@ def success(number: int) -> tuple[Event, ...]:
     return event(Phase.INIT, number), event(Phase.POLL, number), event(Phase.CLEANUP, number, gives=True)
 
 
-def failure(number: int, reason: Reason = Reason.SLOW) -> tuple[Event, ...]:
+def failure(number: int, reason: Reason = Reason.POD_NOT_READY) -> tuple[Event, ...]:
     return event(Phase.INIT, number, reason, gives=True), event(Phase.CLEANUP, number)
 
 
@@ -153,7 +153,7 @@ async def test_a_failed_attempt_is_told_in_the_log_with_its_evidence() -> None:
     with capture_logs() as logs:
         await made.start(once=True)
     warnings = [entry for entry in logs if entry["log_level"] == "warning"]
-    assert [("module", "a", Reason.SLOW, "very")] == [
+    assert [("module", "a", Reason.POD_NOT_READY, "very")] == [
         (entry["module"], entry["routine"], entry["reason"], entry["note"]) for entry in warnings
     ]
     assert ["pending"] == [entry["lines"] for entry in logs if entry["event"] == "evidence"]
@@ -175,7 +175,9 @@ async def test_an_event_that_cannot_be_taken_in_costs_no_other() -> None:
     figures.metrics.apply = apply  # type: ignore[method-assign,assignment]
     with capture_logs() as logs:
         await made.start(once=True)
-    assert ["an Event could not be taken in"] == [entry["event"] for entry in logs if entry["log_level"] == "error"]
+    assert ["internal error: event not processed"] == [
+        entry["event"] for entry in logs if entry["log_level"] == "error"
+    ]
     assert 1.0 == figures.total("khealth_attempts_total")
 
 
@@ -218,7 +220,7 @@ def steady(**labels: RoutineSettings) -> list[RoutineConfig]:
 async def running(**labels: RoutineSettings) -> AsyncIterator[tuple[Collector, Telemetered, Callable[..., None]]]:
     """Run routines until the block ends; the last of the three wants others instead."""
     made, figures = collector()
-    context = Context(cast("Cluster", None), virtual_clock())
+    context = context_of(virtual_clock())
 
     def want(**others: RoutineSettings) -> None:
         made.want(steady(**others), context)
@@ -261,7 +263,7 @@ async def test_a_suspension_shows_since_when() -> None:
     made, _ = collector(Failing)
     await made.start(once=True)
     await asyncio.sleep(7.0)
-    made.want([RoutineConfig("module", "a", Failing, RESTING)], Context(cast("Cluster", None), virtual_clock()))
+    made.want([RoutineConfig("module", "a", Failing, RESTING)], context_of(virtual_clock()))
     (status,) = made.status().routines
     assert (State.SUSPENDED, EPOCH + 10.0, 0, 1) == (
         status.state,
@@ -348,6 +350,91 @@ async def test_a_module_goes_on_without_routines() -> None:
         assert ([], 2) == (gone, attempt.number)
 
 
+@virtual
+async def test_it_can_be_started_again() -> None:
+    """A replica may lose the lead, and win it again: attempts and their numbers go on."""
+    made, figures = collector(Steady)
+    for stop_after in (70.0, 80.0):
+        asyncio.get_running_loop().call_later(stop_after, made.terminate)
+        await made.start()
+        await asyncio.sleep(20.0)
+    (status,) = made.status().routines
+    assert [1, 2, 3, 4] == [attempt.number for attempt in status.attempts]
+    assert [0.0, 60.0, 90.0, 150.0] == [attempt.began - EPOCH for attempt in status.attempts]
+    assert 4.0 == figures.value("khealth_attempts_total", module="module", routine="a")
+
+
+@virtual
+async def test_one_that_is_told_twice_to_end_begins_again_whole() -> None:
+    """The second word may come when one routine has ended and another still cleans up."""
+
+    class Slow(Steady):
+        async def cleanup(self) -> None:
+            await asyncio.sleep(15.0)
+
+    made, _ = collector(Steady, Slow)
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.5, made.terminate)
+    loop.call_later(8.0, made.terminate)
+    await made.start()
+    loop.call_later(70.0, made.terminate)
+    await made.start()
+    verdicts = [[a.verdict.result for a in status.attempts if a.verdict] for status in made.status().routines]
+    assert [[Result.INCONCLUSIVE, Result.SUCCESS, Result.SUCCESS]] * 2 == verdicts
+
+
+@dataclass
+class Wall:
+    """A machine's clock, which can be set by some seconds."""
+
+    set: float = 0.0
+
+    def clock(self) -> Clock:
+        return Clock(virtual_loop().time, lambda: EPOCH + virtual_loop().time() - BEGINNING + self.set)
+
+
+@pytest.mark.parametrize("set_by", [-3600.0, 3600.0])
+@pytest.mark.parametrize(("after_all", "state", "success"), [(177.0, State.WELL, 1.0), (178.0, State.EXPIRED, None)])
+def test_setting_the_clock_keeps_nothing_well(
+    set_by: float, after_all: float, state: State, success: float | None
+) -> None:
+    """Status and metrics expire together, by the time that passes."""
+
+    async def scenario() -> None:
+        wall = Wall()
+        clock = wall.clock()
+        figures = Telemetered(clock)
+        made = Collector("module", figures.metrics, clock)
+        made.want(steady(a=RoutineSettings()), context_of(clock))
+        await made.start(once=True)
+        await asyncio.sleep(2.5)
+        wall.set = set_by
+        clock.anchor()
+        await asyncio.sleep(after_all)
+        (status,) = made.status().routines
+        assert (state, success) == (status.state, figures.value("khealth_success", module="module", routine="a"))
+
+    run(scenario())
+
+
+@virtual
+async def test_a_routines_steps_and_remarks_are_shown() -> None:
+    """Of the remarks of one name, the latest."""
+
+    class Telling(Steady):
+        steps: ClassVar[tuple[Step, ...]] = (ACCEPT,)
+
+        async def init(self) -> None:
+            for found in (Remark("nodes", "one"), Remark("round", "42 h"), Remark("nodes", "two")):
+                self.record(found)
+
+    made, _ = collector(Telling)
+    before = made.status().routines[0].steps
+    await made.start(once=True)
+    (status,) = made.status().routines
+    assert ((ACCEPT,), (Remark("nodes", "two"), Remark("round", "42 h"))) == (before, status.remarks)
+
+
 def test_an_attempt_is_the_sum_of_its_events() -> None:
     """Duration without the hold, the verdict when it came, the end when cleanup ended."""
     (attempt,) = told(*success(1)).attempts
@@ -362,14 +449,16 @@ def test_an_attempt_is_the_sum_of_its_events() -> None:
 
 def test_a_failure_is_known_before_cleanup_has_ended() -> None:
     """The verdict comes with the phase that failed."""
-    status = told(event(Phase.INIT, 1, Reason.SLOW, gives=True))
+    status = told(event(Phase.INIT, 1, Reason.POD_NOT_READY, gives=True))
     assert (State.FAILING, 1, None) == (status.state, status.consecutive_failures, status.attempts[0].ended)
 
 
 def test_the_verdict_is_not_changed_by_cleanup() -> None:
     """What goes wrong later is in the Event alone."""
-    status = told(event(Phase.INIT, 1, Reason.SLOW, gives=True), event(Phase.CLEANUP, 1, Reason.POD_NOT_DELETED))
-    assert Verdict(Result.FAILURE, Reason.SLOW) == status.attempts[0].verdict
+    status = told(
+        event(Phase.INIT, 1, Reason.POD_NOT_READY, gives=True), event(Phase.CLEANUP, 1, Reason.POD_NOT_DELETED)
+    )
+    assert Verdict(Result.FAILURE, Reason.POD_NOT_READY) == status.attempts[0].verdict
 
 
 def test_the_last_failure_is_kept_with_all_that_came_after_it() -> None:
@@ -382,23 +471,23 @@ def test_the_last_failure_is_kept_with_all_that_came_after_it() -> None:
 def test_evidence_of_a_later_phase_does_not_hide_the_first() -> None:
     """What explains the verdict is kept."""
     first, second = Evidence("Pod", "a", ("pending",)), Evidence("Pod", "a", ("terminating",))
-    init = event(Phase.INIT, 1, Reason.SLOW, gives=True, evidence=(first,))
+    init = event(Phase.INIT, 1, Reason.POD_NOT_READY, gives=True, evidence=(first,))
     status = told(init, event(Phase.CLEANUP, 1, Reason.POD_NOT_DELETED, evidence=(second,)))
     assert first in status.attempts[0].evidence
 
 
 def test_samples_of_one_pod_are_joined() -> None:
     """Init's part and cleanup's part make one sample."""
-    created = Sample("pod", "uid", "node-1", (Measurement("create", 1.0, 0.0),), {"created": 1.0})
-    deleted = Sample("pod", "uid", "node-1", (Measurement("delete", 2.0, 0.0),), {"deleted": 9.0})
+    created = Sample("pod", "uid", "node-1", (Measurement(CREATE, 1.0, 0.0),), {"created": 1.0})
+    deleted = Sample("pod", "uid", "node-1", (Measurement(DELETE, 2.0, 0.0),), {"deleted": 9.0})
     status = told(event(Phase.INIT, samples=(created,)), event(Phase.CLEANUP, gives=True, samples=(deleted,)))
     (joined,) = status.attempts[0].samples
-    assert ["create", "delete"] == [m.step for m in joined.measurements]
+    assert [CREATE, DELETE] == [m.step for m in joined.measurements]
 
 
 def test_missing_pods_are_samples_of_their_own() -> None:
     """Pods that were never created have no uid; they are told apart by their names."""
-    missing = [Sample(f"pod {n}", "", None, (Measurement("create", 20.0, 0.0, censored=True),), {}) for n in (1, 2)]
+    missing = [Sample(f"pod {n}", "", None, (Measurement(CREATE, 20.0, 0.0, censored=True),), {}) for n in (1, 2)]
     status = told(event(Phase.INIT, 1, Reason.POD_NOT_CREATED, gives=True, samples=tuple(missing)))
     assert 2 == len(status.attempts[0].samples)
 
@@ -412,12 +501,12 @@ def test_only_the_latest_attempts_keep_their_samples() -> None:
 
 def timed(name: str, seconds: float, quality: Quality = Quality.EXACT, *, censored: bool = False) -> Sample:
     """Return a sample of one step."""
-    return Sample(name, name, None, (Measurement("start", seconds, 0.001, quality, censored),), {})
+    return Sample(name, name, None, (Measurement(START, seconds, 0.001, quality, censored),), {})
 
 
 def test_every_attempt_keeps_the_steps_of_its_slowest_object() -> None:
     """Where the time went is known of each of them, in a bounded room."""
-    accepted = (Measurement("accept", 0.1, 0.001),)
+    accepted = (Measurement(ACCEPT, 0.1, 0.001),)
     one = event(Phase.INIT, measurements=accepted, samples=(timed("a", 1), timed("b", 3), timed("c", 2)))
     status = told(*(replace(one, attempt=number) for number in range(1, 6)))
     expected = [(*accepted, *timed("b", 3).measurements)] * 5
@@ -432,7 +521,7 @@ def test_an_object_that_is_stuck_is_the_slowest() -> None:
 
 def test_a_slow_removal_makes_no_object_the_slowest() -> None:
     """What is told is what a workload waits for."""
-    removed = Sample("a", "a", None, (Measurement("delete", 30.0, 0.001),), {})
+    removed = Sample("a", "a", None, (Measurement(DELETE, 30.0, 0.001),), {})
     status = told(
         event(Phase.INIT, samples=(timed("a", 1), timed("b", 2))), event(Phase.CLEANUP, gives=True, samples=(removed,))
     )
@@ -485,7 +574,7 @@ async def test_a_cleanup_that_fails_after_a_failure_is_told_too() -> None:
     with capture_logs() as logs:
         await made.start(once=True)
     warned = [(entry["reason"], entry["note"]) for entry in logs if entry["log_level"] == "warning"]
-    assert [(Reason.SLOW, "very"), (Reason.POD_NOT_DELETED, "stays")] == warned
+    assert [(Reason.POD_NOT_READY, "very"), (Reason.POD_NOT_DELETED, "stays")] == warned
 
 
 def test_a_hundred_attempts_are_remembered() -> None:
@@ -506,14 +595,14 @@ def test_an_inconclusive_attempt_is_a_state_of_its_own() -> None:
     assert (State.INCONCLUSIVE, 1, 113.0) == (status.state, status.consecutive_failures, status.last_success)
 
 
-@given(st.lists(st.sampled_from([None, Reason.SLOW, Reason.FORBIDDEN]), min_size=1, max_size=12))
+@given(st.lists(st.sampled_from([None, Reason.POD_NOT_READY, Reason.FORBIDDEN]), min_size=1, max_size=12))
 def test_failures_in_a_row_are_those_since_the_last_success(reasons: list[Reason | None]) -> None:
     """Whatever came in between."""
     events = [
         e for number, reason in enumerate(reasons, 1) for e in (failure(number, reason) if reason else success(number))
     ]
     since = len(reasons) - reasons[::-1].index(None) if None in reasons else 0
-    assert reasons[since:].count(Reason.SLOW) == told(*events).consecutive_failures
+    assert reasons[since:].count(Reason.POD_NOT_READY) == told(*events).consecutive_failures
 
 
 @given(st.lists(st.sampled_from(list(State))))

@@ -1,13 +1,11 @@
 """One golden `/metrics`: every name, type, help and label set that khealth exposes."""
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from prometheus_client import (
@@ -19,14 +17,19 @@ from prometheus_client import (
     enable_created_metrics,
     generate_latest,
 )
+from tools import needs
 
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, SANDBOX, START, STARTUP
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
-from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.component import Component
+from khealth_exporter.vocabulary.event import Completed, Event, Phase
+from khealth_exporter.vocabulary.reading import Figure, Reading
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.step import API_EDGES, POD_EDGES, Step
 from khealth_exporter.vocabulary.verdict import Verdict
 
 BEGAN = 1_800_000_000.0
@@ -46,31 +49,35 @@ def event(number: int, phase: Phase, reason: Reason | None = None, *, gives: boo
     began = BEGAN + 60.0 * number
     ended = began + {Phase.INIT: 2.0, Phase.POLL: 22.0, Phase.CLEANUP: 24.0}[phase]
     verdict = Verdict(result, reason) if gives else None
-    plain = Event(MODULE, LABEL, number, phase, result, began, ended, 2.0, reason, verdict=verdict)
+    plain = Event(MODULE, LABEL, number, phase, result, began, ended, 2.0, ended - BEGAN, reason, verdict=verdict)
     return replace(plain, **more)
+
+
+def completed(*samples: Sample) -> Completed:
+    return Completed(4.0, tuple(found.quality for found in samples))
 
 
 def sample(name: str, *measured: Measurement) -> Sample:
     return Sample(name, f"uid-{name}", "node-1", measured, {})
 
 
-EXACT = sample("pod-a", Measurement("create", 0.02, 0.004), Measurement("startup", 0.7, 0.004))
-COLD = sample("pod-b", Measurement("start", 3.0, 0.004), Measurement("startup", 3.5, 0.004, Quality.COLD))
-DEGRADED = sample("pod-c", Measurement("create", 0.3, 0.08, Quality.DEGRADED))
-DISCARDED = sample("pod-d", Measurement("create", 0.98, 0.08, Quality.DISCARDED))
+EXACT = sample("pod-a", Measurement(CREATE, 0.02, 0.004), Measurement(STARTUP, 0.7, 0.004))
+COLD = sample("pod-b", Measurement(START, 3.0, 0.004), Measurement(STARTUP, 3.5, 0.004, Quality.COLD))
+DEGRADED = sample("pod-c", Measurement(CREATE, 0.3, 0.08, Quality.DEGRADED))
+DISCARDED = sample("pod-d", Measurement(CREATE, 0.98, 0.08, Quality.DISCARDED))
 STUCK = sample(
-    "pod-e", Measurement("sandbox", 18.0, 0.004, censored=True), Measurement("startup", 18.5, 0.004, censored=True)
+    "pod-e", Measurement(SANDBOX, 18.0, 0.004, censored=True), Measurement(STARTUP, 18.5, 0.004, censored=True)
 )
-ACCEPT = Measurement("accept", 0.006, 0.0005)
-DELETE = sample("pod-a", Measurement("delete", 1.2, 0.004))
+ACCEPTED = Measurement(ACCEPT, 0.006, 0.0005)
+DELETED = sample("pod-a", Measurement(DELETE, 1.2, 0.004))
 EVENTS = (
-    event(1, Phase.INIT, measurements=(ACCEPT,), samples=(EXACT, COLD)),
+    event(1, Phase.INIT, measurements=(ACCEPTED,), samples=(EXACT, COLD)),
     event(1, Phase.POLL),
-    event(1, Phase.CLEANUP, gives=True, samples=(DELETE,)),
+    event(1, Phase.CLEANUP, gives=True, samples=(DELETED,), completed=completed(EXACT, COLD, DELETED)),
     event(2, Phase.INIT, Reason.SANDBOX_FAILED, gives=True, samples=(DEGRADED, DISCARDED, STUCK)),
-    event(2, Phase.CLEANUP),
+    event(2, Phase.CLEANUP, completed=completed(DEGRADED, DISCARDED, STUCK)),
     event(3, Phase.INIT, Reason.QUOTA_EXCEEDED, gives=True),
-    event(3, Phase.CLEANUP, Reason.POD_NOT_DELETED),
+    event(3, Phase.CLEANUP, Reason.POD_NOT_DELETED, completed=completed()),
 )
 
 
@@ -79,16 +86,14 @@ def exposition() -> str:
     registry = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         registry.register(collector)
-    clock = Clock(monotonic=lambda: 0.0, utc=lambda: BEGAN + 240.0)
+    clock = Clock(monotonic=lambda: 240.0, utc=lambda: BEGAN + 240.0)
     metrics = Metrics(registry, clock)
     for label in (LABEL, "new"):
         metrics.declare(MODULE, label, RcScheduler, RcSchedulerSettings())
-    metrics.begin()
-    for number in range(1, 4):
-        events = [e for e in EVENTS if e.attempt == number]
-        for taken in events:
-            metrics.apply(taken)
-        metrics.ended(MODULE, LABEL, 4.0, [s for e in events for s in e.samples])
+    metrics.leading(leads=True)
+    metrics.loaded(well=True)
+    for taken in EVENTS:
+        metrics.apply(taken)
     metrics.request("list", "pods", "200", 0.004)
     metrics.request("create", "replicationcontrollers", "none", 10.0)
     metrics.watch_restarted("ended")
@@ -127,19 +132,42 @@ def test_there_are_no_created_series() -> None:
     assert not re.search(r"_created[ {]", exposition())
 
 
-def promtool() -> str:
-    """Return where promtool is; skip the test where it is not."""
-    tools = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "khealth-tools" / "bin"
-    found = shutil.which("promtool") or shutil.which("promtool", path=tools)
-    if found is None:
-        pytest.skip("promtool is neither on PATH nor in ~/.cache/khealth-tools/bin")
-    return found
+def checked(text: str) -> tuple[int, str, str]:
+    """Return what promtool says of an exposition."""
+    told = subprocess.run(  # noqa: S603 - Prometheus' own tool
+        [needs("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60
+    )
+    return told.returncode, told.stdout, told.stderr
 
 
 def test_promtool_finds_nothing_wrong() -> None:
     """Prometheus' own linter has nothing to say of names, types, units and help."""
-    tool = promtool()
-    checked = subprocess.run(  # noqa: S603 - Prometheus' own tool
-        [tool, "check", "metrics"], input=exposition(), capture_output=True, text=True, check=False, timeout=60
-    )
-    assert (0, "", "") == (checked.returncode, checked.stdout, checked.stderr)
+    assert (0, "", "") == checked(exposition())
+
+
+class Writes(RcScheduler):
+    """A routine with a `create` of its own."""
+
+    name: ClassVar[str] = "writes"
+    steps: ClassVar[tuple[Step, ...]] = (Step("create", Component.API_SERVER, "", API_EDGES),)
+    figures: ClassVar[tuple[Figure, ...]] = (Figure("writes_end_timestamp_seconds", "When writes end."),)
+
+
+def test_two_routines_may_each_have_a_create() -> None:
+    """One family with two sets of edges, and figures besides, are well-formed."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, Clock(lambda: 0.0, lambda: BEGAN))
+    for kind in (RcScheduler, Writes):
+        metrics.declare(MODULE, kind.name, kind, RcSchedulerSettings())
+    begun = event(1, Phase.INIT, readings=(Reading(Writes.figures[0], BEGAN),))
+    metrics.apply(replace(begun, measurements=(Measurement(Writes.steps[0], 0.02, 0.001),), routine="writes"))
+    metrics.apply(event(1, Phase.INIT, samples=(EXACT,)))
+    text = generate_latest(registry).decode()
+    labels = f'module="{MODULE}",routine="{{}}",step="create"'
+    buckets = [
+        [line for line in text.splitlines() if line.startswith("khealth_step_duration_seconds_bucket") and of in line]
+        for of in (labels.format(LABEL), labels.format("writes"))
+    ]
+    assert (0, "", "") == checked(text)
+    assert [len(POD_EDGES) + 1, len(API_EDGES) + 1] == [len(lines) for lines in buckets]
+    assert [1.0, 1.0] == [float(lines[-1].rpartition(" ")[2]) for lines in buckets]

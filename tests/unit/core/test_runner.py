@@ -5,25 +5,26 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import pytest
-from fakes import Telemetered
+from fakes import Telemetered, context_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from virtual_time import BEGINNING, EPOCH, run, virtual, virtual_clock, virtual_loop
 
-from khealth_exporter.cluster.cluster import Cluster
-from khealth_exporter.core.routine import Context, Routine, RoutineSettings
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE
+from khealth_exporter.core.routine import AttemptId, Context, Recorded, Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.core.runner import OVERTIME, Grid, Runner, Stop
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Event, Phase
-from khealth_exporter.vocabulary.permission import Permission
-from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
+from khealth_exporter.vocabulary.reason import COMMON_REASONS, Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Sample
-from khealth_exporter.vocabulary.step import Step
+from khealth_exporter.vocabulary.step import API_EDGES, Step
 from khealth_exporter.vocabulary.verdict import Evidence, Failed, Verdict
 
 
@@ -96,26 +97,25 @@ class Scripted(Routine[HeldSettings]):
     """A routine that does what its script says."""
 
     name: ClassVar[str] = "scripted"
-    steps: ClassVar[tuple[Step, ...]] = ()
-    reasons: ClassVar[tuple[Reason, ...]] = (Reason.SLOW, Reason.THROTTLED)
-    permissions: ClassVar[tuple[Permission, ...]] = ()
+    steps: ClassVar[tuple[Step, ...]] = (ACCEPT, CREATE, DELETE)
+    reasons: ClassVar[tuple[Reason, ...]] = (Reason.POD_NOT_DELETED, Reason.POD_NOT_READY, Reason.SLOW)
     Settings: ClassVar[type[RoutineSettings]] = HeldSettings
     scripts: ClassVar[Mapping[int, Script]] = {}
     played: ClassVar[Played]
 
-    def __init__(self, label: str, attempt: int, settings: HeldSettings, context: Context) -> None:
-        super().__init__(label, attempt, settings, context)
-        self.script = self.scripts.get(attempt, Script())
+    def __init__(self, attempt: AttemptId, settings: HeldSettings, context: Context) -> None:
+        super().__init__(attempt, settings, context)
+        self.script = self.scripts.get(attempt.number, Script())
         if self.script.made is not None:
             raise self.script.made
         self.polled = self.cleaned = 0
 
     async def _play(self, what: str, act: Act) -> None:
-        self.played.calls.append((what, self.attempt, self.context.clock.now()))
+        self.played.calls.append((what, self.attempt.number, self.context.clock.now()))
         try:
             await act.play()
         finally:
-            self.played.ended.append((what, self.attempt, self.context.clock.now()))
+            self.played.ended.append((what, self.attempt.number, self.context.clock.now()))
 
     async def init(self) -> None:
         await self._play("init", self.script.init)
@@ -131,8 +131,10 @@ class Scripted(Routine[HeldSettings]):
         await self._play("cleanup", act)
 
 
-def context_of(clock: Clock) -> Context:
-    return Context(cast("Cluster", None), clock)
+def runner_of(kind: type[Scripted], settings: HeldSettings, played: Played) -> Runner:
+    """Return a runner whose Events are kept."""
+    context = context_of(virtual_clock())
+    return Runner(RoutineConfig("module", "label", kind, settings), lambda: context, played.events.append)
 
 
 async def play(  # noqa: PLR0913 - a scenario has these parts
@@ -147,7 +149,7 @@ async def play(  # noqa: PLR0913 - a scenario has these parts
     """Run a scripted routine until a stop is asked for, and return what was seen."""
     played, stop = Played(offset=offset), Stop()
     scripted = type("Scripted", (kind,), {"scripts": scripts, "played": played})
-    runner = Runner("module", "label", scripted, chosen, context_of(virtual_clock()), played.events.append)
+    runner = runner_of(scripted, chosen, played)
     if stop_at < math.inf:
         asyncio.get_running_loop().call_later(stop_at, stop.request)
     await runner.run(stop, offset=offset, once=once)
@@ -164,6 +166,17 @@ def verdicts(events: Iterable[Event]) -> list[Verdict]:
     return [event.verdict for event in events if event.verdict]
 
 
+def told(reason: Reason, note: str = "") -> Verdict:
+    """Return the verdict that a reason stands for, with the reason's own component."""
+    return Verdict(reason.result, reason, note, reason.component)
+
+
+def _verdict(event: Event) -> Verdict:
+    if event.reason is Reason.SLOW:
+        return replace(told(event.reason, event.note), component=ACCEPT.component)
+    return told(event.reason, event.note) if event.reason else Verdict(Result.SUCCESS)
+
+
 def settled(reason: Reason) -> Failed:
     return Failed(reason, "gone, but late", settled=True)
 
@@ -173,12 +186,14 @@ ERRORS = st.sampled_from(
     [
         None,
         None,
-        Failed(Reason.SLOW, "slow"),
+        Failed(Reason.POD_NOT_READY, "slow"),
         Failed(Reason.THROTTLED),
         settled(Reason.POD_NOT_DELETED),
         ValueError("a bug"),
         TimeoutError(),
         ExceptionGroup("many", [ValueError("one")]),
+        ExceptionGroup("many", [Failed(Reason.POD_NOT_READY, step=CREATE), Failed(Reason.SLOW, step=ACCEPT)]),
+        Failed(Reason.DNS_FAILED, "undeclared"),
         asyncio.CancelledError(),
     ]
 )
@@ -263,7 +278,7 @@ def test_an_attempt_has_one_verdict_the_first_that_is_no_success(
         events = played.of(number)
         bad = [event for event in events if event.result is not Result.SUCCESS]
         giving = bad[0] if bad else events[-1]
-        expected = [Verdict(giving.result, giving.reason, giving.note) if event is giving else None for event in events]
+        expected = [_verdict(giving) if event is giving else None for event in events]
         assert expected == [event.verdict for event in events]
 
 
@@ -280,6 +295,36 @@ def test_attempts_add_up_in_the_metrics(scripts: list[Script], stop_at: float, o
     failures, inconclusive = figures.total("khealth_failures_total"), figures.total("khealth_inconclusive_total")
     assert figures.total("khealth_attempts_total") == successes + failures + inconclusive
     assert figures.total("khealth_attempts_total") == len({event.attempt for event in played.events})
+
+
+VALUES = {"khealth_success", "khealth_last_attempt_timestamp_seconds", "khealth_last_success_timestamp_seconds"}
+"""Series that a verdict makes."""
+
+
+@SCENARIOS
+def test_no_attempt_makes_a_series_that_was_not_declared(scripts: list[Script], stop_at: float, offset: float) -> None:
+    """Labels are closed sets: what a routine says beyond them is an internal error."""
+    played = scenario(scripts, stop_at, offset)
+
+    figures = Telemetered(Clock())
+    figures.metrics.declare("module", "label", Scripted, HeldSettings())
+    declared = figures.series()
+    for event in played.events:
+        figures.metrics.apply(event)
+    assert set() == {series for series in figures.series() - declared if series[0] not in VALUES}
+
+
+@SCENARIOS
+def test_an_attempt_is_completed_by_its_last_event(scripts: list[Script], stop_at: float, offset: float) -> None:
+    """With the seconds of init and cleanup, the hold left out."""
+    played = scenario(scripts, stop_at, offset)
+
+    for number in {event.attempt for event in played.events}:
+        *earlier, last = played.of(number)
+        assert {None} >= {event.completed for event in earlier}
+        assert last.completed is not None
+        worked = sum(event.duration for event in (*earlier, last) if event.phase is not Phase.POLL)
+        assert worked == pytest.approx(last.completed.duration)
 
 
 @SCENARIOS
@@ -337,7 +382,7 @@ def test_a_cancelled_attempt_is_cleaned_up_and_no_success(script: Script, cancel
     async def cancelled() -> Played:
         played = Played()
         scripted = type("Scripted", (Scripted,), {"scripts": {1: script}, "played": played})
-        runner = Runner("module", "label", scripted, HeldSettings(), context_of(virtual_clock()), played.events.append)
+        runner = runner_of(scripted, HeldSettings(), played)
         task = asyncio.create_task(runner.run(Stop(), once=True))
         asyncio.get_running_loop().call_later(cancel_at, task.cancel)
         await asyncio.wait({task})
@@ -361,31 +406,31 @@ def test_a_well_behaved_attempt_is_a_success() -> None:
 
 def test_a_failure_is_counted_when_it_happens() -> None:
     """The verdict of an init that fails is published before cleanup has begun."""
-    played = one(Script(init=Act(3.0, Failed(Reason.SLOW, "why"))))
-    assert Verdict(Result.FAILURE, Reason.SLOW, "why") == played.events[0].verdict
+    played = one(Script(init=Act(3.0, Failed(Reason.POD_NOT_READY, "why"))))
+    assert told(Reason.POD_NOT_READY, "why") == played.events[0].verdict
     assert EPOCH + 3.0 == played.events[0].ended
 
 
 def test_an_attempt_that_fails_is_not_held() -> None:
     """After an init that failed, nothing is polled."""
-    assert [] == one(Script(init=Act(1.0, Failed(Reason.SLOW)))).times("poll")
+    assert [] == one(Script(init=Act(1.0, Failed(Reason.POD_NOT_READY)))).times("poll")
 
 
 def test_evidence_and_measurements_go_with_their_phase() -> None:
     """What a routine records, and the evidence of its failure, are in the Event of the phase that was running."""
-    sample = Sample("pod", "uid", None, (Measurement("create", 1.0, 0.0),), {})
+    sample = Sample("pod", "uid", None, (Measurement(CREATE, 1.0, 0.0),), {})
     evidence = (Evidence("Pod", "pod", ("pending",)),)
 
     class Recording(Scripted):
         async def init(self) -> None:
-            self.record(Measurement("accept", 0.5, 0.0))
+            self.record(Measurement(ACCEPT, 0.5, 0.0))
 
         async def poll(self) -> None:
             self.record(sample)
-            raise Failed(Reason.SLOW, "", evidence)
+            raise Failed(Reason.POD_NOT_READY, "", evidence)
 
     init, hold, cleanup = one(Script(), kind=Recording).events
-    assert ((Measurement("accept", 0.5, 0.0),), (), ()) == (init.measurements, init.samples, init.evidence)
+    assert ((Measurement(ACCEPT, 0.5, 0.0),), (), ()) == (init.measurements, init.samples, init.evidence)
     assert ((), (sample,), evidence) == (hold.measurements, hold.samples, hold.evidence)
     assert ((), (), ()) == (cleanup.measurements, cleanup.samples, cleanup.evidence)
 
@@ -407,7 +452,7 @@ def test_a_routine_knows_its_deadline() -> None:
 
         async def poll(self) -> None:
             deadlines.append(self.deadline - self.context.clock.now())
-            raise Failed(Reason.SLOW)
+            raise Failed(Reason.POD_NOT_READY)
 
         async def cleanup(self) -> None:
             deadlines.append(self.deadline - self.context.clock.now())
@@ -421,7 +466,7 @@ def test_a_bug_is_inconclusive_and_loud() -> None:
     """An exception that is not Failed ends its attempt with internal_error, and an error in the log with its trace."""
     with capture_logs() as logs:
         events = one(Script(init=Act(1.0, ValueError("a bug")))).events
-    assert [Verdict(Result.INCONCLUSIVE, Reason.INTERNAL_ERROR, "ValueError: a bug")] == verdicts(events)
+    assert [told(Reason.INTERNAL_ERROR, "ValueError: a bug")] == verdicts(events)
     loud = [entry for entry in logs if entry["log_level"] == "error"]
     assert [("label", 1, Phase.INIT, "a bug")] == [
         (entry["routine"], entry["attempt"], entry["phase"], str(entry["exc_info"])) for entry in loud
@@ -432,11 +477,11 @@ def test_a_bug_in_the_constructor_is_inconclusive() -> None:
     """A routine that cannot even be made has an attempt all the same: with Events of init and cleanup."""
     events = one(Script(made=ValueError("no"))).events
     assert [Phase.INIT, Phase.CLEANUP] == [event.phase for event in events]
-    assert [Verdict(Result.INCONCLUSIVE, Reason.INTERNAL_ERROR, "ValueError: no")] == verdicts(events)
+    assert [told(Reason.INTERNAL_ERROR, "ValueError: no")] == verdicts(events)
 
 
 @pytest.mark.parametrize(
-    "init", [Act(1.0), Act(1.0, Failed(Reason.SLOW)), Act(1.0, ValueError("a bug")), Act(math.inf)]
+    "init", [Act(1.0), Act(1.0, Failed(Reason.POD_NOT_READY)), Act(1.0, ValueError("a bug")), Act(math.inf)]
 )
 def test_a_routine_is_closed_when_its_attempt_is_over(init: Act) -> None:
     """However it went, and after cleanup."""
@@ -492,7 +537,7 @@ async def play_beside(scripts: Mapping[int, Script], stop_at: float) -> Played:
     played, stop = Played(), Stop()
     scripted = type("Scripted", (Scripted,), {"scripts": scripts, "played": played})
     asyncio.get_running_loop().call_later(stop_at, stop.request)
-    runner = Runner("module", "label", scripted, HeldSettings(), context_of(virtual_clock()), played.events.append)
+    runner = runner_of(scripted, HeldSettings(), played)
     await runner.run(stop)
     return played
 
@@ -514,14 +559,14 @@ def test_a_settled_failure_is_not_tried_again() -> None:
     """All is gone, though not as it should have: there is nothing left to clean up."""
     played = one(Script(cleanups=(Act(1.0, settled(Reason.POD_NOT_DELETED)),)))
     assert 1 == len(played.times("cleanup"))
-    assert [Verdict(Result.FAILURE, Reason.POD_NOT_DELETED, "gone, but late")] == verdicts(played.events)
+    assert [told(Reason.POD_NOT_DELETED, "gone, but late")] == verdicts(played.events)
 
 
 def test_a_failure_in_cleanup_changes_no_verdict() -> None:
     """After an init that failed, a cleanup that fails is told in its Event and changes nothing."""
-    script = Script(Act(1.0, Failed(Reason.SLOW)), cleanups=(Act(0.0, settled(Reason.POD_NOT_DELETED)),))
+    script = Script(Act(1.0, Failed(Reason.POD_NOT_READY)), cleanups=(Act(0.0, settled(Reason.POD_NOT_DELETED)),))
     events = one(script).events
-    assert [Verdict(Result.FAILURE, Reason.SLOW)] == verdicts(events)
+    assert [told(Reason.POD_NOT_READY)] == verdicts(events)
     assert Reason.POD_NOT_DELETED == events[-1].reason
 
 
@@ -530,7 +575,7 @@ def test_the_samples_of_every_try_of_a_cleanup_are_kept() -> None:
 
     class Recording(Scripted):
         async def cleanup(self) -> None:
-            self.record(Measurement("delete", float(self.cleaned), 0.0))
+            self.record(Measurement(DELETE, float(self.cleaned), 0.0))
             await super().cleanup()
 
     script = Script(cleanups=(Act(0.0, Failed(Reason.API_ERROR)), Act()))
@@ -565,7 +610,7 @@ def test_a_stop_cuts_init_short_inconclusively() -> None:
     """An init that khealth itself ended says nothing of the cluster."""
     played = run(play({1: Script(init=Act(15.0))}, stop_at=5.0))
     note = "khealth was asked to stop"
-    assert [Verdict(Result.INCONCLUSIVE, Reason.INTERRUPTED, note)] == verdicts(played.events)
+    assert [told(Reason.INTERRUPTED, note)] == verdicts(played.events)
     assert [5.0] == played.times("cleanup")
 
 
@@ -599,7 +644,7 @@ def test_a_stop_before_the_beginning_makes_one_interrupted_attempt() -> None:
         played, stop = Played(), Stop()
         stop.request()
         scripted = type("Scripted", (Scripted,), {"scripts": {}, "played": played})
-        runner = Runner("module", "label", scripted, HeldSettings(), context_of(virtual_clock()), played.events.append)
+        runner = runner_of(scripted, HeldSettings(), played)
         await runner.run(stop)
         return played
 
@@ -615,7 +660,7 @@ def test_missed_slots_are_skipped() -> None:
 
 def test_an_attempt_that_fails_early_waits_for_its_slot() -> None:
     """Failing fast does not make khealth ask more often."""
-    played = run(play({1: Script(Act(0.0, Failed(Reason.SLOW)), cleanups=(Act(),))}, stop_at=100.0))
+    played = run(play({1: Script(Act(0.0, Failed(Reason.POD_NOT_READY)), cleanups=(Act(),))}, stop_at=100.0))
     assert [60.0] == played.times("init", attempt=2)
 
 
@@ -644,7 +689,7 @@ async def test_progress_is_noted_at_every_poll_and_every_end() -> None:
             seen.append(runner.progressed - BEGINNING)
 
     scripted = type("Scripted", (Watched,), {"scripts": {}, "played": played})
-    runner = Runner("module", "label", scripted, HeldSettings(), context_of(virtual_clock()), played.events.append)
+    runner = runner_of(scripted, HeldSettings(), played)
     asyncio.get_running_loop().call_later(30.0, stop.request)
     await runner.run(stop)
     assert [1.0, 1.0, 4.0, 7.0, 10.0] == pytest.approx(seen)
@@ -659,5 +704,123 @@ def test_durations_and_times_are_told_in_the_events() -> None:
 
 def test_an_act_can_be_replaced() -> None:
     """The scripts of these tests do what they say: a slow, failing act takes its time and then fails."""
-    slow = replace(Act(error=Failed(Reason.SLOW)), lasts=2.0)
+    slow = replace(Act(error=Failed(Reason.POD_NOT_READY)), lasts=2.0)
     assert 2.0 == one(Script(init=slow)).events[0].duration
+
+
+class Concurrent(Scripted):
+    """A routine whose tasks fail together."""
+
+    errors: ClassVar[Sequence[Exception]] = ()
+
+    async def init(self) -> None:
+        go = asyncio.Event()
+
+        async def fail(error: Exception) -> None:
+            await go.wait()
+            raise error
+
+        async with asyncio.TaskGroup() as group:
+            for error in self.errors:
+                group.create_task(fail(error))
+            asyncio.get_running_loop().call_later(1.0, go.set)
+
+
+def together(*errors: Exception) -> Event:
+    """Return the Event of an init whose tasks raise these together."""
+    kind = type("Together", (Concurrent,), {"errors": errors})
+    return one(Script(), kind=kind).events[0]
+
+
+@given(st.lists(st.sampled_from(Scripted.steps), min_size=1, unique=True), st.booleans())
+def test_of_several_failures_the_earliest_step_wins(failing: list[Step], nested: bool) -> None:
+    """A failure inside of a routine's own TaskGroup is that failure, with its note and its step's component."""
+    errors: list[Exception] = [Failed(Reason.SLOW, step.name, step=step) for step in failing]
+    init = together(*([ExceptionGroup("inner", errors)] if nested else errors))
+    earliest = min(failing, key=Scripted.steps.index)
+    assert Verdict(Result.FAILURE, Reason.SLOW, earliest.name, earliest.component) == init.verdict
+
+
+def test_a_failure_of_no_step_comes_before_those_of_steps() -> None:
+    """It concerns them all."""
+    init = together(Failed(Reason.SLOW, step=ACCEPT), Failed(Reason.API_UNREACHABLE))
+    assert Reason.API_UNREACHABLE is init.reason
+
+
+@pytest.mark.parametrize("other", [ValueError("a bug"), Failed(Reason.DNS_FAILED, "undeclared")])
+def test_a_failure_beside_a_bug_is_an_internal_error(other: Exception) -> None:
+    """Who has a bug cannot be believed about the cluster."""
+    init = together(Failed(Reason.POD_NOT_READY, step=CREATE), other)
+    assert (Result.INCONCLUSIVE, Reason.INTERNAL_ERROR) == (init.result, init.reason)
+
+
+def test_a_cleanup_of_which_one_part_is_not_settled_is_tried_again() -> None:
+    """What is gone in one task says nothing of what another one left."""
+    error = ExceptionGroup("both", [settled(Reason.POD_NOT_DELETED), Failed(Reason.POD_NOT_DELETED, step=DELETE)])
+    played = one(Script(cleanups=(Act(0.0, error), Act())))
+    assert (2, [Verdict(Result.SUCCESS)]) == (len(played.times("cleanup")), verdicts(played.events))
+
+
+UNKNOWN = Step("unknown", Component.STORAGE, "")
+ANOTHER = replace(CREATE, edges=API_EDGES)
+"""Of the name of a declared step, and yet not it."""
+
+
+@pytest.mark.parametrize(
+    ("found", "note"),
+    [
+        (Measurement(UNKNOWN, 1.0, 0.0), "UndeclaredError: step unknown is not declared by Scripted"),
+        (Measurement(ANOTHER, 1.0, 0.0), "UndeclaredError: step create is not declared by Scripted"),
+        (
+            Sample("pod", "uid", None, (Measurement(CREATE, 1.0, 0.0), Measurement(UNKNOWN, 1.0, 0.0)), {}),
+            "UndeclaredError: step unknown is not declared by Scripted",
+        ),
+        (Reading(Figure("things", "Things."), 1.0), "UndeclaredError: figure things is not declared by Scripted"),
+    ],
+)
+def test_what_a_routine_does_not_declare_is_an_internal_error(found: Recorded, note: str) -> None:
+    """And no series comes of it."""
+
+    class Careless(Scripted):
+        async def init(self) -> None:
+            self.record(found)
+
+    events = one(Script(), kind=Careless).events
+    figures = Telemetered(Clock())
+    figures.metrics.declare("module", "label", Careless, HeldSettings())
+    declared = figures.series()
+    for event in events:
+        figures.metrics.apply(event)
+    new = {name for name, _ in figures.series() - declared}
+    assert ([told(Reason.INTERNAL_ERROR, note)], set()) == (verdicts(events), new - VALUES)
+
+
+def test_a_reason_that_is_not_declared_is_an_internal_error() -> None:
+    """Whatever it says of the cluster."""
+    (verdict,) = verdicts(one(Script(init=Act(0.0, Failed(Reason.DNS_FAILED, "no answer")))).events)
+    assert told(Reason.INTERNAL_ERROR, "Failed: dns_failed: no answer") == verdict
+
+
+def test_every_routine_can_give_the_reasons_that_all_have() -> None:
+    """Without a declaration of its own; failures come first."""
+    reasons = Scripted.all_reasons()
+    results = [reason.result for reason in reasons]
+    assert {*COMMON_REASONS, *Scripted.reasons} == set(reasons)
+    assert sorted(results, key=[Result.FAILURE, Result.INCONCLUSIVE].index) == results
+
+
+def test_what_is_recorded_besides_goes_with_its_phase() -> None:
+    """Readings and remarks, in the order in which they were made."""
+    nodes = Figure("nodes", "Nodes.")
+    said = (Remark("round", "a minute"), Remark("round", "an hour"))
+
+    class Telling(Scripted):
+        figures = (nodes,)
+
+        async def init(self) -> None:
+            for found in (Reading(nodes, 3.0), *said):
+                self.record(found)
+
+    init, *later = one(Script(), kind=Telling).events
+    assert ((Reading(nodes, 3.0),), said) == (init.readings, init.remarks)
+    assert {((), ())} == {(event.readings, event.remarks) for event in later}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dashboard_queries import FOLDER, VALUES, expressions, substituted
-from deployment import tool
+from tools import needs
 
 from dashboards import clusters
 from dashboards import queries as ask
@@ -101,7 +101,7 @@ def answered(
     file = tmp_path / "test.yaml"
     file.write_text(yaml.safe_dump({"rule_files": [], "evaluation_interval": "1m", "tests": [test]}))
     done = subprocess.run(  # noqa: S603 - Prometheus' own tool
-        [tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True, check=False
+        [needs("promtool"), "test", "rules", str(file)], capture_output=True, text=True, check=False
     )
     return "" if done.returncode == 0 else done.stdout + done.stderr
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 from dashboard_queries import Asked, dashboards, expressions, loaded, panels
-from deployment import ROOT, tool
+from deployment import ROOT
 from promql import wrong
+from tools import needs
 
 from dashboards.board import RUNBOOK_URL
 from dashboards.generate import generated
@@ -163,7 +164,7 @@ def test_every_expression_parses(path: Path, tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": path.stem, "rules": rules}]}))
     done = subprocess.run(  # noqa: S603 - Prometheus' own tool
-        [tool("promtool"), "check", "rules", "--lint=none", str(file)], capture_output=True, text=True, check=False
+        [needs("promtool"), "check", "rules", "--lint=none", str(file)], capture_output=True, text=True, check=False
     )
     assert (0, "") == (done.returncode, done.stderr)
     assert f"SUCCESS: {len(rules)} rules found" in done.stdout

@@ -2,12 +2,10 @@
 
 import charts
 import pytest
+from tools import needs
 
 
 @pytest.fixture(scope="session")
 def helm() -> charts.Helm:
     """Return helm; skip the test where it is not."""
-    found = charts.found()
-    if found is None:
-        pytest.skip("helm is neither on PATH nor in ~/.cache/khealth-tools/bin")
-    return found
+    return charts.Helm(needs("helm"))

@@ -16,6 +16,7 @@ from charts import Json
 from deploy.render import CHART
 from khealth_exporter.config import load
 from khealth_exporter.core.runner import OVERTIME
+from khealth_exporter.modules import MODULES
 from khealth_exporter.routines.rcscheduler import RcSchedulerSettings
 from khealth_exporter.simulator.pod_security import violations
 from khealth_exporter.vocabulary.settings import parse_duration
@@ -35,6 +36,12 @@ DEFAULTS = [
     "Service/khealth-metrics",
     "ServiceAccount/khealth",
 ]
+
+
+OTHERS = {routine.label: routine.settings.timeout for routine in load(None).routines if routine.module != "rcscheduler"}
+"""Routines of the other modules that run by default, with their `timeout` in seconds."""
+OTHER_PODS = sum("pod" in routine.kind.Settings.model_fields for routine in load(None).routines) - 1
+"""How many canaries they have, one each."""
 
 
 def routine(label: str = "rcscheduler", **settings: Any) -> Json:
@@ -281,7 +288,7 @@ def test_another_longest_timeout_replaces_the_pod(helm: charts.Helm) -> None:
     [
         ({}, 20 + 25),
         (charts.TWO_POOLS, 70 + 25),
-        (routine(timeout="500ms"), 1 + 25),
+        (routine(timeout="500ms"), max(1, *OTHERS.values()) + 25),
         ({**charts.TWO_POOLS, "terminationGracePeriodSeconds": 7}, 7),
         ({"terminationGracePeriodSeconds": 0}, 0),
     ],
@@ -326,11 +333,11 @@ def test_what_is_no_duration_is_refused(helm: charts.Helm, text: object) -> None
 
 @pytest.mark.parametrize("name", charts.SETS)
 def test_khealth_can_read_its_configuration(helm: charts.Helm, name: str, tmp_path: Path) -> None:
-    """Every routine that was named runs, or the default one."""
+    """Every routine that is listed runs, and those of modules that are not mentioned."""
     file = tmp_path / "khealth.yaml"
     file.write_text(helm.template(charts.SETS[name]).config)
     labels = {*charts.SETS[name].get("config", {}).get("modules", {}).get("rcscheduler", ())} - {"suspend"}
-    assert (labels or {"rcscheduler"}) == {routine.label for routine in load(file).routines}
+    assert (labels or {"rcscheduler"}) | {*OTHERS} == {routine.label for routine in load(file).routines}
 
 
 def test_the_configuration_is_passed_on_to_the_letter(helm: charts.Helm) -> None:
@@ -364,7 +371,8 @@ def test_a_module_can_be_suspended(helm: charts.Helm, others: Json, tmp_path: Pa
     file = tmp_path / "khealth.yaml"
     file.write_text(helm.template({"config": {"modules": modules}}).config)
     expected = {(label, True) for label in others or ["rcscheduler"]}
-    assert expected == {(routine.label, routine.settings.suspend) for routine in load(file).routines}
+    found = {(r.label, r.settings.suspend) for r in load(file).routines if r.module == "rcscheduler"}
+    assert expected == found
 
 
 def examples() -> list[Json]:
@@ -380,7 +388,7 @@ def test_what_is_shown_can_be_installed(helm: charts.Helm, tmp_path: Path) -> No
     routines = []
     for values in examples():
         file.write_text(helm.template(values).config)
-        routines.append([routine.label for routine in load(file).routines])
+        routines.append([routine.label for routine in load(file).routines if routine.module == "rcscheduler"])
     assert [["gpu", "rcscheduler"], ["rcscheduler"]] == routines
 
 
@@ -407,7 +415,8 @@ def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
         ),
         (
             {"config": {"modules": {"rcshceduler": {}}}},
-            "values: config.modules.rcshceduler: khealth 0.1.0 has no module of this name; it has rcscheduler",
+            "values: config.modules.rcshceduler: khealth 0.1.0 has no module of this name; it has "
+            + ", ".join(sorted(module.name for module in MODULES)),
         ),
         (
             routine("arm64"),
@@ -492,11 +501,11 @@ def test_canaries_are_of_the_least_importance(helm: charts.Helm) -> None:
 @pytest.mark.parametrize(
     ("values", "classes", "pods"),
     [
-        ({}, ["khealth-canary"], 3 * 3 + 5),
-        (charts.TWO_POOLS, ["khealth-canary", "low"], 3 * (4 + 3) + 5),
-        ({"replicaCount": 2}, ["khealth-canary"], (2 * 2 + 1) * 3 + 5),
+        ({}, ["khealth-canary"], 3 * (3 + OTHER_PODS) + 5),
+        (charts.TWO_POOLS, ["khealth-canary", "low"], 3 * (4 + 3 + OTHER_PODS) + 5),
+        ({"replicaCount": 2}, ["khealth-canary"], (2 * 2 + 1) * (3 + OTHER_PODS) + 5),
         ({"canaries": {"quota": {"pods": 7}}}, ["khealth-canary"], 7),
-        ({"canaries": {"pod": {"priorityClassName": "low"}}}, ["low"], 3 * 3 + 5),
+        ({"canaries": {"pod": {"priorityClassName": "low"}}}, ["low"], 3 * (3 + OTHER_PODS) + 5),
     ],
 )  # fmt: skip
 def test_the_quota_counts_canaries_alone(helm: charts.Helm, values: Json, classes: list[str], pods: int) -> None:

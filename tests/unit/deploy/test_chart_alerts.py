@@ -9,8 +9,9 @@ import charts
 import pytest
 import yaml
 from charts import Json
-from deployment import ran, tool
+from deployment import ran
 from promql import ALERTS
+from tools import needs
 
 from deploy import alert_tables
 from deploy.generate import CHART, copies
@@ -62,7 +63,7 @@ def test_promtool_has_nothing_to_say(helm: charts.Helm, tmp_path: Path, values: 
     for name, spec in made.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(spec))
     files = [str(tmp_path / f"{name}.yaml") for name in made]
-    ran(tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *files)
+    ran(needs("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *files)
 
 
 def test_an_alert_can_be_switched_off(helm: charts.Helm) -> None:

@@ -13,7 +13,7 @@ from charts import Json, Manifests
 from deploy.generate import CHART, SHARED, catalogue, configurable
 from khealth_exporter.config import load
 from khealth_exporter.modules import MODULES, Module
-from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.permission import Permission
 
 Grant = tuple[str, str, str]
@@ -39,7 +39,22 @@ class Jobs(RcScheduler):
     permissions: ClassVar[tuple[Permission, ...]] = (Permission("create", "jobs", group="batch", why="make one"),)
 
 
-MORE = (*MODULES, Module("more", "", (Leases, Jobs)))
+class ProbeSettings(RcSchedulerSettings):
+    """A setting without a default."""
+
+    url: str
+
+
+class Probe(RcScheduler):
+    """A kind that runs only if it is configured."""
+
+    name: ClassVar[str] = "probe"
+    permissions: ClassVar[tuple[Permission, ...]] = (Permission("get", "ingresses", group="networking.k8s.io"),)
+    Settings: ClassVar[type[RcSchedulerSettings]] = ProbeSettings
+
+
+ONE = Module("rcscheduler", "", (RcScheduler,))
+MORE = (ONE, Module("more", "", (Leases, Jobs, Probe)), Module("off", "", (Jobs, Probe), default=False))
 """Modules that khealth might have one day."""
 
 
@@ -60,7 +75,15 @@ def needed(manifests: Manifests, scope: str, folder: Path, modules: Iterable[Mod
     file = folder / "khealth.yaml"
     file.write_text(manifests.config)
     routines = load(file, modules=tuple(modules)).routines
-    permissions = {*SHARED, *(permission for routine in routines for permission in routine.kind.permissions)}
+    permissions = {
+        *SHARED,
+        *(
+            permission
+            for routine in routines
+            for permission in routine.kind.all_permissions()
+            if not permission.when or getattr(routine.settings, permission.when)
+        ),
+    }
     return sorted({(p.group, p.resource, p.verb) for p in permissions if p.scope == scope and not p.outside})
 
 
@@ -86,7 +109,18 @@ def test_the_role_is_what_is_needed(helm: charts.Helm, name: str, tmp_path: Path
 def test_the_cluster_role_is_what_is_needed(helm: charts.Helm, name: str, tmp_path: Path) -> None:
     """All of it is read-only."""
     manifests = helm.template(charts.SETS[name])
-    assert [("", "nodes", "list")] == needed(manifests, "cluster", tmp_path) == granted(manifests, "ClusterRole")
+    found = granted(manifests, "ClusterRole")
+    assert needed(manifests, "cluster", tmp_path) == found
+    assert {"list"} == {verb for _, _, verb in found}
+
+
+def test_a_permission_that_depends_on_a_setting_is_granted_with_it(helm: charts.Helm, tmp_path: Path) -> None:
+    """Nodes can be watched, and EndpointSlices listed, only if the settings ask for it."""
+    modules = {"control-plane": {"api": {"endpoints": True}}, "workloads": {"pod": {"new_nodes": True}}}
+    manifests = helm.template({"config": {"modules": modules}})
+    found = granted(manifests, "ClusterRole")
+    expected = [("", "nodes", "list"), ("", "nodes", "watch"), ("discovery.k8s.io", "endpointslices", "list")]
+    assert expected == needed(manifests, "cluster", tmp_path) == found
 
 
 def test_nodes_can_be_left_out(helm: charts.Helm) -> None:
@@ -105,14 +139,18 @@ def test_nodes_can_be_left_out(helm: charts.Helm) -> None:
         ({"more": None, "rcscheduler": {}}, (RcScheduler, Leases, Jobs)),
         ({"more": {"suspend": True}}, (RcScheduler, Leases, Jobs)),
         ({"more": {"suspend": True, "jobs": {}}}, (RcScheduler, Jobs)),
+        ({"more": {"jobs": {}}, "off": {}}, (RcScheduler, Jobs)),
+        ({"more": {"jobs": {}}, "off": {"suspend": True}}, (RcScheduler, Jobs)),
+        ({"more": {"probe": {"url": "a"}}}, (RcScheduler, Probe)),
+        ({"more": {"jobs": {}}, "off": {"other": {"kind": "probe", "url": "a"}}}, (RcScheduler, Jobs, Probe)),
     ],
 )  # fmt: skip
 def test_rights_follow_from_the_routines_that_are_enabled(
     helm: charts.Helm, more: Path, tmp_path: Path, modules: Json, kinds: tuple[type[RcScheduler], ...]
 ) -> None:
-    """By kind, under whatever name; a module that is not mentioned runs all of its kinds."""
+    """By kind, under any name; a module that is not mentioned runs its kinds only if it is a default."""
     manifests = helm.template({"config": {"modules": modules}}, chart=more)
-    own = {permission for kind in kinds for permission in kind.permissions}
+    own = {permission for kind in kinds for permission in kind.all_permissions()}
     for scope, role in (("namespace", "Role"), ("cluster", "ClusterRole")):
         expected = {(p.group, p.resource, p.verb) for p in {*SHARED, *own} if p.scope == scope and not p.outside}
         assert sorted(expected) == granted(manifests, role) == needed(manifests, scope, tmp_path, MORE)
@@ -188,4 +226,4 @@ def test_rights_can_be_left_to_others(helm: charts.Helm) -> None:
 
 def test_each_right_says_what_it_is_for(helm: charts.Helm) -> None:
     """Beside it, for whoever has to approve of it."""
-    assert "- list # tell no node is Ready from no room" in helm.template({}).text
+    assert "- list # diagnosis: tell `no node is Ready` from `no room`" in helm.template({}).text

@@ -1,15 +1,13 @@
 """Whether Kubernetes would take what is rendered, and what kube-score thinks of it."""
 
 import json
-import os
-import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import charts
 import kubernetes_validate
 import pytest
+from tools import needs
 
 from deploy.render import FILE
 
@@ -67,15 +65,6 @@ def _validate(document: dict[str, Any], version: str) -> None:
         raise AssertionError(f"{name} is not valid in {version}: {error}") from error
 
 
-def kube_score() -> str:
-    """Return where kube-score is; skip the test where it is not."""
-    tools = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "khealth-tools" / "bin"
-    found = shutil.which("kube-score") or shutil.which("kube-score", path=tools)
-    if found is None:
-        pytest.skip("kube-score is neither on PATH nor in ~/.cache/khealth-tools/bin")
-    return found
-
-
 def test_no_more_is_argued_than_has_to_be(helm: charts.Helm) -> None:
     """Three findings, with their reasons beside them; requests and a limit of memory are there."""
     manifests = helm.template({})
@@ -94,7 +83,7 @@ CHOSEN = {"bare", "everything"}
 def test_kube_score_has_nothing_critical_to_say(helm: charts.Helm, name: str) -> None:
     """But for what is argued in the template, beside the annotation that says so."""
     done = subprocess.run(  # noqa: S603 - kube-score itself
-        [kube_score(), "score", "--output-format=json", "-"],
+        [needs("kube-score"), "score", "--output-format=json", "-"],
         input=helm.template(charts.SETS[name]).text,
         capture_output=True,
         text=True,

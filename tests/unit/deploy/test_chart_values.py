@@ -16,6 +16,7 @@ from jsonschema import Draft7Validator
 from deploy.generate import CHART, DURATION, catalogue, configurable, generated, schema, values
 from khealth_exporter import __version__
 from khealth_exporter.canaries.pod_spec import PodSettings
+from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.config import ConfigError, load
 from khealth_exporter.core.routine import RoutineSettings
 from khealth_exporter.modules import MODULES, Module
@@ -135,7 +136,7 @@ def test_the_configuration_has_the_keys_that_khealth_knows(tmp_path: Path) -> No
 def test_each_need_of_the_whole_cluster_can_be_switched_off() -> None:
     """`rbac` has a switch for each resource that is asked for cluster-wide."""
     told = catalogue()
-    kinds = [kind for module in told["modules"].values() for kind in module.values()]
+    kinds = [kind for module in told["modules"].values() for kind in module["routines"].values()]
     permissions = [p for part in (told, *kinds) for p in part["permissions"]]
     needs = {p["resource"] for p in permissions if p["scope"] == "cluster"}
     assert needs == set(yaml.safe_load(VALUES)["rbac"]) - {"create"}
@@ -143,8 +144,10 @@ def test_each_need_of_the_whole_cluster_can_be_switched_off() -> None:
 
 def test_a_pod_is_not_granted_what_serves_khealth_beside_the_cluster() -> None:
     """Nothing cluster-wide can be written."""
-    granted = {(p["scope"], p["verb"], p["resource"]) for p in catalogue()["permissions"]}
-    assert {("cluster", "list", "nodes")} == {grant for grant in granted if grant[0] == "cluster"}
+    told = catalogue()
+    kinds = [kind for module in told["modules"].values() for kind in module["routines"].values()]
+    granted = {(p["scope"], p["verb"], p["resource"]) for part in (told, *kinds) for p in part["permissions"]}
+    assert {"list", "watch"} == {verb for scope, verb, _ in granted if scope == "cluster"}
     assert not any(resource in {"namespaces", "serviceaccounts"} for _, _, resource in granted)
 
 
@@ -156,6 +159,9 @@ class Quiet(RcScheduler):
     """A kind that makes no pods."""
 
     name: ClassVar[str] = "quiet"
+    makes: ClassVar[tuple[Kind[Any], ...]] = ()
+    watches: ClassVar[tuple[Kind[Any], ...]] = ()
+    reads: ClassVar[tuple[Kind[Any], ...]] = ()
     permissions: ClassVar[tuple[Permission, ...]] = (
         Permission("get", "leases", group="coordination.k8s.io", why="look"),
         Permission("create", "namespaces", scope="cluster", outside=True),
@@ -163,10 +169,39 @@ class Quiet(RcScheduler):
     Settings: ClassVar[Any] = QuietSettings
 
 
+class ProbeSettings(QuietSettings):
+    url: str
+
+
+class Probe(Quiet):
+    """A kind that runs only if it is configured."""
+
+    name: ClassVar[str] = "probe"
+    Settings: ClassVar[Any] = ProbeSettings
+
+
+def test_the_schema_demands_a_required_setting() -> None:
+    """Under any name of the routine, also if the routine is null."""
+    missing = "'url' is a required property"
+    assert [] == told((Probe,), probe={"url": "a"}, other={"kind": "probe", "url": "a"})
+    assert [missing] * 2 == told((Probe,), probe={}, other={"kind": "probe"})
+    assert ["None is not of type 'object'"] == told((Probe,), probe=None)
+
+
+def test_the_catalogue_marks_what_is_off_by_default() -> None:
+    """A module, and a kind with a required setting."""
+    modules = catalogue((Module("on", "", (Quiet, Probe)), Module("off", "", (Quiet,), default=False)), ())["modules"]
+    found = {
+        name: (module["default"], {kind: about["default"] for kind, about in module["routines"].items()})
+        for name, module in modules.items()
+    }
+    assert {"on": (True, {"quiet": True, "probe": False}), "off": (False, {"quiet": True})} == found
+
+
 def test_the_catalogue_follows_from_the_classes() -> None:
     """Each kind with its own rights, time-out and pods."""
     told = catalogue((Module("more", "", (Quiet,)), *MODULES), ())
-    rcscheduler = told["modules"]["rcscheduler"]["rcscheduler"]
+    rcscheduler = told["modules"]["rcscheduler"]["routines"]["rcscheduler"]
     leases = {
         "group": "coordination.k8s.io",
         "resource": "leases",
@@ -174,5 +209,6 @@ def test_the_catalogue_follows_from_the_classes() -> None:
         "scope": "namespace",
         "why": "look",
     }
-    assert {"permissions": [leases], "timeout": "90s", "pod": False, "replicas": 0} == told["modules"]["more"]["quiet"]
+    expected = {"permissions": [leases], "default": True, "timeout": "90s", "pod": False, "replicas": 0}
+    assert expected == told["modules"]["more"]["routines"]["quiet"]
     assert ("20s", True, 3) == (rcscheduler["timeout"], rcscheduler["pod"], rcscheduler["replicas"])

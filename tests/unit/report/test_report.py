@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, SCHEDULE, STARTUP, WAY
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot
-from khealth_exporter.report.report import Report, as_json, as_junit, as_text
+from khealth_exporter.report.document import as_json
+from khealth_exporter.report.junit import as_junit
+from khealth_exporter.report.report import Report
+from khealth_exporter.report.text import as_text
+from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
@@ -20,24 +26,24 @@ BEGAN = 1795444200.123456
 """2026-11-23T14:30:00.123456Z."""
 
 WELL = Verdict(Result.SUCCESS)
-BROKEN = Verdict(Result.FAILURE, Reason.POD_NOT_SCHEDULED, "no condition at all")
-UNREACHABLE = Verdict(Result.FAILURE, Reason.API_UNREACHABLE)
-TIMED_OUT = Verdict(Result.FAILURE, Reason.API_TIMEOUT)
-UNSURE = Verdict(Result.INCONCLUSIVE, Reason.FORBIDDEN)
+BROKEN = Verdict(Result.FAILURE, Reason.POD_NOT_SCHEDULED, "no condition at all", Component.SCHEDULER)
+UNREACHABLE = Verdict(Result.FAILURE, Reason.API_UNREACHABLE, component=Component.API_SERVER)
+TIMED_OUT = Verdict(Result.FAILURE, Reason.API_TIMEOUT, component=Component.API_SERVER)
+UNSURE = Verdict(Result.INCONCLUSIVE, Reason.FORBIDDEN, component=Component.KHEALTH)
 
-ACCEPT = Measurement("accept", 0.0061234567, 0.001)
+ACCEPTED = Measurement(ACCEPT, 0.0061234567, 0.001)
 STARTED = Sample(
     "khealth-a-x7k2p",
     "uid-1",
     "node-1",
     (
-        Measurement("create", 0.011, 0.004),
-        Measurement("schedule", 0.006, 0.001, Quality.DEGRADED),
-        Measurement("startup", 0.72, 0.002, Quality.COLD),
+        Measurement(CREATE, 0.011, 0.004),
+        Measurement(SCHEDULE, 0.006, 0.001, Quality.DEGRADED),
+        Measurement(STARTUP, 0.72, 0.002, Quality.COLD),
     ),
-    {"created": BEGAN, "scheduled": BEGAN + 1.5, "started": None},
+    dict.fromkeys(WAY.milestones) | {"created": BEGAN, "scheduled": BEGAN + 1.5},
 )
-STUCK = Sample("khealth-a-9qqqq", "uid-2", None, (Measurement("schedule", 20.0, 0.0, censored=True),), {})
+STUCK = Sample("khealth-a-9qqqq", "uid-2", None, (Measurement(SCHEDULE, 20.0, 0.0, censored=True),), {})
 
 
 def _attempt(verdict: Verdict | None = WELL, **more: Any) -> Attempt:
@@ -46,7 +52,7 @@ def _attempt(verdict: Verdict | None = WELL, **more: Any) -> Attempt:
 
 def _report(*attempts: Attempt, answered: bool = True) -> Report:
     routines = tuple(
-        RoutineStatus("rcscheduler", f"routine-{number}", 60.0, attempts=(attempt,))
+        RoutineStatus("rcscheduler", f"routine-{number}", 60.0, RcScheduler.steps, attempts=(attempt,))
         for number, attempt in enumerate(attempts, 1)
     )
     return Report("1.2.3", "https://cluster:6443", (Snapshot("rcscheduler", routines),), answered)
@@ -118,6 +124,7 @@ def test_the_document_has_the_shape_that_scripts_rely_on() -> None:
                 "started_at": "2026-11-23T14:30:00.123456Z",
                 "duration_seconds": 1.9,
                 "steps": {"accept": 0.006123},
+                "evidence": [],
                 "samples": [
                     {
                         "object": "khealth-a-x7k2p",
@@ -147,7 +154,7 @@ def test_the_document_has_the_shape_that_scripts_rely_on() -> None:
             }
         ],
     }
-    assert expected == json.loads(as_json(_report(_attempt(measurements=(ACCEPT,), samples=(STARTED,)))))
+    assert expected == json.loads(as_json(_report(_attempt(measurements=(ACCEPTED,), samples=(STARTED,)))))
 
 
 def test_a_failure_is_told_with_reason_component_and_note() -> None:
@@ -192,7 +199,7 @@ def test_an_attempt_without_a_verdict_was_interrupted() -> None:
 
 def test_text_shows_every_figure_in_columns() -> None:
     """People see what was measured at a glance; what was waited for in vain has a >."""
-    report = _report(_attempt(BROKEN, measurements=(ACCEPT,), samples=(STARTED, STUCK)))
+    report = _report(_attempt(BROKEN, measurements=(ACCEPTED,), samples=(STARTED, STUCK)))
     expected = """\
 khealth 1.2.3  https://cluster:6443
 
@@ -246,7 +253,7 @@ def test_junit_has_a_suite_for_each_module() -> None:
 
 def test_junit_has_a_case_for_each_attempt_with_its_steps() -> None:
     """The routine is the case; what was measured are its properties, what was not is left out."""
-    case = _suites(_report(_attempt(measurements=(ACCEPT,), samples=(STARTED, STUCK))))[0].find("testcase")
+    case = _suites(_report(_attempt(measurements=(ACCEPTED,), samples=(STARTED, STUCK))))[0].find("testcase")
     assert case is not None
     expected = {
         "step.accept": "0.006123",

@@ -15,8 +15,6 @@ from small_cluster import CONTROLLERS, PODS, Scene, scene
 from structlog.testing import capture_logs
 from virtual_time import BEGINNING, run, virtual
 
-from khealth_exporter.canaries import pod_way as pods
-from khealth_exporter.cluster import cluster
 from khealth_exporter.cluster.ownership import MAX_AGE
 from khealth_exporter.cluster.sweep import Sweeper
 from khealth_exporter.core.collector import Collector
@@ -76,6 +74,13 @@ async def ran(here: Scene, *, seconds: float = 0.0, **chosen: Any) -> Ran:
     return Ran(status, here.small.left)
 
 
+def sweeper(here: Scene) -> Sweeper:
+    """Return a sweeper of what rcscheduler creates."""
+    made = Sweeper(here.cluster)
+    made.cover(RcScheduler.sweeps())
+    return made
+
+
 @virtual
 async def test_a_well_cluster_is_a_success() -> None:
     """Pods come, are held, and go; nothing is left."""
@@ -91,7 +96,7 @@ async def test_attempts_follow_each_other() -> None:
         result = await ran(here, seconds=200.0)
         assert ([None] * 4, []) == (result.reasons, result.left)
         names = [asked.body["metadata"]["name"] for asked in here.api.named("create")]
-        assert [f"khealth-a-run-{number}" for number in (1, 2, 3, 4)] == names
+        assert [f"khealth-rcscheduler-a-run-{number}" for number in (1, 2, 3, 4)] == names
 
 
 @virtual
@@ -103,7 +108,7 @@ async def test_the_pods_are_held() -> None:
         assert 12.0 == pytest.approx(deleted.at - created.at, abs=1.0)
 
 
-RIGHTS = (*cluster.PERMISSIONS, *RcScheduler.permissions)
+RIGHTS = RcScheduler.all_permissions()
 NEEDED_BY_EVERY_ATTEMPT = (
     ("list", PODS), ("watch", PODS), ("list", CONTROLLERS), ("watch", CONTROLLERS),
     ("create", CONTROLLERS), ("delete", CONTROLLERS),
@@ -160,7 +165,7 @@ def test_a_right_that_is_lacking_is_not_asked_for_in_a_hot_loop(verb: str, resou
                 await asyncio.sleep(1.0)
                 here.small.later(590.0, here.api.faults.clear)
                 async with asyncio.TaskGroup() as group:
-                    sweeping = group.create_task(Sweeper(here.cluster).run())
+                    sweeping = group.create_task(sweeper(here).run())
                     result = await ran(here, seconds=650.0)
                     sweeping.cancel()
             asked = [asked for asked in here.api.named(verb, resource) if asked.at < BEGINNING + 590.0]
@@ -224,7 +229,7 @@ async def test_init_and_cleanup_make_one_sample_of_a_pod() -> None:
         samples = result.status.attempts[0].samples
         assert 3 == len(samples)
         steps = ["create", "schedule", "sandbox", "start", "ready", "startup", "delete"]
-        assert [steps] * 3 == [[m.step for m in sample.measurements] for sample in samples]
+        assert [steps] * 3 == [[m.step.name for m in sample.measurements] for sample in samples]
         assert None not in [time for sample in samples for time in sample.observed.values()]
         assert {Quality.COLD} == {sample.quality for sample in samples}
 
@@ -299,7 +304,7 @@ async def test_what_a_cleanup_could_not_remove_is_swept() -> None:
         here.api.faults.append(refusing("delete", by=FORBIDDEN))
         result = await ran(here)
         here.api.faults.clear()
-        await Sweeper(here.cluster).sweep()
+        await sweeper(here).sweep()
         await asyncio.sleep(1.0)
         assert (3 + 1, []) == (len(result.left), here.small.left)
 
@@ -338,7 +343,7 @@ def test_whatever_happens_it_is_counted_and_cleaned_up(
                 here.small.later(begin + length, here.api.faults.remove, fault)
             result = await ran(here, seconds=seconds + 0.001)
             await asyncio.sleep(100.0)
-            await Sweeper(here.cluster).sweep()
+            await sweeper(here).sweep()
             await asyncio.sleep(1.0)
             assert [] == here.small.left
             assert len(result.status.attempts) == len(result.reasons)
@@ -367,6 +372,7 @@ def test_the_selector_is_this_attempts_alone() -> None:
     sent = manifest()
     labels = {
         "app.kubernetes.io/managed-by": "khealth",
+        "khealth.io/module": "rcscheduler",
         "khealth.io/routine": "a",
         "khealth.io/run": "run",
         "khealth.io/attempt": "1",
@@ -401,12 +407,10 @@ def test_absurd_numbers_of_pods_are_refused(replicas: float) -> None:
 
 
 def test_it_declares_what_it_may_say() -> None:
-    """Steps and reasons bound the labels; the permissions are what it needs besides the core's."""
-    assert (pods.STEPS, pods.REASONS) == (RcScheduler.steps, RcScheduler.reasons)
-    assert {("create", CONTROLLERS), ("get", CONTROLLERS), ("delete", CONTROLLERS), ("delete", PODS)} == {
-        (needed.verb, needed.resource) for needed in RcScheduler.permissions
-    }
-    assert all(isinstance(needed, Permission) and needed.scope == "namespace" for needed in RcScheduler.permissions)
+    """Steps and reasons bound the labels; rights follow from the kinds, but for the pods that its controller makes."""
+    names = ["accept", "create", "schedule", "sandbox", "start", "ready", "startup", "delete"]
+    assert names == [step.name for step in RcScheduler.steps]
+    assert [("delete", PODS)] == [(needed.verb, needed.resource) for needed in RcScheduler.permissions]
 
 
 @virtual

@@ -13,11 +13,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from serving import BEGAN, FAILING, STATUS, WAITING, Known
+from serving import BEGAN, FAILING, STATUS, WAITING, WELL, Known
 
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, State
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.permission import Denied
+from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.open_connections import Connections
 from khealth_exporter.web.security.access_control import Guard
@@ -185,6 +186,18 @@ async def test_what_is_suspended_has_no_reason(client: Client, known: Known) -> 
     assert "rcscheduler: suspended\n" == await (await client.get("/health")).text()
 
 
+STEPS = {
+    "create": 0.5,
+    "schedule": None,
+    "sandbox": None,
+    "start": None,
+    "ready": None,
+    "startup": None,
+    "delete": None,
+}
+"""What was measured of the one pod, and what was not."""
+
+
 async def test_status_of_a_module_tells_its_routines(client: Client) -> None:
     """A routine's state, times and attempts are told; a success needs no evidence."""
     expected = {
@@ -198,6 +211,7 @@ async def test_status_of_a_module_tells_its_routines(client: Client) -> None:
                 "interval_seconds": 60.0,
                 "consecutive_failures": 0,
                 "last_success": "2026-11-23T14:30:00.500000Z",
+                "remarks": {},
                 "last_failure": None,
                 "attempts": [
                     {
@@ -209,13 +223,15 @@ async def test_status_of_a_module_tells_its_routines(client: Client) -> None:
                         "note": "",
                         "duration_seconds": 1.5,
                         "steps": {"accept": 0.25},
+                        "evidence": [],
                         "samples": [
                             {
                                 "object": "khealth-a-x",
+                                "uid": "uid",
                                 "node": "node-1",
                                 "quality": "exact",
                                 "uncertainty_seconds": 0.001,
-                                "steps": {"create": 0.5},
+                                "steps": STEPS,
                                 "observed": {"created": "2026-11-23T14:30:00.500000Z"},
                             }
                         ],
@@ -238,15 +254,31 @@ async def test_status_tells_the_evidence_of_a_failure(client: Client, known: Kno
         [
             {
                 "object": "khealth-a-x",
+                "uid": "uid",
                 "node": "node-1",
                 "quality": "exact",
                 "uncertainty_seconds": 0.001,
-                "steps": {"create": 0.5},
+                "steps": STEPS,
                 "observed": {"created": "2026-11-23T14:30:00.500000Z"},
             }
         ],
     )
     assert expected == (failure["reason"], failure["component"], failure["evidence"], failure["samples"])
+
+
+async def test_a_step_that_did_not_end_has_no_duration(client: Client, known: Known) -> None:
+    """As in `khealth once --json`: the time waited is no duration, and a script would take it for one."""
+    stuck = replace(WELL, measurements=(replace(WELL.measurements[0], censored=True),))
+    known.statuses = (replace(STATUS, attempts=(stuck,)),)
+    attempt = (await (await client.get("/status/rcscheduler")).json())["routines"][0]["attempts"][0]
+    assert {"accept": None} == attempt["steps"]
+
+
+async def test_status_tells_a_routines_remarks(client: Client, known: Known) -> None:
+    """By name."""
+    known.statuses = (replace(STATUS, remarks=(Remark("round", "42 h"), Remark("nodes", "node-1"))),)
+    routine = (await (await client.get("/status/rcscheduler")).json())["routines"][0]
+    assert {"round": "42 h", "nodes": "node-1"} == routine["remarks"]
 
 
 async def test_an_attempt_under_way_tells_its_phase(client: Client, known: Known) -> None:

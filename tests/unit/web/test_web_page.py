@@ -12,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import BROKEN, FAILING, WELL
 
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START
 from khealth_exporter.core.snapshot import About, Attempt, RoutineStatus, Snapshot, State
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Evidence, Verdict
 from khealth_exporter.web.page import CONTENT_SECURITY_POLICY, favicon, status_page
 from khealth_exporter.web.page.bar import steps
@@ -109,7 +112,7 @@ def test_a_reasons_sentences_can_be_set_as_they_are(reason: Reason) -> None:
 
 def some(state: State, routine: str = "a", **more: object) -> RoutineStatus:
     """Return a routine in a state, since twelve minutes ago."""
-    return replace(RoutineStatus("m", routine, 60.0, state, states.NOW - 720), **more)  # type: ignore[arg-type]
+    return replace(RoutineStatus("m", routine, 60.0, (), state, states.NOW - 720), **more)  # type: ignore[arg-type]
 
 
 def failed(reason: Reason, count: int = 1, routine: str = "a", state: State = State.FAILING) -> RoutineStatus:
@@ -236,13 +239,13 @@ def test_a_failure_that_is_over_is_folded_away() -> None:
 @pytest.mark.parametrize(
     ("measured", "expected"),
     [
-        (Measurement("schedule", 0.006, 0.002), "6 ± 2 ms"),
-        (Measurement("schedule", 0.006, 0.0002), "6 ± <1 ms"),
-        (Measurement("start", 1.25, 0.004), "1.250 ± 0.004 s"),
-        (Measurement("start", 1.25, 0.0004), "1.250 ± <0.001 s"),
-        (Measurement("ready", 0.0, 1.2), "0.000 ± 1.200 s"),
-        (Measurement("schedule", 20.0, 0.004, censored=True), "stuck after 20.00 s"),
-        (Measurement("schedule", 0.5, 0.004, censored=True), "stuck after 500 ms"),
+        (Measurement(SCHEDULE, 0.006, 0.002), "6 ± 2 ms"),
+        (Measurement(SCHEDULE, 0.006, 0.0002), "6 ± <1 ms"),
+        (Measurement(START, 1.25, 0.004), "1.250 ± 0.004 s"),
+        (Measurement(START, 1.25, 0.0004), "1.250 ± <0.001 s"),
+        (Measurement(READY, 0.0, 1.2), "0.000 ± 1.200 s"),
+        (Measurement(SCHEDULE, 20.0, 0.004, censored=True), "stuck after 20.00 s"),
+        (Measurement(SCHEDULE, 0.5, 0.004, censored=True), "stuck after 500 ms"),
     ],
 )
 def test_a_figure_has_its_error_bar(measured: Measurement, expected: str) -> None:
@@ -261,9 +264,10 @@ def test_how_long_is_told_in_two_units_at_most(seconds: float, expected: str) ->
 
 
 SECONDS = st.floats(0, 300, allow_subnormal=False)
+STRANGE = Step("strange", Component.STORAGE, "")
 MEASUREMENTS = st.builds(
     Measurement,
-    st.sampled_from(["accept", "create", "schedule", "sandbox", "start", "ready", "strange"]),
+    st.sampled_from((ACCEPT, CREATE, SCHEDULE, SANDBOX, START, READY, STRANGE)),
     SECONDS,
     st.floats(0, 5),
     st.sampled_from(Quality),
@@ -288,7 +292,7 @@ def test_the_bar_has_one_segment_for_each_step_from_end_to_end(measured: list[Me
 
 def test_a_step_is_told_with_figure_component_and_quality() -> None:
     """The bar is a picture; this is the same in words."""
-    measured = (Measurement("schedule", 0.006, 0.002), Measurement("start", 0.5, 0.03, Quality.DEGRADED))
+    measured = (Measurement(SCHEDULE, 0.006, 0.002), Measurement(START, 0.5, 0.03, Quality.DEGRADED))
     page = read("".join(steps(replace(WELL, steps=measured))))
     (legend,) = page.all("ol", class_="legend")
     expected = [" schedule 6 ± 2 ms scheduler", " start 500 ± 30 ms (degraded) node"]
@@ -298,7 +302,7 @@ def test_a_step_is_told_with_figure_component_and_quality() -> None:
 def test_a_step_that_did_not_end_is_drawn_otherwise() -> None:
     """Stripes and a broken outline: it is no duration."""
     (_, stuck) = (
-        read("".join(steps(replace(WELL, steps=(Measurement("schedule", 20.0, 0.004, censored=censored),)))))
+        read("".join(steps(replace(WELL, steps=(Measurement(SCHEDULE, 20.0, 0.004, censored=censored),)))))
         for censored in (False, True)
     )
     drawn = len(stuck.all("rect", class_="censored")), len(stuck.all("line", class_="stripes"))
@@ -445,7 +449,7 @@ def test_without_a_script_the_page_loads_itself_anew() -> None:
 
 def hostile(text: str) -> Element:
     """Return a page on which everything that somebody else may choose is a text."""
-    sample = Sample(text, text, text, (Measurement(text, 0.5, 0.001),), {})
+    sample = Sample(text, text, text, (Measurement(Step(text, Component.NODE, text), 0.5, 0.001),), {})
     attempt = replace(
         BROKEN,
         verdict=Verdict(Result.FAILURE, Reason.POD_CRASHED, text),

@@ -325,7 +325,7 @@ async def test_a_want_of_files_ends_by_itself(monkeypatch: pytest.MonkeyPatch, c
             assert await first.ended()
             async with talk(server) as scraper:
                 assert READY == await scraper.ask()
-    assert ["a connection cannot be accepted"] == [e["event"] for e in logged if e["log_level"] == "error"]
+    assert ["connection not accepted"] == [e["event"] for e in logged if e["log_level"] == "error"]
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -1,0 +1,92 @@
+"""The configuration that khealth runs with."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+
+import yaml
+
+from khealth_exporter.core.routine import RoutineConfig
+from khealth_exporter.vocabulary.settings import MeasurementSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The namespace of a running khealth, and the default that it uses if the configuration names none."""
+
+    namespace: str
+    chosen: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A routine that does not run because settings without a default are `missing`; `missing` holds their keys."""
+
+    module: str
+    label: str
+    missing: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the routine as `module/routine`."""
+        return f"{self.module}/{self.label}"
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return one message for each missing key, with the path of the key in the file."""
+        return tuple(f"modules.{self.module}.{self.label}.{key} is missing" for key in self.missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The configuration in force; `namespace` is None if khealth chooses it, `file` is "" if there is no file.
+
+    `left_out` lists routines of modules that are configured or named, which lack a required setting. `digest`
+    identifies the content of the file.
+    """
+
+    namespace: str | None
+    measurement: MeasurementSettings
+    routines: tuple[RoutineConfig, ...]
+    file: str
+    digest: str = field(default="", compare=False)
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+
+    def without_suspended(self, named: Collection[str]) -> tuple["Config", tuple[RoutineConfig, ...]]:
+        """Return the configuration without suspended routines, and the routines that were removed.
+
+        A suspended routine whose name, ROUTINE or MODULE/ROUTINE, is in `named` is kept and runs.
+        """
+        removed = tuple(
+            routine
+            for routine in self.routines
+            if routine.settings.suspend and named_by(routine.module, routine.label).isdisjoint(named)
+        )
+        kept = tuple(with_suspend(routine, suspend=False) for routine in self.routines if routine not in removed)
+        return replace(self, routines=kept), removed
+
+    def as_yaml(self) -> str:
+        """Return a configuration file with the same content and with all defaults filled in.
+
+        Durations are written as strings; a setting of pydantic's type `SecretStr` is masked.
+        """
+        modules: dict[str, dict[str, object]] = {}
+        for routine in self.routines:
+            kind = {} if routine.label == routine.kind.name else {"kind": routine.kind.name}
+            settings = routine.settings.model_dump(mode="json", by_alias=True)
+            modules.setdefault(routine.module, {})[routine.label] = {**kind, **settings}
+        document = {
+            "namespace": self.namespace,
+            "measurement": self.measurement.model_dump(mode="json", by_alias=True),
+            "modules": modules,
+        }
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+
+
+def named_by(module: str, label: str) -> frozenset[str]:
+    """Return the names that select this one routine on the command line; the module's name selects more."""
+    return frozenset({label, f"{module}/{label}"})
+
+
+def with_suspend(routine: RoutineConfig, *, suspend: bool) -> RoutineConfig:
+    """Return the routine, suspended or not."""
+    return replace(routine, settings=routine.settings.model_copy(update={"suspend": suspend}))

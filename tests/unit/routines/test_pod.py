@@ -1,0 +1,215 @@
+"""pod, on a small cluster on virtual time."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from documents import node
+from fakes import FORBIDDEN, refusing
+from small_cluster import Scene, scene
+from virtual_time import run, virtual
+
+from khealth_exporter.cluster.kinds import NODE, POD
+from khealth_exporter.core.collector import Collector
+from khealth_exporter.core.routine import RoutineConfig
+from khealth_exporter.core.snapshot import RoutineStatus
+from khealth_exporter.routines.pod import PodRoutine, PodRoutineSettings
+from khealth_exporter.vocabulary.reason import Reason
+
+PODS = "pods"
+OURS = {"module": "workloads", "routine": "pod"}
+
+
+async def ran(here: Scene, seconds: float, **chosen: Any) -> RoutineStatus:
+    """Run pod for some seconds."""
+    collector = Collector("workloads", here.figures.metrics, here.clock)
+    settings = PodRoutineSettings(**chosen)
+    wanted = RoutineConfig("workloads", "pod", PodRoutine, settings)
+    here.cluster.watches.need(PodRoutine.watched(settings))
+    collector.want([wanted], here.context)
+    here.small.later(seconds, collector.terminate)
+    await collector.start()
+    (status,) = collector.status().routines
+    return status
+
+
+def visited(status: RoutineStatus) -> list[str | None]:
+    """Return the node of each attempt's pod."""
+    return [sample.node for attempt in status.attempts for sample in attempt.samples[:1]]
+
+
+def reasons(status: RoutineStatus) -> list[Reason | None]:
+    return [attempt.verdict.reason for attempt in status.attempts if attempt.verdict]
+
+
+def nodes_asked_for(here: Scene) -> list[str]:
+    """Return the node that each created pod was made for."""
+    found = []
+    for asked in here.api.named("create", PODS):
+        required = asked.body["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        found.append(required["nodeSelectorTerms"][0]["matchFields"][0]["values"][0])
+    return found
+
+
+@virtual
+async def test_the_pod_goes_to_the_next_node() -> None:
+    """Round and round, and nothing is left."""
+    async with scene() as here:
+        status = await ran(here, 100.0)
+        assert ["node-1", "node-2", "node-3", "node-1"] == nodes_asked_for(here)
+        assert ([None] * 4, {}) == (reasons(status), here.api.objects[PODS])
+
+
+@virtual
+async def test_a_pods_way_is_measured() -> None:
+    """Its steps, without that of a controller."""
+    async with scene() as here:
+        status = await ran(here, 1.0)
+        (attempt,) = status.attempts
+        (sample,) = attempt.samples
+        expected = ["schedule", "sandbox", "start", "ready", "startup", "delete"]
+        assert (["accept"], expected) == (
+            [m.step.name for m in attempt.measurements],
+            [m.step.name for m in sample.measurements],
+        )
+
+
+@virtual
+async def test_the_nodes_are_listed_once_in_a_while() -> None:
+    """On a large cluster the list is the most expensive request."""
+    async with scene() as here:
+        await ran(here, 200.0)
+        assert 1 == len(here.api.named("list", "nodes"))
+
+
+def break_node(here: Scene, broken: str) -> None:
+    """Let a node's kubelet take up nothing more."""
+    advance = here.small._advance
+
+    def stopped(name: str, number: int, stages: list[str]) -> None:
+        bound_to = here.api.objects[PODS].get(name, {}).get("spec", {}).get("nodeName")
+        if not (bound_to == broken and stages[0] == "accepted"):
+            advance(name, number, stages)
+
+    here.small._advance = stopped  # type: ignore[method-assign]
+
+
+@virtual
+async def test_a_broken_node_is_one_node() -> None:
+    """Pods on other nodes are well: a ticket, and nobody is woken."""
+    async with scene() as here:
+        break_node(here, "node-2")
+        status = await ran(here, 50.0)
+        assert [None, Reason.ONE_NODE] == reasons(status)
+        assert "kubelet_silent on node-2 alone" in (
+            status.attempts[1].verdict.note if status.attempts[1].verdict else ""
+        )
+
+
+@virtual
+async def test_a_node_that_failed_is_tried_again_next() -> None:
+    """And then every other time, so that it hides no other node."""
+    async with scene() as here:
+        break_node(here, "node-2")
+        await ran(here, 200.0)
+        assert ["node-1", "node-2", "node-2", "node-2", "node-3", "node-2", "node-1"] == nodes_asked_for(here)
+
+
+@virtual
+async def test_failing_nodes_are_counted_and_named_in_the_status() -> None:
+    """The metric has no node's name: it is in the status."""
+    async with scene() as here:
+        break_node(here, "node-2")
+        status = await ran(here, 50.0)
+        remarks = {remark.name: remark.text for remark in status.remarks}
+        assert 1.0 == here.figures.value("khealth_nodes_failing", **OURS)
+        assert ("node-2 (kubelet_silent)", "3 usable nodes, one every 30 s: a full round takes 1 min 30 s") == (
+            remarks["failing nodes"],
+            remarks["round"],
+        )
+
+
+@virtual
+async def test_nodes_that_all_fail_are_no_one_node() -> None:
+    """The second one in a row says that it is more than one node."""
+    async with scene() as here:
+        here.small.stuck = {0: "scheduled"}
+        status = await ran(here, 170.0)
+        assert Reason.ONE_NODE not in reasons(status)
+        assert Reason.KUBELET_SILENT is reasons(status)[-1]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([node("node-1", cordoned=True)], Reason.NO_NODE),
+        ([node("node-1", ready="Unknown")], Reason.NODES_NOT_READY),
+    ],
+)
+def test_without_a_usable_node_there_is_no_pod(nodes: list[Any], expected: Reason) -> None:
+    """Cordoned nodes say nothing about the cluster; nodes that are not Ready do."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            for name in here.small.nodes:
+                here.api.remove("nodes", name)
+            for document in nodes:
+                here.api.put("nodes", document)
+            status = await ran(here, 1.0)
+            assert ([expected], []) == (reasons(status), nodes_asked_for(here))
+
+    run(scenario())
+
+
+@virtual
+async def test_without_the_right_to_list_nodes_it_is_forbidden() -> None:
+    """It cannot choose a node."""
+    async with scene() as here:
+        here.api.faults.append(refusing("list", resource="nodes", by=FORBIDDEN))
+        assert [Reason.FORBIDDEN] == reasons(await ran(here, 1.0))
+
+
+@virtual
+async def test_a_new_node_is_visited_at_once() -> None:
+    """When it becomes Ready for the first time; the grid goes on."""
+    async with scene() as here:
+        here.small.later(40.0, here.api.put, "nodes", node("node-9", ready="False"))
+        here.small.later(45.0, here.api.put, "nodes", node("node-9"))
+        await ran(here, 70.0, new_nodes=True)
+        assert ["node-1", "node-2", "node-9", "node-3"] == nodes_asked_for(here)
+        (created,) = [asked.at for asked in here.api.named("create", PODS)][2:3]
+        assert 45.0 == pytest.approx(created - 1000.0, abs=1.0)
+
+
+@virtual
+async def test_nodes_that_were_ready_before_are_not_new() -> None:
+    """A start of khealth is no reason to visit all nodes at once."""
+    async with scene() as here:
+        await ran(here, 40.0, new_nodes=True)
+        assert 2 == len(nodes_asked_for(here))
+
+
+def test_nodes_are_watched_only_for_new_ones() -> None:
+    """On a large cluster their heartbeats are many."""
+    settings: Callable[..., PodRoutineSettings] = PodRoutineSettings
+    assert ((POD,), (POD, NODE)) == tuple(PodRoutine.watched(settings(new_nodes=new)) for new in (False, True))
+
+
+@virtual
+async def test_a_pod_that_its_kubelet_does_not_end_is_removed() -> None:
+    """Without the kubelet; the verdict says whose fault it was."""
+    async with scene() as here:
+        here.small.ending = False
+        status = await ran(here, 1.0)
+        assert ([Reason.KUBELET_SILENT], {}) == (reasons(status), here.api.objects[PODS])
+
+
+@virtual
+async def test_an_unanswered_create_leaves_nothing() -> None:
+    """Its pod is found and deleted."""
+    async with scene() as here:
+        here.small.later(0.5, here.api.cut)
+        await ran(here, 100.0)
+        await asyncio.sleep(5.0)
+        assert {} == here.api.objects[PODS]
