@@ -46,6 +46,7 @@ check: $(DEV_READY) ## linters, types, layers, spelling, and whether generated f
 	$(BIN)/python tests/conventions.py
 	$(BIN)/python dashboards/generate.py --check
 	$(BIN)/python deploy/generate.py --check
+	$(BIN)/python docs/generate.py --check
 
 fmt: $(DEV_READY) ## format the code, and mend what can be mended by itself
 	$(BIN)/ruff format
@@ -54,6 +55,7 @@ fmt: $(DEV_READY) ## format the code, and mend what can be mended by itself
 generate: $(DEV_READY) ## write anew what follows from something else: dashboards, the runbook's page, tables, what of the chart does
 	$(BIN)/python dashboards/generate.py
 	$(BIN)/python deploy/generate.py
+	$(BIN)/python docs/generate.py
 
 draw: $(DEV_READY) ## draw a dashboard from a Prometheus' answers: make draw PROMETHEUS=http://127.0.0.1:9090 OUT=khealth.png; needs npm, chromium
 	$(BIN)/python dashboards/draw/draw.py --prometheus $(PROMETHEUS) --out $(or $(OUT),khealth.png) $(ARGS)

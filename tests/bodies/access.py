@@ -60,7 +60,7 @@ def test_without_an_optional_right_there_is_a_verdict_all_the_same(target: Targe
     namespace = None if resource == "nodes" else target.namespace
     with (
         account(target, RIGHTS - {right("list", resource)}) as khealth,
-        target.running(settings, khealth.kubeconfig()) as running,
+        target.running(settings, kubeconfig=khealth.kubeconfig()) as running,
     ):
         wait_for("the verdict", counted(running, "failures", "pod_unschedulable"))
         shown = running.forbidden(), f"khealth may not list {resource}" in running.get("/")[1]
@@ -73,7 +73,7 @@ def test_without_an_optional_right_there_is_a_verdict_all_the_same(target: Targe
 def test_a_right_that_is_taken_away_is_told_until_it_is_back(target: Target, verb: str, resource: str) -> None:
     """Inconclusive while it lasts, named once in the log and on every page; well again without a restart."""
     words = told(target, verb, resource)
-    with account(target) as khealth, target.running(short(target), khealth.kubeconfig()) as running:
+    with account(target) as khealth, target.running(short(target), kubeconfig=khealth.kubeconfig()) as running:
         wait_for("the first success", lambda: running.state() == 200)
         khealth.grant(RIGHTS - {right(verb, resource)})
         wait_for("the second such attempt", lambda: forbidden(running) >= 2, 90)
@@ -94,7 +94,7 @@ def test_a_watch_that_was_refused_begins_when_it_may(target: Target, verb: str, 
     """Without a restart of khealth."""
     with (
         account(target, RIGHTS - {right(verb, resource)}) as khealth,
-        target.running(short(target), khealth.kubeconfig()) as running,
+        target.running(short(target), kubeconfig=khealth.kubeconfig()) as running,
     ):
         wait_for("the verdict", counted(running, "inconclusive", "forbidden"))
         shown = running.state(), running.forbidden()
@@ -107,7 +107,7 @@ def test_a_watch_that_was_refused_begins_when_it_may(target: Target, verb: str, 
 
 def test_without_the_right_to_delete_what_was_made_stays_and_no_more_is_made(target: Target) -> None:
     """One attempt's objects are left, and not one more for each further attempt."""
-    with account(target) as khealth, target.running(short(target), khealth.kubeconfig()) as running:
+    with account(target) as khealth, target.running(short(target), kubeconfig=khealth.kubeconfig()) as running:
         wait_for("the first success", lambda: running.state() == 200)
         khealth.grant(RIGHTS - {right("delete", CONTROLLERS)})
         wait_for("three such attempts", lambda: forbidden(running) >= 3, 120)
@@ -119,7 +119,7 @@ def test_without_the_right_to_delete_what_was_made_stays_and_no_more_is_made(tar
 
 def test_a_sweep_without_the_right_to_delete_says_so(target: Target) -> None:
     """Exit 3: it could not do its work, and nothing else is wrong."""
-    with account(target) as khealth, target.running(short(target), khealth.kubeconfig()) as running:
+    with account(target) as khealth, target.running(short(target), kubeconfig=khealth.kubeconfig()) as running:
         wait_for("something to sweep", target.objects)
         running.process.kill()
         running.process.wait()
@@ -133,7 +133,7 @@ def test_a_token_that_is_revoked_is_inconclusive_until_it_is_replaced(target: Ta
     with (
         account(target) as khealth,
         Way(target.server) as way,
-        target.running(short(target), khealth.kubeconfig(way.address)) as running,
+        target.running(short(target), kubeconfig=khealth.kubeconfig(way.address)) as running,
     ):
         wait_for("the first success", lambda: running.state() == 200)
         khealth.revoke()

@@ -40,24 +40,35 @@ def test_a_missing_namespace_is_made_and_removed(target: Target) -> None:
     assert ((0, "success", None), False) == (found.verdict, f"{target.namespace}-new" in names)
 
 
+def test_every_routine_is_well_on_a_healthy_cluster(target: Target) -> None:
+    """Side by side, with nothing left."""
+    found = target.every(target.quick())
+    assert (0, {"rcscheduler", "api", "pod"}, []) == (found.code, found.well, target.objects()), found.document
+
+
+NODE = {"kubelet_silent", "nodes_not_ready", "sandbox_failed", "pod_not_started"}
+
+
 @pytest.mark.parametrize(
-    ("fault", "reasons"),
+    ("fault", "component", "expected"),
     [
-        ("scheduler-stalled", {"pod_not_scheduled"}),
-        ("scheduler-stopped", {"pod_not_scheduled"}),
-        ("controller-stalled", {"pod_not_created"}),
-        ("controller-stopped", {"pod_not_created"}),
-        ("kubelet-stalled", {"kubelet_silent", "nodes_not_ready"}),
-        ("runtime-stalled", {"kubelet_silent", "sandbox_failed", "pod_not_started"}),
-        ("kubelet-stalled:node-2", {"one_node"}),
+        ("scheduler-stalled", "scheduler", {"rcscheduler": {"pod_not_scheduled"}, "pod": {"pod_not_scheduled"}}),
+        ("scheduler-stopped", "scheduler", {"rcscheduler": {"pod_not_scheduled"}, "pod": {"pod_not_scheduled"}}),
+        ("controller-stalled", "controller_manager", {"rcscheduler": {"pod_not_created"}}),
+        ("controller-stopped", "controller_manager", {"rcscheduler": {"pod_not_created"}}),
+        ("kubelet-stalled", "node", {"rcscheduler": NODE, "pod": NODE}),
+        ("runtime-stalled", "node", {"rcscheduler": NODE, "pod": NODE}),
+        ("kubelet-stalled:node-2", "node", {"rcscheduler": {"one_node"}}),
     ],
 )
-def test_a_broken_component_is_named(target: Target, fault: str, reasons: set[str]) -> None:
-    """Exit 1, with the reason that names what was broken and nothing else."""
+def test_a_broken_component_is_named(target: Target, fault: str, component: str, expected: dict[str, set[str]]) -> None:
+    """Exit 1. Every routine that needs the component names it; no other routine blames anything."""
     with target.broken(fault):
-        found = target.once(target.quick())
-    code, result, reason = found.verdict
-    assert (1, "failure", True) == (code, result, reason in reasons), found.attempt
+        found = target.every(target.quick())
+    assert (1, set(expected)) == (found.code, set(found.blamed)), found.document
+    assert {component} == {blamed for blamed, _ in found.blamed.values()}, found.document
+    assert all(reason in expected[routine] for routine, (_, reason) in found.blamed.items()), found.document
+    assert {"rcscheduler", "api", "pod"} - set(expected) == found.well, found.document
 
 
 @pytest.mark.parametrize(
@@ -69,12 +80,13 @@ def test_a_broken_component_is_named(target: Target, fault: str, reasons: set[st
     ],
 )
 def test_an_api_server_that_does_not_answer_is_named(target: Target, fault: str, reasons: set[str]) -> None:
-    """Exit 3 (or 1, where it did answer that it cannot), with the API server's reason."""
+    """Exit 3 (or 1, if it did answer that it cannot). Every routine names the API server."""
     with target.broken(fault):
-        found = target.once(target.quick())
-    code, result, reason = found.verdict
-    assert ("failure", True) == (result, reason in reasons), found.attempt
-    assert code == (1 if reason == "api_error" else 3), found.attempt
+        found = target.every(target.quick())
+    assert {"rcscheduler", "api", "pod"} == set(found.blamed), found.document
+    assert {"api_server"} == {component for component, _ in found.blamed.values()}, found.document
+    told = {reason for _, reason in found.blamed.values()}
+    assert (told <= reasons, found.code) == (True, 1 if "api_error" in told else 3), found.document
 
 
 def test_an_image_that_cannot_be_pulled_is_named(target: Target) -> None:

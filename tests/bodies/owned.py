@@ -1,8 +1,9 @@
 """In a cluster all that khealth makes goes with its own Pod, whatever becomes of khealth and of its rights."""
 
 import os
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,19 @@ def stand_in(target: Target) -> Owner:
 @contextmanager
 def in_a_pod(target: Target, khealth: Account, owner: Owner) -> Iterator[Running]:
     """Run khealth for the block as if in that Pod: its credentials, and its name and uid by the downward API."""
+    with inside(target, khealth, owner) as command:
+        words, environment = command("run", *SERVING)
+        with target.started(words, environment) as running:
+            yield running
+
+
+Command = Callable[..., tuple[list[str], dict[str, str]]]
+"""Returns khealth's command line with some arguments, and its environment."""
+
+
+@contextmanager
+def inside(target: Target, khealth: Account, owner: Owner) -> Iterator[Command]:
+    """Yield what makes a command line of khealth as if in that Pod."""
     settings = target.configure(interval="90s", timeout="10s", pod_ttl="60s", poll_interval="1s")
     with target.for_pods() as server:
         folder = target.folder / "service-account"
@@ -39,12 +53,16 @@ def in_a_pod(target: Target, khealth: Account, owner: Owner) -> Iterator[Running
         (folder / "token").symlink_to(khealth.token_file)
         (folder / "ca.crt").write_text(server.authority)
         (folder / "namespace").write_text(target.namespace)
-        words = (sys.executable, str(Path(__file__).with_name("in_pod.py")), str(folder), "run", "--config")
+        start = [sys.executable, str(Path(__file__).with_name("in_pod.py")), str(folder)]
         given = {"POD_NAME": owner.name, "POD_UID": owner.uid}
         where = {"KUBERNETES_SERVICE_HOST": server.host, "KUBERNETES_SERVICE_PORT": str(server.port)}
-        mode = ("--client-mode", "in-cluster")
-        with target.started((*words, str(settings), *mode, *SERVING), {**os.environ, **given, **where}) as running:
-            yield running
+
+        def command(verb: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+            configured = () if verb == "sweep" else ("rcscheduler",)
+            words = [*start, verb, "--config", str(settings), "--client-mode", "in-cluster", *arguments, *configured]
+            return words, {**os.environ, **given, **where}
+
+        yield command
 
 
 def references(item: Any) -> list[Mapping[str, Any]]:
@@ -105,3 +123,40 @@ def test_what_was_still_under_way_when_the_pod_had_gone_is_collected(target: Tar
     made = target.core.create_namespaced_replication_controller(target.namespace, body)
     wait_for("an empty namespace", lambda: not target.objects(), COLLECTED)
     assert [owner.uid] == [reference["uid"] for reference in references(made)]
+
+
+@pytest.mark.parametrize("verb", ["once", "sweep"])
+def test_a_second_khealth_in_the_pod_leaves_the_first_ones_objects_alone(target: Target, verb: str) -> None:
+    """`kubectl exec deploy/khealth -- khealth once`, the most natural smoke test there is, harms neither of the two."""
+    with account(target) as khealth:
+        owner = stand_in(target)
+        with inside(target, khealth, owner) as command:
+            words, environment = command("run", *SERVING)
+            with target.started(words, environment) as running:
+                wait_for("the hold", lambda: all_held(target))
+                before = {pod.metadata.uid for pod in target.pods()}
+                words, environment = command(verb)
+                ended = subprocess.run(  # noqa: S603 - khealth itself
+                    words, env=environment, capture_output=True, text=True, timeout=120, check=False
+                )
+                left = {pod.metadata.uid for pod in target.pods()}
+                lost = running.metric("khealth_failures_total", reason="pod_lost")
+                running.stop()
+    assert (0, True, 0.0) == (ended.returncode, before <= left, lost), ended.stderr
+
+
+def test_what_a_killed_process_of_the_pod_left_is_taken_by_the_next_one(target: Target) -> None:
+    """At once, young as it is: the process is gone."""
+    with account(target) as khealth:
+        owner = stand_in(target)
+        with inside(target, khealth, owner) as command:
+            words, environment = command("run", *SERVING)
+            with target.started(words, environment) as running:
+                wait_for("the hold", lambda: all_held(target))
+                killed = {pod.metadata.uid for pod in target.pods()}
+                running.process.kill()
+                running.process.wait()
+            with target.started(words, environment) as running:
+                wait_for("the sweep", lambda: not killed & {pod.metadata.uid for pod in target.pods()}, COLLECTED)
+                running.stop()
+    wait_for("an empty namespace", lambda: not target.objects(), COLLECTED)

@@ -51,6 +51,17 @@ class Once:
         return attempt  # type: ignore[no-any-return]
 
     @property
+    def blamed(self) -> dict[str, tuple[str, str]]:
+        """Component and reason of each routine whose attempt failed."""
+        failed = (found for found in self.document["attempts"] if found["result"] == "failure")
+        return {found["routine"]: (found["component"], found["reason"]) for found in failed}
+
+    @property
+    def well(self) -> set[str]:
+        """The routines whose attempt succeeded."""
+        return {found["routine"] for found in self.document["attempts"] if found["result"] == "success"}
+
+    @property
     def verdict(self) -> tuple[int, str, str | None]:
         """Exit code, result and reason."""
         return self.code, self.attempt["result"], self.attempt["reason"]
@@ -151,7 +162,8 @@ class Target(ABC):
     def objects(self) -> list[str]:
         """Return the names of all khealth objects of the namespace."""
         controllers = self.core.list_namespaced_replication_controller(self.namespace, label_selector=SELECTOR).items
-        return [item.metadata.name for item in (*controllers, *self.pods())]
+        maps = self.core.list_namespaced_config_map(self.namespace, label_selector=SELECTOR).items
+        return [item.metadata.name for item in (*controllers, *maps, *self.pods())]
 
     def pods(self) -> list[Any]:
         """Return the canary pods."""
@@ -166,8 +178,16 @@ class Target(ABC):
         return None
 
     def configure(self, **settings: Any) -> Path:
-        """Write a configuration of one rcscheduler with these settings."""
-        text = {"modules": {"rcscheduler": {"rcscheduler": settings}}}
+        """Write a configuration of rcscheduler with these settings, and of the other routines with the same bounds."""
+        interval = {"interval": settings["interval"]} if "interval" in settings else {}
+        bounds = {"timeout": settings["timeout"], **interval} if "timeout" in settings else {}
+        text = {
+            "modules": {
+                "rcscheduler": {"rcscheduler": settings},
+                "control-plane": {"api": bounds},
+                "workloads": {"pod": bounds},
+            }
+        }
         path = self.folder / f"khealth-{secrets.token_hex(2)}.yaml"
         path.write_text(yaml.safe_dump(text))
         return path
@@ -193,10 +213,17 @@ class Target(ABC):
         assert done.stdout, done.stderr
         return Once(done.returncode, json.loads(done.stdout), done.stderr)
 
+    def every(self, settings: Path) -> Once:
+        """Run `khealth once --json` with every routine that runs by default."""
+        done = self.run("once", "--config", settings, "--json")
+        assert done.stdout, done.stderr
+        return Once(done.returncode, json.loads(done.stdout), done.stderr)
+
     @contextmanager
-    def running(self, settings: Path, kubeconfig: Path | None = None) -> Iterator["Running"]:
-        """Run `khealth run` for the block; kill it in the end if it is still there."""
-        with self.started(self.command("run", "--config", settings, *SERVING, kubeconfig=kubeconfig)) as running:
+    def running(self, settings: Path, *modules: str, kubeconfig: Path | None = None) -> Iterator["Running"]:
+        """Run `khealth run` with rcscheduler, or these modules, for the block; kill it in the end if it still runs."""
+        words = ("run", "--config", settings, *SERVING, *(modules or ("rcscheduler",)))
+        with self.started(self.command(*words, kubeconfig=kubeconfig)) as running:
             yield running
 
     @contextmanager
@@ -223,7 +250,7 @@ class Running:
 
     def _serving(self) -> str | None:
         assert self.process.poll() is None, self.log
-        match = re.search(r'"khealth serves"', self.log) and re.search(r"127\.0\.0\.1:(\d+)", self.log)
+        match = re.search(r'"serving"', self.log) and re.search(r"127\.0\.0\.1:(\d+)", self.log)
         return match.group(0) if match else None
 
     @property
