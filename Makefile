@@ -49,29 +49,29 @@ check: $(DEV_READY) ## linters, types, layers, spelling, and whether generated f
 	$(BIN)/python deploy/generate.py --check
 	$(BIN)/python docs/generate.py --check
 
-fmt: $(DEV_READY) ## format the code, and mend what can be mended by itself
+fmt: $(DEV_READY) ## format the code, and apply automatic fixes
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-generate: $(DEV_READY) ## write anew what follows from something else: dashboards, the runbook's page, tables, what of the chart does
+generate: $(DEV_READY) ## regenerate dashboards, the runbook page, tables, docs pages, and the generated files of the chart
 	$(BIN)/python dashboards/generate.py
 	$(BIN)/python deploy/generate.py
 	$(BIN)/python docs/generate.py
 
-draw: $(DEV_READY) ## draw a dashboard from a Prometheus' answers: make draw PROMETHEUS=http://127.0.0.1:9090 OUT=khealth.png; needs npm, chromium
+draw: $(DEV_READY) ## draw a dashboard from a Prometheus: make draw PROMETHEUS=http://127.0.0.1:9090 OUT=khealth.png; needs npm, chromium
 	$(BIN)/python dashboards/draw/draw.py --prometheus $(PROMETHEUS) --out $(or $(OUT),khealth.png) $(ARGS)
 
-render: $(DEV_READY) ## write deploy/khealth.yaml anew from the chart; needs helm
+render: $(DEV_READY) ## render deploy/khealth.yaml from the chart; needs helm
 	$(BIN)/python deploy/render.py
 
-golden: $(DEV_READY) ## write the golden files anew
+golden: $(DEV_READY) ## regenerate the golden files
 	$(BIN)/pytest tests/unit/core/test_golden.py --write-golden
 
-screenshots: $(DEV_READY) ## draw the status page in docs/pictures anew, and with FOLDER=… in all its states; needs chromium
+screenshots: $(DEV_READY) ## draw the status page in docs/pictures; with FOLDER=… in all its states; needs chromium
 	$(BIN)/python tests/screenshots.py $(FOLDER)
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
-lock: $(DEV_READY) ## compile requirements/ from pyproject.toml anew
+lock: $(DEV_READY) ## compile requirements/ from pyproject.toml
 	$(PIP_INSTALL) uv
 	$(COMPILE) pyproject.toml -o requirements/run.txt
 	$(COMPILE) --all-extras --constraints requirements/run.txt pyproject.toml -o requirements/dev.txt

@@ -27,14 +27,15 @@ class Watches:
     def __init__(self, make: Callable[[Kind[Any]], Watch[Any]], changed: Signal) -> None:
         self._make, self.changed = make, changed
         self._watches: dict[Kind[Any], Watch[Any]] = {}
-        self._needed: frozenset[Kind[Any]] = frozenset()
+        self._needed: tuple[Kind[Any], ...] = ()
         self._renewed = asyncio.Event()
 
     def need(self, kinds: Iterable[Kind[Any]]) -> None:
         """Watch exactly these kinds from now on; a kind that an attempt still follows is dropped when it ends."""
-        self._needed = frozenset(kinds)
-        for kind in self._needed - self._watches.keys():
-            self._watches[kind] = self._make(kind)
+        self._needed = tuple(dict.fromkeys(kinds))
+        for kind in self._needed:
+            if kind not in self._watches:
+                self._watches[kind] = self._make(kind)
         self._renewed.set()
 
     def of(self, kind: Kind[T]) -> Watch[T]:
