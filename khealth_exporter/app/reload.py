@@ -130,7 +130,7 @@ class Reloader:
     def _refused(self, cause: str, problems: tuple[str, ...]) -> tuple[str, ...]:
         self._metrics.loaded(well=False)
         for problem in problems:
-            _log.error("configuration refused: the previous one stays in force", cause=cause, problem=problem)
+            _log.error("configuration refused: the previous one stays active", cause=cause, problem=problem)
         return problems
 
     def _read(self) -> tuple[str | None, Config | ConfigError]:

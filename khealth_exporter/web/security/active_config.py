@@ -65,7 +65,7 @@ class Protection:
         problems = (*reading.problems, *self._unchangeable(reading))
         if reading.config is None or problems:
             said = [str(problem) for problem in problems]
-            _log.error("web configuration refused: the previous one stays in force", problems=said)
+            _log.error("web configuration refused: the previous one stays active", problems=said)
             return False
         self.config = reading.config
         self._tell()

@@ -21,7 +21,7 @@ from khealth_exporter.config import Bound, Config, load
 from khealth_exporter.measure.daemon_thread import in_daemon_thread
 
 BOUND = Bound("khealth", "khealth")
-REFUSED = "configuration refused: the previous one stays in force"
+REFUSED = "configuration refused: the previous one stays active"
 IN_FORCE = "configuration loaded"
 
 

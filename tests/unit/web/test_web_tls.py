@@ -248,7 +248,7 @@ async def test_half_a_pair_is_refused_and_the_old_one_stays(issued: Keys, logged
         assert await renew(protection, server)
         assert der(issued.folder) == await shown(server, issued.client())
     errors = [entry for entry in logged if entry["log_level"] == "error"]
-    assert ["web configuration refused: the previous one stays in force"] == [entry["event"] for entry in errors]
+    assert ["web configuration refused: the previous one stays active"] == [entry["event"] for entry in errors]
     assert "is not the certificate's key" in str(errors[0]["problems"])
 
 
