@@ -37,7 +37,7 @@ coverage: $(DEV_READY) ## make test, slower: prints branch coverage, which has a
 e2e: $(DEV_READY) ## end-to-end tests on the cluster that KUBECONFIG names
 	$(BIN)/pytest tests/e2e $(ARGS)
 
-check: $(DEV_READY) ## linters, types, layers, spelling, and whether generated files are up to date
+check: $(DEV_READY) ## linters, types, layers, spelling, English, and whether generated files are up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -45,6 +45,7 @@ check: $(DEV_READY) ## linters, types, layers, spelling, and whether generated f
 	$(BIN)/codespell
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python tests/conventions.py
+	$(BIN)/python tests/prose.py
 	$(BIN)/python dashboards/generate.py --check
 	$(BIN)/python deploy/generate.py --check
 	$(BIN)/python docs/generate.py --check
