@@ -50,6 +50,8 @@ class Delays:
     """From the end of the containers to the end of the pod."""
     collect: Delay = Delay(0.012, 0.4)
     """From a deletion to what the garbage collector makes of it."""
+    join: Delay = Delay(2.0, 0.2)
+    """From a node's registration at run time to its readiness."""
     end_namespace: Delay = Delay(5.3, 0.05)
     """From a namespace's deletion to the deletion of what is in it."""
 

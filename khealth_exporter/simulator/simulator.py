@@ -14,22 +14,23 @@ from aiohttp import web
 from khealth_exporter.simulator import control
 from khealth_exporter.simulator.access import ADMIN, Access
 from khealth_exporter.simulator.admission import Admission
-from khealth_exporter.simulator.controllers import node_object
 from khealth_exporter.simulator.controllers.garbage import GarbageCollector
 from khealth_exporter.simulator.controllers.kubelet import Kubelets
 from khealth_exporter.simulator.controllers.namespaces import Namespaces
 from khealth_exporter.simulator.controllers.nodes import Heartbeats, NodeLifecycle
 from khealth_exporter.simulator.controllers.quotas import QuotaStatus
+from khealth_exporter.simulator.controllers.registration import Registration
 from khealth_exporter.simulator.controllers.replication import ReplicationControllers
 from khealth_exporter.simulator.controllers.scheduler import Scheduler
 from khealth_exporter.simulator.deletion import SYSTEM_NAMESPACES, Deletion
+from khealth_exporter.simulator.documents import Document
 from khealth_exporter.simulator.door import Door, bound
 from khealth_exporter.simulator.faults import Faults
 from khealth_exporter.simulator.incidents import Incidents
 from khealth_exporter.simulator.recorder import Recorder
 from khealth_exporter.simulator.registry import Registry
 from khealth_exporter.simulator.request_log import RequestLog, RequestRecord
-from khealth_exporter.simulator.resources import NAMESPACES, NODES
+from khealth_exporter.simulator.resources import NAMESPACES
 from khealth_exporter.simulator.server import ApiServer
 from khealth_exporter.simulator.settings import ADMIN_TOKEN, Denial, SimulatorSettings
 from khealth_exporter.simulator.store import Store
@@ -59,6 +60,7 @@ class Simulator:
         self._truth = TruthLog(lambda: asyncio.get_running_loop().time(), self.settings.truth_limit)
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
+        self._registration: Registration | None = None
         self._host, self._port, self._control_port = self.settings.host, self.settings.port, 0
 
     @property
@@ -119,6 +121,15 @@ class Simulator:
         """Take a denial back."""
         self._access.allow(Denial(user, verb, resource))
 
+    def add_node(self, name: str) -> Document:
+        """Add a node and return it; it becomes Ready after the delay `join`.
+
+        Raises `ApiError` (409, 422), and `RuntimeError` before the cluster has started.
+        """
+        if self._registration is None:
+            raise RuntimeError("the simulated cluster has not started")
+        return self._registration.add(name)
+
     def forget_requests(self) -> None:
         """Empty the request log."""
         self._log.clear()
@@ -165,7 +176,9 @@ class Simulator:
     ) -> None:
         world = self._world(tasks)
         verbs_random = random.Random(f"{self.settings.seed} api")
-        server = ApiServer(world, self._access, Verbs(world, verbs_random), self._log, verbs_random)
+        server = ApiServer(
+            world, self._access, Verbs(world, verbs_random), self._log, verbs_random
+        )
         handler = web.Server(server.handle, handler_cancellation=True, access_log=None)
         door = Door(world, handler, api_socket)
         runner = web.AppRunner(control.application(self), access_log=None, handle_signals=False)
@@ -203,12 +216,5 @@ class Simulator:
         for name in (*SYSTEM_NAMESPACES, *self.settings.namespaces):
             world.registry.create(NAMESPACES, "", {"metadata": {"name": name}})
             namespaces.furnish(name)
-        self._add_nodes(world)
-
-    def _add_nodes(self, world: World) -> None:
-        for number in range(1, self.settings.nodes + self.settings.fake_nodes + 1):
-            fake = number > self.settings.nodes
-            name = f"fake-{number - self.settings.nodes}" if fake else f"node-{number}"
-            address = f"10.0.{number // 250}.{number % 250 + 1}"
-            node = node_object.build(name, address, self.settings, world.now(), fake=fake)
-            world.registry.create(NODES, "", node)
+        self._registration = Registration(world)
+        self._registration.populate()

@@ -11,6 +11,7 @@ from khealth_exporter.simulator.deletion import DeleteOptions
 from khealth_exporter.simulator.documents import (
     Document,
     condition,
+    has_condition,
     is_deleting,
     micro_timestamp,
     name_of,
@@ -28,7 +29,7 @@ from khealth_exporter.simulator.world import Component, World
 
 _LEASES: Final = "kube-node-lease"
 _LOOK: Final = 5.0
-_OURS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_OURS: Final = (node_object.NOT_READY_TAINT, "node.kubernetes.io/unreachable")
 _SOURCE: Final = Source("node-controller")
 
 
@@ -44,9 +45,12 @@ class Heartbeats(Component):
 
     def _listen(self, commit: Commit) -> None:
         if commit.resource is NODES and commit.kind == "ADDED" and has_kubelet(commit.document):
-            self.spawn(self._beat_on, name_of(commit.document), uid_of(commit.document))
+            self.spawn(self._beat_on, commit.document)
 
-    async def _beat_on(self, node: str, uid: str) -> None:
+    async def _beat_on(self, registered: Document) -> None:
+        node, uid = name_of(registered), uid_of(registered)
+        if not has_condition(registered, "Ready"):
+            await self.pause(self.world.settings.delays.join)
         while uid_of(self.world.registry.get(NODES, "", node)) == uid:
             await self.turn(node)
             self.beat(node)
