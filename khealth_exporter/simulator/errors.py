@@ -81,6 +81,12 @@ def forbidden(resource: Resource, name: str, why: str, causes: Sequence[Cause] =
     )
 
 
+def path_forbidden(user: str, verb: str, path: str) -> ApiError:
+    """Return 403: the user may not use a path outside the resources."""
+    message = f'forbidden: User "{user}" cannot {verb} path "{path}"'
+    return ApiError(HTTPStatus.FORBIDDEN, "Forbidden", message, details={})
+
+
 def not_found(resource: Resource, name: str) -> ApiError:
     """Return 404: there is no such object."""
     message = f'{resource.qualified} "{name}" not found'
@@ -172,6 +178,12 @@ def internal_error(why: str) -> ApiError:
     message = f"Internal error occurred: {why}"
     details: Document = {"causes": [{"message": why}]}
     return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", message, details=details)
+
+
+def malformed_revision(given: str) -> ApiError:
+    """Return 500: the resourceVersion of an update is not a number."""
+    message = f'strconv.ParseUint: parsing "{given}": invalid syntax'
+    return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "", message)
 
 
 def storage_error() -> ApiError:

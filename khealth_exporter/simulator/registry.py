@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,12 +19,14 @@ from khealth_exporter.simulator.documents import (
     timestamp,
     uid_of,
 )
-from khealth_exporter.simulator.resources import NAMESPACES, Resource
+from khealth_exporter.simulator.resources import NAMESPACES, NODES, REPLICATION_CONTROLLERS, Resource
 from khealth_exporter.simulator.store import Store
 
 _SUFFIX_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH: Final = 5
 _STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
+_STORED_AS: Final[Mapping[Resource, str]] = {NODES: "minions", REPLICATION_CONTROLLERS: "controllers"}
+"""The names of resources in etcd that are not their plurals."""
 _SERVER_OWNED: Final = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion")
 
 
@@ -76,13 +78,14 @@ class Registry:
                 f"the name of the object ({name_of(document)}) does not match the name on the URL ({key[1]})"
             )
         revision = metadata(document).get("resourceVersion")
+        if revision and not str(revision).isdigit():
+            raise errors.malformed_revision(str(revision))
         if not revision and resource.needs_revision:
             raise errors.revision_required(resource, key[1])
+        if uid_of(document) not in {"", uid_of(before)}:
+            raise errors.conflict(resource, key[1], _other_uid(resource, before, uid_of(document)))
         if revision and revision != metadata(before)["resourceVersion"]:
             raise errors.conflict(resource, key[1], _STALE)
-        if uid_of(document) not in {"", uid_of(before)}:
-            why = f"Precondition failed: UID in precondition: {uid_of(document)}, UID in object meta: {uid_of(before)}"
-            raise errors.conflict(resource, key[1], why)
         return self._replace(resource, before, document, subresource, dry_run=dry_run)
 
     def patch(
@@ -145,6 +148,14 @@ class Registry:
         if dry_run:
             return after
         return self.forget_if_done(resource, self.store.put(resource, after))
+
+
+def _other_uid(resource: Resource, before: Document, given: str) -> str:
+    """Return why the storage refuses an update that names another uid."""
+    path = "/".join(filter(None, (namespace_of(before), name_of(before))))
+    why = f"Precondition failed: UID in precondition: {given}, UID in object meta: {uid_of(before)}"
+    key = f"/registry/{_STORED_AS.get(resource, resource.plural)}/{path}"
+    return f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {why}"
 
 
 def _kept_metadata(before: Document, after: Document) -> Document:

@@ -7,7 +7,15 @@ from typing import Final
 
 from khealth_exporter.simulator import errors
 from khealth_exporter.simulator.documents import Document
-from khealth_exporter.simulator.resources import EVENTS, PODS, Resource
+from khealth_exporter.simulator.resources import (
+    EVENTS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICATION_CONTROLLERS,
+    SECRETS,
+    Resource,
+)
 
 LabelTest = Callable[[Mapping[str, str]], bool]
 
@@ -29,6 +37,9 @@ _FIELDS: Final[Mapping[Resource, tuple[str, ...]]] = {
         "type",
     ),
 }
+
+_OWN_FIELD_CHECK: Final = frozenset({PODS, EVENTS, NODES, NAMESPACES, REPLICATION_CONTROLLERS, SECRETS})
+"""Resources that word the refusal of an unknown field themselves; the others share the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +138,16 @@ def _parse_fields(resource: Resource, text: str) -> tuple[tuple[str, bool, str],
             raise errors.bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         path = found["path"].strip()
         if path not in (*_COMMON_FIELDS, *_FIELDS.get(resource, ())):
-            raise errors.bad_request(f"field label not supported: {path}")
+            raise errors.bad_request(_unknown_field(resource, path))
         requirements.append((path, found["operator"] != "!=", found["value"]))
     return tuple(requirements)
+
+
+def _unknown_field(resource: Resource, path: str) -> str:
+    if resource in _OWN_FIELD_CHECK:
+        return f"field label not supported: {path}"
+    known = ", ".join(f'"{field}"' for field in _COMMON_FIELDS)
+    return f'"{path}" is not a known field selector: only {known}'
 
 
 def _look_up(document: Document, path: str) -> str:
