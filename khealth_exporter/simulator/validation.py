@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from khealth_exporter.simulator import config_maps, errors
+from khealth_exporter.simulator import config_maps, errors, node_affinity
 from khealth_exporter.simulator.documents import Document, labels_of, metadata, name_of, spec_of
 from khealth_exporter.simulator.errors import Cause
 from khealth_exporter.simulator.resources import (
@@ -114,6 +114,7 @@ def _pod_spec(spec: Document, field: str) -> Iterator[Cause]:
         for required in ("name", "image"):
             if not container.get(required):
                 yield Cause("FieldValueRequired", "Required value", f"{field}.containers[{index}].{required}")
+    yield from node_affinity.causes(spec, field)
 
 
 def _replication_controller(document: Document) -> Iterator[Cause]:

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from khealth_exporter.simulator import documents, quantities
+from khealth_exporter.simulator import documents, node_affinity, quantities
 from khealth_exporter.simulator.controllers.occupancy import RESOURCES, Occupancy, kin_of
 from khealth_exporter.simulator.documents import (
     Document,
@@ -25,6 +25,7 @@ from khealth_exporter.simulator.world import Component, World
 _SOURCE: Final = Source("default-scheduler")
 _RETRY: Final = 10.0
 _AFFINITY: Final = "node(s) didn't match Pod's node affinity/selector"
+_NOT_NAMED: Final = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
 _TAINT: Final = "node(s) had untolerated taint(s)"
 _CORDONED: Final = "node(s) were unschedulable"
 _REPELLING: Final = {"NoSchedule", "NoExecute"}
@@ -88,8 +89,10 @@ class Scheduler(Component):
     def _sift(self, pod: Document) -> tuple[list[Document], Counter[str]]:
         """Return the nodes that the pod fits on, and how often each reason refuses one."""
         fitting, refused = [], Counter[str]()
+        named = node_affinity.candidates(pod)
         for node in self.world.store.all(NODES):
-            reasons = _refusals(pod, node) or self._shortages(pod, node)
+            outside = named is not None and name_of(node) not in named
+            reasons = [_NOT_NAMED] if outside else _refusals(pod, node) or self._shortages(pod, node)
             refused.update(reasons)
             if not reasons:
                 fitting.append(node)
@@ -127,14 +130,14 @@ def _matters(commit: Commit) -> bool:
     before, after = commit.before, commit.document
     if before is None:
         return True
+    if labels_of(before) != labels_of(after):
+        return True
     return spec_of(before) != spec_of(after) or has_condition(before, "Ready") != has_condition(after, "Ready")
 
 
 def _refusals(pod: Document, node: Document) -> list[str]:
-    spec, labels = spec_of(pod), labels_of(node)
-    wanted: dict[str, str] = spec.get("nodeSelector") or {}
-    if not wanted.items() <= labels.items():
-        return [_AFFINITY]
+    """Return why the node is out of the question, in the order of the scheduler's filters."""
+    spec = spec_of(pod)
     if spec_of(node).get("unschedulable") and not _tolerates(
         spec, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
     ):
@@ -142,7 +145,7 @@ def _refusals(pod: Document, node: Document) -> list[str]:
     taints = spec_of(node).get("taints") or []
     if any(taint["effect"] in _REPELLING and not _tolerates(spec, taint) for taint in taints):
         return [_TAINT]
-    return []
+    return [] if node_affinity.matches(pod, node) else [_AFFINITY]
 
 
 def _tolerates(spec: Document, taint: Document) -> bool:
