@@ -42,7 +42,9 @@ class Door:
     async def _accept(self, listener: socket.socket) -> None:
         """Take connections, unless the door was shut again before it came to that."""
         if self._listener is listener:
-            self._listening = await asyncio.get_running_loop().create_server(self._handler, sock=listener)
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._handler, sock=listener, ssl=self._world.settings.tls
+            )
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -16,7 +16,7 @@ from khealth_exporter.simulator.access import Access
 from khealth_exporter.simulator.answer import Answer
 from khealth_exporter.simulator.documents import encode
 from khealth_exporter.simulator.errors import ApiError
-from khealth_exporter.simulator.request_info import RequestInfo, parse
+from khealth_exporter.simulator.request_info import REVIEWS, RequestInfo, parse
 from khealth_exporter.simulator.request_log import RequestLog, RequestRecord
 from khealth_exporter.simulator.settings import Delay
 from khealth_exporter.simulator.verbs import Verbs
@@ -68,7 +68,7 @@ class ApiServer:
         try:
             await self.world.faults.clear("api-paused")
             info = parse(request.method, request.path, request.query)
-            user = self.access.user(request.headers)
+            user = self.access.user(request.headers, secure=request.secure)
             self._refuse()
             if info is None:
                 answer = self._outside(request, user, body)
@@ -87,8 +87,9 @@ class ApiServer:
                 raise refusal()
 
     def _outside(self, request: web.BaseRequest, user: str, body: bytes) -> Answer:
-        if request.method == "POST":
+        if request.method == "POST" and request.path.startswith(REVIEWS):
             return self.access.review(user, request.path, body)
+        self.access.check_path(user, request.method, request.path)
         return discovery.answer(request.path, healthy=not self.world.faults.active("etcd-stalled"))
 
     async def _answer(self, info: RequestInfo, body: bytes, content_type: str) -> Answer:

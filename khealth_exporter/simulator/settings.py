@@ -2,6 +2,7 @@
 
 import math
 import random
+import ssl
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -63,7 +64,7 @@ class Denial:
     user: str
     verb: str
     resource: str
-    """The plural, with `/subresource` where one is meant."""
+    """The plural, with `/subresource` if one is meant, or a path such as `/readyz`, which `*` does not cover."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,5 +105,9 @@ class SimulatorSettings:
     """Namespaces that exist from the start besides the system's."""
     tokens: tuple[tuple[str, str], ...] = ()
     """Further bearer tokens, each with its user."""
+    tls: ssl.SSLContext | None = None
+    """If set, the API server speaks TLS, and a client without a token is `system:anonymous`."""
+    certificate_authority: str = ""
+    """The certificates, in PEM, by which clients verify the API server; they are written into the kubeconfig."""
     denials: tuple[Denial, ...] = ()
     delays: Delays = field(default_factory=Delays)

@@ -1,6 +1,7 @@
 """One simulated cluster: put together, started, controlled and stopped."""
 
 import asyncio
+import base64
 import random
 import socket
 import time
@@ -66,7 +67,7 @@ class Simulator:
     @property
     def url(self) -> str:
         """Where the API server listens."""
-        return f"http://{self._host}:{self._port}"
+        return f"{'https' if self.settings.tls else 'http'}://{self._host}:{self._port}"
 
     @property
     def control_url(self) -> str:
@@ -95,10 +96,14 @@ class Simulator:
 
     def kubeconfig(self, token: str = ADMIN_TOKEN) -> str:
         """Return a kubeconfig for that token, as YAML."""
+        cluster = {"server": self.url}
+        if self.settings.certificate_authority:
+            encoded = base64.b64encode(self.settings.certificate_authority.encode())
+            cluster["certificate-authority-data"] = encoded.decode()
         document = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "simulator", "cluster": {"server": self.url}}],
+            "clusters": [{"name": "simulator", "cluster": cluster}],
             "users": [{"name": ADMIN, "user": {"token": token}}],
             "contexts": [{"name": "simulator", "context": {"cluster": "simulator", "user": ADMIN}}],
             "current-context": "simulator",
