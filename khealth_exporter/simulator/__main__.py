@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import ipaddress
 import json
 import pathlib
 import signal
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seed=options.seed,
         speed=options.speed,
         node_grace=options.node_grace,
+        endpoint_addresses=tuple(options.endpoint_address),
     )
     if options.tls_cert_file:
         settings = replace(settings, tls=_tls(options), certificate_authority=options.certificate_authority.read_text())
@@ -58,6 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     for name, meaning in _TLS_FILES.items():
         parser.add_argument(name, type=pathlib.Path, metavar="FILE", help=meaning)
     parser.add_argument(
+        "--endpoint-address",
+        type=_ip_address,
+        action="append",
+        default=[],
+        metavar="IP",
+        help="further address in the EndpointSlice kubernetes, at which nothing listens; repeatable",
+    )
+    parser.add_argument(
         "--fault", type=_fault, action="append", default=[], metavar="NAME", help=f"one of {', '.join(FAULTS)}"
     )
     return parser
@@ -67,6 +77,13 @@ def _tls(options: argparse.Namespace) -> ssl.SSLContext:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(options.tls_cert_file, options.tls_private_key_file)
     return tls
+
+
+def _ip_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _address(text: str) -> str:

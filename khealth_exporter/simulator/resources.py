@@ -71,6 +71,7 @@ RESOURCE_QUOTAS: Final = Resource(
 LIMIT_RANGES: Final = Resource("", "v1", "limitranges", "LimitRange", short_names=("limits",))
 EVENTS: Final = Resource("", "v1", "events", "Event", short_names=("ev",))
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap", short_names=("cm",))
+ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", counts_generations=True)
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease", needs_revision=True)
 POLICIES: Final = Resource(
     "admissionregistration.k8s.io",
@@ -112,6 +113,7 @@ RESOURCES: Final = (
     LIMIT_RANGES,
     EVENTS,
     CONFIG_MAPS,
+    ENDPOINT_SLICES,
     LEASES,
     POLICIES,
     POLICY_BINDINGS,

@@ -105,6 +105,8 @@ class SimulatorSettings:
     """Namespaces that exist from the start besides the system's."""
     tokens: tuple[tuple[str, str], ...] = ()
     """Further bearer tokens, each with its user."""
+    endpoint_addresses: tuple[str, ...] = ()
+    """IP addresses that the EndpointSlice `kubernetes` lists besides the API server's own; nothing listens there."""
     tls: ssl.SSLContext | None = None
     """If set, the API server speaks TLS, and a client without a token is `system:anonymous`."""
     certificate_authority: str = ""

@@ -15,6 +15,7 @@ from aiohttp import web
 from khealth_exporter.simulator import control
 from khealth_exporter.simulator.access import ADMIN, Access
 from khealth_exporter.simulator.admission import Admission
+from khealth_exporter.simulator.controllers.endpoints import ApiEndpoints
 from khealth_exporter.simulator.controllers.garbage import GarbageCollector
 from khealth_exporter.simulator.controllers.kubelet import Kubelets
 from khealth_exporter.simulator.controllers.namespaces import Namespaces
@@ -223,3 +224,4 @@ class Simulator:
             namespaces.furnish(name)
         self._registration = Registration(world)
         self._registration.populate()
+        ApiEndpoints(world, door.host, door.port).start()

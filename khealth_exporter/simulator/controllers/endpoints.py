@@ -1,0 +1,62 @@
+"""The API server's own EndpointSlice: where clients reach it, as it publishes that itself."""
+
+import asyncio
+import ipaddress
+from typing import Final
+
+from khealth_exporter.simulator.documents import Document
+from khealth_exporter.simulator.resources import ENDPOINT_SLICES
+from khealth_exporter.simulator.world import Component, World
+
+NAMESPACE: Final = "default"
+NAME: Final = "kubernetes"
+_PERIOD: Final = 10.0
+"""Seconds between two repairs of the EndpointSlice, as in the real API server."""
+
+
+class ApiEndpoints(Component):
+    """Publishes the API server's addresses, and repairs the EndpointSlice if someone changes it."""
+
+    def __init__(self, world: World, host: str, port: int) -> None:
+        """Publish that address, and those that the settings add. Raises `ValueError` if IPv4 and IPv6 are mixed."""
+        super().__init__(world)
+        addresses = [_reachable(host), *map(ipaddress.ip_address, world.settings.endpoint_addresses)]
+        if len({address.version for address in addresses}) > 1:
+            raise ValueError(f"an EndpointSlice cannot mix IPv4 and IPv6: {', '.join(map(str, addresses))}")
+        self._published: Document = {
+            "addressType": f"IPv{addresses[0].version}",
+            "endpoints": [
+                {"addresses": [str(address)], "conditions": {"ready": True}}
+                for address in sorted(addresses, key=lambda address: address.packed)
+            ],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }
+
+    def start(self) -> None:
+        """Publish the EndpointSlice, and keep it."""
+        self.publish()
+        self.world.tasks.create_task(self._keep())
+
+    def publish(self) -> None:
+        """Create the EndpointSlice, or repair it."""
+        labels = {"kubernetes.io/service-name": NAME}
+        if self.world.store.get(ENDPOINT_SLICES, (NAMESPACE, NAME)) is None:
+            created = {"metadata": {"name": NAME, "labels": labels}, **self._published}
+            self.world.registry.create(ENDPOINT_SLICES, NAMESPACE, created)
+        else:
+            repair = {"metadata": {"labels": labels}, **self._published}
+            self.world.registry.patch(ENDPOINT_SLICES, (NAMESPACE, NAME), repair)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self.world.scaled(_PERIOD))
+            await self.turn()
+            self.publish()
+
+
+def _reachable(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the address that clients can use; a server on all interfaces is reached by the loopback address."""
+    address = ipaddress.ip_address(host)
+    if not address.is_unspecified:
+        return address
+    return ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")  # noqa: PLR2004  # IPv4
