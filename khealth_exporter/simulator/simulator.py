@@ -35,6 +35,7 @@ from khealth_exporter.simulator.request_log import RequestLog, RequestRecord
 from khealth_exporter.simulator.resources import NAMESPACES
 from khealth_exporter.simulator.server import ApiServer
 from khealth_exporter.simulator.settings import ADMIN_TOKEN, Denial, SimulatorSettings
+from khealth_exporter.simulator.stale_reads import StaleReads
 from khealth_exporter.simulator.store import Store
 from khealth_exporter.simulator.truth import PodTruth, TruthLog
 from khealth_exporter.simulator.verbs import Verbs
@@ -183,7 +184,7 @@ class Simulator:
         world = self._world(tasks)
         verbs_random = random.Random(f"{self.settings.seed} api")
         server = ApiServer(
-            world, self._access, Verbs(world, verbs_random), self._log, verbs_random
+            world, self._access, Verbs(world, verbs_random, StaleReads(world.store)), self._log, verbs_random
         )
         handler = web.Server(server.handle, handler_cancellation=True, access_log=None)
         door = Door(world, handler, api_socket)

@@ -52,7 +52,7 @@ async def test_command_refuses_unknown_faults(tmp_path: pathlib.Path) -> None:
     )
     async with asyncio.timeout(20):
         _, told = await process.communicate()
-    assert (process.returncode, b"unknown fault 'nope'; known are: scheduler-stalled" in told) == (2, True)
+    assert (process.returncode, b"unknown fault 'nope'; known faults:\n  scheduler-stalled " in told) == (2, True)
 
 
 async def test_control_port_orders_faults(client: Client, simulator: Simulator) -> None:
