@@ -43,9 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         node_grace=options.node_grace,
         endpoint_addresses=tuple(options.endpoint_address),
     )
-    if options.tls_cert_file:
-        settings = replace(settings, tls=_tls(options), certificate_authority=options.certificate_authority.read_text())
-    asyncio.run(_serve(settings, options.kubeconfig.write_text, options.fault))
+    try:
+        if options.tls_cert_file:
+            authority = options.certificate_authority.read_text()
+            settings = replace(settings, tls=_tls(options), certificate_authority=authority)
+        asyncio.run(_serve(settings, options.kubeconfig.write_text, options.fault))
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +79,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _tls(options: argparse.Namespace) -> ssl.SSLContext:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(options.tls_cert_file, options.tls_private_key_file)
+    try:
+        tls.load_cert_chain(options.tls_cert_file, options.tls_private_key_file)
+    except OSError as error:
+        raise ValueError(f"cannot load {options.tls_cert_file} and {options.tls_private_key_file}: {error}") from error
     return tls
 
 

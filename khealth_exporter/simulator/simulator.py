@@ -15,7 +15,7 @@ from aiohttp import web
 from khealth_exporter.simulator import control
 from khealth_exporter.simulator.access import ADMIN, Access
 from khealth_exporter.simulator.admission import Admission
-from khealth_exporter.simulator.controllers.endpoints import ApiEndpoints
+from khealth_exporter.simulator.controllers.endpoints import ApiEndpoints, content
 from khealth_exporter.simulator.controllers.garbage import GarbageCollector
 from khealth_exporter.simulator.controllers.kubelet import Kubelets
 from khealth_exporter.simulator.controllers.namespaces import Namespaces
@@ -142,7 +142,7 @@ class Simulator:
         self._log.clear()
 
     async def __aenter__(self) -> Self:
-        """Start the cluster. Raises `OSError` where its address cannot be had."""
+        """Start the cluster. Raises `OSError` if an address is taken, `ValueError` for bad `endpoint_addresses`."""
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._main = asyncio.create_task(self._run(started), name="simulator")
         await asyncio.wait({started, self._main}, return_when=asyncio.FIRST_COMPLETED)
@@ -167,9 +167,10 @@ class Simulator:
         ):
             self._host, self._port = api_socket.getsockname()[:2]
             self._control_port = control_socket.getsockname()[1]
+            endpoints = content(self._host, self._port, given.endpoint_addresses)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    await self._run_within(tasks, started, api_socket, control_socket)
+                    await self._run_within(tasks, started, endpoints, api_socket, control_socket)
                     _stop()
             except* _Stopped:
                 pass
@@ -178,6 +179,7 @@ class Simulator:
         self,
         tasks: asyncio.TaskGroup,
         started: asyncio.Future[None],
+        endpoints: Document,
         api_socket: socket.socket,
         control_socket: socket.socket,
     ) -> None:
@@ -191,6 +193,7 @@ class Simulator:
         runner = web.AppRunner(control.application(self), access_log=None, handle_signals=False)
         try:
             self._populate(world, server, door)
+            ApiEndpoints(world, endpoints).start()
             await runner.setup()
             await web.SockSite(runner, control_socket).start()
             door.open()
@@ -225,4 +228,3 @@ class Simulator:
             namespaces.furnish(name)
         self._registration = Registration(world)
         self._registration.populate()
-        ApiEndpoints(world, door.host, door.port).start()

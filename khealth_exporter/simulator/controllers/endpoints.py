@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+from collections.abc import Sequence
 from typing import Final
 
 from khealth_exporter.simulator.documents import Document
@@ -17,20 +18,10 @@ _PERIOD: Final = 10.0
 class ApiEndpoints(Component):
     """Publishes the API server's addresses, and repairs the EndpointSlice if someone changes it."""
 
-    def __init__(self, world: World, host: str, port: int) -> None:
-        """Publish that address, and those that the settings add. Raises `ValueError` if IPv4 and IPv6 are mixed."""
+    def __init__(self, world: World, published: Document) -> None:
+        """Publish that content in the world."""
         super().__init__(world)
-        addresses = [_reachable(host), *map(ipaddress.ip_address, world.settings.endpoint_addresses)]
-        if len({address.version for address in addresses}) > 1:
-            raise ValueError(f"an EndpointSlice cannot mix IPv4 and IPv6: {', '.join(map(str, addresses))}")
-        self._published: Document = {
-            "addressType": f"IPv{addresses[0].version}",
-            "endpoints": [
-                {"addresses": [str(address)], "conditions": {"ready": True}}
-                for address in sorted(addresses, key=lambda address: address.packed)
-            ],
-            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-        }
+        self._published = published
 
     def start(self) -> None:
         """Publish the EndpointSlice, and keep it."""
@@ -52,6 +43,21 @@ class ApiEndpoints(Component):
             await asyncio.sleep(self.world.scaled(_PERIOD))
             await self.turn()
             self.publish()
+
+
+def content(host: str, port: int, further: Sequence[str]) -> Document:
+    """Return the EndpointSlice of a server at that address. Raises `ValueError` if IPv4 and IPv6 are mixed."""
+    addresses = [_reachable(host), *map(ipaddress.ip_address, further)]
+    if len({address.version for address in addresses}) > 1:
+        raise ValueError(f"an EndpointSlice cannot mix IPv4 and IPv6: {', '.join(map(str, addresses))}")
+    return {
+        "addressType": f"IPv{addresses[0].version}",
+        "endpoints": [
+            {"addresses": [str(address)], "conditions": {"ready": True}}
+            for address in sorted(addresses, key=lambda address: address.packed)
+        ],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
 
 
 def _reachable(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
