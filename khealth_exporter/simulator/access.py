@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens name users, RBAC rules service accounts, and a table of denials applies to all."""
+"""Authentication by bearer token; authorization by RBAC for service accounts, and by denials for every user."""
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -30,20 +30,20 @@ class Access:
         tokens: tuple[tuple[str, str], ...],
         denials: tuple[Denial, ...],
     ) -> None:
-        """Know these tokens with their users besides the default one, and refuse what is denied.
+        """Accept the default token, `tokens` and those of service accounts; refuse what `denials` list.
 
-        Service accounts, and what they may do, are in the store; `now` is in Unix seconds.
+        The store holds the service accounts and their rights; `now` returns Unix seconds.
         """
         self._faults, self._store, self._now = faults, store, now
         self._users = {ADMIN_TOKEN: ADMIN, **dict(tokens)}
         self._denials = set(denials)
 
     def deny(self, denial: Denial) -> None:
-        """Refuse this from now on."""
+        """Add a denial."""
         self._denials.add(denial)
 
     def allow(self, denial: Denial) -> None:
-        """Refuse this no more."""
+        """Remove a denial."""
         self._denials.discard(denial)
 
     def user(self, headers: Mapping[str, str], *, secure: bool) -> str:

@@ -1,4 +1,4 @@
-"""What makes a ConfigMap undecodable (400) or invalid (422), in the words of the real API server."""
+"""Decoding (400) and validation (422) of ConfigMaps, with the real API server's messages."""
 
 import base64
 import binascii
@@ -29,7 +29,7 @@ _JSON_KINDS: Final[Mapping[type, str]] = {
 
 
 def causes(document: Document) -> Iterator[Cause]:
-    """Yield what breaks the rules. Raises `ApiError` (400) if the ConfigMap cannot be decoded."""
+    """Yield the validation errors. Raises `ApiError` (400) if the ConfigMap cannot be decoded."""
     data = _decoded(document.get("data"), "data", "string")
     binary = _decoded(document.get("binaryData"), "binaryData", "[]uint8")
     for value in binary.values():
@@ -43,7 +43,7 @@ def causes(document: Document) -> Iterator[Cause]:
 
 
 def update_causes(before: Document, after: Document) -> Iterator[Cause]:
-    """Yield what an update may not do; an immutable ConfigMap keeps its data."""
+    """Yield the validation errors of an update; an immutable ConfigMap keeps its data."""
     yield from causes(after)
     if not before.get("immutable"):
         return

@@ -1,4 +1,4 @@
-"""The control port: HTTP requests begin and end faults, add nodes and read the logs, whatever the API server does."""
+"""The control port: begin and end faults, add nodes and read logs over HTTP, even if the API server is down."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Lists: what a selector wants, in pages, with the resourceVersion at which it was so."""
+"""Lists: the selected objects in pages, with their resourceVersion."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ _TOO_OLD: Final = (
 
 
 class View(Protocol):
-    """What a list reads from: the store, or something that lags behind it."""
+    """The source of a list: the store, or a stale view of it."""
 
     @property
     def revision(self) -> int:
@@ -30,10 +30,10 @@ class View(Protocol):
 
     @property
     def compacted(self) -> int:
-        """The revision up to which the history is gone."""
+        """The revision up to which the history is compacted."""
 
     def records(self, resource: Resource, selector: Selector) -> list[tuple[Key, Record]]:
-        """Return what the selector wants, ordered by key."""
+        """Return the selected objects, ordered by key."""
 
 
 def render(view: View, info: RequestInfo, selector: Selector) -> bytes:

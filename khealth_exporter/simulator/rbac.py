@@ -9,7 +9,7 @@ from khealth_exporter.simulator.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_
 from khealth_exporter.simulator.store import Store
 
 PREFIX: Final = "system:serviceaccount:"
-"""What the user name of every service account begins with."""
+"""The prefix of the user names of service accounts."""
 
 ANONYMOUS: Final = "system:anonymous"
 """The user of a request without credentials."""
@@ -22,12 +22,12 @@ _DISCOVERY: Final = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What is asked of the authorizer."""
+    """The attributes of a request that the authorizer checks."""
 
     verb: str
     group: str
     resource: str
-    """The plural, with `/subresource` where one is meant."""
+    """The plural, with `/subresource` if one is meant."""
     namespace: str
     name: str = ""
 

@@ -1,4 +1,4 @@
-"""What each verb of the API means for the store: creating, reading, updating and patching."""
+"""Create, read, update and patch objects in the store, with the API server's rules."""
 
 import random
 import uuid
@@ -32,7 +32,7 @@ _SERVER_OWNED: Final = ("deletionTimestamp", "deletionGracePeriodSeconds", "gene
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Creates, updates and patches with their rules; every method is one step that nothing interrupts."""
+    """Creates, updates and patches objects; each method is atomic."""
 
     store: Store
     admission: Admission
@@ -97,7 +97,7 @@ class Registry:
         subresource: str = "",
         dry_run: bool = False,
     ) -> Document:
-        """Apply a merge patch, or what the function makes of the object, and return it as stored. Raises `ApiError`."""
+        """Apply a merge patch or a function to the object, and return it as stored. Raises `ApiError`."""
         before = self.get(resource, *key)
         after = change(before) if callable(change) else merged(before, change)
         if metadata(after).get("resourceVersion") != metadata(before)["resourceVersion"]:
@@ -105,7 +105,7 @@ class Registry:
         return self._replace(resource, before, after, subresource, dry_run=dry_run)
 
     def forget_if_done(self, resource: Resource, document: Document) -> Document:
-        """Remove an object whose deletion waits for nothing any more; return it as it is now."""
+        """Remove an object that is marked for deletion and waits for nothing; return it as it is now."""
         waits = metadata(document).get("finalizers") or (metadata(document).get("deletionGracePeriodSeconds") or 0) > 0
         if is_deleting(document) and not waits and resource is not NAMESPACES:
             return self.store.remove(resource, document)
@@ -159,7 +159,7 @@ def _other_uid(resource: Resource, before: Document, given: str) -> str:
 
 
 def _kept_metadata(before: Document, after: Document) -> Document:
-    """Return the client's metadata with what only the server may change, and drop what is empty."""
+    """Return the client's metadata with the fields that only the server can change, without empty fields."""
     kept = {key: value for key, value in metadata(after).items() if key not in _SERVER_OWNED and value not in ({}, [])}
     ours = metadata(before)
     for field in ("name", "namespace", "uid", "creationTimestamp"):

@@ -1,4 +1,4 @@
-"""The API server's face: HTTP in, faults on the way, Status objects or objects out."""
+"""The API server: answers HTTP requests, and applies the faults."""
 
 import asyncio
 import random
@@ -39,7 +39,7 @@ class OpenWatch:
     request: web.BaseRequest
 
     def cut(self) -> None:
-        """Close the connection without an end."""
+        """Break the connection without ending the watch."""
         if self.request.transport is not None:
             self.request.transport.abort()
 
@@ -56,7 +56,7 @@ class ApiServer:
     watches: set[OpenWatch] = field(default_factory=set)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; a write is done even if its client does not wait for it."""
+        """Answer one request; a write completes even if its client disconnects."""
         arrived = asyncio.get_running_loop().time()
         body = await request.read()
         if request.method in {"GET", "HEAD"}:
@@ -111,7 +111,7 @@ class ApiServer:
         await asyncio.sleep(self.world.scaled(delay.draw(self.random)))
 
     async def _storage(self, info: RequestInfo) -> None:
-        """Wait for etcd, where the request needs it. Raises `ApiError` (500)."""
+        """Wait for etcd if the request needs it. Raises `ApiError` (500)."""
         if not self.world.faults.active("etcd-stalled"):
             return
         if info.verb == "list" and info.query.get("resourceVersion") == "0":

@@ -1,4 +1,4 @@
-"""One simulated cluster: put together, started, controlled and stopped."""
+"""The simulated cluster: assembly, start, control and stop."""
 
 import asyncio
 import base64
@@ -42,7 +42,7 @@ from khealth_exporter.simulator.verbs import Verbs
 from khealth_exporter.simulator.world import World
 
 
-class _Stopped(Exception):  # noqa: N818  # it ends the task group, and nothing has gone wrong
+class _Stopped(Exception):  # noqa: N818  # it ends the task group and is not an error
     pass
 
 
@@ -54,7 +54,7 @@ class Simulator:
     """A small Kubernetes cluster in this process, as an asynchronous context manager."""
 
     def __init__(self, settings: SimulatorSettings | None = None) -> None:
-        """Take the cluster's settings; nothing starts before the context is entered."""
+        """Take the cluster's settings; the cluster starts when the context is entered."""
         self.settings = settings or SimulatorSettings()
         self._faults = Faults()
         self._store = Store(self.settings.history_limit)
@@ -68,27 +68,27 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """Where the API server listens."""
+        """The API server's URL."""
         return f"{'https' if self.settings.tls else 'http'}://{self._host}:{self._port}"
 
     @property
     def control_url(self) -> str:
-        """Where faults are ordered; no fault takes this away."""
+        """The control port's URL; faults do not affect it."""
         return f"http://{self.settings.control_host}:{self._control_port}"
 
     @property
     def token(self) -> str:
-        """The bearer token of the default user, who may do everything."""
+        """The bearer token of the default user, who has every permission."""
         return ADMIN_TOKEN
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """The faults in force."""
+        """The active faults."""
         return self._faults.current
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
-        """What clients asked for, oldest first."""
+        """The requests of clients, oldest first."""
         return self._log.records
 
     @property
@@ -113,19 +113,19 @@ class Simulator:
         return yaml.safe_dump(document, sort_keys=False)
 
     def begin(self, fault: str) -> None:
-        """Begin a fault, as `NAME` or `NAME:NODE`. Raises `ValueError` naming the known faults."""
+        """Begin a fault, as `NAME` or `NAME:NODE`. Raises `ValueError` with the known faults."""
         self._faults.begin(fault)
 
     def end(self, fault: str) -> None:
-        """End a fault. Raises `ValueError` naming the known faults."""
+        """End a fault. Raises `ValueError` with the known faults."""
         self._faults.end(fault)
 
     def deny(self, user: str, verb: str, resource: str) -> None:
-        """Forbid a user something; `*` stands for all."""
+        """Deny a user a verb on a resource; `*` stands for all."""
         self._access.deny(Denial(user, verb, resource))
 
     def allow(self, user: str, verb: str, resource: str) -> None:
-        """Take a denial back."""
+        """Remove a denial."""
         self._access.allow(Denial(user, verb, resource))
 
     def add_node(self, name: str) -> Document:
@@ -153,13 +153,13 @@ class Simulator:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the cluster; what went wrong inside it is raised here."""
+        """Stop the cluster; raise the errors of its components."""
         self._stop.set()
         if self._main is not None:
             await self._main
 
     async def _run(self, started: asyncio.Future[None]) -> None:
-        """Run everything in a task of its own: entering and leaving may then happen in different tasks."""
+        """Run the cluster in its own task, so that the context can be entered and left in different tasks."""
         given = self.settings
         with (
             bound(given.host, given.port) as api_socket,

@@ -1,4 +1,4 @@
-"""Reads that lag behind: each ConfigMap as it was before its last change, as from an outdated cache."""
+"""Stale reads: each ConfigMap as it was before its last change, as from an outdated cache."""
 
 from typing import Final
 
@@ -8,11 +8,11 @@ from khealth_exporter.simulator.selection import Selector, traits_of
 from khealth_exporter.simulator.store import Commit, Key, Record, Store
 
 FAULT: Final = "stale-reads"
-"""The name of the fault during which reads lag."""
+"""The name of the fault."""
 
 
 class StaleReads:
-    """Remembers the version before the last change of every ConfigMap that exists."""
+    """Keeps the version before the last change of every existing ConfigMap."""
 
     def __init__(self, store: Store) -> None:
         """Listen to that store."""
@@ -30,7 +30,7 @@ class StaleReads:
 
     @property
     def compacted(self) -> int:
-        """The revision up to which the history is gone."""
+        """The revision up to which the history is compacted."""
         return self._store.compacted
 
     def get(self, key: Key) -> Document | None:
@@ -38,7 +38,7 @@ class StaleReads:
         return self._earlier.get(key)
 
     def records(self, resource: Resource, selector: Selector) -> list[tuple[Key, Record]]:
-        """Return what the selector wants of the versions before the last change, ordered by key."""
+        """Return the selected versions before the last change, ordered by key."""
         everything = self._store.records(resource, Selector())
         seen = [(key, self._record(key) or record) for key, record in everything]
         return [(key, record) for key, record in seen if selector.matches(record.traits)]

@@ -1,4 +1,4 @@
-"""What makes an object invalid (422), in the words of the real API server."""
+"""Validation (422), with the real API server's messages."""
 
 import json
 import re

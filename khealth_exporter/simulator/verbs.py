@@ -21,7 +21,7 @@ from khealth_exporter.simulator.watching import WatchRequest, WatchStream
 from khealth_exporter.simulator.world import World
 
 _SHORTEST_WATCH: Final = 1800.0
-"""Seconds; a watch without a time-out lasts up to twice as long."""
+"""Seconds; a watch without a timeout lasts up to twice as long."""
 _SUCCESS: Final[Document] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
 _MERGE: Final = "application/merge-patch+json"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
@@ -30,7 +30,7 @@ _JSON: Final = "application/json-patch+json"
 
 @dataclass(frozen=True, slots=True)
 class Verbs:
-    """Does what requests ask for."""
+    """Answers requests for resources."""
 
     world: World
     random: random.Random
@@ -47,7 +47,7 @@ class Verbs:
         return Answer(HTTPStatus.OK, listing.render(view, info, _selector(info)))
 
     async def _reach(self, revision: int | None) -> None:
-        """Wait for a resourceVersion that lies in the future. Raises `ApiError` (504)."""
+        """Wait for a resourceVersion in the future. Raises `ApiError` (504)."""
         wait = self.world.settings.revision_timeout
         while revision is not None and revision > self.world.store.revision:
             if wait <= 0.0:
@@ -74,7 +74,7 @@ class Verbs:
         return self.random.uniform(_SHORTEST_WATCH, 2 * _SHORTEST_WATCH)
 
     def write(self, info: RequestInfo, body: bytes, content_type: str) -> Answer:
-        """Create, update, patch or delete; nothing interrupts it. Raises `ApiError`."""
+        """Create, update, patch or delete, atomically. Raises `ApiError`."""
         if "protobuf" in content_type or "cbor" in content_type:
             raise errors.unsupported_media_type()
         given = _decoded(body)

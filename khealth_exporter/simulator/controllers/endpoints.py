@@ -1,4 +1,4 @@
-"""The API server's own EndpointSlice: where clients reach it, as it publishes that itself."""
+"""The EndpointSlice `kubernetes`, in which the API server publishes its addresses."""
 
 import asyncio
 import ipaddress
@@ -19,12 +19,12 @@ class ApiEndpoints(Component):
     """Publishes the API server's addresses, and repairs the EndpointSlice if someone changes it."""
 
     def __init__(self, world: World, published: Document) -> None:
-        """Publish that content in the world."""
+        """Publish this EndpointSlice."""
         super().__init__(world)
         self._published = published
 
     def start(self) -> None:
-        """Publish the EndpointSlice, and keep it."""
+        """Publish the EndpointSlice, and repair it periodically."""
         self.publish()
         self.world.tasks.create_task(self._keep())
 

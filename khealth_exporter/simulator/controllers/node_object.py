@@ -73,7 +73,7 @@ def joining(node: Document, now: str) -> Document:
 
 
 def conditions(now: str, *, ready: bool, since: dict[str, Document]) -> list[Document]:
-    """Return what a kubelet says of its node; `since` gives the conditions as they were, by type."""
+    """Return the conditions that a kubelet reports; `since` has the previous ones by type."""
     said = [
         {"type": kind, "status": "False", "reason": reason, "message": message} for kind, reason, message in _PRESSURES
     ]
@@ -82,7 +82,7 @@ def conditions(now: str, *, ready: bool, since: dict[str, Document]) -> list[Doc
 
 
 def unknown(now: str, since: dict[str, Document]) -> list[Document]:
-    """Return what the control plane says of a node whose kubelet is silent."""
+    """Return the conditions that the control plane sets when the kubelet is silent."""
     silent = {"status": "Unknown", "reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
     return [_timed({**before, **silent}, before, now) for before in since.values()]
 

@@ -1,4 +1,4 @@
-"""The registration of nodes: those of the start are Ready at once, those that are added later become Ready."""
+"""Node registration: the first nodes are Ready at once, nodes that are added later become Ready."""
 
 from khealth_exporter.simulator.controllers import node_object
 from khealth_exporter.simulator.documents import Document
@@ -9,10 +9,10 @@ _PER_SUBNET = 250
 
 
 class Registration:
-    """Creates the Node objects, each with an address of its own."""
+    """Creates Node objects, each with its own address."""
 
     def __init__(self, world: World) -> None:
-        """Register nodes in that world."""
+        """Register nodes in this cluster."""
         self._world = world
         self._addresses = 0
 

@@ -1,4 +1,4 @@
-"""The scheduler: binds pods to nodes, or says why it cannot."""
+"""The scheduler: binds pods to nodes, or marks them as unschedulable."""
 
 import asyncio
 from collections import Counter
@@ -32,12 +32,12 @@ _REPELLING: Final = {"NoSchedule", "NoExecute"}
 
 
 class Scheduler(Component):
-    """Takes one pod after another."""
+    """Schedules one pod after another."""
 
     holding = ("scheduler-stalled",)
 
     def __init__(self, world: World) -> None:
-        """Listen to that world's pods and nodes."""
+        """Listen to pods and nodes."""
         super().__init__(world)
         self._queue: WorkQueue[Key] = WorkQueue(world.settings.speed)
         self._unschedulable: set[Key] = set()
@@ -87,7 +87,7 @@ class Scheduler(Component):
             self._queue.add(key)
 
     def _sift(self, pod: Document) -> tuple[list[Document], Counter[str]]:
-        """Return the nodes that the pod fits on, and how often each reason refuses one."""
+        """Return the nodes that the pod fits on, and how many nodes each reason excludes."""
         fitting, refused = [], Counter[str]()
         named = node_affinity.candidates(pod)
         for node in self.world.store.all(NODES):
@@ -110,7 +110,7 @@ class Scheduler(Component):
         return reasons
 
     def _best(self, pod: Document, nodes: list[Document]) -> str:
-        """Return the node with the fewest pods of the same labels, then of any; chance decides what is left."""
+        """Return the node with the fewest pods with the same labels, then with the fewest pods, then a random one."""
         kin, occupancy = kin_of(pod), self._occupancy
         names = [name_of(node) for node in nodes]
         return min(
@@ -136,7 +136,7 @@ def _matters(commit: Commit) -> bool:
 
 
 def _refusals(pod: Document, node: Document) -> list[str]:
-    """Return why the node is out of the question, in the order of the scheduler's filters."""
+    """Return why the node is excluded, in the order of the scheduler's filters."""
     spec = spec_of(pod)
     if spec_of(node).get("unschedulable") and not _tolerates(
         spec, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
