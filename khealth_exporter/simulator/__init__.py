@@ -1,4 +1,4 @@
-"""A small Kubernetes API server in memory, with controllers, nodes, and faults on order."""
+"""A small Kubernetes API server in memory, with controllers, nodes and injectable faults."""
 
 from khealth_exporter.simulator.faults import FAULTS
 from khealth_exporter.simulator.request_log import RequestRecord

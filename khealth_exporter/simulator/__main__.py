@@ -2,20 +2,34 @@
 
 import argparse
 import asyncio
+import ipaddress
 import json
 import pathlib
 import signal
+import ssl
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
 
 from khealth_exporter.simulator.faults import FAULTS, parse
 from khealth_exporter.simulator.settings import SimulatorSettings
 from khealth_exporter.simulator.simulator import Simulator
 
+_TLS_FILES: Final = {
+    "--tls-cert-file": "serve TLS with this certificate, in PEM",
+    "--tls-private-key-file": "its private key, in PEM",
+    "--certificate-authority": "the certificates by which clients verify it, in PEM; written into the kubeconfig",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a simulated cluster until SIGTERM or SIGINT."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    certificates = (options.tls_cert_file, options.tls_private_key_file, options.certificate_authority)
+    if any(certificates) and not all(certificates):
+        parser.error("--tls-cert-file, --tls-private-key-file and --certificate-authority need each other")
     host, _, port = options.listen.rpartition(":")
     control_host, _, control_port = options.control.rpartition(":")
     settings = SimulatorSettings(
@@ -27,8 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seed=options.seed,
         speed=options.speed,
         node_grace=options.node_grace,
+        endpoint_addresses=tuple(options.endpoint_address),
     )
-    asyncio.run(_serve(settings, options.kubeconfig.write_text, options.fault))
+    try:
+        if options.tls_cert_file:
+            authority = options.certificate_authority.read_text()
+            settings = replace(settings, tls=_tls(options), certificate_authority=authority)
+        asyncio.run(_serve(settings, options.kubeconfig.write_text, options.fault))
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,12 +59,38 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--control", type=_address, default="127.0.0.1:0", metavar="HOST:PORT")
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--speed", type=float, default=1.0, help="how much faster than real the cluster is")
+    parser.add_argument("--speed", type=float, default=1.0, help="how many times faster than a real cluster")
     parser.add_argument("--node-grace", type=float, default=20.0, metavar="SECONDS")
+    for name, meaning in _TLS_FILES.items():
+        parser.add_argument(name, type=pathlib.Path, metavar="FILE", help=meaning)
+    parser.add_argument(
+        "--endpoint-address",
+        type=_ip_address,
+        action="append",
+        default=[],
+        metavar="IP",
+        help="further address in the EndpointSlice kubernetes, at which nothing listens; repeatable",
+    )
     parser.add_argument(
         "--fault", type=_fault, action="append", default=[], metavar="NAME", help=f"one of {', '.join(FAULTS)}"
     )
     return parser
+
+
+def _tls(options: argparse.Namespace) -> ssl.SSLContext:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        tls.load_cert_chain(options.tls_cert_file, options.tls_private_key_file)
+    except OSError as error:
+        raise ValueError(f"cannot load {options.tls_cert_file} and {options.tls_private_key_file}: {error}") from error
+    return tls
+
+
+def _ip_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _address(text: str) -> str:

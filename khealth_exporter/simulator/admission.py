@@ -1,4 +1,4 @@
-"""What refuses or completes an object that is valid in itself: namespaces, accounts, limits, quotas, policies."""
+"""Admission: checks and defaults from namespaces, service accounts, limit ranges, quotas and policies."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,13 +40,13 @@ _WEBHOOK = (
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The admission chain for creates."""
+    """The admission chain for create requests."""
 
     store: Store
     faults: Faults
 
     def begin(self, resource: Resource, namespace: str, document: Document) -> Document:
-        """Return the object as the mutating plugins leave it. Raises `ApiError` (403, 404)."""
+        """Run the mutating plugins and return the object. Raises `ApiError` (403, 404)."""
         name = name_of(document) or str(metadata(document).get("generateName") or "")
         if namespace:
             self._namespace_lifecycle(resource, namespace, name)
@@ -57,7 +57,7 @@ class Admission:
         return self._limit_defaults(namespace, self._prioritized(name, document))
 
     def finish(self, resource: Resource, namespace: str, document: Document) -> None:
-        """Let the validating plugins look. Raises `ApiError` (403, 422, 500)."""
+        """Run the validating plugins. Raises `ApiError` (403, 422, 500)."""
         if resource is not PODS:
             return
         if self.faults.active("webhook-down"):
@@ -165,7 +165,7 @@ class Admission:
 
 
 def pods_used(store: Store, namespace: str) -> dict[str, int]:
-    """Return what the namespace's pods take of a quota: `pods` leaves out those that have ended."""
+    """Return how much of a quota the namespace's pods use; `pods` does not count terminated pods."""
     phases = [phase_of(pod) for pod in store.all(PODS, namespace)]
     running = [phase for phase in phases if phase not in {"Succeeded", "Failed"}]
     return {"count/pods": len(phases), "pods": len(running)}

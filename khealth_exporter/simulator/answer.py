@@ -1,4 +1,4 @@
-"""What the server answers a request with."""
+"""The answer to one request."""
 
 from dataclasses import dataclass, field
 

@@ -1,10 +1,10 @@
-"""Waking everyone who waits for something to change."""
+"""Wake all tasks that wait for a change."""
 
 import asyncio
 
 
 class Broadcast:
-    """A bell: whoever waits when it rings, goes on."""
+    """A condition without state: a ring wakes the tasks that wait at that moment."""
 
     __slots__ = ("_waiting",)
 
@@ -12,7 +12,7 @@ class Broadcast:
         self._waiting: set[asyncio.Future[None]] = set()
 
     def ring(self) -> None:
-        """Wake everyone who waits now."""
+        """Wake all waiting tasks."""
         waiting, self._waiting = self._waiting, set()
         for future in waiting:
             if not future.done():

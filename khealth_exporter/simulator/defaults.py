@@ -1,4 +1,4 @@
-"""The values that the API server fills in where an object leaves them open."""
+"""The default values that the API server sets."""
 
 from collections.abc import Callable, Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""Deleting: grace periods, preconditions, propagation policies, evictions; and binding, pods' other special verb."""
+"""Deletion (grace periods, preconditions, propagation policies, evictions), and the binding of pods."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -33,10 +33,10 @@ _POLICIES: Final = ("Orphan", "Background", "Foreground")
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """How an object shall be deleted."""
+    """The options of a delete request."""
 
     grace: int | None = None
-    """Seconds; None leaves it to the object."""
+    """Seconds; None means the object's own grace period."""
     uid: str = ""
     revision: str = ""
     policy: Policy | None = None
@@ -47,7 +47,7 @@ FORCE: Final = DeleteOptions(grace=0)
 
 
 def parse_options(body: Document, query: Document) -> DeleteOptions:
-    """Return the options of a delete's body, or else of its query. Raises `ApiError` (400, 422)."""
+    """Return the delete options of the body, or of the query if there is no body. Raises `ApiError` (400, 422)."""
     given = body or query
     preconditions = body.get("preconditions") or {}
     policy = given.get("propagationPolicy")
@@ -67,7 +67,7 @@ def parse_options(body: Document, query: Document) -> DeleteOptions:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """The ways in which objects go."""
+    """Deletes objects, and binds pods."""
 
     registry: Registry
 
@@ -91,12 +91,12 @@ class Deletion:
         return last, last is not stored
 
     def delete_collection(self, resource: Resource, selector: Selector, options: DeleteOptions) -> list[Document]:
-        """Delete everything that the selector wants and return it."""
+        """Delete the selected objects and return them."""
         keys = [key for key, _ in self.registry.store.records(resource, selector)]
         return [self.delete(resource, key, options)[0] for key in keys]
 
     def evict(self, key: Key, options: DeleteOptions) -> None:
-        """Delete a pod as the eviction API does: it says so in the condition DisruptionTarget."""
+        """Delete a pod as the eviction API does, with the condition DisruptionTarget."""
         pod = self.registry.get(PODS, *key)
         _check_preconditions(PODS, pod, options)
         self.disrupt(pod, "EvictionByEvictionAPI", "Eviction API: evicting")
@@ -141,7 +141,7 @@ class Deletion:
         return self.registry.store.put(NAMESPACES, ending)
 
     def _with_grace(self, resource: Resource, found: Document, options: DeleteOptions) -> Document:
-        """Mark a pod's grace period; a second delete may only make it shorter."""
+        """Set a pod's grace period; a second delete can only shorten it."""
         if resource is not PODS:
             return found
         grace = spec_of(found).get("terminationGracePeriodSeconds", 30) if options.grace is None else options.grace
@@ -156,7 +156,7 @@ class Deletion:
         return {**found, "metadata": marked}
 
     def _with_finalizers(self, resource: Resource, found: Document, options: DeleteOptions) -> Document:
-        """Add the finalizer that the policy needs; whatever has one is marked rather than removed."""
+        """Add the finalizer that the policy needs; an object with finalizers is marked for deletion, not removed."""
         finalizers = list(metadata(found).get("finalizers") or [])
         undecided = not {ORPHAN, FOREGROUND} & set(finalizers)
         policy = options.policy or ("Orphan" if resource.orphans_by_default and undecided else None)
@@ -194,7 +194,7 @@ def _check_preconditions(resource: Resource, found: Document, options: DeleteOpt
 
 
 def owner_reference(resource: Resource, owner: Document) -> Document:
-    """Return the reference by which a controller owns what it makes."""
+    """Return the owner reference that a controller sets."""
     return {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
@@ -206,7 +206,7 @@ def owner_reference(resource: Resource, owner: Document) -> Document:
 
 
 def involved(resource: Resource, document: Document) -> Document:
-    """Return the reference by which an Event names its object."""
+    """Return the involvedObject of an Event."""
     reference = {
         "kind": resource.kind,
         "namespace": namespace_of(document),

@@ -1,4 +1,4 @@
-"""What the API server says of itself: its version, its health, its groups and resources."""
+"""The API server's version, health, API groups and resources."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

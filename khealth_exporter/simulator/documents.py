@@ -20,8 +20,8 @@ def encode(document: Document) -> bytes:
     return _encoder.encode(document)
 
 
-def decode(raw: bytes) -> Any:  # noqa: ANN401  # what a client sent may be anything
-    """Return what the JSON text says. Raises `msgspec.DecodeError`."""
+def decode(raw: bytes) -> Any:  # noqa: ANN401  # a client can send anything
+    """Return the decoded JSON. Raises `msgspec.DecodeError`."""
     return _decoder.decode(raw)
 
 
@@ -32,17 +32,17 @@ def metadata(document: Document) -> Document:
 
 
 def name_of(document: Document) -> str:
-    """Return metadata.name, or an empty text."""
+    """Return metadata.name, or an empty string."""
     return str(metadata(document).get("name") or "")
 
 
 def namespace_of(document: Document) -> str:
-    """Return metadata.namespace, or an empty text."""
+    """Return metadata.namespace, or an empty string."""
     return str(metadata(document).get("namespace") or "")
 
 
 def uid_of(document: Document) -> str:
-    """Return metadata.uid, or an empty text."""
+    """Return metadata.uid, or an empty string."""
     return str(metadata(document).get("uid") or "")
 
 
@@ -57,7 +57,7 @@ def owners_of(document: Document) -> list[Document]:
 
 
 def controller_uid(document: Document) -> str:
-    """Return the uid of the owner that controls the object, or an empty text."""
+    """Return the uid of the owner that controls the object, or an empty string."""
     return next((str(owner["uid"]) for owner in owners_of(document) if owner.get("controller")), "")
 
 
@@ -79,12 +79,12 @@ def status_of(document: Document) -> Document:
 
 
 def node_of(pod: Document) -> str:
-    """Return the node that the pod is bound to, or an empty text."""
+    """Return the node that the pod is bound to, or an empty string."""
     return str(spec_of(pod).get("nodeName") or "")
 
 
 def phase_of(document: Document) -> str:
-    """Return status.phase, or an empty text."""
+    """Return status.phase, or an empty string."""
     return str(status_of(document).get("phase") or "")
 
 
@@ -106,9 +106,9 @@ def has_condition(document: Document, kind: str, status: str = "True") -> bool:
 
 
 def with_conditions(document: Document, changed: Iterable[Document], now: str) -> list[Document]:
-    """Return the object's conditions with those given put in place of their types.
+    """Return the object's conditions, with the given ones in place of those of the same type.
 
-    `lastTransitionTime` becomes `now` where the status differs, and is kept otherwise.
+    `lastTransitionTime` becomes `now` if the status differs, and is kept otherwise.
     """
     merged = {found["type"]: found for found in status_of(document).get("conditions") or []}
     for new in changed:
@@ -122,7 +122,7 @@ def with_conditions(document: Document, changed: Iterable[Document], now: str) -
 def merged(target: Document, patch: Document, *, strategic: bool = False) -> Document:
     """Return the target with a JSON merge patch (RFC 7386) applied; neither is changed.
 
-    A strategic patch merges besides the few lists that have merge keys.
+    A strategic merge patch also merges the lists that have merge keys.
     """
     result = dict(target)
     for key, value in patch.items():

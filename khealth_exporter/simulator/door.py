@@ -9,10 +9,10 @@ from khealth_exporter.simulator.world import World
 
 
 class Door:
-    """Where clients come in."""
+    """The API server's listening socket."""
 
     def __init__(self, world: World, handler: web.Server, reservation: socket.socket) -> None:
-        """Listen where the reservation, which is never listened on itself, keeps the address from others."""
+        """Listen on the address of `reservation`, a bound socket that keeps the port from other programs."""
         self._world = world
         self._handler = handler
         self._listener: socket.socket | None = None
@@ -20,7 +20,7 @@ class Door:
         self.host, self.port = reservation.getsockname()[:2]
 
     def open(self) -> None:
-        """Listen; connections queue up from now on."""
+        """Listen; connections are queued from now on."""
         listener = bound(self.host, self.port)
         listener.listen(socket.SOMAXCONN)
         self._listener = listener
@@ -40,9 +40,11 @@ class Door:
                 connection.transport.abort()
 
     async def _accept(self, listener: socket.socket) -> None:
-        """Take connections, unless the door was shut again before it came to that."""
+        """Accept connections, unless the socket was closed in the meantime."""
         if self._listener is listener:
-            self._listening = await asyncio.get_running_loop().create_server(self._handler, sock=listener)
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._handler, sock=listener, ssl=self._world.settings.tls
+            )
 
 
 def bound(host: str, port: int) -> socket.socket:

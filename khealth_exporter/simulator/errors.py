@@ -1,4 +1,4 @@
-"""The refusals of the API server, each as the Status object that the real one answers with."""
+"""The API server's errors, with the Status objects of the real one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Cause:
     field: str = ""
 
     def document(self) -> Document:
-        """Return the cause as JSON, without what is empty."""
+        """Return the cause as JSON, without empty fields."""
         pairs = {"reason": self.reason, "message": self.message, "field": self.field}
         return {key: value for key, value in pairs.items() if value}
 
@@ -48,7 +48,7 @@ class ApiError(Exception):
         return status
 
     def headers(self) -> Mapping[str, str]:
-        """Return the headers that tell the client when to come back."""
+        """Return the headers that tell the client when to retry."""
         seconds = (self.details or {}).get("retryAfterSeconds")
         return {"Retry-After": str(seconds)} if seconds else {}
 
@@ -64,12 +64,12 @@ def _details(resource: Resource, name: str, causes: Sequence[Cause] = ()) -> Doc
 
 
 def bad_request(message: str) -> ApiError:
-    """Return 400: the request makes no sense."""
+    """Return 400: the request is malformed."""
     return ApiError(HTTPStatus.BAD_REQUEST, "BadRequest", message)
 
 
 def unauthorized() -> ApiError:
-    """Return 401: the token is nobody's."""
+    """Return 401: the token is unknown."""
     return ApiError(HTTPStatus.UNAUTHORIZED, "Unauthorized", "Unauthorized")
 
 
@@ -79,6 +79,12 @@ def forbidden(resource: Resource, name: str, why: str, causes: Sequence[Cause] =
     return ApiError(
         HTTPStatus.FORBIDDEN, "Forbidden", f"{subject} is forbidden: {why}", details=_details(resource, name, causes)
     )
+
+
+def path_forbidden(user: str, verb: str, path: str) -> ApiError:
+    """Return 403: the user may not use a path outside the resources."""
+    message = f'forbidden: User "{user}" cannot {verb} path "{path}"'
+    return ApiError(HTTPStatus.FORBIDDEN, "Forbidden", message, details={})
 
 
 def not_found(resource: Resource, name: str) -> ApiError:
@@ -94,7 +100,7 @@ def no_such_resource() -> ApiError:
 
 
 def method_not_allowed() -> ApiError:
-    """Return 405: the resource knows no such verb."""
+    """Return 405: the resource does not support the verb."""
     message = "the server does not allow this method on the requested resource"
     return ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", message, details={})
 
@@ -106,7 +112,7 @@ def already_exists(resource: Resource, name: str) -> ApiError:
 
 
 def conflict(resource: Resource, name: str, why: str, *, subresource: str = "") -> ApiError:
-    """Return 409: the object is not what the client takes it for."""
+    """Return 409: the object differs from what the client expects."""
     plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
     subject = f"{plural}.{resource.group}" if resource.group else plural
     return ApiError(
@@ -132,7 +138,7 @@ def expired(message: str) -> ApiError:
 
 
 def unsupported_media_type() -> ApiError:
-    """Return 415: the patch is of a kind that is not understood."""
+    """Return 415: the patch type is not supported."""
     message = "415: Unsupported Media Type"
     return ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message, details={})
 
@@ -152,7 +158,7 @@ def unprocessable(message: str) -> ApiError:
 
 
 def revision_required(resource: Resource, name: str) -> ApiError:
-    """Return 422: this resource is updated only by who says which version he saw."""
+    """Return 422: an update of this resource needs a resourceVersion."""
     cause = Cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
     message = f'{resource.qualified} "{name}" is invalid: {cause.field}: {cause.message}'
     details = _details(resource, name, [cause])
@@ -168,14 +174,20 @@ def too_many_requests() -> ApiError:
 
 
 def internal_error(why: str) -> ApiError:
-    """Return 500: something behind the API server broke."""
+    """Return 500: an internal error."""
     message = f"Internal error occurred: {why}"
     details: Document = {"causes": [{"message": why}]}
     return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", message, details=details)
 
 
+def malformed_revision(given: str) -> ApiError:
+    """Return 500: the resourceVersion of an update is not a number."""
+    message = f'strconv.ParseUint: parsing "{given}": invalid syntax'
+    return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "", message)
+
+
 def storage_error() -> ApiError:
-    """Return 500: etcd gave no answer in time."""
+    """Return 500: etcd timed out."""
     return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "", "etcdserver: request timed out")
 
 
@@ -186,7 +198,7 @@ def service_unavailable() -> ApiError:
 
 
 def too_large_revision(asked: int, current: int) -> ApiError:
-    """Return 504: the resourceVersion lies in the future."""
+    """Return 504: the resourceVersion is in the future."""
     cause = Cause("ResourceVersionTooLarge", "Too large resource version")
     details: Document = {"causes": [cause.document()], "retryAfterSeconds": 1}
     message = f"Timeout: Too large resource version: {asked}, current: {current}"

@@ -1,4 +1,4 @@
-"""The faults that can be ordered, and which of them are in force."""
+"""The faults that can be injected, and which of them are active."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -8,40 +8,41 @@ from khealth_exporter.simulator.broadcast import Broadcast
 
 FAULTS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "scheduler-stalled": "the scheduler binds nothing and says nothing",
-        "kubelet-stalled": "kubelets report nothing and start nothing; their nodes turn NotReady",
-        "controller-stalled": "the controller manager is silent: no pods made, none collected, no node watched",
-        "sandbox-fails": "pod sandboxes cannot be made",
-        "runtime-stalled": "kubelets accept no new pods: their container runtime hangs",
-        "image-missing": "no image can be pulled, nor is any present",
+        "scheduler-stalled": "the scheduler binds no pods and reports nothing",
+        "kubelet-stalled": "the kubelets start nothing and report nothing, so that their nodes become NotReady",
+        "controller-stalled": "the controller manager does nothing: no pods are created, no garbage is collected",
+        "sandbox-fails": "the kubelets cannot create pod sandboxes",
+        "runtime-stalled": "the container runtime hangs, so that the kubelets accept no new pods",
+        "image-missing": "no image is present on the nodes, and no image can be pulled",
         "container-crashes": "containers start and exit with code 1",
-        "never-ready": "containers run, but are never ready",
-        "quota": "a quota of 0 pods in every namespace but the system's",
-        "webhook-down": "creating pods fails: an admission webhook does not answer",
-        "forbidden": "the default user may create nothing",
-        "api-slow": "the API server takes a second longer for every answer",
-        "api-429": "the API server answers 429 to every request",
-        "api-500": "the API server answers 500 to every request",
-        "api-503": "the API server answers 503 to every request",
+        "never-ready": "containers run but never become ready",
+        "quota": "every namespace except the system namespaces has a quota of 0 pods",
+        "webhook-down": "an admission webhook does not answer, so that pods cannot be created",
+        "forbidden": "the default user has no permission to create objects",
+        "api-slow": "the API server delays every answer by one second",
+        "api-429": "the API server answers every request with 429",
+        "api-500": "the API server answers every request with 500",
+        "api-503": "the API server answers every request with 503",
         "api-down": "the API server refuses connections",
-        "api-paused": "the API server accepts connections and answers nothing",
-        "etcd-stalled": "writes and consistent reads hang, then fail; watches are silent",
-        "watch-cut": "at once: every open watch is cut off without an end",
-        "watch-silent": "watches send nothing, and stay dead until they are opened again",
-        "watch-gone": "at once: the history is compacted, so that resuming a watch is answered 410",
-        "pods-lost": "at once: one ready pod of a ReplicationController vanishes",
-        "pods-evicted": "at once: one pod is evicted",
-        "node-drained": "one node is cordoned and its pods are evicted; its end uncordons the node",
-        "node-gone": "one node and its pods are deleted; its end brings the node back",
-        "nodes-not-ready": "all nodes are NotReady at once",
-        "deletion-stuck": "kubelets never finish a deletion; only a forced one removes the pod",
-        "slow-start": "containers take ten seconds longer to start",
+        "api-paused": "the API server accepts connections but does not answer",
+        "etcd-stalled": "writes and consistent reads hang and then fail, and watches send nothing",
+        "stale-reads": "reads of a ConfigMap return the version before its last change",
+        "watch-cut": "every open watch connection breaks",
+        "watch-silent": "open watches send nothing, even after the fault ends, until the client reopens them",
+        "watch-gone": "the watch history is compacted, so that resuming a watch is answered with 410",
+        "pods-lost": "one ready pod of a ReplicationController disappears",
+        "pods-evicted": "one pod is evicted",
+        "node-drained": "one node is cordoned and its pods are evicted, until the fault ends",
+        "node-gone": "one node and its pods are deleted; the node returns when the fault ends",
+        "nodes-not-ready": "all nodes become NotReady at the same time",
+        "deletion-stuck": "the kubelets never finish deleting a pod; only a forced deletion removes it",
+        "slow-start": "containers take 10 seconds longer to start",
     }
 )
-"""Every fault by name, with what it does."""
+"""Every fault by name, with its effect."""
 
 MOMENTARY: Final = frozenset({"watch-cut", "watch-gone", "pods-lost", "pods-evicted"})
-"""Faults that happen and are over; the rest last until they are ended."""
+"""Faults that happen once; the others last until they are ended."""
 
 NODE_FAULTS: Final = frozenset(
     {
@@ -57,27 +58,28 @@ NODE_FAULTS: Final = frozenset(
         "slow-start",
     }
 )
-"""Faults that may be limited to one node, written `NAME:NODE`."""
+"""Faults that can be limited to one node, written `NAME:NODE`."""
 
 API_OUTAGES: Final = ("api-down", "api-paused", "etcd-stalled")
-"""Faults during which the cluster's own components cannot write either."""
+"""Faults during which the cluster's own components cannot write."""
 
 Reaction = Callable[[str, str, bool], None]
-"""Told a fault's name, its node (or an empty text), and whether it begins or ends."""
+"""Takes a fault's name, its node (or an empty string), and whether the fault begins."""
 
 
 def parse(text: str) -> tuple[str, str]:
-    """Return a fault's name and its node, if it is limited to one. Raises `ValueError` naming the known faults."""
+    """Return a fault's name and node; the node is empty if none is given. Raises `ValueError` with the known faults."""
     name, colon, node = text.partition(":")
     if name not in FAULTS:
-        raise ValueError(f"unknown fault {name!r}; known are: {', '.join(FAULTS)}")
+        known = "".join(f"\n  {fault:<18} {effect}" for fault, effect in FAULTS.items())
+        raise ValueError(f"unknown fault {name!r}; known faults:{known}")
     if colon and (name not in NODE_FAULTS or not node):
         raise ValueError(f"{text!r}: only these faults take a node: {', '.join(sorted(NODE_FAULTS))}")
     return name, node
 
 
 class Faults:
-    """The faults in force."""
+    """The active faults."""
 
     def __init__(self) -> None:
         self._active: dict[str, None] = {}
@@ -86,7 +88,7 @@ class Faults:
 
     @property
     def current(self) -> tuple[str, ...]:
-        """The faults in force, in the order in which they began."""
+        """The active faults, in the order in which they began."""
         return tuple(self._active)
 
     def react(self, reaction: Reaction) -> None:
@@ -94,7 +96,7 @@ class Faults:
         self._reactions.append(reaction)
 
     def begin(self, text: str) -> None:
-        """Begin a fault; one in force already goes on. Raises `ValueError`."""
+        """Begin a fault, unless it is active. Raises `ValueError`."""
         name, node = parse(text)
         if text in self._active:
             return
@@ -103,18 +105,18 @@ class Faults:
         self._tell(name, node, began=True)
 
     def end(self, text: str) -> None:
-        """End a fault; one that is not in force is no error. Raises `ValueError`."""
+        """End a fault; it need not be active. Raises `ValueError`."""
         name, node = parse(text)
         if text in self._active:
             del self._active[text]
             self._tell(name, node, began=False)
 
     def active(self, name: str, node: str = "") -> bool:
-        """Tell whether the fault is in force, everywhere or on that node."""
+        """Tell whether the fault is active, everywhere or on that node."""
         return name in self._active or (bool(node) and f"{name}:{node}" in self._active)
 
     async def clear(self, *names: str, node: str = "") -> None:
-        """Return as soon as none of the faults is in force."""
+        """Return when none of the faults is active."""
         while any(self.active(name, node) for name in names):
             await self.bell.wait()
 

@@ -1,16 +1,17 @@
-"""Lists: what a selector wants, in pages, with the resourceVersion at which it was so."""
+"""Lists: the selected objects in pages, with their resourceVersion."""
 
 import base64
 import binascii
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from khealth_exporter.simulator import errors
 from khealth_exporter.simulator.documents import decode, encode
 from khealth_exporter.simulator.request_info import RequestInfo
+from khealth_exporter.simulator.resources import Resource
 from khealth_exporter.simulator.selection import Selector
-from khealth_exporter.simulator.store import Key, Store
+from khealth_exporter.simulator.store import Key, Record
 
 _TOO_OLD: Final = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list "
@@ -20,10 +21,25 @@ _TOO_OLD: Final = (
 )
 
 
-def render(store: Store, info: RequestInfo, selector: Selector) -> bytes:
+class View(Protocol):
+    """The source of a list: the store, or a stale view of it."""
+
+    @property
+    def revision(self) -> int:
+        """The resourceVersion of the list."""
+
+    @property
+    def compacted(self) -> int:
+        """The revision up to which the history is compacted."""
+
+    def records(self, resource: Resource, selector: Selector) -> list[tuple[Key, Record]]:
+        """Return the selected objects, ordered by key."""
+
+
+def render(view: View, info: RequestInfo, selector: Selector) -> bytes:
     """Return the JSON of the list. Raises `ApiError` (400, 410)."""
-    after, revision = _resume(store, info.query.get("continue", ""))
-    records = [item for item in store.records(info.resource, selector) if after is None or item[0] > after]
+    after, revision = _resume(view, info.query.get("continue", ""))
+    records = [item for item in view.records(info.resource, selector) if after is None or item[0] > after]
     limit = _limit(info.query.get("limit", ""))
     page = records[:limit] if limit else records
     about: dict[str, object] = {"resourceVersion": str(revision)}
@@ -52,15 +68,15 @@ def _token(revision: int, key: Key) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _resume(store: Store, token: str) -> tuple[Key | None, int]:
+def _resume(view: View, token: str) -> tuple[Key | None, int]:
     if not token:
-        return None, store.revision
+        return None, view.revision
     try:
         found = decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         namespace, name = found["start"]
         revision = int(found["rv"])
     except (binascii.Error, msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
         raise errors.bad_request(f"invalid continue token: continue key is not valid: {error}") from error
-    if revision < store.compacted:
+    if revision < view.compacted:
         raise errors.expired(_TOO_OLD)
     return (namespace, name), revision

@@ -1,4 +1,4 @@
-"""Recording core/v1 Events, as controllers do to say what they did and what they could not do."""
+"""Recording core/v1 Events, as controllers do."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from khealth_exporter.simulator.resources import EVENTS, Resource
 from khealth_exporter.simulator.store import Commit, Key
 
 _SHOWN = 1024
-"""Characters of a message that are kept."""
+"""Maximum length of a message, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who records: a component, and its host if that matters."""
+    """The component that records, and its host if it has one."""
 
     component: str
     host: str = ""
@@ -25,13 +25,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """What is said of an object."""
+    """The content of an Event."""
 
     kind: Literal["Normal", "Warning"]
     reason: str
     message: str
     field: str = ""
-    """The part of the object that is meant, as `spec.containers{name}`."""
+    """The part of the object, for example `spec.containers{name}`."""
 
 
 class Recorder:
@@ -46,7 +46,7 @@ class Recorder:
         registry.store.listen(self._watch)
 
     def record(self, source: Source, resource: Resource, document: Document, occurrence: Occurrence) -> None:
-        """Record an Event about the object; where its namespace is going, nothing is recorded."""
+        """Record an Event about the object, unless its namespace is being deleted."""
         what = (uid_of(document), source.component, occurrence.reason, occurrence.message)
         known = self._known.get(what)
         try:

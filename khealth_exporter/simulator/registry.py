@@ -1,8 +1,8 @@
-"""What each verb of the API means for the store: creating, reading, updating and patching."""
+"""Create, read, update and patch objects in the store, with the API server's rules."""
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,18 +19,20 @@ from khealth_exporter.simulator.documents import (
     timestamp,
     uid_of,
 )
-from khealth_exporter.simulator.resources import NAMESPACES, Resource
+from khealth_exporter.simulator.resources import NAMESPACES, NODES, REPLICATION_CONTROLLERS, Resource
 from khealth_exporter.simulator.store import Store
 
 _SUFFIX_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH: Final = 5
 _STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
+_STORED_AS: Final[Mapping[Resource, str]] = {NODES: "minions", REPLICATION_CONTROLLERS: "controllers"}
+"""The names of resources in etcd that are not their plurals."""
 _SERVER_OWNED: Final = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion")
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Creates, updates and patches with their rules; every method is one step that nothing interrupts."""
+    """Creates, updates and patches objects; each method is atomic."""
 
     store: Store
     admission: Admission
@@ -76,13 +78,14 @@ class Registry:
                 f"the name of the object ({name_of(document)}) does not match the name on the URL ({key[1]})"
             )
         revision = metadata(document).get("resourceVersion")
+        if revision and not str(revision).isdigit():
+            raise errors.malformed_revision(str(revision))
         if not revision and resource.needs_revision:
             raise errors.revision_required(resource, key[1])
+        if uid_of(document) not in {"", uid_of(before)}:
+            raise errors.conflict(resource, key[1], _other_uid(resource, before, uid_of(document)))
         if revision and revision != metadata(before)["resourceVersion"]:
             raise errors.conflict(resource, key[1], _STALE)
-        if uid_of(document) not in {"", uid_of(before)}:
-            why = f"Precondition failed: UID in precondition: {uid_of(document)}, UID in object meta: {uid_of(before)}"
-            raise errors.conflict(resource, key[1], why)
         return self._replace(resource, before, document, subresource, dry_run=dry_run)
 
     def patch(
@@ -94,7 +97,7 @@ class Registry:
         subresource: str = "",
         dry_run: bool = False,
     ) -> Document:
-        """Apply a merge patch, or what the function makes of the object, and return it as stored. Raises `ApiError`."""
+        """Apply a merge patch or a function to the object, and return it as stored. Raises `ApiError`."""
         before = self.get(resource, *key)
         after = change(before) if callable(change) else merged(before, change)
         if metadata(after).get("resourceVersion") != metadata(before)["resourceVersion"]:
@@ -102,7 +105,7 @@ class Registry:
         return self._replace(resource, before, after, subresource, dry_run=dry_run)
 
     def forget_if_done(self, resource: Resource, document: Document) -> Document:
-        """Remove an object whose deletion waits for nothing any more; return it as it is now."""
+        """Remove an object that is marked for deletion and waits for nothing; return it as it is now."""
         waits = metadata(document).get("finalizers") or (metadata(document).get("deletionGracePeriodSeconds") or 0) > 0
         if is_deleting(document) and not waits and resource is not NAMESPACES:
             return self.store.remove(resource, document)
@@ -147,8 +150,16 @@ class Registry:
         return self.forget_if_done(resource, self.store.put(resource, after))
 
 
+def _other_uid(resource: Resource, before: Document, given: str) -> str:
+    """Return why the storage refuses an update that names another uid."""
+    path = "/".join(filter(None, (namespace_of(before), name_of(before))))
+    why = f"Precondition failed: UID in precondition: {given}, UID in object meta: {uid_of(before)}"
+    key = f"/registry/{_STORED_AS.get(resource, resource.plural)}/{path}"
+    return f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {why}"
+
+
 def _kept_metadata(before: Document, after: Document) -> Document:
-    """Return the client's metadata with what only the server may change, and drop what is empty."""
+    """Return the client's metadata with the fields that only the server can change, without empty fields."""
     kept = {key: value for key, value in metadata(after).items() if key not in _SERVER_OWNED and value not in ({}, [])}
     ours = metadata(before)
     for field in ("name", "namespace", "uid", "creationTimestamp"):

@@ -1,4 +1,4 @@
-"""What a request asks for: its path, method and query as the API server reads them."""
+"""The verb, resource and name of a request, from its method, path and query."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ _METHODS: Final[Mapping[str, tuple[str, str]]] = {
     "PATCH": ("patch", "patch"),
     "DELETE": ("delete", "deletecollection"),
 }
-"""The verb with a name in the path, and without."""
+"""The verb if the path has a name, and if it has none."""
 
 REVIEWS: Final = "/apis/authorization.k8s.io/v1/"
-"""Below this, a user asks what he may do: nothing is stored there."""
+"""The prefix of access reviews, which are not stored."""
 
 _SPECIAL: Final[Mapping[Resource, frozenset[str]]] = {
     PODS: frozenset({"eviction", "binding"}),
@@ -49,21 +49,21 @@ class RequestInfo:
 
     @property
     def is_write(self) -> bool:
-        """Tell whether the request may change something."""
+        """Tell whether the request can change something."""
         return self.verb not in {"get", "list", "watch"}
 
     @property
     def attributes(self) -> Attributes:
-        """What the authorizer is asked."""
+        """The attributes for the authorizer."""
         plural = self.resource.plural + (f"/{self.subresource}" if self.subresource else "")
         return Attributes(self.verb, self.resource.group, plural, self.namespace, self.name)
 
     def flag(self, name: str) -> bool:
-        """Return a query parameter as yes or no."""
+        """Return a boolean query parameter."""
         return self.query.get(name, "") in {"1", "true", "True"}
 
     def refusal(self, user: str) -> ApiError:
-        """Return the 403 of a user who may not do this."""
+        """Return the 403 for a user without permission."""
         plural = self.attributes.resource
         where = f'in the namespace "{self.namespace}"' if self.namespace else "at the cluster scope"
         why = f'User "{user}" cannot {self.verb} resource "{plural}" in API group "{self.resource.group}" {where}'
@@ -71,7 +71,7 @@ class RequestInfo:
 
 
 def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo | None:
-    """Return what the request asks for, or None for a path outside the resources. Raises `ApiError` (404, 405)."""
+    """Return the parsed request, or None for a path outside the resources. Raises `ApiError` (404, 405)."""
     parts = path.strip("/").split("/")
     if path.startswith(REVIEWS):
         return None

@@ -1,4 +1,4 @@
-"""The log of the requests that clients made."""
+"""The log of client requests."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """One request, as the audit log would tell it."""
+    """One request, as in an audit log."""
 
     time: float
     """When it arrived, in seconds of the event loop's clock."""
@@ -17,7 +17,7 @@ class RequestRecord:
     name: str
     user_agent: str
     code: int
-    """The answer's HTTP code; 0 where the client went away, or was sent away, without one."""
+    """The answer's HTTP code; 0 if the connection was closed without an answer."""
 
 
 class RequestLog:
@@ -37,5 +37,5 @@ class RequestLog:
         self._records.append(record)
 
     def clear(self) -> None:
-        """Forget every request."""
+        """Empty the log."""
         self._records.clear()

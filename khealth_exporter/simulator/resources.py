@@ -18,9 +18,9 @@ class Resource:
     counts_generations: bool = False
     """metadata.generation counts the versions of the spec."""
     returns_deleted: bool = False
-    """A delete is answered by the object rather than by a Status."""
+    """The answer to a delete is the object, not a Status."""
     orphans_by_default: bool = False
-    """A delete without a propagation policy leaves the dependents alone."""
+    """A delete without a propagation policy orphans the dependents."""
     needs_revision: bool = False
     """An update without a resourceVersion is refused."""
     short_names: tuple[str, ...] = ()
@@ -32,16 +32,16 @@ class Resource:
 
     @property
     def qualified(self) -> str:
-        """The plural with its group, as error messages write it."""
+        """The plural with its group, as in error messages."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def envelope(self, raw: bytes) -> bytes:
-        """Return the JSON of an object with its kind and apiVersion, which stored objects go without."""
+        """Return the JSON of an object with its kind and apiVersion, which stored objects do not have."""
         return f'{{"kind":"{self.kind}","apiVersion":"{self.api_version}",'.encode() + raw[1:]
 
     @property
     def qualified_kind(self) -> str:
-        """The kind with its group, as error messages write it."""
+        """The kind with its group, as in error messages."""
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
 
@@ -71,6 +71,7 @@ RESOURCE_QUOTAS: Final = Resource(
 LIMIT_RANGES: Final = Resource("", "v1", "limitranges", "LimitRange", short_names=("limits",))
 EVENTS: Final = Resource("", "v1", "events", "Event", short_names=("ev",))
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap", short_names=("cm",))
+ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", counts_generations=True)
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease", needs_revision=True)
 POLICIES: Final = Resource(
     "admissionregistration.k8s.io",
@@ -112,6 +113,7 @@ RESOURCES: Final = (
     LIMIT_RANGES,
     EVENTS,
     CONFIG_MAPS,
+    ENDPOINT_SLICES,
     LEASES,
     POLICIES,
     POLICY_BINDINGS,

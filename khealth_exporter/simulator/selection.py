@@ -1,4 +1,4 @@
-"""Label and field selectors, as a list, a watch or a deletecollection carries them."""
+"""Label and field selectors of list, watch and deletecollection requests."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,7 +7,15 @@ from typing import Final
 
 from khealth_exporter.simulator import errors
 from khealth_exporter.simulator.documents import Document
-from khealth_exporter.simulator.resources import EVENTS, PODS, Resource
+from khealth_exporter.simulator.resources import (
+    EVENTS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICATION_CONTROLLERS,
+    SECRETS,
+    Resource,
+)
 
 LabelTest = Callable[[Mapping[str, str]], bool]
 
@@ -30,10 +38,13 @@ _FIELDS: Final[Mapping[Resource, tuple[str, ...]]] = {
     ),
 }
 
+_OWN_FIELD_CHECK: Final = frozenset({PODS, EVENTS, NODES, NAMESPACES, REPLICATION_CONTROLLERS, SECRETS})
+"""Resources with their own message for an unknown field; the others share the default one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What selectors can see of one version of an object."""
+    """The labels and fields of one version of an object."""
 
     labels: Mapping[str, str]
     fields: Mapping[str, str]
@@ -41,7 +52,7 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """What a request wants to see."""
+    """The objects that a request selects."""
 
     namespace: str = ""
     label_tests: tuple[LabelTest, ...] = ()
@@ -49,7 +60,7 @@ class Selector:
     """Each is a path, whether the value must be equal, and the value."""
 
     def matches(self, traits: Traits) -> bool:
-        """Tell whether the request wants the object."""
+        """Tell whether the object is selected."""
         if self.namespace and traits.fields["metadata.namespace"] != self.namespace:
             return False
         return all((traits.fields.get(path, "") == value) is equal for path, equal, value in self.fields) and all(
@@ -58,7 +69,7 @@ class Selector:
 
 
 def traits_of(resource: Resource, document: Document) -> Traits:
-    """Return what selectors can see of the object."""
+    """Return the object's labels and fields."""
     fields = {path: _look_up(document, path) for path in (*_COMMON_FIELDS, *_FIELDS.get(resource, ()))}
     return Traits(document["metadata"].get("labels") or {}, fields)
 
@@ -127,9 +138,16 @@ def _parse_fields(resource: Resource, text: str) -> tuple[tuple[str, bool, str],
             raise errors.bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         path = found["path"].strip()
         if path not in (*_COMMON_FIELDS, *_FIELDS.get(resource, ())):
-            raise errors.bad_request(f"field label not supported: {path}")
+            raise errors.bad_request(_unknown_field(resource, path))
         requirements.append((path, found["operator"] != "!=", found["value"]))
     return tuple(requirements)
+
+
+def _unknown_field(resource: Resource, path: str) -> str:
+    if resource in _OWN_FIELD_CHECK:
+        return f"field label not supported: {path}"
+    known = ", ".join(f'"{field}"' for field in _COMMON_FIELDS)
+    return f'"{path}" is not a known field selector: only {known}'
 
 
 def _look_up(document: Document, path: str) -> str:

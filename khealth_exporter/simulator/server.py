@@ -1,4 +1,4 @@
-"""The API server's face: HTTP in, faults on the way, Status objects or objects out."""
+"""The API server: answers HTTP requests, and applies the faults."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ from khealth_exporter.simulator.access import Access
 from khealth_exporter.simulator.answer import Answer
 from khealth_exporter.simulator.documents import encode
 from khealth_exporter.simulator.errors import ApiError
-from khealth_exporter.simulator.request_info import RequestInfo, parse
+from khealth_exporter.simulator.request_info import REVIEWS, RequestInfo, parse
 from khealth_exporter.simulator.request_log import RequestLog, RequestRecord
 from khealth_exporter.simulator.settings import Delay
 from khealth_exporter.simulator.verbs import Verbs
@@ -39,7 +39,7 @@ class OpenWatch:
     request: web.BaseRequest
 
     def cut(self) -> None:
-        """Close the connection without an end."""
+        """Break the connection without ending the watch."""
         if self.request.transport is not None:
             self.request.transport.abort()
 
@@ -56,7 +56,7 @@ class ApiServer:
     watches: set[OpenWatch] = field(default_factory=set)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; a write is done even if its client does not wait for it."""
+        """Answer one request; a write completes even if its client disconnects."""
         arrived = asyncio.get_running_loop().time()
         body = await request.read()
         if request.method in {"GET", "HEAD"}:
@@ -68,7 +68,7 @@ class ApiServer:
         try:
             await self.world.faults.clear("api-paused")
             info = parse(request.method, request.path, request.query)
-            user = self.access.user(request.headers)
+            user = self.access.user(request.headers, secure=request.secure)
             self._refuse()
             if info is None:
                 answer = self._outside(request, user, body)
@@ -87,8 +87,9 @@ class ApiServer:
                 raise refusal()
 
     def _outside(self, request: web.BaseRequest, user: str, body: bytes) -> Answer:
-        if request.method == "POST":
+        if request.method == "POST" and request.path.startswith(REVIEWS):
             return self.access.review(user, request.path, body)
+        self.access.check_path(user, request.method, request.path)
         return discovery.answer(request.path, healthy=not self.world.faults.active("etcd-stalled"))
 
     async def _answer(self, info: RequestInfo, body: bytes, content_type: str) -> Answer:
@@ -110,7 +111,7 @@ class ApiServer:
         await asyncio.sleep(self.world.scaled(delay.draw(self.random)))
 
     async def _storage(self, info: RequestInfo) -> None:
-        """Wait for etcd, where the request needs it. Raises `ApiError` (500)."""
+        """Wait for etcd if the request needs it. Raises `ApiError` (500)."""
         if not self.world.faults.active("etcd-stalled"):
             return
         if info.verb == "list" and info.query.get("resourceVersion") == "0":

@@ -1,4 +1,4 @@
-"""Tokens of service accounts: given out on request, and good for as long as what they are bound to exists."""
+"""Tokens of service accounts: issued on request, valid as long as the bound object exists."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ _HOUR: Final = 3600
 def issue(store: Store, namespace: str, name: str, asked: Document, now: float) -> Document:
     """Return the TokenRequest with its token. Raises `ApiError` (400, 404, 409).
 
-    The token says itself what it is good for, and is not signed: it opens nothing but the simulator.
+    The token contains its own validity and is not signed: it is useless outside the simulator.
     """
     account = store.get(SERVICE_ACCOUNTS, (namespace, name))
     if account is None:
@@ -51,7 +51,7 @@ def _bound(store: Store, namespace: str, reference: Document) -> list[str]:
 
 
 def user_of(store: Store, token: str, now: float) -> str | None:
-    """Return whose token it is; None where it is none, is over, or what it is bound to is gone."""
+    """Return the token's user; None if it is invalid, has expired, or its bound object is gone."""
     try:
         said = decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         (namespace, name, uid), until = said["account"], float(said["until"])

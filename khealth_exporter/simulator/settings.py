@@ -1,11 +1,12 @@
-"""What a simulated cluster can be given: its size, its pace, its users."""
+"""The settings of a simulated cluster: its size, speed and users."""
 
 import math
 import random
+import ssl
 from dataclasses import dataclass, field
 from typing import Final
 
-ADMIN_TOKEN: Final = "simulated-admin"  # noqa: S105  # it opens nothing but the simulator
+ADMIN_TOKEN: Final = "simulated-admin"  # noqa: S105  # it is useless outside the simulator
 _SLOWEST: Final = 6.0
 
 
@@ -28,7 +29,7 @@ class Delays:
     write: Delay = Delay(0.003, 0.3)
     """From a write's arrival to its commit."""
     answer: Delay = Delay(0.002, 0.8)
-    """From a commit to the write's answer: watchers may hear of what follows before that."""
+    """From a commit to the write's answer; watchers can see the change earlier."""
     read: Delay = Delay(0.001, 0.3)
     service_account: Delay = Delay(0.03)
     replicate: Delay = Delay(0.011, 0.3)
@@ -41,17 +42,19 @@ class Delays:
     sandbox: Delay = Delay(0.135, 0.2)
     start: Delay = Delay(0.4, 0.2)
     pull: Delay = Delay(1.5, 0.3)
-    """How long an image that cannot be pulled is tried."""
+    """How long a pull lasts until it fails."""
     crash: Delay = Delay(0.3, 0.2)
     """How long a crashing container runs."""
     exit: Delay = Delay(1.0, 0.02)
-    """From SIGTERM to the end of the containers; the grace period cuts it short."""
+    """From SIGTERM to the end of the containers; the grace period is the upper bound."""
     tear_down: Delay = Delay(0.1, 0.3)
     """From the end of the containers to the end of the pod."""
     collect: Delay = Delay(0.012, 0.4)
-    """From a deletion to what the garbage collector makes of it."""
+    """From a deletion to the garbage collector's reaction."""
+    join: Delay = Delay(2.0, 0.2)
+    """From a node's registration at run time to its readiness."""
     end_namespace: Delay = Delay(5.3, 0.05)
-    """From a namespace's deletion to the deletion of what is in it."""
+    """From a namespace's deletion to the deletion of its objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,12 @@ class Denial:
     user: str
     verb: str
     resource: str
-    """The plural, with `/subresource` where one is meant."""
+    """The plural, with `/subresource` if one is meant, or a path such as `/readyz`, which `*` does not cover."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorSettings:
-    """What a simulated cluster is made of."""
+    """The settings of a simulated cluster."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -74,23 +77,23 @@ class SimulatorSettings:
     control_port: int = 0
     nodes: int = 2
     fake_nodes: int = 0
-    """Nodes without a kubelet of their own, as KWOK makes them: their pods are ready at once."""
+    """Nodes without a kubelet, as KWOK makes them; their pods are ready at once."""
     seed: int = 1
     speed: float = 1.0
-    """How much faster than real the cluster's components are; the API's own times (bookmarks, time-outs) stay."""
+    """How many times faster than real components are; the API's own times (bookmarks, timeouts) do not change."""
     node_grace: float = 20.0
-    """Seconds of a kubelet's silence until its node is Unknown; divided by `speed`."""
+    """Seconds without a heartbeat until a node becomes Unknown; divided by `speed`."""
     heartbeat: float = 10.0
     """Seconds between a kubelet's renewals of its node's lease; divided by `speed`."""
     bookmark_interval: float = 60.0
     storage_timeout: float = 7.0
     """Seconds that a request waits for a stalled etcd."""
     revision_timeout: float = 3.0
-    """Seconds that a list waits for a resourceVersion that lies in the future."""
+    """Seconds that a list waits for a resourceVersion in the future."""
     history_limit: int = 1000
-    """Changes of each resource that a watch can be resumed from."""
+    """Number of changes of each resource from which a watch can resume."""
     events_limit: int = 300
-    """Objects of kind Event that are kept."""
+    """Maximum number of Events."""
     requests_limit: int = 5000
     truth_limit: int = 2000
     images: tuple[str, ...] = ("registry.k8s.io/pause:3.10.1", "registry.k8s.io/pause:3.10")
@@ -99,8 +102,14 @@ class SimulatorSettings:
     cpu_per_node: str = "8"
     memory_per_node: str = "16Gi"
     namespaces: tuple[str, ...] = ()
-    """Namespaces that exist from the start besides the system's."""
+    """Namespaces that exist from the start, in addition to the system namespaces."""
     tokens: tuple[tuple[str, str], ...] = ()
-    """Further bearer tokens, each with its user."""
+    """Additional bearer tokens, each with its user."""
+    endpoint_addresses: tuple[str, ...] = ()
+    """Additional IP addresses in the EndpointSlice `kubernetes`; nothing listens there."""
+    tls: ssl.SSLContext | None = None
+    """If set, the API server speaks TLS, and a client without a token is `system:anonymous`."""
+    certificate_authority: str = ""
+    """The certificates, in PEM, by which clients verify the API server; they are written into the kubeconfig."""
     denials: tuple[Denial, ...] = ()
     delays: Delays = field(default_factory=Delays)

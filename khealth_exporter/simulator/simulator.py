@@ -1,6 +1,7 @@
-"""One simulated cluster: put together, started, controlled and stopped."""
+"""The simulated cluster: assembly, start, control and stop."""
 
 import asyncio
+import base64
 import random
 import socket
 import time
@@ -14,31 +15,34 @@ from aiohttp import web
 from khealth_exporter.simulator import control
 from khealth_exporter.simulator.access import ADMIN, Access
 from khealth_exporter.simulator.admission import Admission
-from khealth_exporter.simulator.controllers import node_object
+from khealth_exporter.simulator.controllers.endpoints import ApiEndpoints, content
 from khealth_exporter.simulator.controllers.garbage import GarbageCollector
 from khealth_exporter.simulator.controllers.kubelet import Kubelets
 from khealth_exporter.simulator.controllers.namespaces import Namespaces
 from khealth_exporter.simulator.controllers.nodes import Heartbeats, NodeLifecycle
 from khealth_exporter.simulator.controllers.quotas import QuotaStatus
+from khealth_exporter.simulator.controllers.registration import Registration
 from khealth_exporter.simulator.controllers.replication import ReplicationControllers
 from khealth_exporter.simulator.controllers.scheduler import Scheduler
 from khealth_exporter.simulator.deletion import SYSTEM_NAMESPACES, Deletion
+from khealth_exporter.simulator.documents import Document
 from khealth_exporter.simulator.door import Door, bound
 from khealth_exporter.simulator.faults import Faults
 from khealth_exporter.simulator.incidents import Incidents
 from khealth_exporter.simulator.recorder import Recorder
 from khealth_exporter.simulator.registry import Registry
 from khealth_exporter.simulator.request_log import RequestLog, RequestRecord
-from khealth_exporter.simulator.resources import NAMESPACES, NODES
+from khealth_exporter.simulator.resources import NAMESPACES
 from khealth_exporter.simulator.server import ApiServer
 from khealth_exporter.simulator.settings import ADMIN_TOKEN, Denial, SimulatorSettings
+from khealth_exporter.simulator.stale_reads import StaleReads
 from khealth_exporter.simulator.store import Store
 from khealth_exporter.simulator.truth import PodTruth, TruthLog
 from khealth_exporter.simulator.verbs import Verbs
 from khealth_exporter.simulator.world import World
 
 
-class _Stopped(Exception):  # noqa: N818  # it ends the task group, and nothing has gone wrong
+class _Stopped(Exception):  # noqa: N818  # it ends the task group and is not an error
     pass
 
 
@@ -50,7 +54,7 @@ class Simulator:
     """A small Kubernetes cluster in this process, as an asynchronous context manager."""
 
     def __init__(self, settings: SimulatorSettings | None = None) -> None:
-        """Take the cluster's settings; nothing starts before the context is entered."""
+        """Take the cluster's settings; the cluster starts when the context is entered."""
         self.settings = settings or SimulatorSettings()
         self._faults = Faults()
         self._store = Store(self.settings.history_limit)
@@ -59,31 +63,32 @@ class Simulator:
         self._truth = TruthLog(lambda: asyncio.get_running_loop().time(), self.settings.truth_limit)
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
+        self._registration: Registration | None = None
         self._host, self._port, self._control_port = self.settings.host, self.settings.port, 0
 
     @property
     def url(self) -> str:
-        """Where the API server listens."""
-        return f"http://{self._host}:{self._port}"
+        """The API server's URL."""
+        return f"{'https' if self.settings.tls else 'http'}://{self._host}:{self._port}"
 
     @property
     def control_url(self) -> str:
-        """Where faults are ordered; no fault takes this away."""
+        """The control port's URL; faults do not affect it."""
         return f"http://{self.settings.control_host}:{self._control_port}"
 
     @property
     def token(self) -> str:
-        """The bearer token of the default user, who may do everything."""
+        """The bearer token of the default user, who has every permission."""
         return ADMIN_TOKEN
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """The faults in force."""
+        """The active faults."""
         return self._faults.current
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
-        """What clients asked for, oldest first."""
+        """The requests of clients, oldest first."""
         return self._log.records
 
     @property
@@ -93,10 +98,14 @@ class Simulator:
 
     def kubeconfig(self, token: str = ADMIN_TOKEN) -> str:
         """Return a kubeconfig for that token, as YAML."""
+        cluster = {"server": self.url}
+        if self.settings.certificate_authority:
+            encoded = base64.b64encode(self.settings.certificate_authority.encode())
+            cluster["certificate-authority-data"] = encoded.decode()
         document = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "simulator", "cluster": {"server": self.url}}],
+            "clusters": [{"name": "simulator", "cluster": cluster}],
             "users": [{"name": ADMIN, "user": {"token": token}}],
             "contexts": [{"name": "simulator", "context": {"cluster": "simulator", "user": ADMIN}}],
             "current-context": "simulator",
@@ -104,27 +113,36 @@ class Simulator:
         return yaml.safe_dump(document, sort_keys=False)
 
     def begin(self, fault: str) -> None:
-        """Begin a fault, as `NAME` or `NAME:NODE`. Raises `ValueError` naming the known faults."""
+        """Begin a fault, as `NAME` or `NAME:NODE`. Raises `ValueError` with the known faults."""
         self._faults.begin(fault)
 
     def end(self, fault: str) -> None:
-        """End a fault. Raises `ValueError` naming the known faults."""
+        """End a fault. Raises `ValueError` with the known faults."""
         self._faults.end(fault)
 
     def deny(self, user: str, verb: str, resource: str) -> None:
-        """Forbid a user something; `*` stands for all."""
+        """Deny a user a verb on a resource; `*` stands for all."""
         self._access.deny(Denial(user, verb, resource))
 
     def allow(self, user: str, verb: str, resource: str) -> None:
-        """Take a denial back."""
+        """Remove a denial."""
         self._access.allow(Denial(user, verb, resource))
+
+    def add_node(self, name: str) -> Document:
+        """Add a node and return it; it becomes Ready after the delay `join`.
+
+        Raises `ApiError` (409, 422), and `RuntimeError` before the cluster has started.
+        """
+        if self._registration is None:
+            raise RuntimeError("the simulated cluster has not started")
+        return self._registration.add(name)
 
     def forget_requests(self) -> None:
         """Empty the request log."""
         self._log.clear()
 
     async def __aenter__(self) -> Self:
-        """Start the cluster. Raises `OSError` where its address cannot be had."""
+        """Start the cluster. Raises `OSError` if an address is taken, `ValueError` for bad `endpoint_addresses`."""
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._main = asyncio.create_task(self._run(started), name="simulator")
         await asyncio.wait({started, self._main}, return_when=asyncio.FIRST_COMPLETED)
@@ -135,13 +153,13 @@ class Simulator:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the cluster; what went wrong inside it is raised here."""
+        """Stop the cluster; raise the errors of its components."""
         self._stop.set()
         if self._main is not None:
             await self._main
 
     async def _run(self, started: asyncio.Future[None]) -> None:
-        """Run everything in a task of its own: entering and leaving may then happen in different tasks."""
+        """Run the cluster in its own task, so that the context can be entered and left in different tasks."""
         given = self.settings
         with (
             bound(given.host, given.port) as api_socket,
@@ -149,9 +167,10 @@ class Simulator:
         ):
             self._host, self._port = api_socket.getsockname()[:2]
             self._control_port = control_socket.getsockname()[1]
+            endpoints = content(self._host, self._port, given.endpoint_addresses)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    await self._run_within(tasks, started, api_socket, control_socket)
+                    await self._run_within(tasks, started, endpoints, api_socket, control_socket)
                     _stop()
             except* _Stopped:
                 pass
@@ -160,17 +179,21 @@ class Simulator:
         self,
         tasks: asyncio.TaskGroup,
         started: asyncio.Future[None],
+        endpoints: Document,
         api_socket: socket.socket,
         control_socket: socket.socket,
     ) -> None:
         world = self._world(tasks)
         verbs_random = random.Random(f"{self.settings.seed} api")
-        server = ApiServer(world, self._access, Verbs(world, verbs_random), self._log, verbs_random)
+        server = ApiServer(
+            world, self._access, Verbs(world, verbs_random, StaleReads(world.store)), self._log, verbs_random
+        )
         handler = web.Server(server.handle, handler_cancellation=True, access_log=None)
         door = Door(world, handler, api_socket)
         runner = web.AppRunner(control.application(self), access_log=None, handle_signals=False)
         try:
             self._populate(world, server, door)
+            ApiEndpoints(world, endpoints).start()
             await runner.setup()
             await web.SockSite(runner, control_socket).start()
             door.open()
@@ -203,12 +226,5 @@ class Simulator:
         for name in (*SYSTEM_NAMESPACES, *self.settings.namespaces):
             world.registry.create(NAMESPACES, "", {"metadata": {"name": name}})
             namespaces.furnish(name)
-        self._add_nodes(world)
-
-    def _add_nodes(self, world: World) -> None:
-        for number in range(1, self.settings.nodes + self.settings.fake_nodes + 1):
-            fake = number > self.settings.nodes
-            name = f"fake-{number - self.settings.nodes}" if fake else f"node-{number}"
-            address = f"10.0.{number // 250}.{number % 250 + 1}"
-            node = node_object.build(name, address, self.settings, world.now(), fake=fake)
-            world.registry.create(NODES, "", node)
+        self._registration = Registration(world)
+        self._registration.populate()

@@ -18,7 +18,7 @@ _FIRST_REVISION: Final = 100
 
 
 class Compacted(Exception):  # noqa: N818  # it is an answer, not an error
-    """The history no longer reaches back that far."""
+    """The history does not reach back that far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the history, with what a watcher needs: it holds no document, so that it stays small."""
+    """One entry of the history, with what a watcher needs; it has no document, to stay small."""
 
     revision: int
     kind: Kind
@@ -44,7 +44,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a listener inside the simulator is told, within the write itself."""
+    """One write, as the listeners inside the simulator see it."""
 
     resource: Resource
     kind: Kind
@@ -63,7 +63,7 @@ def key_of(document: Document) -> Key:
 
 
 class History:
-    """The changes of one resource, oldest first; each has a position that stays its own when older ones are dropped."""
+    """The changes of one resource, oldest first; positions stay valid when older changes are dropped."""
 
     def __init__(self, limit: int) -> None:
         """Keep about `limit` changes."""
@@ -79,7 +79,7 @@ class History:
         return self._dropped + len(self._changes)
 
     def append(self, change: Change) -> None:
-        """Add a change and wake the watchers; what is oldest is forgotten."""
+        """Add a change and wake the watchers; the oldest changes are dropped."""
         self._changes.append(change)
         if len(self._changes) > self._limit + self._limit // 4:
             self._compacted = max(self._compacted, self._changes[-self._limit - 1].revision)
@@ -100,14 +100,14 @@ class History:
         return self._changes[position - self._dropped :]
 
     def compact(self, revision: int) -> None:
-        """Forget everything up to the present, whose revision is given."""
+        """Drop all changes; `revision` is the current one."""
         self._compacted = revision
         self._dropped += len(self._changes)
         self._changes = []
 
 
 class Store:
-    """Objects by resource and key; each write is a commit with a revision of its own."""
+    """Objects by resource and key; each write has its own revision."""
 
     def __init__(self, history_limit: int) -> None:
         """Keep about `history_limit` changes of each resource for watchers."""
@@ -118,7 +118,7 @@ class Store:
         self._listeners: list[Callable[[Commit], None]] = []
 
     def listen(self, listener: Callable[[Commit], None]) -> None:
-        """Call the listener within every write."""
+        """Call the listener during every write."""
         self._listeners.append(listener)
 
     def history(self, resource: Resource) -> History:
@@ -131,18 +131,18 @@ class Store:
         return None if record is None else record.document
 
     def records(self, resource: Resource, selector: Selector) -> list[tuple[Key, Record]]:
-        """Return what the selector wants, ordered by key."""
+        """Return the selected objects, ordered by key."""
         found = [item for item in self._objects[resource].items() if selector.matches(item[1].traits)]
         return sorted(found, key=lambda item: item[0])
 
     def all(self, resource: Resource, namespace: str = "") -> Iterator[Document]:
-        """Yield the objects of the namespace, or of all; the store may be written to meanwhile."""
+        """Yield the objects of the namespace, or of all; writes in the meantime are allowed."""
         for key, record in list(self._objects[resource].items()):
             if namespace in {"", key[0]}:
                 yield record.document
 
     def put(self, resource: Resource, document: Document) -> Document:
-        """Create or replace the object and return it as stored; what changes nothing is no write."""
+        """Create or replace the object and return it as stored; without a change, nothing is written."""
         key = key_of(document)
         before = self._objects[resource].get(key)
         if before is not None and _same(before.document, document):
@@ -154,14 +154,14 @@ class Store:
         return record.document
 
     def remove(self, resource: Resource, document: Document) -> Document:
-        """Remove the object, whose last state the document is, and return that state."""
+        """Remove the object; `document` is its last state, which is returned."""
         before = self._objects[resource].pop(key_of(document))
         record = self._record(resource, document)
         self._commit(resource, "DELETED", record, before)
         return record.document
 
     def compact(self) -> None:
-        """Forget the whole history: only the present can be watched from now on."""
+        """Drop the whole history; watches cannot resume from earlier revisions."""
         self.compacted = self.revision
         for history in self._histories.values():
             history.compact(self.revision)

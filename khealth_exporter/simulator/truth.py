@@ -1,4 +1,4 @@
-"""What really happened to every pod, and when: the reference against which a watcher's figures can be held."""
+"""What really happened to every pod, and when: the reference for measured values."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from khealth_exporter.simulator.store import Commit
 
 @dataclass(frozen=True, slots=True)
 class PodTruth:
-    """When the store took each milestone of one pod, in seconds of the event loop's clock; None: not reached."""
+    """When one pod reached each milestone, in seconds of the event loop's clock; None if it has not."""
 
     uid: str
     namespace: str
@@ -37,7 +37,7 @@ class PodTruth:
 
 
 class TruthLog:
-    """Listens to the store and keeps the truth about the latest pods."""
+    """Records the milestones of the latest pods."""
 
     def __init__(self, clock: Callable[[], float], limit: int) -> None:
         """Take the time from `clock`; keep at most `limit` pods."""
@@ -51,7 +51,7 @@ class TruthLog:
         return MappingProxyType(self._pods)
 
     def listen(self, commit: Commit) -> None:
-        """Take note of a write."""
+        """Record a write."""
         if commit.resource is not PODS:
             return
         pod, now = commit.document, self._clock()

@@ -1,14 +1,21 @@
-"""What makes an object invalid (422), in the words of the real API server."""
+"""Validation (422), with the real API server's messages."""
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from khealth_exporter.simulator import errors
+from khealth_exporter.simulator import config_maps, errors, node_affinity
 from khealth_exporter.simulator.documents import Document, labels_of, metadata, name_of, spec_of
 from khealth_exporter.simulator.errors import Cause
-from khealth_exporter.simulator.resources import EVENTS, NAMESPACES, PODS, REPLICATION_CONTROLLERS, Resource
+from khealth_exporter.simulator.resources import (
+    CONFIG_MAPS,
+    EVENTS,
+    NAMESPACES,
+    PODS,
+    REPLICATION_CONTROLLERS,
+    Resource,
+)
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
@@ -37,18 +44,20 @@ _POD_FIELDS_KEPT: Final = (
 
 
 def check(resource: Resource, document: Document) -> None:
-    """Raise `ApiError` (422) where the object breaks the rules of its kind."""
+    """Raise `ApiError` (400, 422) if the object breaks the rules of its kind."""
     causes = [*_metadata(resource, document)]
     if resource is PODS:
         causes += _pod_spec(spec_of(document), "spec")
     elif resource is REPLICATION_CONTROLLERS:
         causes += _replication_controller(document)
+    elif resource is CONFIG_MAPS:
+        causes += config_maps.causes(document)
     if causes:
         raise errors.invalid(resource, name_of(document), causes)
 
 
 def check_update(resource: Resource, before: Document, after: Document) -> None:
-    """Raise `ApiError` (422) where the change is not allowed."""
+    """Raise `ApiError` (400, 422) if the change is not allowed."""
     name = name_of(before)
     for field in ("uid", "creationTimestamp"):
         if metadata(after).get(field) != metadata(before).get(field):
@@ -60,6 +69,8 @@ def check_update(resource: Resource, before: Document, after: Document) -> None:
         raise errors.invalid(resource, name, [cause])
     if resource is REPLICATION_CONTROLLERS:
         check(resource, after)
+    elif resource is CONFIG_MAPS and (causes := [*config_maps.update_causes(before, after)]):
+        raise errors.invalid(resource, name, causes)
 
 
 def _frozen_fields(pod: Document) -> Document:
@@ -103,6 +114,7 @@ def _pod_spec(spec: Document, field: str) -> Iterator[Cause]:
         for required in ("name", "image"):
             if not container.get(required):
                 yield Cause("FieldValueRequired", "Required value", f"{field}.containers[{index}].{required}")
+    yield from node_affinity.causes(spec, field)
 
 
 def _replication_controller(document: Document) -> Iterator[Cause]:

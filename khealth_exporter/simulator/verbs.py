@@ -9,17 +9,19 @@ from typing import Final
 
 import msgspec
 
-from khealth_exporter.simulator import errors, json_patch, listing, selection, service_accounts
+from khealth_exporter.simulator import errors, json_patch, listing, selection, service_accounts, stale_reads
 from khealth_exporter.simulator.answer import Answer
 from khealth_exporter.simulator.deletion import DeleteOptions, parse_options
 from khealth_exporter.simulator.documents import Document, decode, encode, merged, metadata, name_of, uid_of
 from khealth_exporter.simulator.request_info import RequestInfo
+from khealth_exporter.simulator.resources import CONFIG_MAPS
 from khealth_exporter.simulator.selection import Selector
+from khealth_exporter.simulator.stale_reads import StaleReads
 from khealth_exporter.simulator.watching import WatchRequest, WatchStream
 from khealth_exporter.simulator.world import World
 
 _SHORTEST_WATCH: Final = 1800.0
-"""Seconds; a watch without a time-out lasts up to twice as long."""
+"""Seconds; a watch without a timeout lasts up to twice as long."""
 _SUCCESS: Final[Document] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
 _MERGE: Final = "application/merge-patch+json"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
@@ -28,20 +30,24 @@ _JSON: Final = "application/json-patch+json"
 
 @dataclass(frozen=True, slots=True)
 class Verbs:
-    """Does what requests ask for."""
+    """Answers requests for resources."""
 
     world: World
     random: random.Random
+    stale: StaleReads
 
     async def read(self, info: RequestInfo) -> Answer:
         """Get or list. Raises `ApiError`."""
+        lags = info.resource is CONFIG_MAPS and self.world.faults.active(stale_reads.FAULT)
         if info.verb == "get":
-            return _object(info, self.world.registry.get(info.resource, *info.key))
+            found = self.world.registry.get(info.resource, *info.key)
+            return _object(info, (self.stale.get(info.key) if lags else None) or found)
         await self._reach(listing.asked_revision(info.query.get("resourceVersion", "")))
-        return Answer(HTTPStatus.OK, listing.render(self.world.store, info, _selector(info)))
+        view: listing.View = self.stale if lags else self.world.store
+        return Answer(HTTPStatus.OK, listing.render(view, info, _selector(info)))
 
     async def _reach(self, revision: int | None) -> None:
-        """Wait for a resourceVersion that lies in the future. Raises `ApiError` (504)."""
+        """Wait for a resourceVersion in the future. Raises `ApiError` (504)."""
         wait = self.world.settings.revision_timeout
         while revision is not None and revision > self.world.store.revision:
             if wait <= 0.0:
@@ -68,7 +74,7 @@ class Verbs:
         return self.random.uniform(_SHORTEST_WATCH, 2 * _SHORTEST_WATCH)
 
     def write(self, info: RequestInfo, body: bytes, content_type: str) -> Answer:
-        """Create, update, patch or delete; nothing interrupts it. Raises `ApiError`."""
+        """Create, update, patch or delete, atomically. Raises `ApiError`."""
         if "protobuf" in content_type or "cbor" in content_type:
             raise errors.unsupported_media_type()
         given = _decoded(body)

@@ -1,4 +1,4 @@
-"""A watch: what one watcher is sent, line by line, from the history that all watchers share."""
+"""A watch: the lines for one watcher, from the history that all watchers share."""
 
 import asyncio
 import math
@@ -15,34 +15,34 @@ from khealth_exporter.simulator.selection import Selector
 from khealth_exporter.simulator.store import Change, Compacted, Kind, Store
 
 _LAST_BOOKMARK: Final = 2.0
-"""Seconds before its end that a watch is sent a last bookmark; one that is shorter gets none."""
+"""A watch sends its last bookmark this many seconds before its end; a shorter watch sends none."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchRequest:
-    """What a watcher asked for."""
+    """The parameters of a watch."""
 
     resource: Resource
     selector: Selector
     revision: int | None
-    """Changes after this one are sent; None and 0 begin with the present."""
+    """The watch sends changes after this one; None and 0 begin with the present state."""
     bookmarks: bool
     initial_events: bool
-    """The end of the present state is marked by a bookmark."""
+    """A bookmark marks the end of the present state."""
     timeout: float
     """Seconds until the watch ends."""
 
 
 @dataclass(slots=True)
 class WatchStream:
-    """The lines of one watch; they are made as they are read, so that a slow reader costs nothing."""
+    """The lines of one watch; they are made as they are read, so that a slow reader needs no buffer."""
 
     request: WatchRequest
     store: Store
     faults: Faults
     bookmark_interval: float
     dead: bool = False
-    """Nothing is sent any more, and nothing says so."""
+    """The watch sends nothing more, without an error."""
     _position: int = field(init=False, default=0)
     _after: int = field(init=False, default=0)
 
@@ -89,7 +89,7 @@ class WatchStream:
             return
 
     def _beginning(self) -> list[bytes]:
-        """Return the present state, where the watch does not resume from a revision. Raises `Compacted`."""
+        """Return the present state, unless the watch resumes from a revision. Raises `Compacted`."""
         history = self.store.history(self.request.resource)
         if self.request.revision and not self.request.initial_events:
             self._after = self.request.revision
@@ -103,7 +103,7 @@ class WatchStream:
         return lines
 
     def _translate(self, change: Change) -> bytes | None:
-        """Return what the change is to this watcher: what leaves the selector is deleted, what enters it is added."""
+        """Return the event for this watcher: ADDED and DELETED if the object enters and leaves the selection."""
         if change.revision <= self._after:
             return None
         selector = self.request.selector

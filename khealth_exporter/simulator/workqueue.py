@@ -1,4 +1,4 @@
-"""A controller's queue of keys: each waits once, is worked on by one worker at a time, and backs off when it fails."""
+"""A controller's queue: each key waits once, has one worker at a time, and backs off on failure."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -11,7 +11,7 @@ _LONGEST_BACKOFF = 1000.0
 
 
 class WorkQueue(Generic[K]):
-    """Keys to be looked at again."""
+    """The keys that wait for a worker."""
 
     def __init__(self, speed: float) -> None:
         """Divide every delay by `speed`."""
@@ -23,7 +23,7 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
 
     def add(self, key: K) -> None:
-        """Have the key looked at, as soon as a worker is free."""
+        """Queue the key."""
         if key in self._working:
             self._again.add(key)
         elif key not in self._queued:
@@ -31,21 +31,21 @@ class WorkQueue(Generic[K]):
             self._ready.put_nowait(key)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Have the key looked at after that many of the cluster's seconds."""
+        """Queue the key after that many seconds of the cluster's time."""
         asyncio.get_running_loop().call_later(seconds / self._speed, self.add, key)
 
     def add_failed(self, key: K) -> None:
-        """Have the key looked at again, the later the more often it has failed."""
+        """Queue the key again, with exponential back-off."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         self.add_after(key, min(_FIRST_BACKOFF * 2.0**failures, _LONGEST_BACKOFF))
 
     def forget(self, key: K) -> None:
-        """Count no failures of the key any more."""
+        """Reset the key's failures."""
         self._failures.pop(key, None)
 
     async def work(self, look: Callable[[K], Awaitable[None]]) -> None:
-        """Look at the keys one after another, for ever."""
+        """Work on the keys one after another, without end."""
         while True:
             key = await self._ready.get()
             self._queued.discard(key)

@@ -1,4 +1,4 @@
-"""What every component of the simulated cluster works with, and the base that they share."""
+"""The parts that all components of the simulated cluster share, and their base class."""
 
 import asyncio
 import random
@@ -33,36 +33,36 @@ class World:
     tasks: asyncio.TaskGroup
 
     def now(self) -> str:
-        """Return the present as Kubernetes' Time."""
+        """Return the current time as a Kubernetes Time."""
         return timestamp(self.registry.now())
 
     def scaled(self, seconds: float) -> float:
-        """Return how long the component's `seconds` last at the cluster's speed."""
+        """Return the component's `seconds` divided by the cluster's speed."""
         return seconds / self.settings.speed
 
 
 class Component:
-    """A part of the control plane or of a node: it works at its pace, and stands still while a fault holds it."""
+    """A part of the control plane or of a node; it stops while one of its faults is active."""
 
     holding: tuple[str, ...] = ()
-    """The faults that stop it, besides those of the API server."""
+    """The faults that stop it, in addition to outages of the API server."""
 
     def __init__(self, world: World) -> None:
-        """Work in that world."""
+        """Work in this cluster."""
         self.world = world
 
     async def turn(self, node: str = "") -> None:
-        """Wait until nothing holds the component; what it then does before it next awaits, cannot be interrupted."""
+        """Wait until no fault stops the component; what it does until its next await is atomic."""
         await self.world.faults.clear(*self.holding, *API_OUTAGES, node=node)
 
     async def pause(self, delay: Delay) -> None:
-        """Take the time that a part of the work takes."""
+        """Wait for a random time."""
         await asyncio.sleep(self.world.scaled(delay.draw(self.world.random)))
 
     def spawn(
         self, work: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Task[None]:
-        """Start work of its own, which ends quietly where its object has gone or changed meanwhile."""
+        """Start a task that ends without an error if its object has gone or changed in the meantime."""
         return self.world.tasks.create_task(_forgiving(work, *args, **kwargs))
 
 

@@ -1,4 +1,4 @@
-"""The garbage collector: deletes what has lost its owners, in the background or before them, or orphans it."""
+"""The garbage collector: background and foreground deletion of dependents, and orphaning."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ class _Item:
 
 
 class GarbageCollector(Component):
-    """Follows owner references."""
+    """Deletes or orphans the dependents of deleted objects."""
 
     holding = ("controller-stalled",)
 
     def __init__(self, world: World) -> None:
-        """Listen to every object of that world."""
+        """Listen to all objects."""
         super().__init__(world)
         self._queue: WorkQueue[_Item] = WorkQueue(world.settings.speed)
         self._dependents: defaultdict[str, set[_Item]] = defaultdict(set)
@@ -103,7 +103,7 @@ class GarbageCollector(Component):
         self.world.registry.patch(item.resource, item.key, {"metadata": {"finalizers": left or None}})
 
     def _check_owners(self, item: _Item, document: Document) -> None:
-        """Delete the object unless an owner that stays exists."""
+        """Delete the object unless one of its owners exists and is not waiting for its dependents."""
         leaving = False
         for reference in owners_of(document):
             owner = self._owner_item(document, reference)

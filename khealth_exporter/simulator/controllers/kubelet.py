@@ -1,4 +1,4 @@
-"""The kubelets: bring pods up, keep them, take them down, and report as real ones do."""
+"""The kubelets: start pods, stop them and report their status, as real ones do."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ from khealth_exporter.simulator.store import Commit, Key
 from khealth_exporter.simulator.world import Component, World
 
 FAKE_NODE: Final = "kwok.x-k8s.io/node"
-"""The annotation of a node that exists in name alone."""
+"""The annotation of a node without a kubelet."""
 
 _SLOW_START: Final = 10.0
 _SANDBOX_RETRY: Final = 10.0
@@ -38,12 +38,12 @@ _NO_SANDBOX: Final = (
 
 
 class Kubelets(Component):
-    """Every node's kubelet; each pod's life is a task of its own until it runs, and again when it ends."""
+    """The kubelets of all nodes; one task starts a pod, and another one stops it."""
 
     holding = ("kubelet-stalled",)
 
     def __init__(self, world: World) -> None:
-        """Listen to that world's pods and nodes."""
+        """Listen to pods and nodes."""
         super().__init__(world)
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._addresses = 1
@@ -112,7 +112,7 @@ class Kubelets(Component):
         self._report(key, pod_status.sandboxed(self._pod(key), address, self.world.now()))
 
     async def _have_images(self, key: Key, node: str) -> None:
-        """Return when every image is there; until then fail to pull what is missing, ever less often."""
+        """Return when every image is present; until then, fail to pull the missing ones, with a growing back-off."""
         backoff = _FIRST_BACKOFF
         while missing := self._missing_images(key, node):
             field = _field(self._pod(key))
@@ -151,7 +151,7 @@ class Kubelets(Component):
         }
 
     async def _crash(self, key: Key, node: str) -> None:
-        """Let the containers start and exit for as long as the fault is in force."""
+        """Let the containers start and exit as long as the fault is active."""
         backoff = _FIRST_BACKOFF
         while self.world.faults.active("container-crashes", node):
             final = spec_of(self._pod(key)).get("restartPolicy") == "Never"
@@ -199,7 +199,7 @@ class Kubelets(Component):
         self._report(key, status)
 
     async def _report_again(self, node: str) -> None:
-        """Say of every running pod that it is ready, which the control plane had to doubt while the node was silent."""
+        """Report every running pod as ready again, after the control plane set it to not ready."""
         await self.pause(self.world.settings.delays.accept)
         await self.turn(node)
         for pod in self.world.store.all(PODS):
@@ -213,7 +213,7 @@ class Kubelets(Component):
         await self.world.faults.clear(fault, *self.holding, *API_OUTAGES, node=node)
 
     async def _patience(self, seconds: float, fault: str, node: str) -> None:
-        """Wait that long, but where the fault is in force no longer than it lasts."""
+        """Wait that many seconds; if the fault is active, return as soon as it ends."""
         if not self.world.faults.active(fault, node):
             await asyncio.sleep(self.world.scaled(seconds))
             return
@@ -237,7 +237,7 @@ class Kubelets(Component):
 
 
 def has_kubelet(node: Document) -> bool:
-    """Tell whether anything acts for the node: a kubelet of the simulator's, or KWOK's pretence."""
+    """Tell whether the node has a simulated kubelet, or is a fake node as KWOK makes them."""
     annotations = metadata(node).get("annotations") or {}
     return FAKE_NODE in annotations or "simulator/kubelet" in annotations
 

@@ -1,4 +1,4 @@
-"""The namespace controller: a new namespace gets its service account, an ended one is emptied and removed."""
+"""The namespace controller: creates the service account of a new namespace, and empties a deleted one."""
 
 import asyncio
 from typing import Final
@@ -21,12 +21,12 @@ _ROOT_CERTIFICATE: Final = "kube-root-ca.crt"
 
 
 class Namespaces(Component):
-    """Looks after what a namespace needs from its beginning to its end."""
+    """Furnishes new namespaces and finalizes deleted ones."""
 
     holding = ("controller-stalled",)
 
     def __init__(self, world: World) -> None:
-        """Listen to that world's namespaces."""
+        """Listen to namespaces."""
         super().__init__(world)
         self._ending: set[str] = set()
         world.store.listen(self._listen)
@@ -47,7 +47,7 @@ class Namespaces(Component):
         self.furnish(namespace)
 
     def furnish(self, namespace: str) -> None:
-        """Make what every namespace has, unless it is there."""
+        """Create the objects that every namespace has, if they are missing."""
         for resource, name in ((SERVICE_ACCOUNTS, "default"), (CONFIG_MAPS, _ROOT_CERTIFICATE)):
             if self.world.store.get(resource, (namespace, name)) is None:
                 self.world.registry.create(resource, namespace, {"metadata": {"name": name}})

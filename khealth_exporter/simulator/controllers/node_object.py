@@ -6,6 +6,8 @@ from khealth_exporter.simulator.controllers.kubelet import FAKE_NODE
 from khealth_exporter.simulator.documents import Document
 from khealth_exporter.simulator.settings import SimulatorSettings
 
+NOT_READY_TAINT: Final = "node.kubernetes.io/not-ready"
+
 _PRESSURES: Final = (
     ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -26,7 +28,7 @@ _NOT_READY: Final = {
 
 
 def build(name: str, address: str, settings: SimulatorSettings, now: str, *, fake: bool) -> Document:
-    """Return the node that a kubelet registers."""
+    """Return a node that is Ready."""
     room = {
         "cpu": settings.cpu_per_node,
         "memory": settings.memory_per_node,
@@ -63,8 +65,15 @@ def build(name: str, address: str, settings: SimulatorSettings, now: str, *, fak
     return {"metadata": {"name": name, "labels": labels, "annotations": annotations}, "spec": {}, "status": status}
 
 
+def joining(node: Document, now: str) -> Document:
+    """Return the node as its kubelet first registers it: NotReady, with the taint that admission adds."""
+    taint = {"key": NOT_READY_TAINT, "effect": "NoSchedule"}
+    status = {**node["status"], "conditions": conditions(now, ready=False, since={})}
+    return {**node, "spec": {**node["spec"], "taints": [taint]}, "status": status}
+
+
 def conditions(now: str, *, ready: bool, since: dict[str, Document]) -> list[Document]:
-    """Return what a kubelet says of its node; `since` gives the conditions as they were, by type."""
+    """Return the conditions that a kubelet reports; `since` has the previous ones by type."""
     said = [
         {"type": kind, "status": "False", "reason": reason, "message": message} for kind, reason, message in _PRESSURES
     ]
@@ -73,7 +82,7 @@ def conditions(now: str, *, ready: bool, since: dict[str, Document]) -> list[Doc
 
 
 def unknown(now: str, since: dict[str, Document]) -> list[Document]:
-    """Return what the control plane says of a node whose kubelet is silent."""
+    """Return the conditions that the control plane sets when the kubelet is silent."""
     silent = {"status": "Unknown", "reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
     return [_timed({**before, **silent}, before, now) for before in since.values()]
 

@@ -1,4 +1,4 @@
-"""Nodes: their kubelets' heartbeats, and what the control plane makes of a node that is silent or not ready."""
+"""Nodes: the heartbeats of kubelets, and the node lifecycle controller."""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from khealth_exporter.simulator.deletion import DeleteOptions
 from khealth_exporter.simulator.documents import (
     Document,
     condition,
+    has_condition,
     is_deleting,
     micro_timestamp,
     name_of,
@@ -28,32 +29,35 @@ from khealth_exporter.simulator.world import Component, World
 
 _LEASES: Final = "kube-node-lease"
 _LOOK: Final = 5.0
-_OURS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_OURS: Final = (node_object.NOT_READY_TAINT, "node.kubernetes.io/unreachable")
 _SOURCE: Final = Source("node-controller")
 
 
 class Heartbeats(Component):
-    """Renews the lease of every node that anything acts for, and reports the node's readiness when it differs."""
+    """Renews the lease of every node with a kubelet, and reports the node's readiness when it changes."""
 
     holding = ("kubelet-stalled",)
 
     def __init__(self, world: World) -> None:
-        """Listen to that world's nodes."""
+        """Listen to nodes."""
         super().__init__(world)
         world.store.listen(self._listen)
 
     def _listen(self, commit: Commit) -> None:
         if commit.resource is NODES and commit.kind == "ADDED" and has_kubelet(commit.document):
-            self.spawn(self._beat_on, name_of(commit.document), uid_of(commit.document))
+            self.spawn(self._beat_on, commit.document)
 
-    async def _beat_on(self, node: str, uid: str) -> None:
+    async def _beat_on(self, registered: Document) -> None:
+        node, uid = name_of(registered), uid_of(registered)
+        if not has_condition(registered, "Ready"):
+            await self.pause(self.world.settings.delays.join)
         while uid_of(self.world.registry.get(NODES, "", node)) == uid:
             await self.turn(node)
             self.beat(node)
             await asyncio.sleep(self.world.scaled(self.world.settings.heartbeat))
 
     def beat(self, node: str) -> None:
-        """Let the node's kubelet renew its lease and report now."""
+        """Renew the node's lease and report its readiness now."""
         found = self.world.registry.get(NODES, "", node)
         renewed = {
             "holderIdentity": node,
@@ -74,19 +78,19 @@ class Heartbeats(Component):
 
 
 class NodeLifecycle(Component):
-    """Finds silent nodes, taints what is not ready, and drives away the pods that do not tolerate it."""
+    """Detects silent nodes, taints nodes that are not ready, and evicts pods that do not tolerate the taints."""
 
     holding = ("controller-stalled",)
 
     def __init__(self, world: World) -> None:
-        """Listen to that world's nodes."""
+        """Listen to nodes."""
         super().__init__(world)
         self._heard: dict[str, tuple[str, float]] = {}
         self._tainted: dict[str, float] = {}
         world.store.listen(self._listen)
 
     def start(self) -> None:
-        """Start looking after the nodes."""
+        """Start the controller."""
         self.world.tasks.create_task(self._look_on())
 
     def _listen(self, commit: Commit) -> None:
@@ -135,7 +139,7 @@ class NodeLifecycle(Component):
         self._drive_away(node, now)
 
     def taint(self, node: str) -> None:
-        """Make the node's taints say what its condition says."""
+        """Set the node's taints according to its condition Ready."""
         found = self.world.registry.get(NODES, "", node)
         keys = {"True": None, "False": _OURS[0]}
         key = keys.get(_ready(found), _OURS[1])
@@ -185,7 +189,7 @@ def _ready(node: Document) -> str:
 
 
 def _patience(pod: Document, taints: list[Document]) -> float | None:
-    """Return how many seconds the pod stays on a node with these taints; None: for ever."""
+    """Return how many seconds the pod tolerates these taints; None if it has no limit."""
     least: float | None = None
     for taint in taints:
         found = [entry for entry in spec_of(pod).get("tolerations") or [] if tolerates(entry, taint)]

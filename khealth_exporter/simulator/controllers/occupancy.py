@@ -1,4 +1,4 @@
-"""Who sits where: what the bound pods take of each node, kept up with every write."""
+"""The pods and resource requests on each node, updated with every write."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Kin = tuple[str, frozenset[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """What one pod takes of its node."""
+    """What one pod uses of its node."""
 
     node: str
     kin: Kin
@@ -25,7 +25,7 @@ class Seat:
 
 
 def kin_of(pod: Document) -> Kin:
-    """Return what the pod has in common with its like."""
+    """Return the pod's namespace and labels."""
     return namespace_of(pod), frozenset(labels_of(pod).items())
 
 
@@ -39,7 +39,7 @@ class Occupancy:
         self._taken: defaultdict[tuple[str, str], float] = defaultdict(float)
 
     def listen(self, commit: Commit) -> None:
-        """Take note of a write."""
+        """Count a write."""
         if commit.resource is not PODS:
             return
         pod = commit.document
@@ -54,7 +54,7 @@ class Occupancy:
             self._count(seat, -1)
 
     def alike(self, node: str, kin: Kin) -> int:
-        """Return how many pods of that kind the node has."""
+        """Return how many pods with that namespace and those labels are on the node."""
         return self._alike[node, kin]
 
     def taken(self, node: str, resource: str) -> float:

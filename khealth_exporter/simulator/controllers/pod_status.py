@@ -1,4 +1,4 @@
-"""A pod's status as a kubelet reports it, from the first word to the last."""
+"""A pod's status, as a kubelet reports it from the first report to the last."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -7,14 +7,14 @@ from khealth_exporter.simulator.documents import Document, metadata, spec_of, st
 
 _SANDBOX: Final = "PodReadyToStartContainers"
 IMAGE_ID: Final = "sha256:159f959962b156f93d5a0e446f0d9df6fa0eaf3daf29efd9fc6fec92a6b2643a"
-"""What the container runtime calls every image; a pod may ask for one by that name, too."""
+"""The ID of every image; a pod can use it as an image name."""
 
 State = Callable[[Document], Document]
-"""What a container's status becomes, from what it was."""
+"""Maps a container's status to its next one."""
 
 
 def accepted(pod: Document, host: str, now: str) -> Document:
-    """Return the kubelet's first report: it has the pod, and has begun nothing."""
+    """Return the kubelet's first report: it has accepted the pod, and has started nothing."""
     no_sandbox = _condition(_SANDBOX, "False", "PodSandboxNotReady", "no pod sandbox exists")
     waiting = [_waiting(container, "ContainerCreating") for container in spec_of(pod)["containers"]]
     fresh = {**pod, "status": {**status_of(pod), "containerStatuses": waiting}}
@@ -32,7 +32,7 @@ def accepted(pod: Document, host: str, now: str) -> Document:
 
 
 def sandboxed(pod: Document, address: str, now: str) -> Document:
-    """Return the report that the sandbox and its network are there."""
+    """Return the report that the sandbox and its network are ready."""
     conditions = _conditions(pod, [_condition(_SANDBOX, "True")], now)
     return {"conditions": conditions, "podIP": address, "podIPs": [{"ip": address}]}
 
@@ -60,13 +60,13 @@ def running(pod: Document, now: str, *, ready: bool) -> Document:
 
 
 def became_ready(pod: Document, now: str) -> Document:
-    """Return the report that the pod is ready, its containers running on."""
+    """Return the report that the pod is ready."""
     statuses = [{**status, "ready": True} for status in status_of(pod)["containerStatuses"]]
     return {"containerStatuses": statuses, "conditions": _conditions(pod, _readiness(pod, ready=True), now)}
 
 
 def crashed(pod: Document, now: str, *, final: bool) -> Document:
-    """Return the report that every container has exited with code 1, for good if `final`."""
+    """Return the report that every container has exited with code 1, and are not restarted if `final`."""
 
     def state(status: Document) -> Document:
         return {**status, "state": {"terminated": _ended(status, 1, "Error", now)}, "ready": False, "started": False}
@@ -76,7 +76,7 @@ def crashed(pod: Document, now: str, *, final: bool) -> Document:
 
 
 def backing_off(pod: Document, seconds: int, now: str) -> Document:
-    """Return the report that the containers, ended before, will be started again in so many seconds."""
+    """Return the report that the containers have exited and restart in that many seconds."""
     message = f"back-off {seconds}s restarting failed container"
 
     def state(status: Document) -> Document:
@@ -109,7 +109,7 @@ def terminated(pod: Document, now: str) -> Document:
 
 
 def simulated_by_kwok(pod: Document, host: str, now: str) -> Document:
-    """Return the only report of a pod on a node that exists in name alone."""
+    """Return the only report of a pod on a fake node."""
     begun = {**pod, "status": accepted(pod, host, now)}
     status: Document = running({**pod, "status": begun["status"]}, now, ready=True)
     kept = [found for found in begun["status"]["conditions"] if found["type"] not in {_SANDBOX, "PodScheduled"}]

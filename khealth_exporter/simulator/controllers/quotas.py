@@ -1,4 +1,4 @@
-"""The quota controller: writes down what of each ResourceQuota is used."""
+"""The quota controller: updates status.used of each ResourceQuota."""
 
 from typing import Final
 
@@ -13,12 +13,12 @@ _COUNTED: Final = ("count/pods", "pods")
 
 
 class QuotaStatus(Component):
-    """Keeps status.used; admission itself counts anew each time."""
+    """Updates status.used; admission does its own counting."""
 
     holding = ("controller-stalled",)
 
     def __init__(self, world: World) -> None:
-        """Listen to that world's quotas and pods."""
+        """Listen to quotas and pods."""
         super().__init__(world)
         self._queue: WorkQueue[str] = WorkQueue(world.settings.speed)
         world.store.listen(self._listen)

@@ -1,4 +1,4 @@
-"""The ReplicationController controller: makes pods, replaces them, and says why it cannot."""
+"""The ReplicationController controller: creates pods, replaces them, and reports failures."""
 
 from typing import Final
 
@@ -35,7 +35,7 @@ class ReplicationControllers(Component):
     holding = ("controller-stalled",)
 
     def __init__(self, world: World) -> None:
-        """Listen to that world's pods and ReplicationControllers."""
+        """Listen to pods and ReplicationControllers."""
         super().__init__(world)
         self._queue: WorkQueue[Key] = WorkQueue(world.settings.speed)
         world.store.listen(self._listen)
@@ -91,7 +91,7 @@ class ReplicationControllers(Component):
         ]
 
     async def _manage(self, controller: Document) -> ApiError | None:
-        """Make what is missing or delete what is too much; return the first refusal."""
+        """Create missing pods or delete surplus ones; return the first refusal."""
         pods = self._pods_of(controller)
         missing = int(spec_of(controller).get("replicas", 1)) - len(pods)
         for number in range(min(missing, _BURST)):

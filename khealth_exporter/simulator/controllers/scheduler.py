@@ -1,10 +1,10 @@
-"""The scheduler: binds pods to nodes, or says why it cannot."""
+"""The scheduler: binds pods to nodes, or marks them as unschedulable."""
 
 import asyncio
 from collections import Counter
 from typing import Final
 
-from khealth_exporter.simulator import documents, quantities
+from khealth_exporter.simulator import documents, node_affinity, quantities
 from khealth_exporter.simulator.controllers.occupancy import RESOURCES, Occupancy, kin_of
 from khealth_exporter.simulator.documents import (
     Document,
@@ -25,18 +25,19 @@ from khealth_exporter.simulator.world import Component, World
 _SOURCE: Final = Source("default-scheduler")
 _RETRY: Final = 10.0
 _AFFINITY: Final = "node(s) didn't match Pod's node affinity/selector"
+_NOT_NAMED: Final = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
 _TAINT: Final = "node(s) had untolerated taint(s)"
 _CORDONED: Final = "node(s) were unschedulable"
 _REPELLING: Final = {"NoSchedule", "NoExecute"}
 
 
 class Scheduler(Component):
-    """Takes one pod after another."""
+    """Schedules one pod after another."""
 
     holding = ("scheduler-stalled",)
 
     def __init__(self, world: World) -> None:
-        """Listen to that world's pods and nodes."""
+        """Listen to pods and nodes."""
         super().__init__(world)
         self._queue: WorkQueue[Key] = WorkQueue(world.settings.speed)
         self._unschedulable: set[Key] = set()
@@ -86,10 +87,12 @@ class Scheduler(Component):
             self._queue.add(key)
 
     def _sift(self, pod: Document) -> tuple[list[Document], Counter[str]]:
-        """Return the nodes that the pod fits on, and how often each reason refuses one."""
+        """Return the nodes that the pod fits on, and how many nodes each reason excludes."""
         fitting, refused = [], Counter[str]()
+        named = node_affinity.candidates(pod)
         for node in self.world.store.all(NODES):
-            reasons = _refusals(pod, node) or self._shortages(pod, node)
+            outside = named is not None and name_of(node) not in named
+            reasons = [_NOT_NAMED] if outside else _refusals(pod, node) or self._shortages(pod, node)
             refused.update(reasons)
             if not reasons:
                 fitting.append(node)
@@ -107,7 +110,7 @@ class Scheduler(Component):
         return reasons
 
     def _best(self, pod: Document, nodes: list[Document]) -> str:
-        """Return the node with the fewest pods of the same labels, then of any; chance decides what is left."""
+        """Return the node with the fewest pods with the same labels, then with the fewest pods, then a random one."""
         kin, occupancy = kin_of(pod), self._occupancy
         names = [name_of(node) for node in nodes]
         return min(
@@ -127,14 +130,14 @@ def _matters(commit: Commit) -> bool:
     before, after = commit.before, commit.document
     if before is None:
         return True
+    if labels_of(before) != labels_of(after):
+        return True
     return spec_of(before) != spec_of(after) or has_condition(before, "Ready") != has_condition(after, "Ready")
 
 
 def _refusals(pod: Document, node: Document) -> list[str]:
-    spec, labels = spec_of(pod), labels_of(node)
-    wanted: dict[str, str] = spec.get("nodeSelector") or {}
-    if not wanted.items() <= labels.items():
-        return [_AFFINITY]
+    """Return why the node is excluded, in the order of the scheduler's filters."""
+    spec = spec_of(pod)
     if spec_of(node).get("unschedulable") and not _tolerates(
         spec, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
     ):
@@ -142,7 +145,7 @@ def _refusals(pod: Document, node: Document) -> list[str]:
     taints = spec_of(node).get("taints") or []
     if any(taint["effect"] in _REPELLING and not _tolerates(spec, taint) for taint in taints):
         return [_TAINT]
-    return []
+    return [] if node_affinity.matches(pod, node) else [_AFFINITY]
 
 
 def _tolerates(spec: Document, taint: Document) -> bool:

@@ -1,13 +1,16 @@
 """The command, and the control port."""
 
 import asyncio
+import base64
 import json
 import pathlib
 import signal
+import ssl
 import sys
 
 import aiohttp
 import pytest
+import trustme
 import yaml
 from integration.simulator.simulator_client import NAMESPACE, PODS, Client, is_ready, pod
 
@@ -43,16 +46,59 @@ async def test_command_runs_until_sigterm(tmp_path: pathlib.Path) -> None:
     assert code == 0
 
 
-async def test_command_refuses_unknown_faults(tmp_path: pathlib.Path) -> None:
-    """Exit code 2, and the known ones."""
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--fault nope", "unknown fault 'nope'; known faults:\n  scheduler-stalled "),
+        ("--endpoint-address here", "'here' does not appear to be an IPv4 or IPv6 address"),
+        ("--endpoint-address ::1", "an EndpointSlice cannot mix IPv4 and IPv6: 127.0.0.1, ::1"),
+        (
+            "--tls-cert-file none",
+            "--tls-cert-file, --tls-private-key-file and --certificate-authority need each other",
+        ),
+        (
+            "--tls-cert-file none --tls-private-key-file none --certificate-authority /dev/null",
+            "cannot load none and none: [Errno 2] No such file or directory",
+        ),
+    ],
+)
+async def test_command_refuses_bad_options(tmp_path: pathlib.Path, options: str, message: str) -> None:
+    """Exit code 2, and what is wrong."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "khealth_exporter.simulator", "--kubeconfig", str(tmp_path / "k"), "--fault", "nope"),
+        *("-m", "khealth_exporter.simulator", "--kubeconfig", str(tmp_path / "k"), *options.split()),
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(20):
         _, told = await process.communicate()
-    assert (process.returncode, b"unknown fault 'nope'; known are: scheduler-stalled" in told) == (2, True)
+    assert (2, True) == (process.returncode, message in told.decode())
+
+
+async def test_command_serves_tls(tmp_path: pathlib.Path) -> None:
+    """The kubeconfig is enough to verify the server."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    options = f"--tls-cert-file {tmp_path}/server.pem --tls-private-key-file {tmp_path}/server.pem"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "khealth_exporter.simulator", "--kubeconfig", str(tmp_path / "k"), *options.split()),
+        *("--certificate-authority", str(tmp_path / "ca.pem")),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(20):
+            await process.stdout.readline()
+        cluster = yaml.safe_load(await asyncio.to_thread((tmp_path / "k").read_text))["clusters"][0]["cluster"]
+        trusting = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
+            assert "ok" == (await Client(session, cluster["server"]).get("/readyz")).body
+    finally:
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            await process.wait()
 
 
 async def test_control_port_orders_faults(client: Client, simulator: Simulator) -> None:

@@ -493,7 +493,7 @@ def test_demo_tells_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
     """Who orders a fault is told what it does, and where to see it."""
     demo._announce("scheduler-stalled", (Address("127.0.0.1", 8080),))
     expected = [
-        "Injected fault: the scheduler binds nothing and says nothing.",
+        "Injected fault: the scheduler binds no pods and reports nothing.",
         "Within 30 seconds http://127.0.0.1:8080/health shows the verdict, and the status page shows the evidence.",
     ]
     assert expected == capsys.readouterr().out.splitlines()[-2:]
@@ -508,7 +508,9 @@ def test_demo_has_attempts_that_fit_their_interval() -> None:
 def test_an_unknown_fault_is_told_with_those_there_are(started: Started, capsys: pytest.CaptureFixture[str]) -> None:
     """The list is the documentation."""
     code = main(["demo", "--fault", "earthquake"])
-    told = capsys.readouterr().err.startswith("khealth: unknown fault 'earthquake'; known are: scheduler-stalled, ")
+    told = capsys.readouterr().err.startswith(
+        "khealth: unknown fault 'earthquake'; known faults:\n  scheduler-stalled  the scheduler binds "
+    )
     expected = (2, None, True)
     assert expected == (code, started.main, told)
 

@@ -1,0 +1,85 @@
+"""Decoding (400) and validation (422) of ConfigMaps, with the real API server's messages."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from khealth_exporter.simulator import errors
+from khealth_exporter.simulator.documents import Document
+from khealth_exporter.simulator.errors import Cause
+
+_KEY: Final = "[-._a-zA-Z0-9]+"
+_KEY_RULE: Final = (
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  "
+    f"or 'key-name', regex used for validation is '{_KEY}')"
+)
+_IMMUTABLE: Final = "Forbidden: field is immutable when `immutable` is set"
+_NUMBER: Final = "number"
+_JSON_KINDS: Final[Mapping[type, str]] = {
+    bool: "bool",
+    int: _NUMBER,
+    float: _NUMBER,
+    str: "string",
+    list: "array",
+    dict: "object",
+}
+
+
+def causes(document: Document) -> Iterator[Cause]:
+    """Yield the validation errors. Raises `ApiError` (400) if the ConfigMap cannot be decoded."""
+    data = _decoded(document.get("data"), "data", "string")
+    binary = _decoded(document.get("binaryData"), "binaryData", "[]uint8")
+    for value in binary.values():
+        _check_base64(value)
+    for field, entries in (("data", data), ("binaryData", binary)):
+        for key in sorted(entries):
+            if not re.fullmatch(_KEY, key):
+                yield _invalid(f"{field}[{key}]", key, _KEY_RULE)
+    for key in sorted(data.keys() & binary.keys()):
+        yield _invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
+
+
+def update_causes(before: Document, after: Document) -> Iterator[Cause]:
+    """Yield the validation errors of an update; an immutable ConfigMap keeps its data."""
+    yield from causes(after)
+    if not before.get("immutable"):
+        return
+    if not after.get("immutable"):
+        yield Cause("FieldValueForbidden", _IMMUTABLE, "immutable")
+    for field in ("data", "binaryData"):
+        if (before.get(field) or {}) != (after.get(field) or {}):
+            yield Cause("FieldValueForbidden", _IMMUTABLE, field)
+
+
+def _decoded(given: object, field: str, kind: str) -> Mapping[str, str]:
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise _undecodable(given, field, f"map[string]{kind}")
+    for value in given.values():
+        if not isinstance(value, str):
+            raise _undecodable(value, field, kind)
+    return given
+
+
+def _undecodable(given: object, field: str, kind: str) -> errors.ApiError:
+    found = _JSON_KINDS.get(type(given), "null")
+    why = f"json: cannot unmarshal {found} into Go struct field ConfigMap.{field} of type {kind}"
+    return errors.bad_request(f'ConfigMap in version "v1" cannot be handled as a ConfigMap: {why}')
+
+
+def _check_base64(value: str) -> None:
+    try:
+        base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        wrong = re.search(r"[^A-Za-z0-9+/=]", value)
+        place = wrong.start() if wrong else len(value) - len(value) % 4
+        why = f"illegal base64 data at input byte {place}"
+        raise errors.bad_request(f'ConfigMap in version "v1" cannot be handled as a ConfigMap: {why}') from error
+
+
+def _invalid(field: str, key: str, rule: str) -> Cause:
+    return Cause("FieldValueInvalid", f"Invalid value: {json.dumps(key)}: {rule}", field)
