@@ -112,7 +112,8 @@ class Metrics:
             if reason.component:  # Otherwise the step that failed names it.
                 info.labels(reason, reason.component).set(1)
         self.reloaded = self._gauge(
-            "config_last_reload_successful", "1 if khealth uses the configuration that it read last, 0 if it refused it."
+            "config_last_reload_successful",
+            "1 if khealth uses the configuration that it read last, 0 if it refused it.",
         )
         self.reloaded_at = self._gauge(
             "config_last_reload_success_timestamp_seconds", "Unix time of the last successful configuration load."
