@@ -21,12 +21,17 @@ INTERVAL = 10.0
 """Seconds between attempts: as often as a machine of two cores can begin, start, hold and remove pods."""
 FACTOR = 60 / INTERVAL
 """How much faster than by default everything goes."""
-ROUTINE = {"interval": f"{INTERVAL:g}s", "timeout": "4s", "pod_ttl": "1s", "poll_interval": "500ms", "replicas": 2}
+BOUNDS = {"interval": f"{INTERVAL:g}s", "timeout": "4s"}
+ROUTINE = {**BOUNDS, "pod_ttl": "1s", "poll_interval": "500ms", "replicas": 2}
 """One pod on each node. An attempt that fails everywhere, with five seconds for pods to end, still fits the interval."""
 SETTINGS = {
     # Two cores carry the cluster too: how late khealth itself is, is not what is shown here.
     "measurement": {"loop_lag": "1s", "watch_lag": "1s"},
-    "modules": {"rcscheduler": {"rcscheduler": ROUTINE}},
+    "modules": {
+        "rcscheduler": {"rcscheduler": ROUTINE},
+        "control-plane": {"api": BOUNDS},
+        "workloads": {"pod": BOUNDS},
+    },
 }
 PAGES, TICKETS, HEARTBEAT = "khealth-pages", "khealth-tickets", "khealth-heartbeat"
 BEGINNING = 120.0
@@ -129,7 +134,7 @@ def way(target: Target, folder: Path) -> Iterator[Way]:
     """Let all four run until the block ends; it begins when all is well."""
     settings = folder / "khealth.yaml"
     settings.write_text(yaml.safe_dump(SETTINGS))
-    with target.running(settings) as khealth, webhook() as hook:
+    with target.running(settings, "rcscheduler", "control-plane", "workloads") as khealth, webhook() as hook:
         routes = addressed(yaml.safe_load((ALERTS / "alertmanager.yaml").read_text()), hook.address)
         with (
             alertmanager(folder, faster(routes, FACTOR)) as told_by,

@@ -84,8 +84,9 @@ class Installed:
         return msgspec.json.decode(kubectl(*words).stdout)["items"]  # type: ignore[no-any-return]
 
     def held(self) -> bool:
-        """Tell whether an attempt is under way whose pods all run."""
-        pods = self.objects("pods")
+        """Tell whether an attempt of rcscheduler is in progress whose pods all run."""
+        found = self.objects("pods")
+        pods = [pod for pod in found if pod["metadata"]["labels"]["khealth.io/routine"] == "rcscheduler"]
         running = [pod for pod in pods if pod["status"]["phase"] == "Running"]
         return len(pods) == len(running) > 0 and not any("deletionTimestamp" in pod["metadata"] for pod in pods)
 

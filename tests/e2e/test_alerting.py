@@ -1,5 +1,6 @@
-"""From a fault of the real cluster to exactly one page, from its end to the page's resolution, and ten minutes of silence."""
+"""From a fault of the real cluster to exactly one page, from its end to the page's resolution, and silence in health."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ EMPTY = {
     "component:khealth_failures:refused": "nothing is refused",
 }
 """What is recorded only in an outage, and why it is empty in health; every alert is besides, but for the Watchdog."""
-HEALTH = 600.0
-"""Seconds of health that must bring nothing."""
+HEALTH = float(os.environ.get("KHEALTH_HEALTH_SECONDS", "180"))
+"""Seconds of health that must bring nothing: 180 in the gate, 600 by hand."""
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,11 @@ def watched(lasting_target: Target, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.mark.timeout(HEALTH + PAGING)
-def test_ten_minutes_of_health_bring_no_page_and_no_ticket(watched: tuple[Way, float]) -> None:
+def test_health_brings_no_page_and_no_ticket(watched: tuple[Way, float]) -> None:
     """Nobody is told anything, although khealth has made its attempts all the time."""
     running, since = watched
     known = running.attempts()
-    wait_for("ten minutes", lambda: time.time() >= since + HEALTH, HEALTH)
+    wait_for("the end of the time", lambda: time.time() >= since + HEALTH, HEALTH)
     told = [said.outline for said in (*running.pages(), *running.tickets())]
     assert ([], True) == (told, running.attempts() - known > HEALTH / INTERVAL / 2)
 

@@ -72,7 +72,7 @@ def test_a_prometheus_that_finds_annotated_pods_scrapes_it_once(applied: tuple[I
     with prometheus(tmp_path, {**TARGETS, "kubernetes_sd_configs": [where]}) as address:
         series = wait_for("a scrape", lambda: asked(address, "khealth_attempts_total"))
         up = [result["value"][1] for result in asked(address, "up")]
-    assert (["rcscheduler"], ["1"]) == ([s["metric"]["routine"] for s in series], up)
+    assert (["api", "pod", "rcscheduler"], ["1"]) == (sorted(s["metric"]["routine"] for s in series), up)
 
 
 def test_the_node_port_answers(applied: tuple[Installed, str]) -> None:
@@ -104,7 +104,7 @@ def needed() -> set[tuple[str, str, str]]:
     """Return the rights that the core and the default routines say they need inside of a cluster."""
     kinds = [kind for module in MODULES for kind in module.routines]
     said = (*namespace.PERMISSIONS, *(p for kind in kinds for p in kind.all_permissions()))
-    return {(p.verb, p.group, p.resource) for p in said if not p.outside}
+    return {(p.verb, p.group, p.resource) for p in said if not (p.outside or p.when)}
 
 
 def _service_account(installed: Installed) -> str:
@@ -142,6 +142,15 @@ def test_what_it_makes_is_owned_by_its_pod(applied: tuple[Installed, str]) -> No
     assert [("Pod", pod["name"], pod["uid"], None)] == owners
 
 
+def test_a_smoke_test_in_its_own_pod_harms_nothing(applied: tuple[Installed, str]) -> None:
+    """`kubectl exec deploy/khealth -- khealth once` passes, and the running khealth loses no pod to it."""
+    installed, _ = applied
+    installed.wait_for_hold()
+    said = kubectl("exec", "-n", "khealth", "deploy/khealth", "--", "khealth", "once", "control-plane", "rcscheduler")
+    lost = installed.metric("khealth_failures_total", routine="rcscheduler", reason="pod_lost")
+    assert ("result: success", 0.0) == (said.stdout.strip().splitlines()[-1], lost)
+
+
 def test_deleting_the_single_file_in_mid_attempt_leaves_nothing(applied: tuple[Installed, str]) -> None:
     """Neither in the namespace, nor the namespace, nor anything outside."""
     installed, _ = applied
@@ -171,7 +180,9 @@ def test_an_upgrade_with_a_changed_configuration_restarts_nothing(released: Inst
     """The kubelet swaps the ConfigMap's link, khealth notices, and its process goes on."""
     before = released.pod()["metadata"]["uid"]
     _helm("upgrade", released, "--set", "config.modules.rcscheduler.rcscheduler.interval=90s")
-    wait_for("the new interval", lambda: released.metric("khealth_interval_seconds") == 90, PATIENCE)
+    wait_for(
+        "the new interval", lambda: released.metric("khealth_interval_seconds", routine="rcscheduler") == 90, PATIENCE
+    )
     pod = released.pod()
     restarts = [status["restartCount"] for status in pod["status"]["containerStatuses"]]
     assert (before, [0], 1.0) == (
