@@ -29,6 +29,10 @@ def khealth() -> dashboard.Dashboard:
     whole.with_row(dashboard.Row("khealth itself: how sure, at what cost").grid_pos(place))
     for about_itself in itself.panels():
         whole.with_panel(about_itself)
+    below = GridPos(x=0, y=overview.ROUTINES_TOP - 1, w=24, h=1)
+    whole.with_row(dashboard.Row("Single routines: the API server, and every node").grid_pos(below))
+    for of_routine in overview.routines():
+        whole.with_panel(of_routine)
     return whole
 
 

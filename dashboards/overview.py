@@ -153,25 +153,27 @@ SLOWEST = Told(
 )
 
 
+ROUTINES_TOP = 57
+"""Where the row about single routines begins, below the one about khealth itself."""
 API = Told(
     "control-plane/api: steps, p99 of 1 h",
     "How long the API server takes for each request of control-plane/api, and for a new connection. Good: create,"
     " update and delete stay below the dashed line, 1 s. Fewer than 5 samples: no figure.",
-    (0, 24, 10, 6),
+    (0, ROUTINES_TOP, 10, 6),
     ("KhealthApiSlow", "stale_read"),
 )
 CERTIFICATE = Told(
     "control-plane/api: certificate expires in",
     "The time until the API server's serving certificate expires, as khealth's TLS handshakes show it. Good is more"
     " than 14 days.",
-    (10, 24, 4, 6),
+    (10, ROUTINES_TOP, 4, 6),
     ("KhealthApiCertificateExpires",),
 )
 NODES = Told(
     "workloads/pod: nodes failing",
     "The number of nodes on which the last canary pod failed. Good is 0. khealth's status page names the nodes, and"
     " says how long a full round over all nodes takes.",
-    (14, 24, 10, 6),
+    (14, ROUTINES_TOP, 10, 6),
     ("KhealthOneNode", "one_node"),
 )
 
@@ -191,6 +193,10 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | h
     yield _reasons()
     yield _good()
     yield _slowest()
+
+
+def routines() -> Iterator[stat.Panel | timeseries.Panel]:
+    """Yield the panels of the row about single routines."""
     yield _api()
     yield _certificate()
     yield _nodes()

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from histories import WELL, Attempt, Life, failed
 
+from khealth_exporter.routines.api import CERTIFICATE
+from khealth_exporter.routines.pod import FAILING
+from khealth_exporter.vocabulary.reading import Reading
 from khealth_exporter.vocabulary.sample import Quality
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -43,6 +46,13 @@ QUICK: dict[str, Disease] = {
     "one-node": _outage("one_node", "KhealthOneNode", "node", "warning"),
     "stale-read": _outage("stale_read", "KhealthApiServerBroken", "api_server"),
     "one-api-server": _outage("one_api_server", "KhealthOneApiServer", "api_server", "warning"),
+    "certificate": Disease(
+        _one(*WELL * 60, readings=(Reading(CERTIFICATE, 13 * 86400.0),)),
+        [("KhealthApiCertificateExpires", "warning", "api_server")],
+    ),
+    "failing-nodes": Disease(
+        _one(*WELL * 60, readings=(Reading(FAILING, 2.0),)), [("KhealthOneNode", "warning", "node")]
+    ),
     "quota": _outage("quota_exceeded", "KhealthQuotaExceeded", "khealth", "warning"),
     # An objective is missed.
     # Who burns the budget fast also burns it slowly: the ticket outlasts the page, which silences it meanwhile.

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain
 from typing import ClassVar
@@ -17,6 +17,7 @@ from khealth_exporter.measure.clock import Clock
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Completed, Event, Phase
+from khealth_exporter.vocabulary.reading import Reading
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
@@ -75,7 +76,7 @@ class Life:
     """One process of khealth, from its start (in seconds) to its end, and what its routines meet, attempt by attempt.
 
     Without more attempts a routine does nothing any more. A standby has none, and is no leader. `left` are pods and
-    controllers that do not go; `unseen` are the times between which Prometheus does not reach it.
+    controllers that do not go; `unseen` are the times between which Prometheus does not reach it, `readings` its routines' gauges.
     """
 
     routines: Mapping[str, Sequence[Attempt]]
@@ -89,6 +90,7 @@ class Life:
     refused: float = math.inf
     left: int = 0
     unseen: tuple[float, float] = (math.inf, math.inf)
+    readings: tuple[Reading, ...] = ()
 
 
 Measured = tuple[tuple[Measurement, ...], tuple[Sample, ...]]
@@ -108,6 +110,8 @@ class _Process:
         }
         for label in life.routines:
             self.metrics.declare(MODULE, label, Whichever, settings[label])
+            begun = Event(MODULE, label, 1, Phase.INIT, Result.SUCCESS, 0, 0, 0, life.begin)
+            self.metrics.apply(replace(begun, readings=life.readings))
         if life.leader:
             self.metrics.leading(leads=True)
             self.metrics.loaded(well=True)

@@ -30,6 +30,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "routine_reason": ("module", "routine", "reason", "component"),
     "routine_component": ("module", "routine", "component"),
     "routine_step": ("module", "routine", "step"),
+    "routine_step_component": ("module", "routine", "step", "component"),
     "routine_le": ("module", "routine", "le"),
     "target_reason": ("module", "routine", "reason"),
 }

@@ -42,10 +42,10 @@ REMOVING = re.compile(r"(^|[;|&] *|sudo |systemctl |crictl )(rm|rmp|mv|kill|rebo
 STILL = "still inhibits every other page"
 SURPRISES = [
     ("At three in the morning", "`khealth once` creates objects"),
-    ("At three in the morning", "close by hand what was paged before it"),
+    ("At three in the morning", "close such pages by hand"),
     ("How to silence", STILL),
     ("KhealthApiServerBroken", STILL),
-    ("KhealthApiServerBroken", "closed by hand"),
+    ("KhealthApiServerBroken", "Close by hand the pages"),
     ("KhealthApiServerOverloaded", "it inhibits none"),
     ("KhealthApiServerRefuses", "It inhibits no other page"),
     ("api_rejected", STILL),

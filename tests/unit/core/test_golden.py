@@ -22,6 +22,8 @@ from tools import needs
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, SANDBOX, START, STARTUP
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.routines.api import CERTIFICATE, UPDATE, Api
+from khealth_exporter.routines.pod import FAILING, PodRoutine
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Completed, Event, Phase
@@ -81,6 +83,17 @@ EVENTS = (
 )
 
 
+READ = event(
+    1,
+    Phase.INIT,
+    module="control-plane",
+    routine="api",
+    measurements=(Measurement(UPDATE, 0.004, 0.0005),),
+    readings=(Reading(CERTIFICATE, BEGAN + 90 * 86400),),
+)
+VISITED = event(1, Phase.INIT, module="workloads", routine="pod", readings=(Reading(FAILING, 1.0),))
+
+
 def exposition() -> str:
     """Return what `/metrics` says after a scripted series of Events, and of khealth's own doings."""
     registry = CollectorRegistry()
@@ -90,9 +103,11 @@ def exposition() -> str:
     metrics = Metrics(registry, clock)
     for label in (LABEL, "new"):
         metrics.declare(MODULE, label, RcScheduler, RcSchedulerSettings())
+    for module, kind in (("control-plane", Api), ("workloads", PodRoutine)):
+        metrics.declare(module, kind.name, kind, kind.Settings())
     metrics.leading(leads=True)
     metrics.loaded(well=True)
-    for taken in EVENTS:
+    for taken in (*EVENTS, READ, VISITED):
         metrics.apply(taken)
     metrics.request("list", "pods", "200", 0.004)
     metrics.request("create", "replicationcontrollers", "none", 10.0)
