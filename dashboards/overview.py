@@ -251,7 +251,7 @@ def _way() -> timeseries.Panel:
     for step in POD_STEPS:
         panel.override_by_name(step.name, _named(step.name, PART[step.component]))
     asked = [
-        query(ask.mean(STEPS, f'{ask.ROUTINE},step="{name}"', "step"), "{{step}}", chr(ord("A") + number))
+        query(ask.mean(STEPS, f'{ask.ROUTINE},step="{name}"', "step", of_pods=True), "{{step}}", chr(ord("A") + number))
         for number, name in enumerate(START)
     ]
     return finished(panel, WAY, *asked)

@@ -193,9 +193,9 @@ def good_share(histogram: str, chosen: str, edge: str, among: str = "") -> str:
     return enough(share, count, among=among)
 
 
-def mean(histogram: str, chosen: str, by: str) -> str:
-    """Return the mean of a step, in routines that follow pods, where it has samples."""
-    window, pods = "[$__rate_interval]", f" and {_RUN} {OF_PODS}"
+def mean(histogram: str, chosen: str, by: str, *, of_pods: bool = False) -> str:
+    """Return a histogram's mean, where it has samples; with `of_pods`, in routines that follow pods."""
+    window, pods = "[$__rate_interval]", f" and {_RUN} {OF_PODS}" if of_pods else ""
     return (
         f"sum by ({by}) (increase({histogram}_sum{{{chosen}}}{window}){pods})"
         f" / (sum by ({by}) (increase({histogram}_count{{{chosen}}}{window}){pods}) > 0)"
