@@ -95,7 +95,7 @@ def test_what_is_given_is_sent_in_kubernetes_words() -> None:
     ],
 )
 def test_tolerations_are_sent_as_they_are_given(given: dict[str, Any], sent: dict[str, Any]) -> None:
-    """Nothing is added; toleration for 0 s is not toleration for ever."""
+    """Nothing is added; toleration for 0 s is not unlimited toleration."""
     assert [sent] == spec(tolerations=[given])["tolerations"]
 
 

@@ -308,7 +308,7 @@ def test_a_user_who_has_nothing_to_show_is_an_error(load: Callable[..., Credenti
 
 
 def test_a_user_who_is_missing_is_an_error(load: Callable[..., Credentials]) -> None:
-    """The context names somebody whom the file does not know."""
+    """The context names a user that is not in the file."""
     with pytest.raises(CredentialsError, match="Expected object with name missing"):
         load(kubeconfig(context={"user": "missing"}))
 
@@ -397,7 +397,7 @@ def handshake(client: ssl.SSLContext, authority: trustme.CA, name: str) -> Any:
 
 
 def subject(credentials: Credentials, authority: trustme.CA, name: str = "a.example.com") -> str:
-    """Return as whom a server sees the credentials' certificate."""
+    """Return the user that a server reads from the credentials' certificate."""
     assert credentials.tls is not None
     certificate = handshake(credentials.tls, authority, name)
     return str(certificate["subjectAltName"][0][1])
@@ -473,7 +473,7 @@ def test_authorities_without_a_key_identifier_are_accepted(load: Callable[..., C
 
 
 def test_an_encrypted_key_is_an_error_and_asks_nobody(load: Callable[..., Credentials], keys: Keys) -> None:
-    """OpenSSL would ask the terminal for the password, and wait for ever."""
+    """OpenSSL would ask the terminal for the password, and wait forever."""
     encryption = serialization.BestAvailableEncryption(b"password")
     key = serialization.load_pem_private_key(keys.key.encode(), None).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption

@@ -129,7 +129,7 @@ def test_retry_after_is_taken_from_the_status_where_there_is_no_header() -> None
     "header", ["0", "-1", "1.5", "nan", "inf", "Wed, 21 Oct 2015 07:28:00 GMT", "1" * 400, "", "²"]
 )
 def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(header: str) -> None:
-    """What the API server never sends cannot make khealth wait for ever, or crash."""
+    """What the API server never sends cannot make khealth wait forever, or crash."""
     assert judge(503, status("later", retry_after=header), {"Retry-After": header}).retry_after is None
 
 
@@ -350,6 +350,6 @@ def test_whoever_borrows_the_words_of_authorization_is_not_it(message: str) -> N
     "subject", ["pods", 'pods "x"', "leases.coordination.k8s.io", 'namespaces "khealth"', "pods/eviction"]
 )
 def test_every_resource_is_refused_in_the_same_words(subject: str) -> None:
-    """With a name and without, of whichever group."""
+    """With a name and without, of any group."""
     message = f'{subject} is forbidden: User "system:serviceaccount:a:b" cannot get resource "x" in API group ""'
     assert judge(403, status(message, "Forbidden")).denied

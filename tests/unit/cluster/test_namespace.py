@@ -1,4 +1,4 @@
-"""The namespace: made if it is missing, waited for while it goes, removed by whom it was made."""
+"""The namespace: made if it is missing, waited for while it goes, removed by its creator."""
 
 import asyncio
 from typing import Any

@@ -410,7 +410,7 @@ async def test_clear_waits_until_all_is_gone() -> None:
 
 @virtual
 async def test_clear_returns_what_is_left_at_the_deadline() -> None:
-    """Objects that do not go are named, and nobody waits for ever."""
+    """Objects that do not go are named, and the wait ends."""
     async with world() as here:
         here.api.deleted = lambda _resource, _item, _options: False
         here.api.put(CONTROLLERS, made("ourrun"))

@@ -3,10 +3,7 @@
 import asyncio
 import itertools
 import json
-import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -19,7 +16,6 @@ from fakes import (
     Asked,
     FakeApi,
     Telemetered,
-    hanging,
     line,
     refusal,
     refusing,
@@ -27,80 +23,18 @@ from fakes import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 from virtual_time import BEGINNING, EPOCH, run, virtual, virtual_clock, virtual_loop
+from watching import bookmarks, pod, settle, versioned, watching
 
 from khealth_exporter.cluster.client.client import Answer
 from khealth_exporter.cluster.errors import Refusal
-from khealth_exporter.cluster.kinds import POD
-from khealth_exporter.cluster.objects import Pod
-from khealth_exporter.cluster.ownership import key_of
-from khealth_exporter.cluster.watch.subscription import Line, Signal, Subscription
-from khealth_exporter.cluster.watch.watch import CAUSES, LIFETIME, SUCCESSION, Watch
+from khealth_exporter.cluster.watch.watch import CAUSES, LIFETIME
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 
 SELECTOR = "app.kubernetes.io/managed-by=khealth"
+
+
 PATH = "/api/v1/namespaces/khealth/pods"
-
-
-def pod(name: str = "a", **metadata: Any) -> dict[str, Any]:
-    labels = {"app.kubernetes.io/managed-by": "khealth"}
-    return {"metadata": {"name": name, "labels": labels, **metadata}, "spec": {}, "status": {}}
-
-
-def versioned(name: str, version: int) -> dict[str, Any]:
-    return pod(name, uid=f"uid-{name}", resourceVersion=str(version))
-
-
-@dataclass
-class Seen:
-    """A watch of pods that runs, its server, and every line that it told."""
-
-    api: FakeApi
-    clock: Clock
-    figures: Telemetered
-    watch: Watch[Pod]
-    subscription: Subscription[Pod]
-    changes: int = 0
-    lines: list[Line[Pod]] = field(default_factory=list)
-
-    def drain(self) -> list[Line[Pod]]:
-        fresh = list(self.subscription.drain())
-        self.lines += fresh
-        return fresh
-
-    def told(self) -> list[tuple[str, str]]:
-        """Return the lines since the last time, as type and name."""
-        return [(told.type, told.object.name) for told in self.drain()]
-
-    @property
-    def causes(self) -> dict[str, float]:
-        return self.figures.counted("khealth_watch_restarts_total", "cause")
-
-
-@asynccontextmanager
-async def watching(api: FakeApi | None = None, *, seed: int = 1, clock: Clock | None = None) -> AsyncIterator[Seen]:
-    """Run a watch of pods until the block ends; it must not have ended by itself, and must leave nothing open."""
-    clock = clock or (api.clock if api else virtual_clock())
-    api = api or FakeApi(clock)
-    figures, changed = Telemetered(clock), Signal()
-    watch = Watch(
-        POD, "khealth", SELECTOR,
-        client=api, clock=clock, telemetry=figures.metrics, random=random.Random(seed), key_of=key_of, changed=changed,
-    )  # fmt: skip
-    seen = Seen(api, clock, figures, watch, watch.subscribe(None, Signal()))
-    task = asyncio.create_task(watch.run())
-    try:
-        yield seen
-        assert not task.done(), task
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-    assert [] == api.open_streams()
-
-
-async def settle() -> None:
-    """Let what is ready happen, within a moment."""
-    await asyncio.sleep(0.001)
 
 
 @virtual
@@ -237,7 +171,7 @@ GARBLED = [
 
 @pytest.mark.parametrize("garbage", GARBLED, ids=lambda garbage: repr(garbage[:40]))
 def test_after_a_garbled_line_only_a_new_list_is_trusted(garbage: bytes) -> None:
-    """What cannot be read ends the stream; the set is listed anew, and the gap is counted."""
+    """What cannot be read ends the stream; the set is listed again, and the gap is counted."""
 
     async def scenario() -> None:
         async with watching() as seen:
@@ -293,7 +227,7 @@ async def test_a_version_that_is_too_old_to_resume_from_makes_a_new_list() -> No
 
 
 @virtual
-async def test_a_list_page_that_expired_is_begun_anew() -> None:
+async def test_a_list_whose_page_expired_starts_again() -> None:
     """A continue token may expire between two pages: the list is taken from its beginning."""
     api = FakeApi(virtual_clock(), page=2)
     for name in "abc":
@@ -578,151 +512,6 @@ def test_pauses_are_jittered() -> None:
     assert not set(run(pauses(1))) & set(run(pauses(2)))
 
 
-@virtual
-async def test_a_successor_is_opened_before_the_end() -> None:
-    """A stream's follower is there some seconds before its server's time-out; nothing counts as restarted."""
-    async with watching() as seen:
-        first = await seen.api.opened()
-        keep = asyncio.create_task(bookmarks(seen.api))
-        second = await seen.api.opened()
-        lifetime = float(first.asked.query["timeoutSeconds"])
-        await settle()
-        keep.cancel()
-        assert first.closed is not None
-        assert SUCCESSION == pytest.approx(first.asked.at + lifetime - second.asked.at, abs=0.6)
-        assert ({}, 0, True) == (seen.causes, seen.watch.gaps, seen.watch.live)
-
-
-async def bookmarks(api: FakeApi) -> None:
-    """Send bookmarks as a server does."""
-    while True:
-        await asyncio.sleep(60.0)
-        api.bookmark()
-
-
-@virtual
-async def test_lives_are_drawn_anew_for_every_stream() -> None:
-    """Streams that were opened together do not end together for ever."""
-    async with watching() as seen:
-        keep = asyncio.create_task(bookmarks(seen.api))
-        streams = [await seen.api.opened() for _ in range(5)]
-        keep.cancel()
-        assert 5 == len({stream.asked.query["timeoutSeconds"] for stream in streams})
-
-
-@virtual
-async def test_lines_while_a_successor_is_opened_are_told_once() -> None:
-    """The old stream is read on while its successor opens; what both say is told once, in order, and fresh."""
-    async with watching() as seen:
-        first = await seen.api.opened()
-        keep = asyncio.create_task(bookmarks(seen.api))
-        await asyncio.sleep(float(first.asked.query["timeoutSeconds"]) - SUCCESSION - 1.0)
-        seen.api.faults.append(hanging("watch", seconds=4.0))
-        for name in "abcdefghijklmnop":
-            seen.api.put("pods", pod(name))
-            await asyncio.sleep(0.5)
-        await settle()
-        keep.cancel()
-        assert 2 == len(seen.api.streams)
-        assert [("ADDED", name) for name in "abcdefghijklmnop"] == seen.told()
-        assert {(False, 0.0)} == {(told.recovered, told.delay) for told in seen.lines}
-
-
-@virtual
-async def test_a_line_is_not_late_because_its_successor_opens() -> None:
-    """While a slow successor opens, the old stream's lines are stamped when they arrive."""
-    async with watching() as seen:
-        first = await seen.api.opened()
-        keep = asyncio.create_task(bookmarks(seen.api))
-        await asyncio.sleep(float(first.asked.query["timeoutSeconds"]) - SUCCESSION - 1.0)
-        seen.api.faults.append(hanging("watch", seconds=8.0))
-        await asyncio.sleep(4.0)
-        now = seen.clock.now()
-        seen.api.put("pods", pod("a"))
-        await asyncio.sleep(1.0)
-        keep.cancel()
-        assert [now] == [told.at for told in seen.drain()]
-
-
-@virtual
-async def test_a_line_in_two_halves_survives_the_succession() -> None:
-    """A line whose second half arrives while the successor opens is whole, and on time."""
-    async with watching() as seen:
-        first = await seen.api.opened()
-        keep = asyncio.create_task(bookmarks(seen.api))
-        await asyncio.sleep(float(first.asked.query["timeoutSeconds"]) - SUCCESSION - 1.0)
-        seen.api.faults.append(hanging("watch", seconds=8.0))
-        keep.cancel()
-        text = line("ADDED", versioned("a", 101))
-        first.feed(text[:40])
-        await asyncio.sleep(4.0)
-        now = seen.clock.now()
-        first.feed(text[40:])
-        await asyncio.sleep(1.0)
-        assert ([now], {}) == ([told.at for told in seen.drain()], seen.causes)
-
-
-@virtual
-async def test_half_a_line_of_a_predecessor_is_none_of_its_successors() -> None:
-    """What a stream began to say when it was given up is not mixed with what its successor says."""
-    async with watching() as seen:
-        first = await seen.api.opened()
-        keep = asyncio.create_task(bookmarks(seen.api))
-        await asyncio.sleep(float(first.asked.query["timeoutSeconds"]) - SUCCESSION - 1.0)
-        text = line("ADDED", versioned("a", 101))
-        first.feed(text[:40])
-        second = await seen.api.opened()
-        second.feed(text)
-        await asyncio.sleep(1.0)
-        keep.cancel()
-        assert ([("ADDED", "a")], {}) == (seen.told(), seen.causes)
-
-
-@virtual
-async def test_an_end_while_a_successor_is_opened_loses_nothing() -> None:
-    """A predecessor that ends too early costs a restart, and no line."""
-    async with watching() as seen:
-        first = await seen.api.opened()
-        keep = asyncio.create_task(bookmarks(seen.api))
-        await asyncio.sleep(float(first.asked.query["timeoutSeconds"]) - SUCCESSION - 1.0)
-        seen.api.faults.append(hanging("watch", seconds=4.0))
-        await asyncio.sleep(2.0)
-        seen.api.put("pods", pod("a"))
-        first.end()
-        seen.api.put("pods", pod("b"))
-        await asyncio.sleep(10.0)
-        keep.cancel()
-        assert [("ADDED", "a"), ("ADDED", "b")] == seen.told()
-        assert {"ended": 1} == seen.causes
-
-
-@given(st.floats(0.0, 0.03))
-@example(0.01)
-def test_no_stream_is_left_open_when_both_end_together(later: float) -> None:
-    """Whenever the predecessor breaks, even as its successor is there: what was opened is closed."""
-
-    async def scenario() -> None:
-        async with watching() as seen:
-            first = await seen.api.opened()
-            keep = asyncio.create_task(bookmarks(seen.api))
-            opens = asyncio.Event()
-
-            async def told(asked: Asked) -> None:
-                if asked.verb == "watch":
-                    opens.set()
-
-            seen.api.faults.append(told)
-            await opens.wait()
-            await asyncio.sleep(later)
-            if first.closed is None:
-                first.end()
-            await asyncio.sleep(1.0)
-            keep.cancel()
-            assert 1 == len(seen.api.open_streams())
-
-    run(scenario())
-
-
 @given(
     names=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=8),
     cuts=st.lists(st.integers(0, 2000), max_size=12),
@@ -807,7 +596,7 @@ async def test_a_line_without_a_version_does_not_move_the_place_to_resume_from()
 
 @virtual
 async def test_a_version_that_the_server_rejects_makes_a_new_list() -> None:
-    """One that is none (400) would be rejected for ever."""
+    """One that is none (400) would always be rejected."""
     async with watching() as seen:
         stream = await seen.api.opened()
         stream.say("BOOKMARK", {"metadata": {"resourceVersion": "nonsense"}})
@@ -821,75 +610,6 @@ async def test_a_version_that_the_server_rejects_makes_a_new_list() -> None:
         await settle()
         stream.end()
         assert "100" == (await seen.api.opened()).version
-
-
-def of_attempt(name: str, attempt: str) -> dict[str, Any]:
-    """Return a pod of an attempt."""
-    labels = {"app.kubernetes.io/managed-by": "khealth", "khealth.io/attempt": attempt}
-    return {"metadata": {"name": name, "labels": labels}, "spec": {}, "status": {}}
-
-
-@virtual
-async def test_a_subscription_gets_the_lines_of_its_attempt_from_now_on() -> None:
-    """Lines from before, and of other attempts' objects, are not collected."""
-    async with watching() as seen:
-        await seen.api.opened()
-        seen.api.put("pods", of_attempt("a", "1"))
-        await settle()
-        wanted = seen.watch.subscribe(("", "", "", "1"), Signal())
-        for name, attempt in (("a", "1"), ("b", "1"), ("c", "2")):
-            seen.api.put("pods", of_attempt(name, attempt))
-        await settle()
-        assert [("MODIFIED", "a"), ("ADDED", "b")] == [(told.type, told.object.name) for told in wanted.drain()]
-
-
-@virtual
-async def test_a_closed_subscription_gets_nothing() -> None:
-    """Whoever has gone holds no lines."""
-    async with watching() as seen:
-        await seen.api.opened()
-        closed = seen.watch.subscribe(("", "", "", "1"), Signal())
-        closed.close()
-        seen.api.put("pods", of_attempt("a", "1"))
-        await settle()
-        assert [] == list(closed.drain())
-
-
-class Counted(Signal):
-    """A signal that counts how often it is fired."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fired = 0
-
-    def fire(self) -> None:
-        self.fired += 1
-        super().fire()
-
-
-@virtual
-async def test_a_line_wakes_its_own_attempt_alone() -> None:
-    """However many attempts wait: what a line costs does not grow with them."""
-    async with watching() as seen:
-        await seen.api.opened()
-        signals = [Counted() for _ in range(100)]
-        for number, signal in enumerate(signals):
-            seen.watch.subscribe(("", "", "", str(number)), signal)
-        seen.api.put("pods", of_attempt("a", "7"))
-        await settle()
-        assert {7: 1} == {number: signal.fired for number, signal in enumerate(signals) if signal.fired}
-
-
-@virtual
-async def test_every_attempt_hears_that_the_watch_is_not_live_any_more() -> None:
-    """Whoever waits must look again: nothing more may come."""
-    async with watching() as seen:
-        stream = await seen.api.opened()
-        signal = Counted()
-        seen.watch.subscribe(("", "", "", "1"), signal)
-        stream.end()
-        await settle()
-        assert signal.fired
 
 
 @virtual
@@ -921,50 +641,6 @@ async def test_an_open_stream_makes_progress_with_its_bookmarks() -> None:
         await asyncio.sleep(650.0)
         keep.cancel()
         assert seen.clock.now() - seen.watch.progressed <= 60.0
-
-
-@virtual
-async def test_a_signal_wakes_everyone_whose_condition_holds() -> None:
-    """All who wait are looked after at each `fire`, and nobody is woken before what they wait for holds."""
-    signal, woken = Signal(), list[str]()
-    holds = set[str]()
-
-    async def wait(name: str) -> None:
-        await signal.until(lambda: name in holds)
-        woken.append(name)
-
-    signal.fire()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(wait("a"))
-        group.create_task(wait("b"))
-        await asyncio.sleep(1.0)
-        signal.fire()
-        await asyncio.sleep(1.0)
-        before = list(woken)
-        holds |= {"a", "b"}
-        signal.fire()
-    assert ([], ["a", "b"]) == (before, sorted(woken))
-
-
-@virtual
-async def test_a_condition_that_raises_harms_only_who_waits_for_it() -> None:
-    """A routine's bug must not end the watch that everyone shares."""
-    signal, broken = Signal(), list[bool]()
-
-    def condition() -> bool:
-        if broken:
-            raise ValueError("a bug")
-        return False
-
-    async def wait() -> None:
-        with pytest.raises(ValueError, match="a bug"):
-            await signal.until(condition)
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(wait())
-        await asyncio.sleep(1.0)
-        broken.append(True)
-        signal.fire()
 
 
 EVENTS = st.lists(

@@ -1,0 +1,106 @@
+"""What is asked before anyone is blamed, and what is done without an answer."""
+
+import random
+
+import pytest
+from canary_attempt import COUNT, Attempt
+from documents import node, unschedulable
+from fakes import FORBIDDEN, Asked, FakeApi, Telemetered, refusing
+from small_cluster import scene
+from virtual_time import BEGINNING, run, virtual, virtual_clock
+
+from khealth_exporter.canaries.facts import EVENT_PAGES, list_events, list_nodes
+from khealth_exporter.cluster.client.client import Answer
+from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.cluster.ownership import Identity
+from khealth_exporter.vocabulary.reason import Reason
+
+DEADLINE = BEGINNING + 20.0
+
+
+async def garbled(asked: Asked) -> Answer | None:
+    return Answer(200, b"<html>\xff", 0.0, 0.0, 0.0, 1, None) if asked.verb in ("get", "list") else None
+
+
+def cluster_of(api: FakeApi) -> Cluster:
+    telemetry = Telemetered(api.clock).metrics
+    return Cluster(api, Identity("run", "khealth"), api.clock, telemetry, random.Random(1))
+
+
+@virtual
+async def test_nodes_that_cannot_be_read_are_unknown() -> None:
+    """As if they were forbidden: they only sharpen a verdict."""
+    api = FakeApi(virtual_clock())
+    api.faults.append(garbled)
+    cluster = cluster_of(api)
+    assert (None, []) == (await list_nodes(cluster, DEADLINE), await list_events(cluster, DEADLINE))
+
+
+@virtual
+async def test_events_are_read_up_to_a_bound() -> None:
+    """Evidence must not cost more than what it is for."""
+    api = FakeApi(virtual_clock(), page=1)
+    for number in range(20):
+        api.put("events", {"metadata": {"name": f"e{number}"}})
+    found = await list_events(cluster_of(api), DEADLINE)
+    assert (EVENT_PAGES, EVENT_PAGES) == (len(found), len(api.asked))
+
+
+@pytest.mark.parametrize("resource", ["nodes", "events"])
+def test_without_optional_rights_there_is_a_verdict_all_the_same(resource: str) -> None:
+    """Nodes and Events only sharpen it."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            here.small.stuck = dict.fromkeys(range(COUNT), "scheduled")
+            here.api.faults.append(refusing("list", resource=resource, by=FORBIDDEN))
+            assert Reason.KUBELET_SILENT is (await Attempt(here).failing()).reason
+
+    run(scenario())
+
+
+@virtual
+async def test_what_is_garbled_on_the_failure_path_is_no_bug_of_khealth() -> None:
+    """A proxy's page instead of the nodes: the verdict stands without them."""
+    async with scene() as here:
+        here.small.stuck = dict.fromkeys(range(COUNT), "scheduled")
+
+        async def garbled(asked: Asked) -> Answer | None:
+            return here.api.answer(asked, b"<html>\xff") if asked.resource in ("nodes", "events") else None
+
+        here.api.faults.append(garbled)
+        assert Reason.KUBELET_SILENT is (await Attempt(here).failing()).reason
+
+
+@virtual
+async def test_a_failure_has_evidence() -> None:
+    """The failing pod, the controller, and the Events about them: the canary is gone when someone looks."""
+    async with scene() as here:
+        here.small.stuck = {0: "scheduled"}
+        event = {"metadata": {"name": "e"}, "involvedObject": {"name": "khealth-a-run-1-0"}, "reason": "FailedMount"}
+        here.api.put("events", event)
+        failed = await Attempt(here).failing()
+        assert ["Pod", "ReplicationController", "Events"] == [seen.kind for seen in failed.evidence]
+
+
+@virtual
+async def test_a_pull_that_goes_on_is_the_registrys_failure() -> None:
+    """Events tell that the image is on its way; the container says nothing."""
+    async with scene() as here:
+        here.small.stuck = dict.fromkeys(range(COUNT), "sandboxed")
+        for number in range(COUNT):
+            about = {"involvedObject": {"name": f"khealth-a-run-1-{number}"}, "reason": "Pulling"}
+            here.api.put("events", {"metadata": {"name": f"e{number}"}, **about})
+        assert Reason.IMAGE_PULL_FAILED is (await Attempt(here).failing()).reason
+
+
+@virtual
+async def test_no_ready_node_is_told_from_no_room() -> None:
+    """The nodes are listed once, on the failure path."""
+    async with scene() as here:
+        here.small.stuck = dict.fromkeys(range(COUNT), "created")
+        here.small.change = dict.fromkeys(range(COUNT), unschedulable)
+        for name in here.small.nodes:
+            here.api.put("nodes", node(name, ready="Unknown"))
+        failed = await Attempt(here).failing()
+        assert (Reason.NODES_NOT_READY, 1) == (failed.reason, len(here.api.named("list", "nodes")))

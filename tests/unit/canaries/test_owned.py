@@ -1,0 +1,245 @@
+"""One object of an attempt: written, found again, deleted; and what is nobody else's business."""
+
+import asyncio
+
+import pytest
+from canary_attempt import COUNT, Attempt
+from fakes import FORBIDDEN, UNREACHABLE, Asked, refusal, refusing
+from small_cluster import CONTROLLERS, PODS, scene
+from virtual_time import virtual
+
+from khealth_exporter.cluster.client.client import Answer
+from khealth_exporter.cluster.errors import Refusal, Refused
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.sample import Quality
+
+REJECTED = refusal(403, 'pods "x" is forbidden: violates PodSecurity "restricted:latest"', "Forbidden")
+
+
+@virtual
+async def test_accept_is_the_time_of_the_answer() -> None:
+    """From sending to the complete answer; exact at the first try."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        assert attempt.accepted is not None
+        assert attempt.accepted.quality is Quality.EXACT
+        assert attempt.accepted.seconds == pytest.approx(0.01)
+
+
+@virtual
+async def test_a_create_that_is_refused_is_raised() -> None:
+    """With its own reason."""
+    async with scene() as here:
+        here.api.faults.append(refusing("create", by=REJECTED))
+        assert Reason.API_REJECTED is (await Attempt(here).failing()).reason
+
+
+@virtual
+async def test_a_refusal_carries_its_answer() -> None:
+    """What is raised by init where the create is refused is the refusal itself."""
+    async with scene() as here:
+        here.api.faults.append(refusing("create", by=REJECTED))
+        assert isinstance(await Attempt(here).failing(), Refused)
+
+
+@virtual
+async def test_after_a_definite_refusal_nothing_is_asked_in_cleanup() -> None:
+    """Nothing was made: nothing is to be looked for."""
+    async with scene() as here:
+        here.api.faults.append(refusing("create", by=REJECTED))
+        attempt = Attempt(here)
+        await attempt.failing()
+        asked = len(here.api.asked)
+        await attempt.remove()
+        assert asked == len(here.api.asked)
+
+
+@virtual
+async def test_a_create_whose_answer_was_lost_is_cleaned_up() -> None:
+    """It went through although nobody said so: the controller is found by its name, and removed."""
+    async with scene() as here:
+
+        async def lost(asked: Asked) -> Refusal | None:
+            if asked.verb == "create":
+                here.api._create(asked)
+                return UNREACHABLE
+            return None
+
+        here.api.faults.append(lost)
+        attempt = Attempt(here)
+        failed = await attempt.failing()
+        await attempt.remove()
+        assert (Reason.API_UNREACHABLE, []) == (failed.reason, here.small.left)
+
+
+@virtual
+async def test_a_create_that_goes_through_after_all_is_cleaned_up() -> None:
+    """Its request was still under way when nobody waited for it any more."""
+    async with scene() as here:
+
+        async def late(asked: Asked) -> Refusal | None:
+            if asked.verb == "create":
+                here.small.later(1.0, here.api._create, asked)
+                return UNREACHABLE
+            return None
+
+        here.api.faults.append(late)
+        attempt = Attempt(here)
+        await attempt.failing()
+        await attempt.remove()
+        assert [] == here.small.left
+
+
+@virtual
+async def test_an_earlier_try_of_ours_is_a_success() -> None:
+    """409 AlreadyExists with our run in the name: an earlier try went through; `accept` has its whole time as error."""
+    async with scene() as here:
+
+        async def twice(asked: Asked) -> Refusal | None:
+            if asked.verb == "create":
+                here.api._create(asked)
+            return None
+
+        here.api.faults.append(twice)
+        attempt = Attempt(here)
+        await attempt.init()
+        assert attempt.accepted is not None
+        assert attempt.accepted.uncertainty >= attempt.accepted.seconds
+        assert COUNT == len(attempt.samples)
+
+
+@virtual
+async def test_an_accept_that_took_a_retry_is_degraded() -> None:
+    """Its time is the last try's, and something was wrong."""
+    async with scene() as here:
+
+        async def second(asked: Asked) -> Answer | None:
+            if asked.verb == "create":
+                created = here.api._create(asked)
+                assert not isinstance(created, Refusal)
+                return Answer(201, b"{}", asked.at, asked.at + 0.1, 0.0, 2, None)
+            return None
+
+        here.api.faults.append(second)
+        attempt = Attempt(here)
+        await attempt.init()
+        assert attempt.accepted is not None
+        assert Quality.DEGRADED is attempt.accepted.quality
+
+
+@virtual
+async def test_an_object_of_somebody_elses_is_not_adopted() -> None:
+    """Its name is taken, by another module's routine say: the create fails, and cleanup leaves the object alone."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        stranger = here.cluster.identity.of_attempt("b", "a", 1, 100.0)
+        taken = {**stranger.metadata(), "name": attempt.ownership.name}
+        here.api.put(CONTROLLERS, {"metadata": taken, "spec": {"replicas": 0}})
+        assert Reason.API_REJECTED is (await attempt.failing()).reason
+        await attempt.remove()
+        assert [attempt.ownership.name] == here.small.left
+
+
+@virtual
+async def test_a_delete_that_is_refused_is_asked_again() -> None:
+    """The next try of cleanup begins with it, rather than wait for what nobody was asked to do."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        here.api.faults.append(refusing("delete", by=refusal(500, "boom")))
+        assert Reason.API_ERROR is (await attempt.staying()).reason
+        here.api.faults.clear()
+        began = here.clock.now()
+        await attempt.remove()
+        assert ([], True) == (here.small.left, here.clock.now() - began < 1.0)
+
+
+@virtual
+async def test_a_deletion_that_had_to_be_asked_twice_is_as_uncertain_as_that() -> None:
+    """The first request may have been heard, although it was refused: the error bar reaches back to it."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        attempt.samples.clear()
+        here.api.faults.append(refusing("delete", by=refusal(500, "boom")))
+        await attempt.staying()
+        here.api.faults.clear()
+        await asyncio.sleep(2.0)
+        await attempt.remove()
+        deletions = [m for sample in attempt.samples for m in sample.measurements]
+        assert (COUNT, True) == (len(deletions), all(m.uncertainty >= 2.0 for m in deletions))
+
+
+@virtual
+async def test_nothing_is_made_that_may_not_be_removed_again() -> None:
+    """Once a deletion was refused, the next attempt first asks for one of nothing; nothing piles up."""
+    async with scene() as here:
+        first = Attempt(here)
+        await first.init()
+        here.api.faults.append(refusing("delete", resource=CONTROLLERS, by=FORBIDDEN))
+        assert Reason.FORBIDDEN is (await first.staying()).reason
+        left = here.small.left
+        for number in range(2, 10):
+            later = Attempt(here, number)
+            assert Reason.FORBIDDEN is (await later.failing()).reason
+            await later.remove()
+        assert (left, 1) == (here.small.left, len(here.api.named("create")))
+
+
+@virtual
+async def test_as_soon_as_deletions_are_permitted_canaries_are_made_again() -> None:
+    """Whoever has removed what was left: khealth finds out by itself."""
+    async with scene() as here:
+        first = Attempt(here)
+        await first.init()
+        here.api.faults.append(refusing("delete", resource=CONTROLLERS, by=FORBIDDEN))
+        await first.staying()
+        here.api.faults.clear()
+        for name in here.small.left:
+            here.api.remove(PODS if name in here.small.pod_names() else CONTROLLERS, name)
+        later = Attempt(here, 2)
+        await later.init()
+        await later.remove()
+        assert ([], ()) == (here.small.left, here.cluster.denied())
+
+
+@virtual
+async def test_a_healthy_attempt_asks_for_no_deletion_of_nothing() -> None:
+    """Two writes an attempt, as long as nothing was refused."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        await attempt.remove()
+        assert (1, 1) == (len(here.api.named("create")), len(here.api.named("delete")))
+
+
+@virtual
+async def test_an_attempt_is_active_until_it_is_closed() -> None:
+    """What is left of it may be swept from then on, however it went."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        during = set(here.cluster.active)
+        attempt.close()
+        assert ({("a", "a", "run", "1")}, set()) == (during, here.cluster.active)
+
+
+@virtual
+async def test_the_watchs_lag_is_taken_from_our_own_write() -> None:
+    """How late ADDED was after the answer, and at most after the sending."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        assert 1.0 == here.figures.value("khealth_watch_lag_seconds_count")
+        assert here.figures.value("khealth_watch_lag_seconds_sum") == pytest.approx(0.0, abs=0.001)
+
+
+@virtual
+async def test_a_line_that_was_recovered_tells_no_lag() -> None:
+    """It may be old for another reason."""
+    async with scene() as here:
+        here.small.later(0.025, here.api.cut)
+        await asyncio.sleep(0.024)
+        attempt = Attempt(here)
+        await attempt.init()
+        assert (here.figures.value("khealth_watch_lag_seconds_sum") or 0.0) < 0.05

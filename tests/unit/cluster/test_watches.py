@@ -1,0 +1,105 @@
+"""Watches by need: a kind is watched while a routine needs it, and troubles no routine of other kinds."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from fakes import FORBIDDEN, FakeApi, Telemetered, refusing
+from virtual_time import BEGINNING, virtual, virtual_clock
+
+from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.kinds import CONFIG_MAP, POD, Kind
+from khealth_exporter.cluster.ownership import Identity
+from khealth_exporter.cluster.watch.subscription import Signal
+from khealth_exporter.cluster.watch.watches import Watches
+
+DEADLINE = BEGINNING + 20.0
+
+
+def cluster_of(api: FakeApi) -> Cluster:
+    telemetry = Telemetered(api.clock).metrics
+    return Cluster(api, Identity("run", "khealth"), api.clock, telemetry, random.Random(1))
+
+
+@asynccontextmanager
+async def watched(api: FakeApi, *kinds: Kind[Any]) -> AsyncIterator[Watches]:
+    """Watch these kinds until the block ends."""
+    watches = cluster_of(api).watches
+    watches.need(kinds)
+    running = asyncio.create_task(watches.run())
+    try:
+        yield watches
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+@virtual
+async def test_a_kind_is_watched_while_it_is_needed() -> None:
+    """A watch that nobody needs costs the API server nothing."""
+    api = FakeApi(virtual_clock())
+    async with watched(api, POD, CONFIG_MAP) as watches:
+        await watches.see((POD, CONFIG_MAP), DEADLINE)
+        watches.need((POD,))
+        await asyncio.sleep(5.0)
+        assert ["pods"] == [stream.asked.resource for stream in api.open_streams()]
+
+
+@virtual
+async def test_a_kind_that_is_needed_again_is_watched_again() -> None:
+    """A reload may take a routine away and bring it back."""
+    api = FakeApi(virtual_clock())
+    async with watched(api, POD) as watches:
+        await watches.see((POD,), DEADLINE)
+        watches.need(())
+        await asyncio.sleep(5.0)
+        watches.need((POD,))
+        await watches.see((POD,), DEADLINE)
+        assert 1 == len(api.open_streams("pods"))
+
+
+@virtual
+async def test_a_watch_that_an_attempt_follows_stays_until_the_attempt_ends() -> None:
+    """The attempt still has to see its objects go."""
+    api = FakeApi(virtual_clock())
+    async with watched(api, POD) as watches:
+        await watches.see((POD,), DEADLINE)
+        following = watches.of(POD).subscribe(("m", "r", "run", "1"), Signal())
+        watches.need(())
+        await asyncio.sleep(60.0)
+        assert 1 == len(api.open_streams("pods"))
+        following.close()
+        await asyncio.sleep(5.0)
+        assert [] == api.open_streams()
+
+
+@virtual
+async def test_a_forbidden_watch_blinds_no_routine_that_follows_another_kind() -> None:
+    """Each routine waits for its own kinds alone."""
+    api = FakeApi(virtual_clock())
+    api.faults.append(refusing("list", "watch", resource="configmaps", by=FORBIDDEN))
+    async with watched(api, POD, CONFIG_MAP) as watches:
+        await watches.see((POD,), DEADLINE)
+        assert (True, False) == (watches.live((POD,)), watches.live((CONFIG_MAP,)))
+        with pytest.raises(Refused):
+            await watches.see((CONFIG_MAP,), DEADLINE)
+
+
+@virtual
+async def test_a_relist_of_another_kind_is_no_gap() -> None:
+    """Nothing of the kind that a routine follows went unseen."""
+    api = FakeApi(virtual_clock())
+    async with watched(api, POD, CONFIG_MAP) as watches:
+        await watches.see((POD, CONFIG_MAP), DEADLINE)
+        api.compact()
+        api.version += 1
+        api.compact()
+        for stream in api.open_streams("configmaps"):
+            stream.end()
+        await asyncio.sleep(10.0)
+        assert (0, 1) == (watches.gaps((POD,)), watches.gaps((CONFIG_MAP,)))
