@@ -107,10 +107,9 @@ class Owned(Generic[T]):
     async def _created_before(self, refused: Refused, deadline: float, step: Step) -> Measurement:
         """Return the measurement of a create whose earlier try went through unanswered; raise Refused otherwise."""
         now = self._clock.now()
-        found = await self._cluster.get(self.kind, self.ownership.name, deadline)
-        if found is None or not self.ownership.marks(found):
-            raise refused  # The name is taken by an object of somebody else.
-        self.begun, self.item = True, self.item or found
+        if not await self.refresh(deadline):
+            raise refused  # The name is taken by another object.
+        self.begun = True
         self.answered = Moment(now, now - self._sent)
         return self.ruler.measure(step, Moment(self._sent), self.answered)
 
@@ -121,8 +120,12 @@ class Owned(Generic[T]):
             return None
 
     async def refresh(self, deadline: float) -> T | None:
-        """Ask the API server for the object, and return it; None if there is none; raise Refused."""
-        self.item = await self._cluster.get(self.kind, self.ownership.name, deadline) or self.item
+        """Ask the API server for the object, and return it as it was seen last; None if it never was; raise Refused.
+
+        Another object may have its name: only what carries the attempt's labels is the attempt's.
+        """
+        found = await self._cluster.get(self.kind, self.ownership.name, deadline)
+        self.item = found if found and self.ownership.marks(found) else self.item
         return self.item
 
     async def find(self, deadline: float) -> T | None:

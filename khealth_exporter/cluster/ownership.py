@@ -137,10 +137,13 @@ def key_of(found: KubernetesObject) -> tuple[str, ...]:
 
 
 def _name(module: str, routine: str, run: str, number: int) -> str:
-    """Return an attempt's name; a long middle part is shortened, with a digest that keeps it unique."""
+    """Return an attempt's name, which no other attempt has; a digest tells apart what would look alike.
+
+    Joined by hyphens, `network` and `policy-dns` would have the same name as `network-policy` and `dns`.
+    """
     stem = routine if module == routine else f"{module}-{routine}"
     room = LONGEST_NAME - len(f"khealth--{run}-{number}")
-    if len(stem) > room:
+    if "-" in routine or len(stem) > room:
         digest = hashlib.sha256(f"{module}/{routine}".encode()).hexdigest()[:6]
         stem = f"{stem[: room - len(digest) - 1].rstrip('-')}-{digest}"
     return f"khealth-{stem}-{run}-{number}"

@@ -3,13 +3,18 @@
 import asyncio
 
 import pytest
-from canary_attempt import COUNT, Attempt
-from fakes import FORBIDDEN, UNREACHABLE, Asked, refusal, refusing
-from small_cluster import CONTROLLERS, PODS, scene
+from canary_attempt import BOUND, COUNT, Attempt
+from fakes import FORBIDDEN, UNREACHABLE, Asked, Fault, Json, refusal, refusing
+from small_cluster import CONTROLLERS, PODS, Scene, scene
 from virtual_time import virtual
 
+from khealth_exporter.canaries.owned import Owned
+from khealth_exporter.canaries.pod_steps import ACCEPT
 from khealth_exporter.cluster.client.client import Answer
 from khealth_exporter.cluster.errors import Refusal, Refused
+from khealth_exporter.cluster.kinds import CONFIG_MAP
+from khealth_exporter.cluster.objects import ConfigMap
+from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.sample import Quality
 
@@ -128,14 +133,18 @@ async def test_an_accept_that_took_a_retry_is_degraded() -> None:
         assert Quality.DEGRADED is attempt.accepted.quality
 
 
+def stranger_with(name: str, here: Scene) -> Json:
+    """Return a controller of another module's routine that has this name."""
+    stranger = here.cluster.identity.of_attempt("b", "a", 1, 100.0)
+    return {"metadata": {**stranger.metadata(), "name": name}, "spec": {"replicas": 0}}
+
+
 @virtual
 async def test_an_object_of_somebody_elses_is_not_adopted() -> None:
     """Its name is taken, by another module's routine say: the create fails, and cleanup leaves the object alone."""
     async with scene() as here:
         attempt = Attempt(here)
-        stranger = here.cluster.identity.of_attempt("b", "a", 1, 100.0)
-        taken = {**stranger.metadata(), "name": attempt.ownership.name}
-        here.api.put(CONTROLLERS, {"metadata": taken, "spec": {"replicas": 0}})
+        here.api.put(CONTROLLERS, stranger_with(attempt.ownership.name, here))
         assert Reason.API_REJECTED is (await attempt.failing()).reason
         await attempt.remove()
         assert [attempt.ownership.name] == here.small.left
@@ -243,3 +252,103 @@ async def test_a_line_that_was_recovered_tells_no_lag() -> None:
         attempt = Attempt(here)
         await attempt.init()
         assert (here.figures.value("khealth_watch_lag_seconds_sum") or 0.0) < 0.05
+
+
+def unanswered_then_exists(here: Scene) -> Fault:
+    """Return a fault: a create gets no answer; its second try finds the name taken."""
+
+    async def fault(asked: Asked) -> None:
+        if asked.verb == "create" and asked.name == CONTROLLERS:
+            here.api._create(asked)
+            raise Refused(refusal(409, "already exists", "AlreadyExists"), "create", tries=2, unanswered=True)
+
+    return fault
+
+
+@virtual
+async def test_an_unanswered_create_whose_name_is_taken_deletes_nothing_of_somebody_elses() -> None:
+    """Cleanup looks for what the lost try may have created, and finds an object that is not the attempt's."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        here.api.put(CONTROLLERS, stranger_with(attempt.ownership.name, here))
+        here.api.faults.append(refusing("create", by=UNREACHABLE))
+        assert Reason.API_UNREACHABLE is (await attempt.failing()).reason
+        await attempt.remove()
+        assert ([attempt.ownership.name], []) == (here.small.left, here.api.named("delete"))
+
+
+@virtual
+async def test_a_repeated_create_whose_name_is_taken_deletes_nothing_of_somebody_elses() -> None:
+    """The first try got no answer, the second one a 409: the object may be the attempt's, and is not."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        here.api.put(CONTROLLERS, stranger_with(attempt.ownership.name, here))
+        here.api.faults.append(unanswered_then_exists(here))
+        assert Reason.API_REJECTED is (await attempt.failing()).reason
+        await attempt.remove()
+        assert ([attempt.ownership.name], []) == (here.small.left, here.api.named("delete"))
+
+
+@virtual
+async def test_a_repeated_create_that_cannot_be_confirmed_is_cleaned_up() -> None:
+    """The object may be the attempt's own: cleanup asks for it again."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        here.api.faults += [unanswered_then_exists(here), refusing("get", by=UNREACHABLE)]
+        assert Reason.API_UNREACHABLE is (await attempt.failing()).reason
+        here.api.faults.clear()
+        await attempt.remove()
+        assert [] == here.small.left
+
+
+def owned_map(here: Scene) -> Owned[ConfigMap]:
+    """Return a ConfigMap that an attempt will create, and that no watch follows."""
+    ownership = here.cluster.identity.of_attempt("a", "a", 1, 100.0)
+    return Owned(CONFIG_MAP, ownership, here.context, Signal(), watched=False)
+
+
+async def created(owned: Owned[ConfigMap], here: Scene) -> Owned[ConfigMap]:
+    """Create an object, and return it."""
+    await owned.create({"metadata": owned.ownership.metadata()}, here.clock.now() + BOUND, ACCEPT)
+    return owned
+
+
+@virtual
+async def test_without_a_watch_an_object_is_gone_once_its_deletion_is_answered() -> None:
+    """There is nothing to wait for."""
+    async with scene() as here:
+        owned = await created(owned_map(here), here)
+        before = owned.gone
+        await owned.delete(here.clock.now() + BOUND)
+        assert (False, True, []) == (before, owned.gone, list(here.api.objects["configmaps"]))
+
+
+@virtual
+async def test_an_object_that_a_cleanup_left_makes_its_kind_suspect() -> None:
+    """The next sweep lists the kind, though no watch shows it."""
+    async with scene() as here:
+        (await created(owned_map(here), here)).close()
+        assert {CONFIG_MAP} == here.cluster.suspects
+
+
+@virtual
+async def test_an_unanswered_create_makes_its_kind_suspect() -> None:
+    """It may have created the object."""
+    async with scene() as here:
+        here.api.faults.append(refusing("create", by=UNREACHABLE))
+        owned = owned_map(here)
+        with pytest.raises(Refused):
+            await created(owned, here)
+        owned.close()
+        assert {CONFIG_MAP} == here.cluster.suspects
+
+
+@virtual
+async def test_an_object_that_was_removed_or_never_created_makes_nothing_suspect() -> None:
+    """A list would be wasted."""
+    async with scene() as here:
+        owned = await created(owned_map(here), here)
+        await owned.delete(here.clock.now() + BOUND)
+        owned.close()
+        owned_map(here).close()
+        assert set() == here.cluster.suspects

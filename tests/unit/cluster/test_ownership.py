@@ -2,6 +2,9 @@
 
 import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -55,7 +58,9 @@ def test_labels_say_whose_an_object_is() -> None:
 NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,28}[a-z0-9])?", fullmatch=True)
 
 
-MODULES = st.sampled_from(["rcscheduler", "control-plane", "workloads", "a"])
+WORDS = st.lists(st.sampled_from("ab"), min_size=1, max_size=3).map("-".join)
+"""Few and short, with hyphens in any place, so that different modules and routines look alike when they are joined."""
+MODULES = st.sampled_from(["rcscheduler", "control-plane", "workloads"]) | WORDS
 
 
 @given(MODULES, NAMES, st.integers(1, 10**8 - 1))
@@ -68,10 +73,18 @@ def test_names_leave_room_for_a_pods_suffix(module: str, routine: str, attempt: 
 
 
 @given(
-    MODULES, MODULES, NAMES, NAMES, st.integers(1, 99), st.integers(1, 99), st.sampled_from(["ab12cd34", "ff00ff00"])
+    MODULES,
+    MODULES,
+    WORDS | NAMES,
+    WORDS | NAMES,
+    st.integers(1, 99),
+    st.integers(1, 99),
+    st.sampled_from(["ab12cd34", "ff00ff00"]),
 )
 @example("a", "control-plane", "api", "api", 1, 1, "ab12cd34")
 @example("control-plane", "control-plane", "a" * 30, "a" * 29 + "b", 1, 1, "ab12cd34")
+@example("network", "network-policy", "policy-dns", "dns", 1, 1, "ab12cd34")
+@example("network-policy", "network", "network-policy", "policy", 1, 1, "ab12cd34")
 def test_no_two_attempts_share_a_name(  # noqa: PLR0913, PLR0917 - each may differ
     module: str, another: str, one: str, other: str, first: int, second: int, run: str
 ) -> None:
@@ -134,6 +147,41 @@ def test_what_a_living_process_of_the_same_pod_made_is_not_dead() -> None:
 def test_an_instance_of_the_same_pod_that_names_no_process_is_dead(instance: str) -> None:
     """An older version wrote no process: a pod that has this version runs that one no more."""
     assert OURS.dead(made(**{INSTANCE: instance}), BORN)
+
+
+@pytest.fixture
+def neighbour() -> Iterator[subprocess.Popen[bytes]]:
+    """Run another process beside this one."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def of_process(run: str, pid: int | None = None) -> Identity:
+    """Return who a process of this Pod is."""
+    return Identity(run, "khealth", OWNER, process_start(pid))
+
+
+def object_of(identity: Identity) -> KubernetesObject:
+    """Return what an attempt of this process has just created."""
+    metadata = {**identity.of_attempt("m", "a", 1, 100.0).metadata(), "creationTimestamp": CREATED}
+    return read(KubernetesObject, {"metadata": metadata})
+
+
+def test_two_processes_of_one_pod_leave_each_other_alone(neighbour: subprocess.Popen[bytes]) -> None:
+    """They have one POD_UID, and both run: neither takes the other's objects for left behind."""
+    ours, theirs = of_process("ours"), of_process("theirs", neighbour.pid)
+    assert (False, False) == (ours.dead(object_of(theirs), BORN), theirs.dead(object_of(ours), BORN))
+
+
+def test_what_a_process_of_the_same_pod_left_is_dead_as_soon_as_it_has_ended(
+    neighbour: subprocess.Popen[bytes],
+) -> None:
+    """Its objects need not grow old."""
+    left = object_of(of_process("theirs", neighbour.pid))
+    neighbour.kill()
+    neighbour.wait()
+    assert of_process("ours").dead(left, BORN)
 
 
 def test_a_process_is_told_by_its_start_time_too() -> None:
