@@ -195,11 +195,18 @@ class PodSet:
         known_by_uid = {trace.item.uid: trace for trace in known or ()}
         if known is not None and any(_behind(known_by_uid.get(uid), pod) for uid, pod in pods.items()):
             raise Failed(Reason.WATCH_INTERRUPTED, "the API server shows more than the watch had at the deadline")
+        self.update()
+        # Each is looked at until the watch has shown it, and then never again: lines may be many.
+        unseen = list(pods.values())
+        # A pod that was created after the question may be younger than the answer.
+        going = [u for u in self._present if u not in pods and self.traces[u].moments["created"].at < sent]
 
         def seen() -> bool:
-            shown = not any(_behind(self.traces.get(uid), pod) for uid, pod in pods.items())
-            # A pod that was created after the question may be younger than the answer.
-            return shown and all(uid in pods or self.traces[uid].moments["created"].at >= sent for uid in self._present)
+            while unseen and not _behind(self.traces.get(unseen[-1].uid), unseen[-1]):
+                unseen.pop()
+            while going and going[-1] not in self._present:
+                going.pop()
+            return not unseen and not going
 
         caught_up = await self.until(seen, self._clock.now() + CATCHING_UP)
         if not caught_up or not self._owned.shown:

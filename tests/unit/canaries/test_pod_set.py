@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from canary_attempt import BOUND, COUNT, Attempt, blind
@@ -13,6 +12,7 @@ from virtual_time import BEGINNING, run, virtual, virtual_loop
 
 from khealth_exporter.cluster.client.client import Answer
 from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.verdict import Failed
 
 
 @virtual
@@ -292,40 +292,34 @@ async def test_another_attempts_pods_are_not_ours() -> None:
 
 
 @virtual
-async def test_a_line_costs_the_same_however_many_pods_there_are() -> None:
-    """What is waited for is counted as lines arrive: no condition looks through all pods."""
+async def test_the_watch_catches_up_with_pods_that_are_gone() -> None:
+    """The API server shows no pod any more: the question is settled once the watch has shown each of them go."""
     async with scene() as here:
         attempt = Attempt(here)
         await attempt.init()
-        (controller,) = here.api.objects[CONTROLLERS].values()
-        for number in range(10, 1000):
-            here.small._make(controller, number)
-        await asyncio.sleep(2.0)
-        attempt.pods.update()
-        looked_at = Counting(attempt.pods.traces)
-        attempt.pods.traces = looked_at
-        resting = asyncio.create_task(attempt.pods.rest(10.0))
-        await asyncio.sleep(0.1)
-        for _ in range(100):
-            here.say(5, "Ready")
-            await asyncio.sleep(0.01)
-        resting.cancel()
-        assert (True, 0) == (looked_at.one >= 100, looked_at.all)
+
+        async def empty(asked: Asked) -> Answer | None:
+            none: Json = {"metadata": {}, "items": []}
+            return here.api.answer(asked, none) if asked.verb == "list" and asked.resource == PODS else None
+
+        here.api.faults.append(empty)
+        began = here.clock.now()
+        for number, name in enumerate(here.small.pod_names(), 1):
+            here.small.later(number / 10, here.api.remove, PODS, name)
+        await attempt.pods.ask(began + BOUND)
+        assert COUNT / 10 == pytest.approx(here.clock.now() - began)
 
 
-class Counting(dict[str, Any]):
-    """A mapping that counts how often one of its values is looked up, and how often all are gone through."""
-
-    one = all = 0
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        self.one += 1
-        return super().setdefault(key, default)
-
-    def __iter__(self) -> Any:
-        self.all += 1
-        return super().__iter__()
-
-    def values(self) -> Any:
-        self.all += 1
-        return super().values()
+@virtual
+async def test_a_watch_that_does_not_show_a_pod_go_is_interrupted() -> None:
+    """For a second at most it is waited for."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        blind(*here.api.open_streams(PODS))
+        here.api.remove(PODS, here.small.pod_names()[1])
+        began = here.clock.now()
+        with pytest.raises(Failed) as raised:
+            await attempt.pods.ask(began + BOUND)
+        assert Reason.WATCH_INTERRUPTED is raised.value.reason
+        assert 1.0 == pytest.approx(here.clock.now() - began, abs=0.1)
