@@ -39,7 +39,6 @@ class Seen:
     figures: Telemetered
     watch: Watch[Pod]
     subscription: Subscription[Pod]
-    changes: int = 0
     lines: list[Line[Pod]] = field(default_factory=list)
 
     def drain(self) -> list[Line[Pod]]:
@@ -57,14 +56,17 @@ class Seen:
 
 
 @asynccontextmanager
-async def watching(api: FakeApi | None = None, *, seed: int = 1, clock: Clock | None = None) -> AsyncIterator[Seen]:
+async def watching(
+    api: FakeApi | None = None, *, seed: int = 1, clock: Clock | None = None, changed: Signal | None = None
+) -> AsyncIterator[Seen]:
     """Run a watch of pods until the block ends; it must not have ended by itself, and must leave nothing open."""
     clock = clock or (api.clock if api else virtual_clock())
     api = api or FakeApi(clock)
-    figures, changed = Telemetered(clock), Signal()
+    figures = Telemetered(clock)
     watch = Watch(
         POD, "khealth", SELECTOR,
-        client=api, clock=clock, telemetry=figures.metrics, random=random.Random(seed), key_of=key_of, changed=changed,
+        client=api, clock=clock, telemetry=figures.metrics, random=random.Random(seed), key_of=key_of,
+        changed=changed or Signal(),
     )  # fmt: skip
     seen = Seen(api, clock, figures, watch, watch.subscribe(None, Signal()))
     task = asyncio.create_task(watch.run())

@@ -12,6 +12,7 @@ from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject, unix_time
 from khealth_exporter.cluster.ownership import RUN, SELECTOR, key_of
+from khealth_exporter.cluster.watch.watches import following
 from khealth_exporter.vocabulary.verdict import Failed
 
 PERIOD = 15.0
@@ -139,13 +140,15 @@ class Sweeper:
         def left() -> list[_Found]:
             return [f for f in self._all() if f.item.uid in uids or _owned(f.item, uids)]
 
-        while left() and self._cluster.clock.now() < deadline:
-            for found in left():
-                await self._delete(found, deadline)
-            again = min(deadline, self._cluster.clock.now() + _AGAIN)
-            for kind in {found.kind for found in left() if not self._watched(found.kind)}:
-                await self._list(kind, deadline)
-            await self._cluster.watches.changed.until(lambda: not left(), again)
+        watched = [self._cluster.watches.of(kind) for kind in self._kinds if self._watched(kind)]
+        with following(watched) as changed:
+            while left() and self._cluster.clock.now() < deadline:
+                for found in left():
+                    await self._delete(found, deadline)
+                again = min(deadline, self._cluster.clock.now() + _AGAIN)
+                for kind in {found.kind for found in left() if not self._watched(found.kind)}:
+                    await self._list(kind, deadline)
+                await changed.until(lambda: not left(), again)
         return tuple(found.leftover for found in left())
 
     def _all(self) -> Iterator[_Found]:

@@ -52,7 +52,10 @@ _log = structlog.get_logger()
 
 
 class Watch(Generic[T]):
-    """The live set of one kind of objects in a namespace, and every change of it as it arrives."""
+    """The live set of one kind of objects in a namespace, and every change of it as it arrives.
+
+    `changed` fires when the watch goes live, or stops being live; subscriptions have signals of their own for lines.
+    """
 
     def __init__(  # noqa: PLR0913 - it has these parts
         self,
@@ -144,11 +147,6 @@ class Watch(Generic[T]):
         self._changed.fire()
         self._subscriptions.fire_all()
 
-    def _fire(self) -> None:
-        """Fire the signals of those who have new lines."""
-        self._subscriptions.fire()
-        self._changed.fire()
-
     async def _list(self) -> None:
         """List the whole set, page by page, and hand on what changed since the last list."""
         found: dict[str, T] = {}
@@ -181,7 +179,7 @@ class Watch(Generic[T]):
             known = self.objects.get(uid)
             if known is None or known.metadata.resource_version != item.metadata.resource_version:
                 self._tell(Line("MODIFIED" if known else "ADDED", item, now, delay, recovered=True))
-        self._fire()
+        self._subscriptions.fire()
 
     async def _follow(self) -> Never:
         """Read one stream after the other; a successor is opened before its predecessor ends."""
@@ -246,7 +244,7 @@ class Watch(Generic[T]):
         if len(rest) > LONGEST_LINE:
             raise Broken("garbled", relist=True)
         if lines:
-            self._fire()
+            self._subscriptions.fire()
         return rest
 
     def _take_line(self, raw: bytes, at: float, delay: float, recovered: bool) -> None:

@@ -1,8 +1,8 @@
 """The shared watches of one namespace: a kind is watched while somebody needs it."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Never, TypeVar
 
 import structlog
@@ -22,10 +22,13 @@ _log = structlog.get_logger()
 
 
 class Watches:
-    """One watch for each kind that is needed; routines share them."""
+    """One watch for each kind that is needed; routines share them.
+
+    `changed` is what the watches fire when one goes live, or stops being live.
+    """
 
     def __init__(self, make: Callable[[Kind[Any]], Watch[Any]], changed: Signal) -> None:
-        self._make, self.changed = make, changed
+        self._make, self._changed = make, changed
         self._watches: dict[Kind[Any], Watch[Any]] = {}
         self._needed: tuple[Kind[Any], ...] = ()
         self._renewed = asyncio.Event()
@@ -62,7 +65,7 @@ class Watches:
             hopeless = (w.trouble and w.trouble.reason is Reason.FORBIDDEN for w in watches)
             return all(watch.live for watch in watches) or any(hopeless)
 
-        await self.changed.until(settled, deadline)
+        await self._changed.until(settled, deadline)
         blind = [watch for watch in watches if not watch.live]
         if blind:
             trouble = next((watch.trouble for watch in blind if watch.trouble), None)
@@ -91,6 +94,18 @@ class Watches:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LATER if ending else None):
                 await self._renewed.wait()
+
+
+@contextmanager
+def following(watches: Iterable[Watch[Any]]) -> Iterator[Signal]:
+    """Provide a signal that fires after every change of these watches' objects, until the block ends."""
+    changed = Signal()
+    opened = [watch.subscribe(None, changed) for watch in watches]
+    try:
+        yield changed
+    finally:
+        for subscription in opened:
+            subscription.close()
 
 
 async def _running(watch: Watch[Any]) -> None:

@@ -90,6 +90,24 @@ async def test_a_line_wakes_its_own_attempt_alone() -> None:
 
 
 @virtual
+async def test_a_line_wakes_nobody_who_waits_for_the_watch_to_be_live() -> None:
+    """Routines that wait for a watch are woken when it goes live or stops, and by no line."""
+    changed = Counted()
+    async with watching(changed=changed) as seen:
+        stream = await seen.api.opened()
+        await settle()
+        live = changed.fired
+        for _ in range(100):
+            seen.api.put("pods", of_attempt("a", "7"))
+            await settle()
+        lines = changed.fired
+        stream.end()
+        await settle()
+        assert (1, 1) == (live, lines)
+        assert lines < changed.fired
+
+
+@virtual
 async def test_every_attempt_hears_that_the_watch_is_not_live_any_more() -> None:
     """Whoever waits must look again: nothing more may come."""
     async with watching() as seen:
