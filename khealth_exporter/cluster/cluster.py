@@ -45,7 +45,7 @@ class Cluster:
         """Keys of the attempts that run now: what they own is not swept."""
         self.namespace = NamespaceKeeper(identity.namespace, client, clock)
         self.suspects: set[Kind[Any]] = set()
-        """Kinds of which a cleanup that failed may have left an object."""
+        """Kinds to list at the next sweep: a cleanup that failed may have left an object, or a list has failed."""
         self._server_epoch = clock.utc() - clock.now()
         changed = Signal()
 

@@ -117,14 +117,20 @@ class Sweeper:
             try:
                 await self._list(kind, now + _TRYING)
             except Failed as failed:
-                if not (isinstance(failed, Refused) and failed.refusal.denied):
-                    _log.warning("leftovers not listed", kind=kind.name, reason=failed.reason, note=failed.note)
+                if isinstance(failed, Refused) and failed.refusal.denied:
+                    continue
+                _log.warning("leftovers not listed", kind=kind.name, reason=failed.reason, note=failed.note)
+                self._cluster.suspects.add(kind)
 
     async def _list(self, kind: Kind[Any], deadline: float) -> None:
         self._listed_at[kind] = self._cluster.clock.now()
-        self._listed[kind] = tuple(await self._cluster.list(kind, deadline, labels=SELECTOR))
-        self._cluster.suspects.discard(kind)
-        self._cluster.telemetry.objects(kind.name, len(self._listed[kind]))
+        self._cluster.suspects.discard(kind)  # Before the list: a cleanup that fails meanwhile needs another one.
+        active = set(self._cluster.active)
+        found = await self._cluster.list(kind, deadline, labels=SELECTOR)
+        active |= self._cluster.active
+        # An attempt deletes its own; if that fails, its kind becomes suspect.
+        self._listed[kind] = tuple(item for item in found if key_of(item) not in active)
+        self._cluster.telemetry.objects(kind.name, len(found))
 
     def found(self, *, everything: bool) -> tuple[Leftover, ...]:
         """Return what there is to delete."""

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from canary_attempt import Attempt
 from documents import node
-from fakes import UNAVAILABLE, UNREACHABLE, refusing
+from fakes import FORBIDDEN, UNAVAILABLE, UNREACHABLE, refusing
 from small_cluster import CONTROLLERS, PODS, scene
 from virtual_time import virtual
 
-from khealth_exporter.cluster.kinds import POD
+from khealth_exporter.cluster.kinds import CONFIG_MAP, POD, REPLICATION_CONTROLLER
 from khealth_exporter.vocabulary.reason import Reason
 
 
@@ -167,3 +167,32 @@ async def test_a_rest_lasts_as_long_as_all_is_well() -> None:
         began = here.clock.now()
         await attempt.pods.rest(5.0)
         assert 5.0 == pytest.approx(here.clock.now() - began)
+
+
+@virtual
+async def test_a_relist_of_another_kind_does_not_interrupt_the_hold() -> None:
+    """Only changes of its own kinds may go unseen."""
+    async with scene() as here:
+        here.cluster.watches.need((POD, REPLICATION_CONTROLLER, CONFIG_MAP))
+        await here.cluster.watches.see((CONFIG_MAP,), here.clock.now() + 5.0)
+        attempt = Attempt(here)
+        await attempt.init()
+        (stream,) = here.api.open_streams("configmaps")
+        stream.feed(b"garbage\n")
+        await asyncio.sleep(5.0)
+        assert 1 == here.cluster.watches.gaps((CONFIG_MAP,))
+        await attempt.verify()
+
+
+@virtual
+async def test_a_forbidden_watch_of_another_kind_is_no_trouble() -> None:
+    """The attempt waits for its own kinds alone, and never asks whether the other one is live."""
+    async with scene() as here:
+        here.api.faults.append(refusing("list", "watch", resource="configmaps", by=FORBIDDEN))
+        here.cluster.watches.need((POD, REPLICATION_CONTROLLER, CONFIG_MAP))
+        attempt = Attempt(here)
+        await attempt.init()
+        asked = len(here.api.named("list", PODS))
+        await attempt.verify()
+        assert (True, False) == (attempt.pods.live, here.cluster.watches.live((CONFIG_MAP,)))
+        assert asked == len(here.api.named("list", PODS))

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fakes import FORBIDDEN, FakeApi, Telemetered, refusing
@@ -103,3 +103,51 @@ async def test_a_relist_of_another_kind_is_no_gap() -> None:
             stream.end()
         await asyncio.sleep(10.0)
         assert (0, 1) == (watches.gaps((POD,)), watches.gaps((CONFIG_MAP,)))
+
+
+@virtual
+async def test_a_kind_that_no_routine_needs_has_no_watch() -> None:
+    """Whoever asks for it has not declared it."""
+    api = FakeApi(virtual_clock())
+    async with watched(api, POD) as watches:
+        with pytest.raises(KeyError):
+            watches.of(CONFIG_MAP)
+
+
+@virtual
+async def test_routines_share_the_watch_of_a_kind() -> None:
+    """However many need it, and however often they say so."""
+    api = FakeApi(virtual_clock())
+    async with watched(api, POD, POD) as watches:
+        await watches.see((POD,), DEADLINE)
+        watches.need((POD, CONFIG_MAP, POD))
+        await watches.see((POD, CONFIG_MAP), DEADLINE)
+        assert ["pods", "configmaps"] == [stream.asked.resource for stream in api.open_streams()]
+
+
+@virtual
+async def test_a_followed_watch_that_is_needed_again_is_not_interrupted() -> None:
+    """A reload that takes a routine away and brings it back while its attempt ends costs no new list."""
+    api = FakeApi(virtual_clock())
+    async with watched(api, POD) as watches:
+        await watches.see((POD,), DEADLINE)
+        following = watches.of(POD).subscribe(("m", "r", "run", "1"), Signal())
+        watches.need(())
+        await asyncio.sleep(5.0)
+        watches.need((POD,))
+        following.close()
+        await asyncio.sleep(5.0)
+        assert (1, 1) == (len(api.named("list")), len(api.named("watch")))
+
+
+@virtual
+async def test_a_watch_that_crashes_stops_no_other() -> None:
+    """It is an internal error: it starts again, and what may have gone unseen counts as a gap of its kind alone."""
+    api = FakeApi(virtual_clock())
+    async with watched(api, POD, CONFIG_MAP) as watches:
+        await watches.see((POD, CONFIG_MAP), DEADLINE)
+        (stream,) = api.open_streams("configmaps")
+        stream.feed(cast("bytes", 1))
+        await asyncio.sleep(5.0)
+        assert (0, 1) == (watches.gaps((POD,)), watches.gaps((CONFIG_MAP,)))
+        assert watches.live((POD, CONFIG_MAP))
