@@ -617,8 +617,7 @@ async def test_a_hold_in_which_the_watch_was_listed_anew_is_inconclusive() -> No
         await attempt.init()
         here.api.compact()
         here.api.version += 10
-        here.api.compact()
-        here.api.cut()
+        here.api.relist()
         await asyncio.sleep(1.0)
         assert Reason.WATCH_INTERRUPTED is (await attempt.unwell()).reason
 
@@ -1004,8 +1003,7 @@ async def disturb(here: Scene, faults: list[tuple[str, str, float]]) -> None:
             case "cut":
                 here.api.cut(UNREACHABLE)
             case "compact":
-                here.api.compact()
-                here.api.cut()
+                here.api.relist()
             case "silence":
                 here.small.ending = here.small.collecting = False
             case "cordon":
