@@ -135,7 +135,7 @@ def running(routines: Mapping[str, Mapping[str, object]]) -> Iterator[None]:
     """Run khealth until the block ends."""
     with tempfile.TemporaryDirectory() as folder:
         settings = configuration(Path(folder) / "khealth.yaml", WHERE, routines)
-        with program("-m", "khealth_exporter", "run", "--config", settings, "--listen", "127.0.0.1:0"):
+        with program("-m", "khealth_exporter", "run", "--config", settings, "--listen", "127.0.0.1:0", "rcscheduler"):
             yield
 
 

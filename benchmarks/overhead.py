@@ -86,7 +86,7 @@ def _watched(folder: Path, attempts: int, seconds: float) -> tuple[Log, float]:
         for name, where, interval in (("khealth, idle", IDLE, "1h"), ("khealth", BUSY, f"{INTERVAL:g}s")):
             routines = {f"rcscheduler-{number}": {**ROUTINE, "interval": interval} for number in range(ROUTINES)}
             settings = configuration(folder / where, where, routines)
-            command = ("-m", "khealth_exporter", "run", "--config", settings, "--listen", "127.0.0.1:0")
+            command = ("-m", "khealth_exporter", "run", "--config", settings, "--listen", "127.0.0.1:0", "rcscheduler")
             processes[name] = running.enter_context(program(*command))
         begun = time.monotonic()
         used: dict[str, list[Use]] = {name: [] for name in processes}

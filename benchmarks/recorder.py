@@ -45,7 +45,7 @@ def record(configuration: Path, out: TextIO) -> int:
     """Run khealth with this configuration until SIGTERM, and return its exit code."""
     clock = Clock()
     process = app.Process(clock, RecordingMetrics(CollectorRegistry(), clock, out))
-    options = app.Options(hurried(load(configuration)))
+    options = app.Options(hurried(load(configuration, only=("rcscheduler",))))
     with asyncio.Runner(loop_factory=lambda: measured_loop(clock, process.metrics.loop_busy)) as runner:
         return runner.run(app.run(options, process=process))
 

@@ -218,6 +218,11 @@ class FakeApi(Client):
         """Forget the history: who resumes is told that it is too late."""
         self.compacted = self.version
 
+    def relist(self, why: Refusal | Literal[b""] = b"") -> None:
+        """Make every watch list again: forget the history, and end the streams."""
+        self.compact()
+        self.cut(why)
+
     async def opened(self) -> FakeStream:
         """Return the next watch that is opened."""
         while not self._opened:

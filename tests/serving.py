@@ -21,7 +21,7 @@ from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Sample
 from khealth_exporter.vocabulary.verdict import Evidence, Verdict
 from khealth_exporter.web.address import Address
-from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.server import WebServer
 
 BEGAN = 1795444200.5
@@ -138,9 +138,9 @@ def keys(folder: Path) -> Keys:
 @asynccontextmanager
 async def served(
     path: Path | None = None, known: Known | None = None, host: str = HOST, **bounds: float
-) -> AsyncIterator[tuple[WebServer, Protection]]:
+) -> AsyncIterator[tuple[WebServer, ActiveWebConfig]]:
     """Serve as a web configuration says, until the block ends; nothing may take longer than PATIENCE."""
-    protection = Protection(path)
+    protection = ActiveWebConfig(path)
     server = WebServer([Address(host, 0)], known or Known(), protection, **bounds)  # type: ignore[arg-type]
     async with asyncio.timeout(PATIENCE):
         await server.start()

@@ -33,7 +33,7 @@ from khealth_exporter.measure.event_loop import measured_loop
 from khealth_exporter.modules import MODULES
 from khealth_exporter.vocabulary.verdict import Failed
 from khealth_exporter.web.address import Address, CannotListen
-from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.server import WebServer
 
 __all__ = [
@@ -124,7 +124,7 @@ async def run(
     `announce` is told the addresses as soon as they are served. CannotStart where credentials or addresses cannot be
     used, ConfigError where the web configuration cannot.
     """
-    protection = Protection(options.web_config)
+    protection = ActiveWebConfig(options.web_config)
     async with _exporter(options, process, credentials) as exporter:
         server = WebServer(options.listen, exporter, protection)
         try:

@@ -4,11 +4,8 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-import msgspec
-
 from khealth_exporter.cluster.client.client import Answer, Client
-from khealth_exporter.cluster.client.lookup import get_or_none
-from khealth_exporter.cluster.decoding import decode_page
+from khealth_exporter.cluster.client.lookup import decoded_page, get_or_none
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.namespace import PERMISSIONS as NAMESPACE_PERMISSIONS
@@ -20,9 +17,7 @@ from khealth_exporter.cluster.watch.watch import Watch
 from khealth_exporter.cluster.watch.watches import Watches
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.permission import Denied, Permission
-from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.telemetry import Telemetry
-from khealth_exporter.vocabulary.verdict import Failed
 
 T = TypeVar("T", bound=KubernetesObject)
 
@@ -140,10 +135,7 @@ class Cluster:
         path = self.path(kind, namespace=namespace)
         for _ in range(pages):
             answer = await self.client.request("list", kind.plural, path, query=asked, deadline=deadline)
-            try:
-                page, items = decode_page(kind.type, answer.body)
-            except msgspec.MsgspecError as error:
-                raise Failed(Reason.API_ERROR, f"cannot decode list of {kind.plural}: {error}") from error
+            page, items = decoded_page(kind, answer)
             if answer.date is not None:
                 self._server_epoch = answer.date - answer.answered
             found += items

@@ -7,7 +7,9 @@ from khealth_exporter.canaries.own_watch import changed_on_watch
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.servers import connect_to_each
 from khealth_exporter.cluster.client.client import Answer
-from khealth_exporter.cluster.decoding import decode, decode_page, number_of
+from khealth_exporter.cluster.client.lookup import decoded, decoded_page
+from khealth_exporter.cluster.decoding import number_of
+from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import CONFIG_MAP, Kind
 from khealth_exporter.cluster.objects import ConfigMap
 from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineSettings
@@ -82,7 +84,7 @@ class Api(Routine[ApiSettings]):
         async with changed_on_watch(self._cluster, CONFIG_MAP, written, self.deadline) as watch:
             answer = await self._cluster.update(CONFIG_MAP, written.name, with_version, self.deadline)
             self._record(UPDATE, answer)
-            updated = decode(ConfigMap, answer.body)
+            updated = decoded(CONFIG_MAP, answer)
             self._check(await self._get(), updated, "get after update")
             await self._list(updated)
             seen = await watch.shows(updated, self.deadline)
@@ -108,16 +110,22 @@ class Api(Routine[ApiSettings]):
 
     async def _get(self) -> ConfigMap:
         path = self._cluster.path(CONFIG_MAP, self.ownership.name)
-        answer = await self._client.request("get", CONFIG_MAP.plural, path, deadline=self.deadline)
+        try:
+            answer = await self._client.request("get", CONFIG_MAP.plural, path, deadline=self.deadline)
+        except Refused as refused:
+            if refused.refusal.missing:
+                note = "get returned not found, but the create was acknowledged"
+                raise Failed(Reason.STALE_READ, note, step=GET) from refused
+            raise
         self._record(GET, answer)
-        return decode(ConfigMap, answer.body)
+        return decoded(CONFIG_MAP, answer)
 
     async def _list(self, written: ConfigMap) -> None:
         query = {"labelSelector": self.ownership.selector, "limit": "500"}
         path = self._cluster.path(CONFIG_MAP)
         answer = await self._client.request("list", CONFIG_MAP.plural, path, query=query, deadline=self.deadline)
         self._record(LIST, answer)
-        _, found = decode_page(ConfigMap, answer.body)
+        _, found = decoded_page(CONFIG_MAP, answer)
         self._check(
             next((item for item in found if item.uid == written.uid), ConfigMap()), written, "list after update"
         )

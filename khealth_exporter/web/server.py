@@ -15,8 +15,8 @@ from khealth_exporter.web.handlers import Pages, Sources
 from khealth_exporter.web.listener import Acceptor, listen
 from khealth_exporter.web.open_connections import Connections
 from khealth_exporter.web.page import CONTENT_SECURITY_POLICY
-from khealth_exporter.web.security.access_control import BODY, Guard, Handler
-from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.security.access_control import BODY, AccessControl, Handler
+from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.security.passwords import Passwords
 
 _PATIENCE = 75.0
@@ -47,7 +47,7 @@ class WebServer:
         self,
         addresses: Sequence[Address],
         sources: Sources,
-        protection: Protection | None = None,
+        protection: ActiveWebConfig | None = None,
         *,
         patience: float = _PATIENCE,
         greeting: float = _GREETING,
@@ -55,11 +55,11 @@ class WebServer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wanted = tuple(addresses)
-        self._protection = protection or Protection()
+        self._protection = protection or ActiveWebConfig()
         self._connections = Connections(min(most, _openable()))
         self._passwords = Passwords()
         self._greeting = greeting
-        guard = Guard(self._protection, self._passwords, self._connections)
+        guard = AccessControl(self._protection, self._passwords, self._connections)
         self._bounds: dict[str, Any] = {
             "access_log": None,
             "keepalive_timeout": patience,
@@ -129,7 +129,7 @@ def _openable() -> int:
     return _CONNECTIONS if most == resource.RLIM_INFINITY else max(1, most // 2)
 
 
-def application(sources: Sources, guard: Guard, clock: Callable[[], float] = time.monotonic) -> web.Application:
+def application(sources: Sources, guard: AccessControl, clock: Callable[[], float] = time.monotonic) -> web.Application:
     """Return the web application, without a socket."""
     app = web.Application(middlewares=[guard.watched, guard.passed, _plain_errors], client_max_size=BODY)
     pages = Pages(sources, clock)

@@ -1,11 +1,11 @@
-"""Getting one object that may not exist."""
+"""Decoding answers, and getting one object that may not exist."""
 
 from typing import TypeVar
 
 import msgspec
 
-from khealth_exporter.cluster.client.client import Client
-from khealth_exporter.cluster.decoding import decode
+from khealth_exporter.cluster.client.client import Answer, Client
+from khealth_exporter.cluster.decoding import RawList, decode, decode_page
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
@@ -15,15 +15,27 @@ from khealth_exporter.vocabulary.verdict import Failed
 T = TypeVar("T", bound=KubernetesObject)
 
 
-async def get_or_none(client: Client, kind: Kind[T], path: str, deadline: float) -> T | None:
-    """Ask for the object at a path; None if there is none; raise Refused, or Failed if the answer cannot be decoded."""
-    try:
-        answer = await client.request("get", kind.plural, path, deadline=deadline)
-    except Refused as refused:
-        if refused.refusal.missing:
-            return None
-        raise
+def decoded(kind: Kind[T], answer: Answer) -> T:
+    """Return the object of an answer; raise Failed(api_error) if it cannot be decoded."""
     try:
         return decode(kind.type, answer.body)
     except msgspec.MsgspecError as error:
         raise Failed(Reason.API_ERROR, f"cannot decode answer: {error}") from error
+
+
+def decoded_page(kind: Kind[T], answer: Answer) -> tuple[RawList, list[T]]:
+    """Return one page of a list, and its objects; raise Failed(api_error) if it cannot be decoded."""
+    try:
+        return decode_page(kind.type, answer.body)
+    except msgspec.MsgspecError as error:
+        raise Failed(Reason.API_ERROR, f"cannot decode list of {kind.plural}: {error}") from error
+
+
+async def get_or_none(client: Client, kind: Kind[T], path: str, deadline: float) -> T | None:
+    """Ask for the object at a path; None if there is none; raise Refused, or Failed if the answer cannot be decoded."""
+    try:
+        return decoded(kind, await client.request("get", kind.plural, path, deadline=deadline))
+    except Refused as refused:
+        if refused.refusal.missing:
+            return None
+        raise

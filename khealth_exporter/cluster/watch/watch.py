@@ -14,7 +14,7 @@ from khealth_exporter.cluster.decoding import decode_page, number_of
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
-from khealth_exporter.cluster.watch.lines import Broken, LineReader
+from khealth_exporter.cluster.watch.line_reader import Broken, LineReader
 from khealth_exporter.cluster.watch.subscription import Key, Line, Signal, Subscription, Subscriptions
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason

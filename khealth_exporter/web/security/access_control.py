@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from aiohttp import hdrs, web
 
 from khealth_exporter.web.open_connections import Connections
-from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.security.passwords import Passwords, TooManyGuesses
 from khealth_exporter.web.security.web_config import Rate, WebConfig, name_of
 
@@ -20,10 +20,10 @@ _CHALLENGE = {"WWW-Authenticate": 'Basic realm="khealth", charset="UTF-8"'}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Guard:
+class AccessControl:
     """Lets pass what may: of a bearable size and rate, from a client with an allowed certificate and a password."""
 
-    def __init__(self, protection: Protection, passwords: Passwords, connections: Connections) -> None:
+    def __init__(self, protection: ActiveWebConfig, passwords: Passwords, connections: Connections) -> None:
         self._protection, self._passwords, self._connections = protection, passwords, connections
         self._bucket = Bucket(protection.config.rate)
 

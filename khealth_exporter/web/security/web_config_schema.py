@@ -25,7 +25,7 @@ _HEADERS = {
     "Strict-Transport-Security": (),
     "X-Content-Type-Options": ("nosniff",),
     "X-Frame-Options": ("deny", "sameorigin"),
-    "X-XSS-Protection": (),
+    "X-XSS-ActiveWebConfig": (),
     "Content-Security-Policy": (),
 }
 

@@ -124,7 +124,7 @@ DESCRIPTIONS = {
     "The last success was at 1970-01-01 00:09:22 +0000 UTC.",
     "flapping": "node failed 48.57% of the attempts of one routine. Failures of the last hour: "
     "rcscheduler/rcscheduler 17; by reason: sandbox_failed 17.",
-    "slow-api": "71.43% of the last hour's writes took more than 1 s, 1% may. The 99th percentile: 4.958s "
+    "slow-api": "71.43% of the last hour's writes took more than 1 s, 1% may. The 99th percentile: accept 4.958s "
     "(rcscheduler/rcscheduler).",
     "stale": "routines of khealth-metrics without a verdict for five intervals: 1. Last verdicts: "
     "rcscheduler/rcscheduler at 1970-01-01 00:09:22 +0000 UTC.",

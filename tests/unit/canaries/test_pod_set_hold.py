@@ -105,8 +105,7 @@ async def test_a_hold_in_which_the_watch_was_relisted_is_inconclusive() -> None:
         await attempt.init()
         here.api.compact()
         here.api.version += 10
-        here.api.compact()
-        here.api.cut()
+        here.api.relist()
         await asyncio.sleep(1.0)
         assert Reason.WATCH_INTERRUPTED is (await attempt.unwell()).reason
 

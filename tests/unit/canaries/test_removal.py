@@ -222,8 +222,7 @@ async def disturb(here: Scene, faults: list[tuple[str, str, float]]) -> None:
             case "cut":
                 here.api.cut(UNREACHABLE)
             case "compact":
-                here.api.compact()
-                here.api.cut()
+                here.api.relist()
             case "silence":
                 here.small.ending = here.small.collecting = False
             case "cordon":

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from fakes import FORBIDDEN, UNAVAILABLE, UNREACHABLE, Asked, FakeApi, Json, hanging, refusing
+from fakes import FORBIDDEN, UNAVAILABLE, UNREACHABLE, Asked, FakeApi, Json, hanging, refusal, refusing
 from small_cluster import Scene, scene
 from virtual_time import run, virtual
 
@@ -194,3 +194,27 @@ async def test_an_api_server_that_hangs_ends_the_attempt_at_its_deadline() -> No
         began = here.clock.now()
         assert Reason.API_TIMEOUT is reason(await attempted(here))
         assert here.clock.now() - began < 30.0
+
+
+@pytest.mark.parametrize("verb", ["get", "update", "list"])
+def test_an_answer_that_cannot_be_decoded_is_the_api_servers_error(verb: str) -> None:
+    """A proxy's page in its place, say: no internal error of khealth's."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+
+            async def garbled(asked: Asked) -> Answer | None:
+                return here.api.answer(asked, b"<html>") if (asked.verb, asked.resource) == (verb, MAPS) else None
+
+            here.api.faults.append(garbled)
+            assert Reason.API_ERROR is reason(await attempted(here))
+
+    run(scenario())
+
+
+@virtual
+async def test_a_created_object_that_is_not_found_is_a_stale_read() -> None:
+    """The create was acknowledged."""
+    async with scene() as here:
+        here.api.faults.append(refusing("get", resource=MAPS, by=refusal(404, "not found", "NotFound")))
+        assert (Reason.STALE_READ, {}) == (reason(await attempted(here)), here.api.objects[MAPS])

@@ -21,8 +21,8 @@ from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.open_connections import Connections
-from khealth_exporter.web.security.access_control import Guard
-from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.security.access_control import AccessControl
+from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.security.passwords import Passwords
 from khealth_exporter.web.server import WebServer, application
 
@@ -38,7 +38,9 @@ def known() -> Known:
 @pytest.fixture
 async def client(known: Known) -> AsyncIterator[Client]:
     """Yield a client of the application."""
-    async with TestClient(TestServer(application(known, Guard(Protection(), Passwords(), Connections(9))))) as client:
+    async with TestClient(
+        TestServer(application(known, AccessControl(ActiveWebConfig(), Passwords(), Connections(9))))
+    ) as client:
         yield client
 
 

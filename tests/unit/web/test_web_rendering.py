@@ -15,8 +15,8 @@ from serving import FAILING, PATIENCE, Known
 from khealth_exporter.web import handlers as pages
 from khealth_exporter.web.open_connections import Connections
 from khealth_exporter.web.rendering import Packed, Shared
-from khealth_exporter.web.security.access_control import Guard
-from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.security.access_control import AccessControl
+from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.security.passwords import Passwords
 from khealth_exporter.web.server import application
 
@@ -113,7 +113,7 @@ def test_packing_loses_nothing() -> None:
 @asynccontextmanager
 async def asked(known: Known, clock: Callable[[], float]) -> AsyncIterator[Client]:
     """Yield a client of the application, whose pages go by a clock."""
-    app = application(known, Guard(Protection(), Passwords(), Connections(9)), clock)
+    app = application(known, AccessControl(ActiveWebConfig(), Passwords(), Connections(9)), clock)
     async with asyncio.timeout(PATIENCE), TestClient(TestServer(app)) as client:
         yield client
 

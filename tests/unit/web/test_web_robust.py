@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from khealth_exporter.web.address import Address
 from khealth_exporter.web.security import access_control as guard
-from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.server import WebServer
 
 READY = (200, "ready\n")
@@ -341,7 +341,7 @@ async def test_each_protocol_is_served(issued: Keys, host: str, *, tls: bool) ->
 
 async def test_several_addresses_are_served_alike(issued: Keys) -> None:
     """Each `--listen` has the same protection."""
-    server = WebServer([Address(host, 0) for host in HOSTS * 2], Known(), Protection(path_of(issued, tls=True)))
+    server = WebServer([Address(host, 0) for host in HOSTS * 2], Known(), ActiveWebConfig(path_of(issued, tls=True)))
     await server.start()
     try:
         async with ClientSession() as session, asyncio.timeout(20.0):

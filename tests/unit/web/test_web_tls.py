@@ -12,7 +12,7 @@ import trustme
 from serving import ANNA, HOST, TLS, Keys, keys, served, talk
 from structlog.testing import capture_logs
 
-from khealth_exporter.web.security.active_config import Protection
+from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.server import WebServer
 
 REQUIRED = f"{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem"
@@ -32,7 +32,7 @@ def logged() -> Iterator[list[dict[str, object]]]:
         yield entries  # type: ignore[misc]
 
 
-async def renew(protection: Protection, server: WebServer) -> bool:
+async def renew(protection: ActiveWebConfig, server: WebServer) -> bool:
     """Look at the files as often as a change needs, and tell whether it came into force."""
     renewed = False
     for _ in range(3):
@@ -191,7 +191,7 @@ async def test_an_open_connection_does_not_outlive_its_terms(issued: Keys) -> No
 
 async def test_the_files_are_looked_at_while_it_serves(issued: Keys) -> None:
     """Nobody has to tell khealth that they have changed."""
-    protection = Protection(issued.write(f"{TLS}}}"))
+    protection = ActiveWebConfig(issued.write(f"{TLS}}}"))
     renewed = asyncio.Event()
     issued.issue()
     async with asyncio.timeout(20.0), asyncio.TaskGroup() as group:
@@ -203,7 +203,7 @@ async def test_the_files_are_looked_at_while_it_serves(issued: Keys) -> None:
 
 async def test_a_bug_in_looking_is_loud_and_does_not_end_it(issued: Keys, logged: list[dict[str, object]]) -> None:
     """The next look is another chance; what was in force stays."""
-    protection = Protection(issued.write(f"{TLS}}}"))
+    protection = ActiveWebConfig(issued.write(f"{TLS}}}"))
     looks: list[bool | Exception] = [RuntimeError("a bug"), True]
     renewed = asyncio.Event()
 
@@ -224,7 +224,7 @@ async def test_a_bug_in_looking_is_loud_and_does_not_end_it(issued: Keys, logged
 async def test_what_is_being_written_is_not_taken(issued: Keys) -> None:
     """A state counts when it has been seen twice: half of a file would be another configuration."""
     path = issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}}}")
-    protection = Protection(path)
+    protection = ActiveWebConfig(path)
     issued.write(f"{TLS}}}")
     first = await protection.look()
     issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}, otto: {ANNA}}}")
@@ -254,7 +254,7 @@ async def test_half_a_pair_is_refused_and_the_old_one_stays(issued: Keys, logged
 
 async def test_a_missing_file_is_refused_until_it_comes(issued: Keys) -> None:
     """A configuration may name a file before that is there."""
-    protection = Protection(issued.write(f"{TLS}}}"))
+    protection = ActiveWebConfig(issued.write(f"{TLS}}}"))
     issued.write(REQUIRED.replace("ca.pem", "late.pem") + "}")
     found = [await protection.look() for _ in range(3)]
     issued.authority.cert_pem.write_to_path(str(issued.folder / "late.pem"))
@@ -267,7 +267,7 @@ async def test_tls_is_switched_by_a_restart_alone(
     issued: Keys, logged: list[dict[str, object]], before: str, after: str
 ) -> None:
     """The scheme that Prometheus was told is not taken away under it, and the log says so."""
-    protection = Protection(issued.write(before))
+    protection = ActiveWebConfig(issued.write(before))
     issued.write(after)
     assert not any([await protection.look() for _ in range(3)])
     assert "TLS is switched on or off by a restart alone" in str(logged)
@@ -277,7 +277,7 @@ async def test_tls_is_switched_by_a_restart_alone(
 async def test_an_emptied_file_opens_nothing(issued: Keys, text: str) -> None:
     """A file cut short, a Secret deleted, or a template without its input must not let everybody in."""
     path = issued.write(f"basic_auth_users: {{anna: {ANNA}}}")
-    protection = Protection(path)
+    protection = ActiveWebConfig(path)
     issued.write(text)
     assert not any([await protection.look() for _ in range(3)])
     assert {"anna": ANNA.encode()} == protection.config.users
@@ -285,14 +285,14 @@ async def test_an_emptied_file_opens_nothing(issued: Keys, text: str) -> None:
 
 async def test_users_can_be_taken_away_by_saying_so(issued: Keys) -> None:
     """What is written plainly is meant."""
-    protection = Protection(issued.write(f"basic_auth_users: {{anna: {ANNA}}}"))
+    protection = ActiveWebConfig(issued.write(f"basic_auth_users: {{anna: {ANNA}}}"))
     issued.write("basic_auth_users: {}")
     assert any([await protection.look() for _ in range(3)])
 
 
 async def test_no_secret_is_logged(issued: Keys, logged: list[dict[str, object]]) -> None:
     """Neither what is taken nor what is refused shows a hash, a password or a key."""
-    protection = Protection(issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}}}"))
+    protection = ActiveWebConfig(issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}}}"))
     for user in ("hunter2", ANNA, "[hunter2]"):
         issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {user}, otto: {user}}}")
         for _ in range(3):

@@ -17,7 +17,7 @@ _PERIOD = 2.0
 _log = structlog.get_logger()
 
 
-class Protection:
+class ActiveWebConfig:
     """Holds the configuration in force; ConfigError from the beginning if its file cannot be used.
 
     A change comes into force when two looks in a row have seen the same: what is being written is not read by halves.
