@@ -124,13 +124,13 @@ DESCRIPTIONS = {
     "The last success was at 1970-01-01 00:09:22 +0000 UTC.",
     "flapping": "node failed 48.57% of the attempts of one routine. Failures of the last hour: "
     "rcscheduler/rcscheduler 17; by reason: sandbox_failed 17.",
-    "slow-api": "71.43% of the last hour's writes took more than 1 s, 1% may. The 99th percentile: accept 4.958s "
-    "(rcscheduler/rcscheduler).",
-    "stale": "routines of khealth-metrics without a verdict for five intervals: 1. Last verdicts: "
+    "slow-api": "71.43% of the last hour's writes took more than 1 s; the objective allows 1%. The 99th percentile: "
+    "accept 4.958s (rcscheduler/rcscheduler).",
+    "stale": "routines of khealth-metrics without a result for five intervals: 1. Last results: "
     "rcscheduler/rcscheduler at 1970-01-01 00:09:22 +0000 UTC.",
-    "degraded": "85.8% of the attempts of one routine were inconclusive, or of its samples degraded or discarded. In the "
-    "last half hour, attempts by reason: none; samples by quality: degraded 75, exact 12.",
-    "restarting": "khealth-metrics was restarted 7 times within the last hour.",
+    "degraded": "85.8% of the attempts of one routine were inconclusive, or of its samples degraded or discarded. "
+    "Attempts in the last 30 minutes, by reason: none; samples by quality: degraded 75, exact 12.",
+    "restarting": "khealth-metrics was restarted 7 times in the last hour.",
 }
 
 
