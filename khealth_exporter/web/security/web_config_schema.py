@@ -25,7 +25,7 @@ _HEADERS = {
     "Strict-Transport-Security": (),
     "X-Content-Type-Options": ("nosniff",),
     "X-Frame-Options": ("deny", "sameorigin"),
-    "X-XSS-ActiveWebConfig": (),
+    "X-XSS-Protection": (),
     "Content-Security-Policy": (),
 }
 

@@ -198,9 +198,9 @@ SUITES = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
         ("basic_auth_users: {anna: 12345}", "1:26: basic_auth_users.anna: is not a bcrypt hash, as `htpasswd -nBC 10 USER` makes one"),
         (f"basic_auth_users: {{anna: {ANNA.replace('$04$', '$31$')}}}", "1:26: basic_auth_users.anna: has a bcrypt cost that is not 4 to 16: make a hash of cost 10"),
         (f"basic_auth_users: {{'an:na': {ANNA}}}", "1:29: basic_auth_users.an:na: no user's name can have a colon in it: basic authentication ends the name there"),
-        ("http_server_config: {headers: {Server: x}}", "1:31: http_server_config.headers: the header Server cannot be set here; known: Strict-Transport-Security, X-Content-Type-Options, X-Frame-Options, X-XSS-ActiveWebConfig, Content-Security-Policy"),
+        ("http_server_config: {headers: {Server: x}}", "1:31: http_server_config.headers: the header Server cannot be set here; known: Strict-Transport-Security, X-Content-Type-Options, X-Frame-Options, X-XSS-Protection, Content-Security-Policy"),
         ("http_server_config: {headers: {X-Frame-Options: allow}}", "1:31: http_server_config.headers: the header X-Frame-Options must be deny or sameorigin"),
-        ('http_server_config: {headers: {X-XSS-ActiveWebConfig: "1\\r\\nA: b"}}', "1:31: http_server_config.headers: the header X-XSS-ActiveWebConfig must be one line of ASCII text"),
+        ('http_server_config: {headers: {X-XSS-Protection: "1\\r\\nA: b"}}', "1:31: http_server_config.headers: the header X-XSS-Protection must be one line of ASCII text"),
         ("rate_limit: {interval: 1s}", "1:13: rate_limit.burst: must be at least 1, or no request is answered"),
         ("rate_limit: {interval: 5, burst: 1}", "1:24: rate_limit.interval: 5 is not a duration: write a number with its unit, as in 500ms, 5s or 2m"),
         ("tls_server_config: {cert_file: ., key_file: server.key}", "1:32: tls_server_config.cert_file: FOLDER cannot be read: it is not a regular file"),
@@ -275,7 +275,7 @@ def test_the_example_can_be_used(issued: Keys) -> None:
     f"{TLS}, cipher_suites: [{', '.join((*_CIPHERS, *_OF_TLS13))}]}}",
     f"{TLS}, client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.pem, client_allowed_sans: [a]}}",
     f"basic_auth_users: {{anna: {ANNA}, otto: {ANNA.replace('$2b$', '$2y$')}}}\nrate_limit: {{interval: 500ms, burst: 3}}",
-    "http_server_config: {http2: false, headers: {X-Frame-Options: deny, X-Content-Type-Options: nosniff, X-XSS-ActiveWebConfig: '0', Content-Security-Policy: a, Strict-Transport-Security: b}}",
+    "http_server_config: {http2: false, headers: {X-Frame-Options: deny, X-Content-Type-Options: nosniff, X-XSS-Protection: '0', Content-Security-Policy: a, Strict-Transport-Security: b}}",
     "",
 ], ids=["example", "tls", "suites", "clients", "users", "headers", "empty"])  # fmt: skip
 def test_promtool_takes_what_khealth_takes(issued: Keys, text: str) -> None:
