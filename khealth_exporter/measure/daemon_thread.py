@@ -1,4 +1,4 @@
-"""Runs a blocking call beside the event loop, in a thread that does not keep the process from exiting."""
+"""Runs a blocking call in a daemon thread, so that it does not keep the process from exiting."""
 
 import asyncio
 import threading
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 def in_daemon_thread(call: Callable[[], T], /) -> asyncio.Future[T]:
-    """Run `call` in a daemon thread of its own; the future takes its result, or the exception that it raises.
+    """Run `call` in its own daemon thread; the future receives its result or exception.
 
-    The loop's default executor joins its threads at exit: one read from a disk that hangs would keep khealth alive.
-    Cancelling the future drops the result.
+    Canceling the future drops the result. asyncio joins the threads of its default executor at exit: with it, one read
+    from a disk that hangs would keep the process running.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -30,9 +30,9 @@ def in_daemon_thread(call: Callable[[], T], /) -> asyncio.Future[T]:
         result, error = None, None
         try:
             result = call()
-        except BaseException as raised:  # noqa: BLE001 - whoever waits for it gets it
+        except BaseException as raised:  # noqa: BLE001 - the future passes it on
             error = raised
-        with suppress(RuntimeError):  # the loop is closed: nothing waits for it any more
+        with suppress(RuntimeError):  # The loop is closed.
             loop.call_soon_threadsafe(deliver, result, error)
 
     threading.Thread(target=run, name="khealth-blocking-call", daemon=True).start()
