@@ -140,12 +140,12 @@ async def served(
     path: Path | None = None, known: Known | None = None, host: str = HOST, **bounds: float
 ) -> AsyncIterator[tuple[WebServer, ActiveWebConfig]]:
     """Serve as a web configuration says, until the block ends; nothing may take longer than PATIENCE."""
-    protection = ActiveWebConfig(path)
-    server = WebServer([Address(host, 0)], known or Known(), protection, **bounds)  # type: ignore[arg-type]
+    web_config = ActiveWebConfig(path)
+    server = WebServer([Address(host, 0)], known or Known(), web_config, **bounds)  # type: ignore[arg-type]
     async with asyncio.timeout(PATIENCE):
         await server.start()
         try:
-            yield server, protection
+            yield server, web_config
         finally:
             await server.stop()
 

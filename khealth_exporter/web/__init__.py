@@ -1,1 +1,1 @@
-"""The web server: figures for Prometheus, state for scripts, and a page for people."""
+"""The web server: metrics for Prometheus, status for scripts, and a status page for people."""

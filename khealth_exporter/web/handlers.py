@@ -1,4 +1,4 @@
-"""What each path of the web server answers."""
+"""The handlers of the web server's paths."""
 
 import asyncio
 import time
@@ -12,59 +12,59 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 from khealth_exporter.core.snapshot import About, Snapshot, State
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.web.page import favicon, status_page
-from khealth_exporter.web.rendering import Packed, Shared, compressed
-from khealth_exporter.web.runbook import CONTENT_SECURITY_POLICY as POLICY_OF_THE_RUNBOOK
+from khealth_exporter.web.page_cache import EncodedBody, PageCache, gzipped
+from khealth_exporter.web.runbook import CONTENT_SECURITY_POLICY as RUNBOOK_POLICY
 from khealth_exporter.web.runbook import runbook_page
 from khealth_exporter.web.security.access_control import same_origin
 from khealth_exporter.web.status import as_json, as_line, module_as_json, state_of
 
 _HTML = "text/html; charset=utf-8"
-_FRESH = 2.0
-"""Seconds; a page that is asked for within them after another one is that one."""
+_MAX_AGE = 2.0
+"""Seconds for which requests share one rendered status page."""
 
 
-class Sources(Protocol):
-    """Where the web server takes what it shows; every method but `reload` returns at once."""
+class Backend(Protocol):
+    """What the web server shows and reloads; no method except `reload` blocks or waits."""
 
     registry: CollectorRegistry
 
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """Return what each Collector knows now."""
+        """Return the current snapshot of each module."""
 
     def about(self) -> About:
-        """Return who looks at which cluster, and what time it is."""
+        """Return the versions, the cluster, and the current time."""
 
     def configuration(self) -> str:
-        """Return the configuration in force as YAML, secrets masked."""
+        """Return the active configuration as YAML, with secrets masked."""
 
     def silent(self) -> tuple[str, ...]:
-        """Return the names of the loops that have made no progress for five minutes."""
+        """Return the names of the loops without progress for five minutes."""
 
     def ready(self) -> bool:
-        """Return whether the configuration is loaded and the metrics stand."""
+        """Return whether the configuration is loaded and the metrics are available."""
 
     async def reload(self) -> tuple[str, ...]:
-        """Read the configuration again; return what is wrong with it, line by line, or () once it is in force."""
+        """Reload the configuration; return its errors, one per line, or () if it is now active."""
 
     def denied(self) -> tuple[Denied, ...]:
-        """Return the rights that khealth turned out to lack."""
+        """Return the missing permissions that the API server has reported."""
 
 
-class Pages:
-    """Answers requests from `sources`; renders in threads, for the event loop times the cluster.
+class Handlers:
+    """Answers requests with the data of `backend`; renders in threads, because the event loop times the cluster.
 
-    What renders holds the interpreter, and with it the event loop, whose delay makes figures degraded: so one scrape at
-    a time, and one page. A scrape never waits for a page. `clock` returns seconds that only grow.
+    Rendering holds the interpreter lock, which delays the event loop and makes measurements degraded. So at most one
+    scrape and one page render at a time, and no scrape waits for a page. `clock` is a monotonic clock in seconds.
     """
 
-    def __init__(self, sources: Sources, clock: Callable[[], float] = time.monotonic) -> None:
-        self._sources = sources
-        self._scraping, self._looking, self._reloading = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
-        self._page = Shared(self._known, self._looking, clock, _FRESH)
-        self._runbook = Packed.of(runbook_page().encode())
+    def __init__(self, backend: Backend, clock: Callable[[], float] = time.monotonic) -> None:
+        self._backend = backend
+        self._scrape_lock, self._page_lock, self._reload_lock = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+        self._status_page = PageCache(self._page_renderer, self._page_lock, clock, _MAX_AGE)
+        self._runbook = EncodedBody.of(runbook_page().encode())
 
     def routes(self) -> dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
-        """Return who answers which path; none of these changes anything."""
+        """Return the handler of each GET path; none of them changes anything."""
         return {
             "/": self.page,
             "/favicon/{state}.svg": self.favicon,
@@ -79,99 +79,98 @@ class Pages:
         }
 
     async def page(self, request: web.Request) -> web.StreamResponse:
-        """Answer with the status page; its code is 200 whatever the state: a browser is to show it."""
-        return _chosen(request, await self._page.latest(), {"Content-Type": _HTML})
+        """Return the status page; always with code 200, so that browsers show it."""
+        return _encoded_response(request, await self._status_page.get(), {"Content-Type": _HTML})
 
     async def favicon(self, request: web.Request) -> web.StreamResponse:
-        """Answer with the picture of a state."""
+        """Return the icon of a state."""
         if request.match_info["state"] not in set(State):
-            return web.Response(text=f"no such state; there are: {', '.join(State)}\n", status=404)
+            return web.Response(text=f"unknown state; known states: {', '.join(State)}\n", status=404)
         return web.Response(text=favicon(State(request.match_info["state"])), content_type="image/svg+xml")
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
-        """Answer a scrape in the format and compression that it asks for, cut to the names that it asks for."""
+        """Return the metrics in the requested format and encoding, limited to the requested names."""
         encode, content_type = choose_encoder(",".join(request.headers.getall("Accept", ())))
         names = request.query.getall("name[]", ())
-        registry = self._sources.registry
-
-        packs = _takes_gzip(request)
+        registry = self._backend.registry
+        compress = _accepts_gzip(request)
 
         def render() -> bytes:
             text = encode(registry.restricted_registry(names) if names else registry)
-            return compressed(text) if packs else text
+            return gzipped(text) if compress else text
 
-        async with self._scraping:
+        async with self._scrape_lock:
             body = await asyncio.to_thread(render)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-        return web.Response(body=body, headers=headers | ({"Content-Encoding": "gzip"} if packs else {}))
+        return web.Response(body=body, headers=headers | ({"Content-Encoding": "gzip"} if compress else {}))
 
     async def status(self, _: web.Request) -> web.StreamResponse:
-        """Answer with every module's state; the code is the worst one's."""
-        snapshots = self._sources.snapshots()
-        text = await self._rendered(as_json, snapshots, self._sources.denied())
+        """Return the state of every module as JSON; the worst state determines the code."""
+        snapshots = self._backend.snapshots()
+        text = await self._rendered(as_json, snapshots, self._backend.denied())
         return web.Response(text=text, content_type="application/json", status=state_of(snapshots).http_code)
 
     async def module(self, request: web.Request) -> web.StreamResponse:
-        """Answer with one module's state."""
-        snapshots = {snapshot.module: snapshot for snapshot in self._sources.snapshots()}
+        """Return the state of one module as JSON."""
+        snapshots = {snapshot.module: snapshot for snapshot in self._backend.snapshots()}
         found = snapshots.get(request.match_info["module"])
         if found is None:
-            return web.Response(text=f"no such module; there are: {', '.join(snapshots)}\n", status=404)
+            return web.Response(text=f"unknown module; known modules: {', '.join(snapshots)}\n", status=404)
         text = await self._rendered(module_as_json, found)
         return web.Response(text=text, content_type="application/json", status=found.state.http_code)
 
     async def health(self, _: web.Request) -> web.StreamResponse:
-        """Answer with every module's state in one line."""
-        snapshots = self._sources.snapshots()
+        """Return the state of every module as one line of text."""
+        snapshots = self._backend.snapshots()
         return web.Response(text=as_line(snapshots) + "\n", status=state_of(snapshots).http_code)
 
     async def config(self, _: web.Request) -> web.StreamResponse:
-        """Answer with the configuration in force."""
-        return web.Response(text=self._sources.configuration())
+        """Return the active configuration."""
+        return web.Response(text=self._backend.configuration())
 
     async def runbook(self, request: web.Request) -> web.StreamResponse:
-        """Answer with what each alert and each reason means, and what to do."""
-        headers = {"Content-Type": _HTML, "Content-Security-Policy": POLICY_OF_THE_RUNBOOK}
-        return _chosen(request, self._runbook, headers)
+        """Return the runbook: the meaning of each alert and reason, and what to do."""
+        headers = {"Content-Type": _HTML, "Content-Security-Policy": RUNBOOK_POLICY}
+        return _encoded_response(request, self._runbook, headers)
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:
-        """Answer whether every loop makes progress."""
-        if silent := self._sources.silent():
-            return web.Response(text=f"no progress for 5 minutes: {', '.join(silent)}\n", status=503)
+        """Return 200 if every loop makes progress, 503 otherwise."""
+        if stalled := self._backend.silent():
+            return web.Response(text=f"no progress for 5 minutes: {', '.join(stalled)}\n", status=503)
         return web.Response(text="healthy\n")
 
     async def ready(self, _: web.Request) -> web.StreamResponse:
-        """Answer whether khealth can be scraped."""
-        ready = self._sources.ready()
+        """Return 200 if khealth is ready to be scraped, 503 otherwise."""
+        ready = self._backend.ready()
         return web.Response(text="ready\n" if ready else "not ready\n", status=200 if ready else 503)
 
     async def reload(self, request: web.Request) -> web.StreamResponse:
-        """Read the configuration again, one request at a time; 500 with every error if it is refused."""
+        """Reload the configuration, one request at a time; return 500 with all errors if it is invalid."""
         if not same_origin(request):
-            return web.Response(text="a page of another site cannot reload khealth\n", status=403)
-        async with self._reloading:
-            wrong = await self._sources.reload()
-        if wrong:
-            return web.Response(text="".join(f"{line}\n" for line in wrong), status=500)
+            return web.Response(text="cross-site request rejected\n", status=403)
+        async with self._reload_lock:
+            errors = await self._backend.reload()
+        if errors:
+            return web.Response(text="".join(f"{line}\n" for line in errors), status=500)
         return web.Response(text="reloaded\n")
 
-    def _known(self) -> Callable[[], bytes]:
-        """Return what renders the status page of this moment."""
-        known = self._sources.snapshots(), self._sources.denied(), self._sources.about()
-        return lambda: status_page(*known).encode()
+    def _page_renderer(self) -> Callable[[], bytes]:
+        """Return a function that renders the status page with the current data."""
+        data = self._backend.snapshots(), self._backend.denied(), self._backend.about()
+        return lambda: status_page(*data).encode()
 
     async def _rendered(self, render: Callable[..., str], *arguments: object) -> str:
-        async with self._looking:
+        async with self._page_lock:
             return await asyncio.to_thread(render, *arguments)
 
 
-def _takes_gzip(request: web.Request) -> bool:
+def _accepts_gzip(request: web.Request) -> bool:
     return gzip_accepted(",".join(request.headers.getall("Accept-Encoding", ())))
 
 
-def _chosen(request: web.Request, body: Packed, headers: dict[str, str]) -> web.Response:
-    """Answer with the body in the encoding that the client takes."""
+def _encoded_response(request: web.Request, body: EncodedBody, headers: dict[str, str]) -> web.Response:
+    """Return the body in an encoding that the client accepts."""
     headers = headers | {"Vary": "Accept-Encoding"}
-    if not _takes_gzip(request):
+    if not _accepts_gzip(request):
         return web.Response(body=body.plain, headers=headers)
     return web.Response(body=body.gzip, headers=headers | {"Content-Encoding": "gzip"})

@@ -1,4 +1,4 @@
-"""Sockets that are listened on, and the connections that are accepted there."""
+"""Listening sockets, and the connections that they accept."""
 
 import asyncio
 import os
@@ -11,122 +11,123 @@ import structlog
 from aiohttp.web_protocol import RequestHandler
 
 from khealth_exporter.web.address import Address, CannotListen
-from khealth_exporter.web.open_connections import Connection, Connections
+from khealth_exporter.web.connection_limit import ConnectionLimiter, TrackedConnection
 
-_STALLED = 30_000
-"""Milliseconds after which a client that takes none of its answer is dropped."""
+_SEND_TIMEOUT = 30_000
+"""Milliseconds without acknowledgment of sent data after which the kernel closes a connection."""
 _BACKLOG = 128
-_GOODBYE = 2.0
-"""Seconds that a client has to end TLS in good order."""
-_OUT_OF_FILES = 0.1
-"""Seconds until the next try where the system has no room for a connection."""
-_BUFFER = 16 * 1024
-"""Bytes that asyncio keeps for what comes over each TLS connection: one record of TLS, instead of 256 KiB."""
+_SHUTDOWN_TIMEOUT = 2.0
+"""Seconds that a client has to complete the TLS shutdown."""
+_RETRY_DELAY = 0.1
+"""Seconds until the next attempt after the system refused a connection."""
+_TLS_BUFFER = 16 * 1024
+"""Size in bytes of the read buffer of each TLS connection: one TLS record, instead of asyncio's 256 KiB."""
 
 _log = structlog.get_logger()
 
 
 class Acceptor:
-    """Accepts connections for as long as it runs; with TLS, each with what is in force when it comes.
+    """Accepts connections, each with the TLS configuration that is active at that time.
 
-    aiohttp's own sites cannot do that: they keep one SSLContext, and do not know of a connection before it has said
-    hello. `greeting` is for how many seconds a client may be silent, or slow, until TLS is agreed on.
+    aiohttp's own sites keep one SSLContext, and do not know of a connection before the end of its handshake.
+    `handshake_timeout` is the number of seconds that a client has to complete the TLS handshake.
     """
 
     def __init__(
         self,
-        connections: Connections,
-        protocol: Callable[[], RequestHandler],
+        connections: ConnectionLimiter,
+        new_handler: Callable[[], RequestHandler],
         tls: Callable[[], ssl.SSLContext | None],
-        greeting: float,
+        handshake_timeout: float,
     ) -> None:
-        self._connections, self._protocol, self._tls, self._greeting = connections, protocol, tls, greeting
+        self._connections, self._new_handler = connections, new_handler
+        self._tls, self._handshake_timeout = tls, handshake_timeout
 
     async def accept(self, listening: socket.socket, group: asyncio.TaskGroup) -> None:
-        """Accept connections on a socket until cancelled; each is opened by a task of the group."""
-        refused = False
+        """Accept connections on a socket until canceled; a task in the group opens each of them."""
+        failed = False
         while True:
             try:
-                opened, _ = await asyncio.get_running_loop().sock_accept(listening)
-                refused = False
-                inner = self._protocol()
-                connection = self._connections.admit(inner)
-                connection.opening = group.create_task(self._open(connection, inner, opened))
-                # A queue of new connections must not keep the old ones waiting.
+                accepted, _ = await asyncio.get_running_loop().sock_accept(listening)
+                failed = False
+                handler = self._new_handler()
+                connection = self._connections.admit(handler)
+                connection.opening = group.create_task(self._open(connection, handler, accepted))
+                # A queue of new connections must not delay the open ones.
                 await asyncio.sleep(0)
-            except OSError as error:  # no more files, as a rule
-                if not refused:
+            except OSError as error:  # Usually the limit of open files.
+                if not failed:
                     _log.error("connection not accepted", error=str(error))
-                refused = True
-                self._connections.make_room()
-                await asyncio.sleep(_OUT_OF_FILES)
+                failed = True
+                self._connections.evict()
+                await asyncio.sleep(_RETRY_DELAY)
 
-    async def _open(self, connection: Connection, inner: RequestHandler, opened: socket.socket) -> None:
+    async def _open(self, connection: TrackedConnection, handler: RequestHandler, accepted: socket.socket) -> None:
         try:
             if tls := self._tls():
-                await self._secure(connection, opened, tls)
+                await self._start_tls(connection, accepted, tls)
             else:
-                await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, opened)
-        except OSError as error:  # no TLS, a wrong certificate, too late, or gone: the client's problem
+                await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+        except OSError as error:  # The client failed the TLS handshake, was too slow, or disconnected.
             _log.debug("connection not opened", error=str(error))
-            self._connections.forget(inner)
+            self._connections.discard(handler)
         except asyncio.CancelledError:
-            self._connections.forget(inner)
+            self._connections.discard(handler)
             raise
-        except Exception as error:  # noqa: BLE001 - no connection may end the others
+        except Exception as error:  # noqa: BLE001 - one connection must not end the others
             _log.error("internal error", exc_info=error)
-            self._connections.forget(inner)
+            self._connections.discard(handler)
 
-    async def _secure(self, connection: Connection, opened: socket.socket, tls: ssl.SSLContext) -> None:
-        """Agree on TLS; OSError if the client does not."""
+    async def _start_tls(self, connection: TrackedConnection, accepted: socket.socket, tls: ssl.SSLContext) -> None:
+        """Perform the TLS handshake; OSError if it fails."""
         loop = asyncio.get_running_loop()
-        agreed: asyncio.Future[None] = loop.create_future()
-        secured = _SmallBuffers(
+        handshake: asyncio.Future[None] = loop.create_future()
+        protocol = _ServerTlsProtocol(
             loop,
             connection,
             tls,
-            agreed,
+            handshake,
             server_side=True,
-            ssl_handshake_timeout=self._greeting,  # type: ignore[arg-type] # it takes fractions of a second
-            ssl_shutdown_timeout=_GOODBYE,
+            ssl_handshake_timeout=self._handshake_timeout,  # type: ignore[arg-type] # fractions are accepted
+            ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT,
         )
-        transport, _ = await loop.connect_accepted_socket(lambda: secured, opened)
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, accepted)
         try:
-            await agreed
+            await handshake
         except BaseException:
             transport.abort()
             raise
 
 
-class _SmallBuffers(sslproto.SSLProtocol):
-    """TLS of one accepted connection. The API client's connections keep asyncio's own, large buffers."""
+class _ServerTlsProtocol(sslproto.SSLProtocol):
+    """TLS of one accepted connection, with a small buffer; the API client keeps asyncio's large buffers."""
 
-    max_size = _BUFFER
+    max_size = _TLS_BUFFER
 
 
 def listen(address: Address) -> socket.socket:
-    """Return a socket that listens; CannotListen if the address is taken, not allowed or not this machine's."""
+    """Return a listening socket; CannotListen if the address is in use, not permitted, or not local."""
     try:
-        opened = _bound(address)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
+        listening = _bind(address)
+    except (OSError, UnicodeError) as error:  # UnicodeError: not a valid host name.
         number = error.errno if isinstance(error, OSError) else None
         reason = os.strerror(number) if number and not isinstance(error, socket.gaierror) else str(error)
         raise CannotListen(f"cannot listen on {address}: {reason[:1].lower()}{reason[1:]}") from error
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED)
-    opened.setblocking(False)  # noqa: FBT003 - the standard library's own way
-    return opened
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SEND_TIMEOUT)
+    listening.setblocking(False)  # noqa: FBT003 - the standard library has no keyword for it
+    return listening
 
 
-def _bound(address: Address) -> socket.socket:
+def _bind(address: Address) -> socket.socket:
     if address.host in {"", "::"}:
-        return _bound_everywhere(address.port)
-    family, *_, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-    return socket.create_server(where[:2], family=family, backlog=_BACKLOG)
+        return _bind_all_interfaces(address.port)
+    family, *_, sockaddr = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+    return socket.create_server(sockaddr[:2], family=family, backlog=_BACKLOG)
 
 
-def _bound_everywhere(port: int) -> socket.socket:
-    """Listen with IPv4 and IPv6 on one socket; with IPv4 alone where the machine has no IPv6."""
+def _bind_all_interfaces(port: int) -> socket.socket:
+    """Listen for IPv4 and IPv6 on one socket; for IPv4 only on a machine without IPv6."""
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
     return socket.create_server(("", port), backlog=_BACKLOG)

@@ -1,8 +1,8 @@
-"""The runbook's page: alerts/runbook.md as `make generate` renders it, in a frame that needs nothing else."""
+"""The runbook page: alerts/runbook.md, as `make generate` renders it, in one self-contained document."""
 
 from importlib import resources
 
-from khealth_exporter.web.security.content_security_policy import source
+from khealth_exporter.web.security.content_security_policy import hash_source
 
 _STYLE = """
 :root { color-scheme: light dark; --quiet: #f3f4f6; --line: #8886; --link: #0b57d0; }
@@ -27,13 +27,13 @@ nav ul ul li { display: inline-block; margin: 0 1rem .2rem 0; min-height: 1.6rem
 """
 
 CONTENT_SECURITY_POLICY = (
-    f"default-src 'none'; style-src {source(_STYLE)}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; style-src {hash_source(_STYLE)}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Allows the page's own style, and nothing else that a browser could load or run."""
+"""Allows only the page's own style."""
 
 
 def runbook_page() -> str:
-    """Return the whole page; it is read from the package, and the same for as long as the process lives."""
+    """Return the page, from a file in the package."""
     text = resources.files(__package__).joinpath("runbook.html").read_text(encoding="utf-8")
     return "".join(
         (

@@ -1,4 +1,4 @@
-"""The web server itself: limits and headers, and what runs while it serves."""
+"""The web server: its limits, its response headers, and its start and stop."""
 
 import asyncio
 import resource
@@ -11,22 +11,22 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from khealth_exporter.web.address import Address
-from khealth_exporter.web.handlers import Pages, Sources
+from khealth_exporter.web.connection_limit import ConnectionLimiter
+from khealth_exporter.web.handlers import Backend, Handlers
 from khealth_exporter.web.listener import Acceptor, listen
-from khealth_exporter.web.open_connections import Connections
 from khealth_exporter.web.page import CONTENT_SECURITY_POLICY
-from khealth_exporter.web.security.access_control import BODY, AccessControl, Handler
+from khealth_exporter.web.security.access_control import MAX_BODY, AccessControl, Handler
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
-from khealth_exporter.web.security.passwords import Passwords
+from khealth_exporter.web.security.passwords import PasswordVerifier
 
-_PATIENCE = 75.0
+_IDLE_TIMEOUT = 75.0
 """Seconds; longer than usual scrape intervals."""
-_GREETING = 10.0
-"""Seconds that a client has to agree on TLS."""
-_CONNECTIONS = 512
-_LINE, _HEADER, _HEADERS = 4096, 8192, 64
+_HANDSHAKE_TIMEOUT = 10.0
+"""Seconds that a client has to complete the TLS handshake."""
+_MAX_CONNECTIONS = 512
+_MAX_LINE, _MAX_HEADER, _MAX_HEADERS = 4096, 8192, 64
 
-_HEADERS_OF_ALL = {
+_RESPONSE_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -36,77 +36,79 @@ _HEADERS_OF_ALL = {
 
 
 class WebServer:
-    """Serves what `sources` knows on some addresses, from `start` to `stop`, as `protection` allows it.
+    """Serves the metrics and status of `backend` on some addresses, protected as `web_config` says.
 
-    `patience` is for how many seconds a connection may idle, or take to send a request; `greeting` for how many it may
-    take to agree on TLS. More than `most` connections are never open: the idlest makes room for a new one. By
-    `clock`, a monotonic clock in seconds, the status page is rendered again.
+    `idle_timeout` is the number of seconds that a connection may be idle, or take to send a request;
+    `handshake_timeout` the number of seconds for the TLS handshake. At `max_connections` a new connection replaces the
+    one that has been idle longest. `clock` is a monotonic clock in seconds, for the age of the cached status page.
     """
 
-    def __init__(  # noqa: PLR0913 - its bounds are named, and have defaults
+    def __init__(  # noqa: PLR0913 - limits with names and defaults
         self,
         addresses: Sequence[Address],
-        sources: Sources,
-        protection: ActiveWebConfig | None = None,
+        backend: Backend,
+        web_config: ActiveWebConfig | None = None,
         *,
-        patience: float = _PATIENCE,
-        greeting: float = _GREETING,
-        most: int = _CONNECTIONS,
+        idle_timeout: float = _IDLE_TIMEOUT,
+        handshake_timeout: float = _HANDSHAKE_TIMEOUT,
+        max_connections: int = _MAX_CONNECTIONS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._wanted = tuple(addresses)
-        self._protection = protection or ActiveWebConfig()
-        self._connections = Connections(min(most, _openable()))
-        self._passwords = Passwords()
-        self._greeting = greeting
-        guard = AccessControl(self._protection, self._passwords, self._connections)
-        self._bounds: dict[str, Any] = {
+        self._requested = tuple(addresses)
+        self._web_config = web_config or ActiveWebConfig()
+        self._connections = ConnectionLimiter(min(max_connections, _connection_limit()))
+        self._passwords = PasswordVerifier()
+        self._handshake_timeout = handshake_timeout
+        access_control = AccessControl(self._web_config, self._passwords, self._connections)
+        self._limits: dict[str, Any] = {
             "access_log": None,
-            "keepalive_timeout": patience,
+            "keepalive_timeout": idle_timeout,
             "lingering_time": 0.0,
-            "max_line_size": _LINE,
-            "max_field_size": _HEADER,
-            "max_headers": _HEADERS,
+            "max_line_size": _MAX_LINE,
+            "max_field_size": _MAX_HEADER,
+            "max_headers": _MAX_HEADERS,
         }
-        self._runner = web.AppRunner(application(sources, guard, clock), shutdown_timeout=2.0, **self._bounds)
+        self._runner = web.AppRunner(application(backend, access_control, clock), shutdown_timeout=2.0, **self._limits)
         self._sockets = ExitStack()
         self._serving = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self.addresses: tuple[Address, ...] = ()
-        """Where it does listen, once started."""
+        """The addresses that the server listens on, with their real ports; empty before `start`."""
 
     async def start(self) -> None:
-        """Listen; CannotListen if an address is taken, not allowed or not this machine's: then on none of them."""
+        """Listen on all addresses; CannotListen, and no address in use, if one of them fails."""
         with ExitStack() as opened:
-            sockets = [opened.enter_context(listen(address)) for address in self._wanted]
+            sockets = [opened.enter_context(listen(address)) for address in self._requested]
             self._sockets = opened.pop_all()
         await self._runner.setup()
-        acceptor = Acceptor(self._connections, self._handler, lambda: self._protection.config.tls, self._greeting)
+        acceptor = Acceptor(
+            self._connections, self._new_handler, lambda: self._web_config.config.tls, self._handshake_timeout
+        )
         group = await self._serving.enter_async_context(asyncio.TaskGroup())
         self._tasks = [group.create_task(acceptor.accept(listening, group)) for listening in sockets]
-        self._tasks.append(group.create_task(self._protection.follow(self._connections.retire)))
-        bound = zip(self._wanted, sockets, strict=True)
+        self._tasks.append(group.create_task(self._web_config.reload_on_change(self._connections.drain)))
+        bound = zip(self._requested, sockets, strict=True)
         self.addresses = tuple(Address(address.host, listening.getsockname()[1]) for address, listening in bound)
 
-    def _handler(self) -> RequestHandler:
-        """Return what answers the requests of one connection."""
-        assert self._runner.server  # noqa: S101 - it has been set up
-        return _Nameless(self._runner.server, loop=asyncio.get_running_loop(), **self._bounds)
+    def _new_handler(self) -> RequestHandler:
+        """Return the request handler of one connection."""
+        assert self._runner.server  # noqa: S101 - for the type checker: `start` has set it up
+        return _VersionlessRequestHandler(self._runner.server, loop=asyncio.get_running_loop(), **self._limits)
 
     async def stop(self) -> None:
-        """Stop listening, and end what is being answered within two seconds."""
+        """Stop listening; responses in progress have two seconds to finish."""
         for task in self._tasks:
             task.cancel()
         self._sockets.close()
         await self._runner.cleanup()
-        self._connections.drop_all()
+        self._connections.abort_all()
         await self._serving.aclose()
         self._passwords.close()
         self.addresses = ()
 
 
-class _Nameless(RequestHandler):
-    """Answers requests that cannot be parsed without naming aiohttp's and Python's versions."""
+class _VersionlessRequestHandler(RequestHandler):
+    """Answers malformed requests without the versions of aiohttp and Python."""
 
     __slots__ = ()
 
@@ -117,30 +119,33 @@ class _Nameless(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the answer to a request that has failed before the application saw it."""
+        """Return the response to a request that failed before or outside of the application."""
         response = super().handle_error(request, status, exc, message)
         response.headers["Server"] = "khealth"
         return response
 
 
-def _openable() -> int:
-    """Return how many connections may be open, so that half of the files are left for the rest of khealth."""
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _CONNECTIONS if most == resource.RLIM_INFINITY else max(1, most // 2)
+def _connection_limit() -> int:
+    """Return how many connections may be open: half of the open-file limit is for the rest of khealth."""
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MAX_CONNECTIONS if open_files == resource.RLIM_INFINITY else max(1, open_files // 2)
 
 
-def application(sources: Sources, guard: AccessControl, clock: Callable[[], float] = time.monotonic) -> web.Application:
-    """Return the web application, without a socket."""
-    app = web.Application(middlewares=[guard.watched, guard.passed, _plain_errors], client_max_size=BODY)
-    pages = Pages(sources, clock)
-    for path, handler in pages.routes().items():
+def application(
+    backend: Backend, access_control: AccessControl, clock: Callable[[], float] = time.monotonic
+) -> web.Application:
+    """Return the web application, without sockets."""
+    middlewares = [access_control.track_request, access_control.check_access, _plain_text_errors]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
+    handlers = Handlers(backend, clock)
+    for path, handler in handlers.routes().items():
         app.router.add_get(path, handler)
-    app.router.add_post("/-/reload", pages.reload)
+    app.router.add_post("/-/reload", handlers.reload)
 
     async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-        for name, value in _HEADERS_OF_ALL.items():
+        for name, value in _RESPONSE_HEADERS.items():
             response.headers.setdefault(name, value)
-        response.headers.update(guard.config.headers)
+        response.headers.update(access_control.config.headers)
         response.headers.pop("Server", None)
 
     app.on_response_prepare.append(add_headers)
@@ -148,14 +153,14 @@ def application(sources: Sources, guard: AccessControl, clock: Callable[[], floa
 
 
 @web.middleware
-async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer what is wrong with a request in plain text."""
+async def _plain_text_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer 404 and 405 in plain text."""
     try:
         return await handler(request)
     except web.HTTPNotFound:
-        known = (route.get_info() for route in request.app.router.resources())
-        paths = "\n".join(str(info.get("path") or info.get("formatter")) for info in known)
-        return web.Response(text=f"no such path; there are:\n{paths}\n", status=404)
+        routes = (route.get_info() for route in request.app.router.resources())
+        paths = "\n".join(str(info.get("path") or info.get("formatter")) for info in routes)
+        return web.Response(text=f"path not found; available paths:\n{paths}\n", status=404)
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
-        return web.Response(text=f"this path takes {allowed}\n", status=405, headers={"Allow": allowed})
+        return web.Response(text=f"method not allowed; use {allowed}\n", status=405, headers={"Allow": allowed})

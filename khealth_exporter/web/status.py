@@ -1,4 +1,4 @@
-"""What `/status` and `/health` say, as JSON and as one line of text."""
+"""The content of `/status` as JSON, and of `/health` as one line of text."""
 
 import json
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from khealth_exporter.vocabulary.permission import Denied
 
 
 def state_of(snapshots: Sequence[Snapshot]) -> State:
-    """Return how everything stands: as its worst module."""
+    """Return the overall state: that of the worst module."""
     return worst(tuple(snapshot.state for snapshot in snapshots))
 
 
 def as_json(snapshots: Sequence[Snapshot], denied: Sequence[Denied] = ()) -> str:
-    """Return every module, and what khealth may not do, as a JSON document; times are UTC, durations seconds."""
+    """Return all modules and missing permissions as JSON; times are UTC, durations in seconds."""
     return _text(
         {
             "state": state_of(snapshots).value,
@@ -26,17 +26,17 @@ def as_json(snapshots: Sequence[Snapshot], denied: Sequence[Denied] = ()) -> str
 
 
 def module_as_json(snapshot: Snapshot) -> str:
-    """Return one module as a JSON document."""
+    """Return one module as JSON."""
     return _text(_module(snapshot))
 
 
 def as_line(snapshots: Sequence[Snapshot]) -> str:
-    """Return each module's state in one line, with the reasons where it is not well."""
+    """Return the state of each module in one line, with the reasons of failures."""
     return ", ".join(f"{snapshot.module}: {_state(snapshot)}" for snapshot in snapshots)
 
 
 def _state(snapshot: Snapshot) -> str:
-    if snapshot.state in {State.WAITING, State.SUSPENDED}:  # What came before it is no reason of it.
+    if snapshot.state in {State.WAITING, State.SUSPENDED}:  # Earlier reasons do not explain these states.
         return snapshot.state.value
     worst_ones = (status for status in snapshot.routines if status.state is snapshot.state)
     verdicts = (status.last.verdict for status in worst_ones if status.last)
@@ -88,7 +88,7 @@ def _attempt(status: RoutineStatus, attempt: Attempt) -> dict[str, object]:
 
 
 def phase_under_way(attempt: Attempt) -> str | None:
-    """Return the phase that follows the one that ended last; None when all have."""
+    """Return the current phase of an attempt; None after its end."""
     if attempt.ended:
         return None
     held = attempt.phase is Phase.INIT and attempt.verdict is None

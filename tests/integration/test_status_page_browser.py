@@ -109,7 +109,7 @@ def test_the_page_says_first_what_is_broken(chromium: Browser, known: Known, ser
     known.statuses = (states.failing(),)
     with opened(chromium, server.url) as page:
         expect(page.locator("h1")).to_have_text(
-            "✗The scheduler does not bind pods: since 14:19 UTC (10 min), 11 attempts in a row."
+            "✗The scheduler does not bind pods: since 14:19 UTC (10 min), 11 consecutive failures."
         )
 
 
@@ -130,7 +130,7 @@ def test_an_update_keeps_what_the_reader_does(chromium: Browser, known: Known, s
     story = states.Story().then(None, times=99)
     known.statuses = (story.told(),)
     with opened(chromium, server.url, viewport={"width": 1180, "height": 300}) as page:
-        page.get_by_text("The same as a table").click()
+        page.get_by_text("All attempts as a table").click()
         items(page).nth(50).focus()
         page.evaluate("getSelection().selectAllChildren(document.querySelector('h3'))")
         page.evaluate("document.querySelector('.strip').scrollIntoView({behavior: 'instant'})")
@@ -176,7 +176,7 @@ def test_a_khealth_that_does_not_answer_is_told_and_comes_back(chromium: Browser
         server.stop()
         look(page)
         expect(page.locator("#silence")).to_have_text(
-            re.compile(r"^khealth does not answer since \d\d:\d\d:\d\d UTC: what stands below is from before\.$")
+            re.compile(r"^khealth has not answered since \d\d:\d\d:\d\d UTC\. The status below is out of date\.$")
         )
         told = page.title()
         server.start()
@@ -205,8 +205,8 @@ def test_what_is_no_status_page_is_not_shown(chromium: Browser, server: Served) 
     with opened(chromium, server.url) as page:
         page.route(server.url, lambda route: route.fulfill(body="<h1>Log in</h1>", content_type="text/html"))
         look(page)
-        expect(page.locator("#silence")).to_contain_text("(another page)")
-        expect(page.locator("h1")).to_contain_text("All is well")
+        expect(page.locator("#silence")).to_contain_text("(unexpected content)")
+        expect(page.locator("h1")).to_contain_text("Healthy: ")
 
 
 def test_a_hidden_page_asks_nothing(chromium: Browser, server: Served) -> None:
@@ -274,7 +274,7 @@ def test_an_attempt_that_is_pointed_at_is_told(chromium: Browser, known: Known, 
         told = dict(zip(pairs.locator("dt").all_text_contents(), pairs.locator("dd").all_text_contents(), strict=True))
     expected = ("2026-11-23 14:29:28", "failure", "pod_not_scheduled (scheduler)", "stuck after 20.00 s", True, True)
     words = "the scheduler has said nothing of it" in told["note"], "phase Pending" in told["evidence"]
-    assert expected == (told["began (UTC)"], told["result"], told["reason"], told["schedule"], *words)
+    assert expected == (told["started (UTC)"], told["result"], told["reason"], told["schedule"], *words)
 
 
 def test_local_time_is_in_the_titles(chromium: Browser, server: Served) -> None:
@@ -397,6 +397,6 @@ def test_the_page_of_a_real_khealth_tells_whom_to_wake(chromium: Browser, demo: 
     with opened(chromium, demo, clock=False) as page:
         expect(page.locator("h1")).to_contain_text("The scheduler does not bind pods", timeout=30_000)
         expect(page.locator(".legend").first).to_contain_text("schedule stuck after")
-        expect(page.get_by_role("link", name="runbook, pod_not_scheduled").first).to_have_attribute(
+        expect(page.get_by_role("link", name="Runbook: pod_not_scheduled").first).to_have_attribute(
             "href", "runbook#pod_not_scheduled"
         )

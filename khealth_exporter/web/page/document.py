@@ -1,17 +1,17 @@
-"""The whole document, and what a browser may do with it."""
+"""The HTML document of the status page, and its Content-Security-Policy."""
 
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
 from khealth_exporter.core.snapshot import About, Snapshot
 from khealth_exporter.vocabulary.permission import Denied
+from khealth_exporter.web.page.formatting import since as since_when
+from khealth_exporter.web.page.formatting import time_element
 from khealth_exporter.web.page.headline import headline, summary
-from khealth_exporter.web.page.icon import SIGNS
-from khealth_exporter.web.page.markup import Child, Markup, opened, tag
-from khealth_exporter.web.page.routine import badge, routine
-from khealth_exporter.web.page.words import since as since_when
-from khealth_exporter.web.page.words import when
-from khealth_exporter.web.security.content_security_policy import source
+from khealth_exporter.web.page.markup import Child, Markup, start_tag, tag
+from khealth_exporter.web.page.routine_section import badge, routine_section
+from khealth_exporter.web.page.state_icons import SYMBOLS
+from khealth_exporter.web.security.content_security_policy import hash_source
 from khealth_exporter.web.status import state_of
 
 _STYLE = Markup(files(__package__).joinpath("style.css").read_text("utf-8"))
@@ -20,28 +20,34 @@ _SCRIPT = Markup(files(__package__).joinpath("script.js").read_text("utf-8"))
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
-        f"default-src 'none'; style-src {source(_STYLE)}; script-src {source(_SCRIPT)}",
+        f"default-src 'none'; style-src {hash_source(_STYLE)}; script-src {hash_source(_SCRIPT)}",
         "connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         "require-trusted-types-for 'script'; trusted-types 'none'",
     )
 )
-"""Allows the page's own style and script, requests and pictures of khealth itself, and nothing else."""
+"""Allows only the page's own style and script, and requests and images of the same origin."""
 
 _REFRESH = 10
-"""Seconds after which a browser without a script loads the page again."""
+"""Seconds after which a browser without JavaScript reloads the page."""
 
 
 def status_page(snapshots: Sequence[Snapshot], denied: Sequence[Denied], about: About) -> str:
-    """Return the status page; all that came from the cluster is escaped."""
+    """Return the status page; all text from the cluster is escaped."""
     statuses = [status for snapshot in snapshots for status in snapshot.routines]
-    sections = [routine(status, about.now) for status in statuses]
+    sections = [routine_section(status, about.now) for status in statuses]
     body = tag(
         "body",
-        # Said by the script alone, and kept when the rest is replaced.
+        # The script fills these elements, and keeps them when it updates the rest.
         tag("p", id="silence", role="status"),
         tag("p", id="news", role="status"),
-        tag("header", list(headline(snapshots, about.now)), _looked(about), id="answer"),
-        tag("main", list(_denied(denied, about.now)), list(_overview(snapshots, about.now)), sections, id="routines"),
+        tag("header", list(headline(snapshots, about.now)), _status_time(about), id="answer"),
+        tag(
+            "main",
+            list(_missing_permissions(denied, about.now)),
+            list(_overview(snapshots, about.now)),
+            sections,
+            id="routines",
+        ),
         _foot(about),
     )
     return "".join(("<!doctype html>\n", tag("html", _head(snapshots), body, lang="en"), "\n"))
@@ -51,48 +57,48 @@ def _head(snapshots: Sequence[Snapshot]) -> Markup:
     state = state_of(snapshots)
     return tag(
         "head",
-        opened("meta", charset="utf-8"),
-        opened("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        opened("meta", name="color-scheme", content="light dark"),
-        tag("noscript", opened("meta", http_equiv="refresh", content=_REFRESH)),
-        tag("title", f"{SIGNS[state]} {state}: {summary(snapshots)} · khealth"),
-        opened("link", rel="icon", type="image/svg+xml", href=f"favicon/{state}.svg"),
+        start_tag("meta", charset="utf-8"),
+        start_tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        start_tag("meta", name="color-scheme", content="light dark"),
+        tag("noscript", start_tag("meta", http_equiv="refresh", content=_REFRESH)),
+        tag("title", f"{SYMBOLS[state]} {state}: {summary(snapshots)} · khealth"),
+        start_tag("link", rel="icon", type="image/svg+xml", href=f"favicon/{state}.svg"),
         tag("style", _STYLE),
         tag("script", _SCRIPT, type="module"),
     )
 
 
-def _looked(about: About) -> Markup:
+def _status_time(about: About) -> Markup:
     cluster = f", cluster {about.cluster}" if about.cluster else None
-    return tag("p", "As khealth knows it at ", when(about.now), " UTC", cluster, class_="quiet")
+    return tag("p", "Status at ", time_element(about.now), " UTC", cluster, class_="quiet")
 
 
-def _denied(denied: Sequence[Denied], now: float) -> Iterator[Markup]:
-    """Yield what khealth may not do; nothing if it may do all that it has asked for."""
+def _missing_permissions(denied: Sequence[Denied], now: float) -> Iterator[Markup]:
+    """Yield the missing permissions; nothing if there are none."""
     if not denied:
         return
-    heads = [tag("th", head, scope="col") for head in ("right", "weight", "what it is for", "since")]
+    heads = [tag("th", head, scope="col") for head in ("permission", "importance", "purpose", "since")]
     rows = [
         tag(
             "tr",
             tag("th", str(right), scope="row"),
-            tag("td", "optional: verdicts may be less sharp" if right.optional else "required"),
+            tag("td", "optional: diagnosis less precise" if right.optional else "required"),
             tag("td", right.why),
             tag("td", since_when(right.since, now)[1:]),
         )
         for right in denied
     ]
     table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows))
-    wide = tag("div", table, class_="wide", role="group", tabindex="0", aria_label="Rights that khealth lacks")
-    yield tag("section", tag("h2", "Forbidden", id="forbidden"), wide, aria_labelledby="forbidden")
+    wide = tag("div", table, class_="wide", role="group", tabindex="0", aria_label="Missing permissions")
+    yield tag("section", tag("h2", "Missing permissions", id="forbidden"), wide, aria_labelledby="forbidden")
 
 
 def _overview(snapshots: Sequence[Snapshot], now: float) -> Iterator[Markup]:
-    """Yield one line for each routine; nothing where there is one alone."""
+    """Yield a table of all routines; nothing if there is only one."""
     statuses = [status for snapshot in snapshots for status in snapshot.routines]
-    if len(statuses) < 2:  # noqa: PLR2004 - it would say what stands below it
+    if len(statuses) < 2:  # noqa: PLR2004 - its section says the same
         return
-    heads = [tag("th", head, scope="col") for head in ("routine", "state", "since", "failures in a row")]
+    heads = [tag("th", head, scope="col") for head in ("routine", "state", "since", "consecutive failures")]
     rows = []
     for status in statuses:
         link = tag("a", status.routine, href=f"#{status.module}.{status.routine}")
@@ -100,7 +106,7 @@ def _overview(snapshots: Sequence[Snapshot], now: float) -> Iterator[Markup]:
         cells = (tag("td", cell) for cell in (badge(status.state), since, str(status.consecutive_failures)))
         rows.append(tag("tr", tag("th", link, scope="row"), cells, id=f"{status.module}.{status.routine}.line"))
     table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows))
-    wide = tag("div", table, class_="wide", role="group", tabindex="0", aria_label="Every routine's state")
+    wide = tag("div", table, class_="wide", role="group", tabindex="0", aria_label="State of each routine")
     yield tag("section", tag("h2", "Routines", id="overview"), wide, aria_labelledby="overview")
 
 

@@ -1,39 +1,39 @@
-"""HTML that cannot be broken by what stands in it: whatever is not made here is text, and escaped."""
+"""Builds HTML; every string that is not Markup is text, and is escaped."""
 
 from collections.abc import Iterable
 from html import escape
 
 
 class Markup(str):
-    """A piece of HTML."""
+    """A fragment of HTML."""
 
     __slots__ = ()
 
 
 Child = str | Iterable["Child"] | None
-"""What an element may hold; a string that is no Markup is text."""
+"""The content of an element; a string that is not Markup is text."""
 Value = str | int | bool | None
-"""An attribute's value; True is an attribute without one, False and None are none."""
+"""The value of an attribute. True: an attribute without a value. False or None: no attribute."""
 
 
 def tag(name: str, /, *children: Child, **attributes: Value) -> Markup:
-    """Return an element; `class_` stands for class, and `aria_label` for aria-label."""
-    return Markup(f"{opened(name, **attributes)}{together(children)}</{name}>")
+    """Return an element; `class_` means class, and `aria_label` means aria-label."""
+    return Markup(f"{start_tag(name, **attributes)}{joined(children)}</{name}>")
 
 
-def opened(name: str, /, **attributes: Value) -> Markup:
-    """Return an element's beginning: all that a void element has."""
+def start_tag(name: str, /, **attributes: Value) -> Markup:
+    """Return a start tag, or a void element."""
     pairs = "".join(_attribute(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
     return Markup(f"<{name}{pairs}>")
 
 
-def together(child: Child) -> Markup:
-    """Return children one after the other, text escaped."""
+def joined(child: Child) -> Markup:
+    """Return the content of an element, with text escaped."""
     if child is None:
         return Markup()
     if isinstance(child, str):
         return child if isinstance(child, Markup) else Markup(escape(child, quote=False))
-    return Markup("".join(map(together, child)))
+    return Markup("".join(map(joined, child)))
 
 
 def _attribute(name: str, value: Value) -> str:

@@ -1,1 +1,1 @@
-"""TLS, passwords, limits, and the web configuration file."""
+"""Security of the web server: TLS, authentication, request limits, and the web configuration file."""

@@ -1,4 +1,4 @@
-"""What every request has to pass before it is answered."""
+"""Checks that every request passes before a handler answers it."""
 
 import asyncio
 import base64
@@ -6,95 +6,97 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import hdrs, web
 
-from khealth_exporter.web.open_connections import Connections
+from khealth_exporter.web.connection_limit import ConnectionLimiter
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
-from khealth_exporter.web.security.passwords import Passwords, TooManyGuesses
-from khealth_exporter.web.security.web_config import Rate, WebConfig, name_of
+from khealth_exporter.web.security.passwords import PasswordVerifier, TooManyChecks
+from khealth_exporter.web.security.web_config import RateLimit, WebConfig, canonical_name
 
-BODY = 1024
-"""Bytes; no request here needs a body at all, and a larger one is refused unread."""
-_PATIENCE = 5.0
-"""Seconds that a body may take to come."""
+MAX_BODY = 1024
+"""Bytes. No request needs a body; a larger one is rejected unread."""
+_BODY_TIMEOUT = 5.0
+"""Seconds that a client has to send the body."""
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="khealth", charset="UTF-8"'}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class AccessControl:
-    """Lets pass what may: of a bearable size and rate, from a client with an allowed certificate and a password."""
+    """Checks the rate of requests, client certificates, passwords, and the size of request bodies."""
 
-    def __init__(self, protection: ActiveWebConfig, passwords: Passwords, connections: Connections) -> None:
-        self._protection, self._passwords, self._connections = protection, passwords, connections
-        self._bucket = Bucket(protection.config.rate)
+    def __init__(
+        self, web_config: ActiveWebConfig, passwords: PasswordVerifier, connections: ConnectionLimiter
+    ) -> None:
+        self._web_config, self._passwords, self._connections = web_config, passwords, connections
+        self._bucket = TokenBucket(web_config.config.rate_limit)
 
     @property
     def config(self) -> WebConfig:
-        """What is in force."""
-        return self._protection.config
+        """The active web configuration."""
+        return self._web_config.config
 
     @web.middleware
-    async def watched(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request, and close its connection afterwards if it is not to serve another one."""
-        self._connections.begin(request.protocol)
+    async def track_request(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Mark the connection as busy during the request; close it afterwards if it is draining."""
+        self._connections.request_started(request.protocol)
         try:
             response = await handler(request)
         finally:
-            again = self._connections.end(request.protocol)
-        if not again:
+            keep_open = self._connections.request_finished(request.protocol)
+        if not keep_open:
             response.force_close()
         return response
 
     @web.middleware
-    async def passed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request if it may come, and say why not otherwise."""
+    async def check_access(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request that passes all checks; reject any other with the reason."""
         config = self.config
-        if self._bucket.rate != config.rate:
-            self._bucket = Bucket(config.rate)
+        if self._bucket.limit != config.rate_limit:
+            self._bucket = TokenBucket(config.rate_limit)
         if not self._bucket.take(asyncio.get_running_loop().time()):
-            return _refusal(429, "too many requests\n", {"Retry-After": "1"})
-        if config.client_names and not _named(request, config):
-            return _refusal(403, "the client certificate has none of the allowed names\n", close=True)
-        if config.users and (refusal := await self._stranger(request, config)):
-            return refusal
-        return await _bodiless(request) or await handler(request)
+            return _rejection(429, "too many requests\n", {"Retry-After": "1"})
+        if config.allowed_sans and not _certificate_allowed(request, config):
+            return _rejection(403, "client certificate has no allowed subject alternative name\n", close=True)
+        if config.users and (rejection := await self._authenticate(request, config)):
+            return rejection
+        return await _check_body(request) or await handler(request)
 
-    async def _stranger(self, request: web.Request, config: WebConfig) -> web.Response | None:
+    async def _authenticate(self, request: web.Request, config: WebConfig) -> web.Response | None:
         try:
-            user, password = _told(request.headers.get(hdrs.AUTHORIZATION, ""))
+            user, password = _basic_credentials(request.headers.get(hdrs.AUTHORIZATION, ""))
         except ValueError:
-            return _refusal(401, "a user and a password are needed\n", _CHALLENGE)
+            return _rejection(401, "authentication required: send a user name and a password\n", _CHALLENGE)
         try:
-            if await self._passwords.right(config.users, user, password, request.remote or ""):
+            if await self._passwords.verify(config.users, user, password, request.remote or ""):
                 return None
-        except TooManyGuesses:
-            return _refusal(429, "too many passwords wait to be checked\n", {"Retry-After": "1"})
-        return _refusal(401, "the user or the password is wrong\n", _CHALLENGE)
+        except TooManyChecks:
+            return _rejection(429, "too many password checks are waiting\n", {"Retry-After": "1"})
+        return _rejection(401, "wrong user name or password\n", _CHALLENGE)
 
 
-class Bucket:
-    """Holds the requests that may still come now."""
+class TokenBucket:
+    """Counts requests against a rate limit."""
 
-    def __init__(self, rate: Rate | None) -> None:
-        self.rate = rate
-        self._left = float(rate.burst) if rate else 0.0
-        self._at: float | None = None
+    def __init__(self, limit: RateLimit | None) -> None:
+        self.limit = limit
+        self._tokens = float(limit.burst) if limit else 0.0
+        self._updated: float | None = None
 
     def take(self, now: float) -> bool:
-        """Tell whether a request may come at this time, in seconds, and count it if so."""
-        if self.rate is None:
+        """Take a token for a request at this time, in seconds; return False if there is none."""
+        if self.limit is None:
             return True
-        gained = (now - self._at) / self.rate.interval if self._at is not None else 0.0
-        self._left, self._at = min(self.rate.burst, self._left + gained), now
-        if self._left < 1:
+        gained = (now - self._updated) / self.limit.interval if self._updated is not None else 0.0
+        self._tokens, self._updated = min(self.limit.burst, self._tokens + gained), now
+        if self._tokens < 1:
             return False
-        self._left -= 1
+        self._tokens -= 1
         return True
 
 
 def same_origin(request: web.Request) -> bool:
-    """Tell whether a request is none that a browser makes for another site's page.
+    """Return False if a browser sent the request from the page of another site.
 
-    Browsers say so themselves, in Sec-Fetch-Site or at least in Origin; what is no browser says neither.
+    Browsers send Sec-Fetch-Site, or at least Origin. Other clients send neither.
     """
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -103,8 +105,8 @@ def same_origin(request: web.Request) -> bool:
     return origin is None or origin.partition("://")[2] == request.host
 
 
-def _told(header: str) -> tuple[str, str]:
-    """Return the user and the password of a header (RFC 7617); ValueError if it has none."""
+def _basic_credentials(header: str) -> tuple[str, str]:
+    """Return the user and the password in an Authorization header (RFC 7617); ValueError if it has none."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         raise ValueError(f"not basic authentication: {scheme}")
@@ -114,30 +116,30 @@ def _told(header: str) -> tuple[str, str]:
     return user, password
 
 
-async def _bodiless(request: web.Request) -> web.Response | None:
-    """Return what to answer a request with a body that is too large or does not come; None if it is well."""
+async def _check_body(request: web.Request) -> web.Response | None:
+    """Return the rejection of a body that is too large or arrives too slowly; None if there is no objection."""
     length = request.content_length
-    if request.body_exists and (length is None or length > BODY):
-        return _refusal(413, "no request here needs a body\n", close=True)
+    if request.body_exists and (length is None or length > MAX_BODY):
+        return _rejection(413, "request body too large: no request needs one\n", close=True)
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_BODY_TIMEOUT):
             await request.read()
     except (TimeoutError, web.RequestPayloadError, web.HTTPException):
-        return _refusal(400, "the body did not come\n", close=True)
+        return _rejection(400, "request body incomplete\n", close=True)
     return None
 
 
-def _named(request: web.Request, config: WebConfig) -> bool:
-    """Tell whether the client's certificate carries an allowed name; where none was shown, it need not."""
-    shown = request.get_extra_info("peercert")
-    return not shown or not config.client_names.isdisjoint(_names(shown.get("subjectAltName", ())))
+def _certificate_allowed(request: web.Request, config: WebConfig) -> bool:
+    """Return whether the client's certificate has an allowed name; a client without a certificate needs none."""
+    certificate = request.get_extra_info("peercert")
+    return not certificate or not config.allowed_sans.isdisjoint(_names(certificate.get("subjectAltName", ())))
 
 
-def _names(subject: tuple[tuple[str, str], ...]) -> Iterator[str]:
-    return (name_of(value) for _, value in subject)
+def _names(alternative_names: tuple[tuple[str, str], ...]) -> Iterator[str]:
+    return (canonical_name(value) for _, value in alternative_names)
 
 
-def _refusal(code: int, text: str, headers: dict[str, str] | None = None, *, close: bool = False) -> web.Response:
+def _rejection(code: int, text: str, headers: dict[str, str] | None = None, *, close: bool = False) -> web.Response:
     response = web.Response(text=text, status=code, headers=headers)
     if close:
         response.force_close()

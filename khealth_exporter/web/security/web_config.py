@@ -1,4 +1,4 @@
-"""The web configuration file, in the format of Prometheus' exporter-toolkit."""
+"""Loads the web configuration file, in the format of Prometheus' exporter-toolkit."""
 
 import ipaddress
 import ssl
@@ -10,14 +10,14 @@ from khealth_exporter.config.document import Document, parse
 from khealth_exporter.config.problem import ConfigError, Problem, in_order
 from khealth_exporter.config.schema import Found, validated
 from khealth_exporter.config.value import Place, Value
-from khealth_exporter.web.security.files import Files, reason
-from khealth_exporter.web.security.tls import TlsReader
+from khealth_exporter.web.security.file_digests import DigestingReader, error_text
+from khealth_exporter.web.security.tls_context import TlsContextBuilder
 from khealth_exporter.web.security.web_config_schema import WebSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """So many requests at once, and then one each `interval` seconds."""
+class RateLimit:
+    """`burst` requests at once, then one every `interval` seconds."""
 
     interval: float
     burst: int
@@ -25,56 +25,58 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """How the web server is protected.
+    """The protection of the web server.
 
-    `tls` is what a handshake needs, or None where nothing is encrypted. A certificate that a client shows has to carry
-    one of `client_names`, if there are any. `users` maps names to bcrypt hashes; where there are none, nobody is asked.
-    `notes` are sentences that an administrator has to be told.
+    `tls` is None if connections are not encrypted. If `allowed_sans` is not empty, a client certificate needs one of
+    these subject alternative names. `users` maps names to bcrypt hashes; without users there is no authentication.
+    `warnings` are log messages about settings that have less effect than they may seem to have.
     """
 
     tls: ssl.SSLContext | None = None
-    client_names: frozenset[str] = frozenset()
+    allowed_sans: frozenset[str] = frozenset()
     users: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
-    rate: Rate | None = None
-    notes: tuple[str, ...] = ()
+    rate_limit: RateLimit | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What one reading of the file came to: `config` is None where something is wrong, which `problems` tells then.
+class LoadResult:
+    """The configuration, or None and the errors in it as `problems`.
 
-    `seen` has by path what stands for the content of each file that was read.
+    `digests` has, by path, the digest of each file that was read.
     """
 
     config: WebConfig | None
     problems: tuple[Problem, ...]
-    seen: Mapping[Path, str]
-    unguarded: bool = False
-    """Whether it says in so many words that nobody needs a password: `basic_auth_users: {}`."""
+    digests: Mapping[Path, str]
+    authentication_off: bool = False
+    """Whether the file turns authentication off explicitly: `basic_auth_users: {}`."""
 
     def usable(self) -> WebConfig:
-        """Return the configuration; ConfigError with all that is wrong."""
+        """Return the configuration; ConfigError with all errors if it is invalid."""
         if self.config is None:
             raise ConfigError(self.problems)
         return self.config
 
 
-def read_web(path: Path) -> Reading:
-    """Read a web configuration and all files that it names; nothing is raised."""
-    files = Files()
+def load_web_config(path: Path) -> LoadResult:
+    """Read a web configuration and all files that it names; raises nothing."""
+    files = DigestingReader()
     try:
         document = parse(files.read(path), str(path))
     except OSError as error:
-        problem = Problem(str(path), 0, 0, "", f"cannot be read: {reason(error)}")
-        return Reading(None, (problem,), files.seen)
+        problem = Problem(str(path), 0, 0, "", f"cannot be read: {error_text(error)}")
+        return LoadResult(None, (problem,), files.digests)
     except ConfigError as error:
-        return Reading(None, error.problems, files.seen)
+        return LoadResult(None, error.problems, files.digests)
     config, problems = _config(document, files, path.parent)
-    return Reading(None if problems else config, in_order(problems), files.seen, _unguarded(document.root))
+    return LoadResult(
+        None if problems else config, in_order(problems), files.digests, _authentication_off(document.root)
+    )
 
 
-def _config(document: Document, files: Files, folder: Path) -> tuple[WebConfig | None, list[Problem]]:
+def _config(document: Document, files: DigestingReader, folder: Path) -> tuple[WebConfig | None, list[Problem]]:
     found = Found(document.file, "", _without_empty_sections(document.root))
     settings, more = validated(WebSettings, found)
     problems = [*document.problems, *more]
@@ -83,33 +85,33 @@ def _config(document: Document, files: Files, folder: Path) -> tuple[WebConfig |
     tls = settings.tls_server_config
     context = None
     if tls:
-        reader = TlsReader(tls, found.within("tls_server_config"), files, folder)
-        context = reader.context()
-        problems += reader.problems
+        builder = TlsContextBuilder(tls, found.within("tls_server_config"), files, folder)
+        context = builder.build()
+        problems += builder.problems
     limit = settings.rate_limit
     if limit.interval and not limit.burst:
         section = found.within("rate_limit")
-        problems.append(section.problem("must be at least 1, or no request is answered", None, "burst"))
+        problems.append(section.problem("must be at least 1, otherwise khealth rejects every request", None, "burst"))
     return (
         WebConfig(
             context,
-            frozenset(map(name_of, tls.client_allowed_sans)) if tls else frozenset(),
+            frozenset(map(canonical_name, tls.client_allowed_sans)) if tls else frozenset(),
             {user: hashed.encode() for user, hashed in settings.basic_auth_users.items()},
             settings.http_server_config.headers,
-            Rate(limit.interval, limit.burst) if limit.interval else None,
-            tuple(_notes(settings)),
+            RateLimit(limit.interval, limit.burst) if limit.interval else None,
+            tuple(_warnings(settings)),
         ),
         problems,
     )
 
 
-def _unguarded(root: Value | None) -> bool:
+def _authentication_off(root: Value | None) -> bool:
     users = root.entries.get("basic_auth_users") if root else None
     return users is not None and users.content == {}
 
 
 def _without_empty_sections(root: Value | None) -> Value:
-    """Return the document without sections that have nothing in them, which means the same as leaving them out."""
+    """Return the document without empty sections: they mean the same as absent ones."""
     if root is None:
         return Value(Place(1, 1), None)
     if not isinstance(root.content, dict):
@@ -118,18 +120,18 @@ def _without_empty_sections(root: Value | None) -> Value:
     return Value(root.place, filled, root.text)
 
 
-def _notes(settings: WebSettings) -> Iterator[str]:
+def _warnings(settings: WebSettings) -> Iterator[str]:
     if "http2" in settings.http_server_config.model_fields_set and settings.http_server_config.http2:
         yield "http2 has no effect: khealth speaks HTTP/1.1"
     tls = settings.tls_server_config
     if tls and tls.client_auth_type == "RequestClientCert":
-        yield "client_auth_type RequestClientCert asks for no certificate: one that nobody verifies proves nothing"
+        yield "client_auth_type RequestClientCert requests no certificate: unverified ones are not accepted"
     if settings.basic_auth_users and not (tls and tls.model_fields_set):
-        yield "basic_auth_users without tls_server_config: passwords come in clear text"
+        yield "basic_auth_users without tls_server_config: passwords are sent in clear text"
 
 
-def name_of(text: str) -> str:
-    """Return a certificate's name so that it can be compared: an IP address in its one canonical form."""
+def canonical_name(text: str) -> str:
+    """Return a certificate's name for comparison: an IP address in its canonical form, any other name unchanged."""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The keys of the web configuration file, as the exporter-toolkit's docs/web-configuration.md names them."""
+"""The keys of the web configuration file, as in the exporter-toolkit's docs/web-configuration.md."""
 
 import re
 from typing import Annotated, Literal
@@ -19,8 +19,9 @@ ClientAuth = Literal[
 
 _BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}")
 _COSTS = range(4, 17)
-"""A check at cost 16 takes seconds, one at 20 a minute: no scrape waits so long."""
-_LONGEST = 7 * 86400.0
+"""A check at cost 16 takes seconds; one at cost 20 takes a minute, longer than any scrape timeout."""
+_MAX_INTERVAL = 7 * 86400.0
+"""Seconds."""
 _HEADERS = {
     "Strict-Transport-Security": (),
     "X-Content-Type-Options": ("nosniff",),
@@ -31,24 +32,24 @@ _HEADERS = {
 
 
 def _secret(value: object) -> str:
-    # No message of the library's may come of it: those show what was given.
+    # The messages of pydantic contain the value.
     if not isinstance(value, str):
-        raise ValueError("must be text")  # noqa: TRY004 - what pydantic makes a sentence of
+        raise ValueError("must be text")  # noqa: TRY004 - pydantic converts a ValueError
     return value
 
 
 def _hash(value: object) -> str:
     match = _BCRYPT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError("is not a bcrypt hash, as `htpasswd -nBC 10 USER` makes one")
+        raise ValueError("is not a bcrypt hash: create one with `htpasswd -nBC 10 USER`")
     if int(match["cost"]) not in _COSTS:
-        raise ValueError(f"has a bcrypt cost that is not {_COSTS[0]} to {_COSTS[-1]}: make a hash of cost 10")
+        raise ValueError(f"has a bcrypt cost outside of {_COSTS[0]} to {_COSTS[-1]}: create a hash with cost 10")
     return match[0]
 
 
 def _user(value: str) -> str:
     if ":" in value:
-        raise ValueError("no user's name can have a colon in it: basic authentication ends the name there")
+        raise ValueError("a user name cannot contain a colon (RFC 7617)")
     return value
 
 
@@ -56,7 +57,7 @@ def _headers(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         allowed = _HEADERS.get(name)
         if allowed is None:
-            raise ValueError(f"the header {name} cannot be set here; known: {', '.join(_HEADERS)}")
+            raise ValueError(f"the header {name} cannot be set; known: {', '.join(_HEADERS)}")
         if allowed and text not in allowed:
             raise ValueError(f"the header {name} must be {' or '.join(allowed)}")
         if not text.isprintable() or not text.isascii():
@@ -73,7 +74,7 @@ BcryptHash = Annotated[str, BeforeValidator(_hash)]
 
 
 class TlsSettings(Settings):
-    """How connections are encrypted, and who may open them; the paths are relative to the file's folder."""
+    """TLS and client certificates; paths are relative to the folder of the file."""
 
     cert: str = ""
     key: Secret = ""
@@ -91,21 +92,21 @@ class TlsSettings(Settings):
 
 
 class HttpSettings(Settings):
-    """What is said over HTTP."""
+    """HTTP versions and response headers."""
 
     http2: bool = True
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
 
 
 class RateSettings(Settings):
-    """How often a request may come: `burst` at once, and then one each `interval`; 0 stands for no limit."""
+    """`burst` requests at once, then one every `interval` seconds; an interval of 0 means no limit."""
 
-    interval: Annotated[float, BeforeValidator(_interval), Field(ge=0, le=_LONGEST)] = 0.0
+    interval: Annotated[float, BeforeValidator(_interval), Field(ge=0, le=_MAX_INTERVAL)] = 0.0
     burst: int = Field(default=0, ge=0)
 
 
 class WebSettings(Settings):
-    """The whole file."""
+    """The web configuration file."""
 
     tls_server_config: TlsSettings | None = None
     http_server_config: HttpSettings = Field(default_factory=HttpSettings)

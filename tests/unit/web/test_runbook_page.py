@@ -15,11 +15,11 @@ from serving import Known
 
 from deploy.runbook import PAGE, rendered, slug
 from khealth_exporter.vocabulary.reason import Reason
-from khealth_exporter.web.open_connections import Connections
+from khealth_exporter.web.connection_limit import ConnectionLimiter
 from khealth_exporter.web.runbook import runbook_page
 from khealth_exporter.web.security.access_control import AccessControl
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
-from khealth_exporter.web.security.passwords import Passwords
+from khealth_exporter.web.security.passwords import PasswordVerifier
 from khealth_exporter.web.server import application
 
 Client = TestClient[Request, Application]
@@ -62,7 +62,7 @@ READ = Reader(PAGE_TEXT)
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     """Yield a client of the application."""
-    served = application(Known(), AccessControl(ActiveWebConfig(), Passwords(), Connections(9)))
+    served = application(Known(), AccessControl(ActiveWebConfig(), PasswordVerifier(), ConnectionLimiter(9)))
     async with TestClient(TestServer(served)) as client:
         yield client
 

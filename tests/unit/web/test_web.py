@@ -20,10 +20,10 @@ from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.web.address import Address, CannotListen
-from khealth_exporter.web.open_connections import Connections
+from khealth_exporter.web.connection_limit import ConnectionLimiter
 from khealth_exporter.web.security.access_control import AccessControl
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
-from khealth_exporter.web.security.passwords import Passwords
+from khealth_exporter.web.security.passwords import PasswordVerifier
 from khealth_exporter.web.server import WebServer, application
 
 Client = TestClient[Request, Application]
@@ -39,7 +39,7 @@ def known() -> Known:
 async def client(known: Known) -> AsyncIterator[Client]:
     """Yield a client of the application."""
     async with TestClient(
-        TestServer(application(known, AccessControl(ActiveWebConfig(), Passwords(), Connections(9))))
+        TestServer(application(known, AccessControl(ActiveWebConfig(), PasswordVerifier(), ConnectionLimiter(9))))
     ) as client:
         yield client
 
@@ -134,7 +134,7 @@ async def test_every_state_has_its_picture(client: Client, state: State) -> None
 async def test_no_state_has_no_picture(client: Client) -> None:
     """A typing error is answered with the states that there are."""
     answer = await client.get("/favicon/ill.svg")
-    expected = (404, f"no such state; there are: {', '.join(State)}\n")
+    expected = (404, f"unknown state; known states: {', '.join(State)}\n")
     assert expected == (answer.status, await answer.text())
 
 
@@ -294,7 +294,7 @@ async def test_an_attempt_under_way_tells_its_phase(client: Client, known: Known
 async def test_the_status_of_no_module_is_not_found(client: Client) -> None:
     """A typing error is answered with the modules that there are."""
     answer = await client.get("/status/dns")
-    expected = (404, "no such module; there are: rcscheduler\n")
+    expected = (404, "unknown module; known modules: rcscheduler\n")
     assert expected == (answer.status, await answer.text())
 
 
@@ -416,7 +416,7 @@ async def test_an_unknown_path_is_answered_with_those_there_are(client: Client) 
     """Whoever tries a path is shown the right one."""
     answer = await client.get("/metric")
     expected = [
-        "no such path; there are:",
+        "path not found; available paths:",
         "/",
         "/favicon/{state}.svg",
         "/metrics",
@@ -435,7 +435,7 @@ async def test_an_unknown_path_is_answered_with_those_there_are(client: Client) 
 async def test_another_method_is_refused(client: Client) -> None:
     """Nothing can be changed over HTTP."""
     answer = await client.post("/status", data=b"x")
-    expected = (405, "GET, HEAD", "this path takes GET, HEAD\n")
+    expected = (405, "GET, HEAD", "method not allowed; use GET, HEAD\n")
     assert expected == (answer.status, answer.headers["Allow"], await answer.text())
 
 
@@ -503,7 +503,7 @@ async def test_a_refused_request_learns_no_version(server: WebServer) -> None:
 @pytest.mark.parametrize("request_text", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["silent", "half"])
 async def test_a_client_that_does_not_get_on_is_dropped(known: Known, request_text: bytes) -> None:
     """Who opens connections and sends no whole request holds them for a bounded time."""
-    server = WebServer([Address("127.0.0.1", 0)], known, patience=0.01)
+    server = WebServer([Address("127.0.0.1", 0)], known, idle_timeout=0.01)
     await server.start()
     answer = await _exchange(server.addresses[0], request_text)
     await server.stop()

@@ -15,8 +15,8 @@ from serving import ANNA, TLS, Keys, keys
 from tools import needs
 
 from khealth_exporter.config.problem import ConfigError
-from khealth_exporter.web.security.tls import _CIPHERS, _OF_TLS13
-from khealth_exporter.web.security.web_config import Rate, WebConfig, read_web
+from khealth_exporter.web.security.tls_context import _CIPHERS, _OF_TLS13
+from khealth_exporter.web.security.web_config import RateLimit, WebConfig, load_web_config
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "web-config.yaml"
 
@@ -37,7 +37,7 @@ def issued(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 
 def read(issued: Keys, text: str) -> WebConfig:
     """Return what a configuration says."""
-    return read_web(issued.write(text)).usable()
+    return load_web_config(issued.write(text)).usable()
 
 
 def test_nothing_means_no_protection(issued: Keys) -> None:
@@ -128,7 +128,7 @@ def test_client_certificates_are_asked_for_as_told(issued: Keys, kind: str, mode
 def test_names_are_compared_in_one_form(issued: Keys) -> None:
     """An IP address can be written in more than one way."""
     text = f"{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem, client_allowed_sans: ['0::1', a]}}"
-    assert {"::1", "a"} == read(issued, text).client_names
+    assert {"::1", "a"} == read(issued, text).allowed_sans
 
 
 def test_users_headers_and_rate_are_read(issued: Keys) -> None:
@@ -139,13 +139,13 @@ http_server_config: {{headers: {{X-Frame-Options: sameorigin}}}}
 rate_limit: {{interval: 500ms, burst: 20}}
 """
     config = read(issued, text)
-    expected = ({"anna": ANNA.encode()}, {"X-Frame-Options": "sameorigin"}, Rate(0.5, 20))
-    assert expected == (config.users, config.headers, config.rate)
+    expected = ({"anna": ANNA.encode()}, {"X-Frame-Options": "sameorigin"}, RateLimit(0.5, 20))
+    assert expected == (config.users, config.headers, config.rate_limit)
 
 
 def test_an_interval_of_nought_is_no_limit(issued: Keys) -> None:
     """So the format has it."""
-    assert read(issued, "rate_limit: {interval: 0, burst: 0}").rate is None
+    assert read(issued, "rate_limit: {interval: 0, burst: 0}").rate_limit is None
 
 
 @pytest.mark.parametrize(
@@ -153,14 +153,14 @@ def test_an_interval_of_nought_is_no_limit(issued: Keys) -> None:
     [
         ("http_server_config: {http2: true}", "http2 has no effect: khealth speaks HTTP/1.1"),
         ("http_server_config: {http2: false}", None),
-        (f"basic_auth_users: {{anna: {ANNA}}}", "basic_auth_users without tls_server_config: passwords come in clear text"),
-        (f"{TLS}, client_auth_type: RequestClientCert}}", "client_auth_type RequestClientCert asks for no certificate: one that nobody verifies proves nothing"),
+        (f"basic_auth_users: {{anna: {ANNA}}}", "basic_auth_users without tls_server_config: passwords are sent in clear text"),
+        (f"{TLS}, client_auth_type: RequestClientCert}}", "client_auth_type RequestClientCert requests no certificate: unverified ones are not accepted"),
         (f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}}}", None),
     ],
 )  # fmt: skip
 def test_what_is_not_as_it_may_seem_is_noted(issued: Keys, text: str, note: str | None) -> None:
     """What has no effect here, or not the one that is wanted, is told."""
-    assert (() if note is None else (note,)) == read(issued, text).notes
+    assert (() if note is None else (note,)) == read(issued, text).warnings
 
 
 SUITES = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
@@ -174,36 +174,36 @@ SUITES = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
         ("tls_server_config: {min_version: TLS13}", "1:20: tls_server_config: needs cert_file and key_file"),
         ("tls_server_config: {cert_file: server.pem}", "1:20: tls_server_config: needs key_file"),
         ("tls_server_config: {cert_file: gone.pem, key_file: server.key}", "1:32: tls_server_config.cert_file: FOLDER/gone.pem cannot be read: No such file or directory"),
-        ("tls_server_config: {cert_file: garbage.pem, key_file: server.key}", "1:32: tls_server_config.cert_file: holds no certificate in PEM"),
-        ("tls_server_config: {cert_file: empty.pem, key_file: server.key}", "1:32: tls_server_config.cert_file: holds no certificate in PEM"),
-        ("tls_server_config: {cert_file: server.pem, key_file: garbage.pem}", "1:54: tls_server_config.key_file: holds no key in PEM"),
-        ("tls_server_config: {cert_file: server.pem, key_file: other.key}", "1:54: tls_server_config.key_file: is not the certificate's key"),
-        ("tls_server_config: {cert_file: server.pem, key_file: locked.key}", "1:54: tls_server_config.key_file: is encrypted with a password, which khealth does not have"),
-        (f"{TLS}, cert: x}}", "1:32: tls_server_config.cert_file: is given besides cert: one of them would not be used"),
-        (f"{TLS}, min_version: TLS10}}", "1:79: tls_server_config.min_version: TLS 1.0 and 1.1 are not spoken here (RFC 8996): write TLS12 or TLS13"),
-        (f"{TLS}, max_version: TLS11}}", "1:79: tls_server_config.max_version: TLS 1.0 and 1.1 are not spoken here (RFC 8996): write TLS12 or TLS13"),
+        ("tls_server_config: {cert_file: garbage.pem, key_file: server.key}", "1:32: tls_server_config.cert_file: has no certificate in PEM format"),
+        ("tls_server_config: {cert_file: empty.pem, key_file: server.key}", "1:32: tls_server_config.cert_file: has no certificate in PEM format"),
+        ("tls_server_config: {cert_file: server.pem, key_file: garbage.pem}", "1:54: tls_server_config.key_file: has no key in PEM format"),
+        ("tls_server_config: {cert_file: server.pem, key_file: other.key}", "1:54: tls_server_config.key_file: does not match the certificate"),
+        ("tls_server_config: {cert_file: server.pem, key_file: locked.key}", "1:54: tls_server_config.key_file: is encrypted with a password; khealth supports only unencrypted keys"),
+        (f"{TLS}, cert: x}}", "1:32: tls_server_config.cert_file: cannot be set together with cert: remove one of them"),
+        (f"{TLS}, min_version: TLS10}}", "1:79: tls_server_config.min_version: TLS 1.0 and 1.1 are not supported (RFC 8996): write TLS12 or TLS13"),
+        (f"{TLS}, max_version: TLS11}}", "1:79: tls_server_config.max_version: TLS 1.0 and 1.1 are not supported (RFC 8996): write TLS12 or TLS13"),
         (f"{TLS}, min_version: SSL3}}", "1:79: tls_server_config.min_version: must be 'TLS10', 'TLS11', 'TLS12' or 'TLS13'"),
         (f"{TLS}, min_version: TLS13, max_version: TLS12}}", "1:79: tls_server_config.min_version: TLS13 is above max_version (TLS12)"),
-        (f"{TLS}, cipher_suites: [TLS_X]}}", f"1:81: tls_server_config.cipher_suites: TLS_X is not known; known: {SUITES}, …"),
-        (f"{TLS}, cipher_suites: [TLS_AES_128_GCM_SHA256], max_version: TLS12}}", "1:81: tls_server_config.cipher_suites: has none that TLS 1.2 knows, and max_version is TLS12"),
-        (f"{TLS}, curve_preferences: [P1]}}", "1:85: tls_server_config.curve_preferences: P1 is not known; known: CurveP256, CurveP384, CurveP521, X25519"),
-        (f"{TLS}, curve_preferences: [X25519, CurveP256]}}", "1:85: tls_server_config.curve_preferences: Python can offer one curve, or all in OpenSSL's order: name one, or leave the key out"),
-        (f"{TLS}, client_auth_type: RequireAnyClientCert}}", "1:84: tls_server_config.client_auth_type: a certificate that nobody verifies proves nothing, and Python takes none: write RequireAndVerifyClientCert, with client_ca_file"),
+        (f"{TLS}, cipher_suites: [TLS_X]}}", f"1:81: tls_server_config.cipher_suites: TLS_X is unknown; known: {SUITES}, …"),
+        (f"{TLS}, cipher_suites: [TLS_AES_128_GCM_SHA256], max_version: TLS12}}", "1:81: tls_server_config.cipher_suites: has no suite for TLS 1.2, and max_version is TLS12"),
+        (f"{TLS}, curve_preferences: [P1]}}", "1:85: tls_server_config.curve_preferences: P1 is unknown; known: CurveP256, CurveP384, CurveP521, X25519"),
+        (f"{TLS}, curve_preferences: [X25519, CurveP256]}}", "1:85: tls_server_config.curve_preferences: Python can set only one curve: write one, or remove the key to allow all"),
+        (f"{TLS}, client_auth_type: RequireAnyClientCert}}", "1:84: tls_server_config.client_auth_type: unverified client certificates are not supported: write RequireAndVerifyClientCert, and set client_ca_file"),
         (f"{TLS}, client_auth_type: Require}}", "1:84: tls_server_config.client_auth_type: must be 'NoClientCert', 'RequestClientCert', 'RequireAnyClientCert', 'RequireClientCert', 'VerifyClientCertIfGiven' or 'RequireAndVerifyClientCert'"),
-        (f"{TLS}, client_auth_type: VerifyClientCertIfGiven}}", "1:20: tls_server_config: needs client_ca_file (who signs clients' certificates)"),
-        (f"{TLS}, client_ca_file: ca.pem}}", "1:82: tls_server_config.client_ca_file: is given while client_auth_type asks for no certificate"),
-        (f"{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: garbage.pem}}", "1:128: tls_server_config.client_ca_file: holds no certificate in PEM"),
+        (f"{TLS}, client_auth_type: VerifyClientCertIfGiven}}", "1:20: tls_server_config: needs client_ca_file (the authority that signs client certificates)"),
+        (f"{TLS}, client_ca_file: ca.pem}}", "1:82: tls_server_config.client_ca_file: has no effect: client_auth_type requests no certificate"),
+        (f"{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: garbage.pem}}", "1:128: tls_server_config.client_ca_file: has no certificate in PEM format"),
         (f"{TLS}, client_allowed_sans: [a]}}", "1:87: tls_server_config.client_allowed_sans: needs client_auth_type: RequireAndVerifyClientCert"),
-        ("basic_auth_users: {anna: secret}", "1:26: basic_auth_users.anna: is not a bcrypt hash, as `htpasswd -nBC 10 USER` makes one"),
-        ("basic_auth_users: {anna: 12345}", "1:26: basic_auth_users.anna: is not a bcrypt hash, as `htpasswd -nBC 10 USER` makes one"),
-        (f"basic_auth_users: {{anna: {ANNA.replace('$04$', '$31$')}}}", "1:26: basic_auth_users.anna: has a bcrypt cost that is not 4 to 16: make a hash of cost 10"),
-        (f"basic_auth_users: {{'an:na': {ANNA}}}", "1:29: basic_auth_users.an:na: no user's name can have a colon in it: basic authentication ends the name there"),
-        ("http_server_config: {headers: {Server: x}}", "1:31: http_server_config.headers: the header Server cannot be set here; known: Strict-Transport-Security, X-Content-Type-Options, X-Frame-Options, X-XSS-Protection, Content-Security-Policy"),
+        ("basic_auth_users: {anna: secret}", "1:26: basic_auth_users.anna: is not a bcrypt hash: create one with `htpasswd -nBC 10 USER`"),
+        ("basic_auth_users: {anna: 12345}", "1:26: basic_auth_users.anna: is not a bcrypt hash: create one with `htpasswd -nBC 10 USER`"),
+        (f"basic_auth_users: {{anna: {ANNA.replace('$04$', '$31$')}}}", "1:26: basic_auth_users.anna: has a bcrypt cost outside of 4 to 16: create a hash with cost 10"),
+        (f"basic_auth_users: {{'an:na': {ANNA}}}", "1:29: basic_auth_users.an:na: a user name cannot contain a colon (RFC 7617)"),
+        ("http_server_config: {headers: {Server: x}}", "1:31: http_server_config.headers: the header Server cannot be set; known: Strict-Transport-Security, X-Content-Type-Options, X-Frame-Options, X-XSS-Protection, Content-Security-Policy"),
         ("http_server_config: {headers: {X-Frame-Options: allow}}", "1:31: http_server_config.headers: the header X-Frame-Options must be deny or sameorigin"),
         ('http_server_config: {headers: {X-XSS-Protection: "1\\r\\nA: b"}}', "1:31: http_server_config.headers: the header X-XSS-Protection must be one line of ASCII text"),
-        ("rate_limit: {interval: 1s}", "1:13: rate_limit.burst: must be at least 1, or no request is answered"),
+        ("rate_limit: {interval: 1s}", "1:13: rate_limit.burst: must be at least 1, otherwise khealth rejects every request"),
         ("rate_limit: {interval: 5, burst: 1}", "1:24: rate_limit.interval: 5 is not a duration: write a number with its unit, as in 500ms, 5s or 2m"),
-        ("tls_server_config: {cert_file: ., key_file: server.key}", "1:32: tls_server_config.cert_file: FOLDER cannot be read: it is not a regular file"),
+        ("tls_server_config: {cert_file: ., key_file: server.key}", "1:32: tls_server_config.cert_file: FOLDER cannot be read: not a regular file"),
         ("[", "1:2: invalid YAML: while parsing a flow node, expected the node content, but found '<stream end>'"),
     ],
 )  # fmt: skip
@@ -211,7 +211,7 @@ def test_what_is_wrong_is_told_with_its_place(issued: Keys, text: str, expected:
     """File, line, column, path and a sentence with the cure."""
     path = issued.write(text)
     with pytest.raises(ConfigError) as raised:
-        read_web(path).usable()
+        load_web_config(path).usable()
     told = str(raised.value).replace(str(issued.folder), "FOLDER")
     if expected.endswith("…"):
         assert told.startswith(f"FOLDER/web.yaml:{expected[:-1]}")
@@ -231,7 +231,7 @@ def test_all_that_is_wrong_is_told_at_once(issued: Keys) -> None:
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     """The very path that was given is named."""
     with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read: No such file or directory$"):
-        read_web(tmp_path / "gone.yaml").usable()
+        load_web_config(tmp_path / "gone.yaml").usable()
 
 
 @pytest.mark.parametrize("text", [
@@ -281,6 +281,6 @@ def test_the_example_can_be_used(issued: Keys) -> None:
 def test_promtool_takes_what_khealth_takes(issued: Keys, text: str) -> None:
     """The format is one: what is written for khealth is written for Prometheus' tools."""
     path = issued.write(text, "shared.yaml")
-    read_web(path).usable()
+    load_web_config(path).usable()
     done = subprocess.run([needs("promtool"), "check", "web-config", path], capture_output=True, text=True, check=False)  # noqa: S603
     assert (0, "", f"{path} SUCCESS\n") == (done.returncode, done.stdout, done.stderr)

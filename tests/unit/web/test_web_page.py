@@ -23,10 +23,10 @@ from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
 from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Evidence, Verdict
 from khealth_exporter.web.page import CONTENT_SECURITY_POLICY, favicon, status_page
-from khealth_exporter.web.page.bar import steps
+from khealth_exporter.web.page.formatting import measured_duration, rounded_duration
 from khealth_exporter.web.page.markup import Markup, tag
-from khealth_exporter.web.page.sentences import SENTENCES
-from khealth_exporter.web.page.words import figure, span
+from khealth_exporter.web.page.reason_texts import REASON_TEXTS
+from khealth_exporter.web.page.step_chart import step_charts
 
 VOID = {"meta", "link"}
 
@@ -99,14 +99,14 @@ def facts(status: RoutineStatus) -> dict[str, str]:
 
 def test_every_reason_has_its_sentences() -> None:
     """Nobody has to know a reason's word to understand what happened."""
-    assert set(Reason) == set(SENTENCES)
+    assert set(Reason) == set(REASON_TEXTS)
 
 
-@pytest.mark.parametrize("reason", SENTENCES)
+@pytest.mark.parametrize("reason", REASON_TEXTS)
 def test_a_reasons_sentences_can_be_set_as_they_are(reason: Reason) -> None:
     """One is followed by since when, the other stands alone; no two reasons say the same."""
-    now, then = SENTENCES[reason]
-    alike = [other for other in SENTENCES if other is not reason and set(SENTENCES[other]) & {now, then}]
+    now, then = REASON_TEXTS[reason]
+    alike = [other for other in REASON_TEXTS if other is not reason and set(REASON_TEXTS[other]) & {now, then}]
     assert (True, False, True, []) == (now[0].isupper(), now.endswith("."), then.endswith("."), alike)
 
 
@@ -126,20 +126,20 @@ def failed(reason: Reason, count: int = 1, routine: str = "a", state: State = St
 @pytest.mark.parametrize(
     ("statuses", "expected"),
     [
-        ((some(State.WELL),), "✓All is well: every attempt has succeeded since 14:18 UTC (12 min)."),
-        ((failed(Reason.POD_NOT_SCHEDULED, 11),), "✗The scheduler does not bind pods: since 14:18 UTC (12 min), 11 attempts in a row."),
-        ((failed(Reason.POD_NOT_SCHEDULED),), "✗The scheduler does not bind pods: since 14:18 UTC (12 min), 1 attempt."),
-        ((failed(Reason.DNS_FAILED, 3), failed(Reason.DNS_FAILED, 5, "b")), "✗DNS does not answer: since 14:18 UTC (12 min), 5 attempts in a row, in 2 routines."),
-        ((failed(Reason.FORBIDDEN, 0, state=State.INCONCLUSIVE),), "?khealth cannot tell since 14:18 UTC (12 min): it lacks a right that it needs."),
-        ((failed(Reason.THROTTLED, 4, state=State.INCONCLUSIVE),), "?khealth cannot tell since 14:18 UTC (12 min): the API server turns requests away because it has too many; before that 4 failures in a row."),
-        ((some(State.EXPIRED),), "?khealth cannot tell since 14:18 UTC (12 min): no attempt has ended for three intervals."),
-        ((some(State.WAITING, since=None),), "…khealth cannot tell yet: no attempt has ended."),
-        ((some(State.SUSPENDED),), "\N{EN DASH}khealth rests since 14:18 UTC (12 min): it is suspended in the configuration."),
-        ((), "…khealth exercises nothing: no routine is listed."),
-        ((some(State.WELL), some(State.WELL, "b", since=states.NOW - 60)), "✓All is well: every attempt has succeeded since 14:29 UTC (1 min)."),
-        ((some(State.WELL, since=states.NOW - 2 * 86400),), "✓All is well: every attempt has succeeded since 2026-11-21 14:30 UTC (2 d)."),
-        ((some(State.WELL), some(State.SUSPENDED, "b")), "✓All is well: every attempt has succeeded since 14:18 UTC (12 min)."),
-        ((some(State.FAILING, consecutive_failures=2),), "✗Attempts fail: since 14:18 UTC (12 min), 2 attempts in a row."),
+        ((some(State.WELL),), "✓Healthy: all attempts have succeeded since 14:18 UTC (12 min)."),
+        ((failed(Reason.POD_NOT_SCHEDULED, 11),), "✗The scheduler does not bind pods: since 14:18 UTC (12 min), 11 consecutive failures."),
+        ((failed(Reason.POD_NOT_SCHEDULED),), "✗The scheduler does not bind pods: since 14:18 UTC (12 min), 1 failure."),
+        ((failed(Reason.DNS_FAILED, 3), failed(Reason.DNS_FAILED, 5, "b")), "✗DNS does not answer: since 14:18 UTC (12 min), 5 consecutive failures, in 2 routines."),
+        ((failed(Reason.FORBIDDEN, 0, state=State.INCONCLUSIVE),), "?No verdict since 14:18 UTC (12 min): a required permission is missing."),
+        ((failed(Reason.THROTTLED, 4, state=State.INCONCLUSIVE),), "?No verdict since 14:18 UTC (12 min): the API server throttles khealth; 4 consecutive failures before that."),
+        ((some(State.EXPIRED),), "?No verdict since 14:18 UTC (12 min): no attempt has ended for three intervals."),
+        ((some(State.WAITING, since=None),), "…No verdict yet: no attempt has ended."),
+        ((some(State.SUSPENDED),), "\N{EN DASH}Suspended since 14:18 UTC (12 min): khealth makes no attempts."),
+        ((), "…No routines are configured."),
+        ((some(State.WELL), some(State.WELL, "b", since=states.NOW - 60)), "✓Healthy: all attempts have succeeded since 14:29 UTC (1 min)."),
+        ((some(State.WELL, since=states.NOW - 2 * 86400),), "✓Healthy: all attempts have succeeded since 2026-11-21 14:30 UTC (2 d)."),
+        ((some(State.WELL), some(State.SUSPENDED, "b")), "✓Healthy: all attempts have succeeded since 14:18 UTC (12 min)."),
+        ((some(State.FAILING, consecutive_failures=2),), "✗Attempts fail: since 14:18 UTC (12 min), 2 consecutive failures."),
     ],
 )  # fmt: skip
 def test_one_sentence_says_what_everything_comes_to(statuses: tuple[RoutineStatus, ...], expected: str) -> None:
@@ -152,13 +152,13 @@ def test_what_else_is_broken_is_said_beside_it() -> None:
     younger = replace(failed(Reason.DNS_FAILED, 2, "b"), since=states.NOW - 60)
     (header,) = shown(younger, failed(Reason.POD_NOT_SCHEDULED, 11)).all("header")
     said = [element.text for element in header.all() if element.name in {"h1", "p"}]
-    assert "Also: DNS does not answer: since 14:29 UTC (1 min), 2 attempts in a row." in said
+    assert "Also: DNS does not answer: since 14:29 UTC (1 min), 2 consecutive failures." in said
 
 
 def test_what_rests_beside_the_others_is_named() -> None:
     """All is well says nothing of it."""
     (header,) = shown(some(State.WELL), some(State.SUSPENDED, "b")).all("header")
-    assert "Suspended, and so not known: b." in [element.text for element in header.all("p")]
+    assert "Suspended (state unknown): b." in [element.text for element in header.all("p")]
 
 
 def test_the_title_tells_the_state() -> None:
@@ -183,7 +183,7 @@ def test_the_pictures_of_good_bad_and_unknown_differ() -> None:
     ("word", "value"),
     [
         ("State", "failing since 14:19 UTC (10 min)"),
-        ("Failures in a row", "11"),
+        ("Consecutive failures", "11"),
         ("Last attempt", "2026-11-23 14:29:28 UTC (32 s ago): failure, pod_not_scheduled (scheduler), took "),
         ("Last success", "2026-11-23 14:18:49 UTC (11 min ago)"),
         ("Interval", "60 s"),
@@ -198,11 +198,11 @@ def test_a_routine_is_told_in_facts(word: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (states.waiting(), "at any moment"),
-        (states.suspended(), "when it is resumed"),
+        (states.waiting(), "due now"),
+        (states.suspended(), "none while suspended"),
         (
             replace(states.waiting(), attempts=(Attempt(1, states.NOW - 5, Phase.INIT),)),
-            "one is under way (poll) since 2026-11-23 14:29:55 UTC",
+            "running (poll), started 2026-11-23 14:29:55 UTC",
         ),
     ],
 )
@@ -250,7 +250,7 @@ def test_a_failure_that_is_over_is_folded_away() -> None:
 )
 def test_a_figure_has_its_error_bar(measured: Measurement, expected: str) -> None:
     """No figure without how sure it is; what did not end has none."""
-    assert expected == figure(measured)
+    assert expected == measured_duration(measured)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_a_figure_has_its_error_bar(measured: Measurement, expected: str) -> Non
 )  # fmt: skip
 def test_how_long_is_told_in_two_units_at_most(seconds: float, expected: str) -> None:
     """As one would say it."""
-    assert expected == span(seconds)
+    assert expected == rounded_duration(seconds)
 
 
 SECONDS = st.floats(0, 300, allow_subnormal=False)
@@ -278,7 +278,7 @@ MEASUREMENTS = st.builds(
 @given(st.lists(MEASUREMENTS, min_size=1, max_size=8))
 def test_the_bar_has_one_segment_for_each_step_from_end_to_end(measured: list[Measurement]) -> None:
     """Whatever was measured: they touch, none is too small to be seen, none sticks out, and neither does an error bar."""
-    page = read("".join(steps(replace(WELL, steps=tuple(measured)))))
+    page = read("".join(step_charts(replace(WELL, steps=tuple(measured)))))
     rects = [rect.attributes for rect in page.all("svg", class_="bar")[0].all("rect")]
     edges = [(float((r["x"] or "")[:-1]), float((r["x"] or "")[:-1]) + float((r["width"] or "")[:-1])) for r in rects]
     ends = [float((line.attributes[x] or "")[:-1]) for line in page.all("line") for x in ("x1", "x2")]
@@ -293,7 +293,7 @@ def test_the_bar_has_one_segment_for_each_step_from_end_to_end(measured: list[Me
 def test_a_step_is_told_with_figure_component_and_quality() -> None:
     """The bar is a picture; this is the same in words."""
     measured = (Measurement(SCHEDULE, 0.006, 0.002), Measurement(START, 0.5, 0.03, Quality.DEGRADED))
-    page = read("".join(steps(replace(WELL, steps=measured))))
+    page = read("".join(step_charts(replace(WELL, steps=measured))))
     (legend,) = page.all("ol", class_="legend")
     expected = [" schedule 6 ± 2 ms scheduler", " start 500 ± 30 ms (degraded) node"]
     assert expected == [entry.text for entry in legend.all("li")]
@@ -302,7 +302,7 @@ def test_a_step_is_told_with_figure_component_and_quality() -> None:
 def test_a_step_that_did_not_end_is_drawn_otherwise() -> None:
     """Stripes and a broken outline: it is no duration."""
     (_, stuck) = (
-        read("".join(steps(replace(WELL, steps=(Measurement(SCHEDULE, 20.0, 0.004, censored=censored),)))))
+        read("".join(step_charts(replace(WELL, steps=(Measurement(SCHEDULE, 20.0, 0.004, censored=censored),)))))
         for censored in (False, True)
     )
     drawn = len(stuck.all("rect", class_="censored")), len(stuck.all("line", class_="stripes"))
@@ -313,7 +313,7 @@ def test_the_sum_is_no_part_of_the_bar() -> None:
     """`startup` is told beside it, `delete` has a bar of its own."""
     last = states.well().last
     assert last
-    bars = read("".join(steps(last))).all("svg", class_="bar")
+    bars = read("".join(step_charts(last))).all("svg", class_="bar")
     assert [6, 1] == [len(bar.all("rect")) for bar in bars]
 
 
@@ -348,7 +348,7 @@ def test_the_quality_of_the_figures_is_summed_up() -> None:
     """How far they can be trusted, over the strip."""
     attempt = replace(WELL, qualities=(5, 1, 2, 0))
     page = shown(replace(FAILING, attempts=(attempt, replace(attempt, number=2))))
-    expected = "Quality of the figures of their 16 objects: 10 exact, 2 cold, 4 degraded, 0 discarded."
+    expected = "Measurement quality of 16 objects: 10 exact, 2 cold, 4 degraded, 0 discarded."
     assert expected in [paragraph.text for paragraph in page.all("p")]
 
 
@@ -358,8 +358,8 @@ LACKING = (*states.LACKING,)
 @pytest.mark.parametrize(
     "words",
     [
-        "Forbidden", "khealth may not create replicationcontrollers in namespace khealth", "make the canaries", "required",
-        "khealth may not list nodes at the cluster scope", "optional: verdicts may be less sharp", "14:15 UTC (15 min)",
+        "Missing permissions", "khealth may not create replicationcontrollers in namespace khealth", "make the canaries", "required",
+        "khealth may not list nodes at the cluster scope", "optional: diagnosis less precise", "14:15 UTC (15 min)",
     ],
 )  # fmt: skip
 def test_the_page_tells_what_khealth_may_not_do(words: str) -> None:
@@ -369,7 +369,7 @@ def test_the_page_tells_what_khealth_may_not_do(words: str) -> None:
 
 def test_the_page_says_nothing_of_rights_that_are_there() -> None:
     """No section without anything in it."""
-    assert "Forbidden" not in shown(states.well()).text
+    assert "Missing permissions" not in shown(states.well()).text
 
 
 def test_the_page_tells_who_looks_at_what() -> None:

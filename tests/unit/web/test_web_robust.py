@@ -16,7 +16,7 @@ from serving import HOST, TLS, Keys, Known, Talk, keys, served, talk
 from structlog.testing import capture_logs
 
 from khealth_exporter.web.address import Address
-from khealth_exporter.web.security import access_control as guard
+from khealth_exporter.web.security import access_control
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.server import WebServer
 
@@ -59,7 +59,7 @@ async def crowd() -> AsyncIterator[AsyncExitStack]:
 async def test_a_handshake_that_does_not_get_on_is_dropped(issued: Keys, hello: bytes) -> None:
     """Who connects and says no hello holds the connection for a bounded time, and is nobody's error."""
     with capture_logs() as logged:
-        async with served(path_of(issued, tls=True), greeting=0.05) as (server, _), talk(server) as client:
+        async with served(path_of(issued, tls=True), handshake_timeout=0.05) as (server, _), talk(server) as client:
             await client.say(hello)
             assert await client.ended()
     assert [] == [entry for entry in logged if entry["log_level"] not in {"debug", "info"}]
@@ -72,7 +72,7 @@ async def test_a_handshake_by_the_byte_is_dropped(issued: Keys) -> None:
     with pytest.raises(ssl.SSLWantReadError):
         shy.do_handshake()
     content = hello.read()
-    async with served(path_of(issued, tls=True), greeting=0.05) as (server, _), talk(server) as client:
+    async with served(path_of(issued, tls=True), handshake_timeout=0.05) as (server, _), talk(server) as client:
         async with asyncio.TaskGroup() as group:
             ended = group.create_task(client.ended())
             for number in range(len(content) - 1):
@@ -113,7 +113,7 @@ async def test_connections_are_bounded_and_a_scrape_gets_through(
     issued: Keys, crowd: AsyncExitStack, *, tls: bool, shaken: bool
 ) -> None:
     """However many are opened, few stay, and a new one is always let in."""
-    async with served(path_of(issued, tls=tls), most=10) as (server, _):
+    async with served(path_of(issued, tls=tls), max_connections=10) as (server, _):
         for _ in range(5):
             await many(crowd, server, 20, context_of(issued, tls=tls and shaken))
             async with talk(server, context_of(issued, tls=tls)) as scraper:
@@ -123,7 +123,7 @@ async def test_connections_are_bounded_and_a_scrape_gets_through(
 
 async def test_the_idlest_connection_makes_room(crowd: AsyncExitStack) -> None:
     """Not the oldest one, but the one that has been silent for longest."""
-    async with served(most=3) as (server, _):
+    async with served(max_connections=3) as (server, _):
         first, second, third = await many(crowd, server, 3, None)
         for client in (second, third, first):
             assert READY == await client.ask()
@@ -143,7 +143,11 @@ async def test_a_request_under_way_makes_no_room(crowd: AsyncExitStack) -> None:
         return ()
 
     known.reload = reload  # type: ignore[method-assign]
-    async with served(known=known, most=2) as (server, _), talk(server) as busy, asyncio.TaskGroup() as group:
+    async with (
+        served(known=known, max_connections=2) as (server, _),
+        talk(server) as busy,
+        asyncio.TaskGroup() as group,
+    ):
         asked = group.create_task(busy.ask("/-/reload", "Content-Length: 0", method="POST"))
         await begun.wait()
         for client in await many(crowd, server, 5, None):
@@ -164,7 +168,7 @@ async def test_where_none_is_idle_the_longest_request_makes_room(crowd: AsyncExi
         return ()
 
     known.reload = reload  # type: ignore[method-assign]
-    async with served(known=known, most=2) as (server, _), asyncio.TaskGroup() as group:
+    async with served(known=known, max_connections=2) as (server, _), asyncio.TaskGroup() as group:
         silent, other = await many(crowd, server, 2, None)
         assert [READY, READY] == [await client.ask() for client in (silent, other)]
         await other.say(b"POST /-/reload HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -192,7 +196,7 @@ async def test_an_answer_under_way_is_given_before_the_connection_is_closed() ->
     async with served(known=known) as (server, _), talk(server) as client, asyncio.TaskGroup() as group:
         asked = group.create_task(client.ask("/-/reload", "Content-Length: 0", method="POST"))
         await begun.wait()
-        server._connections.retire()
+        server._connections.drain()
         going_on.set()
         assert ((200, "reloaded\n"), True) == (await asked, await client.ended())
 
@@ -224,7 +228,7 @@ async def test_a_body_is_refused_unread(issued: Keys, path: str, body: str, *, t
         talk(server, context_of(issued, tls=tls)) as client,
     ):
         answer = await client.ask(path, body, method="POST")
-        assert ((413, "no request here needs a body\n"), True, 0) == (answer, await client.ended(), known.reloads)
+        assert ((413, "request body too large: no request needs one\n"), True, 0) == (answer, await client.ended(), known.reloads)
 
 
 async def test_who_sends_a_body_without_end_is_cut_off() -> None:
@@ -250,10 +254,10 @@ async def test_a_small_body_does_no_harm() -> None:
 
 async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A promise of a body holds a connection for a bounded time."""
-    monkeypatch.setattr(guard, "_PATIENCE", 0.01)
+    monkeypatch.setattr(access_control, "_BODY_TIMEOUT", 0.01)
     async with served() as (server, _), talk(server) as client:
         answer = await client.ask("/-/reload", "Content-Length: 3", method="POST")
-        assert ((400, "the body did not come\n"), True) == (answer, await client.ended())
+        assert ((400, "request body incomplete\n"), True) == (answer, await client.ended())
 
 
 async def test_headers_without_end_are_refused() -> None:
@@ -272,7 +276,7 @@ async def test_headers_without_end_are_refused() -> None:
 async def test_a_request_by_the_byte_is_dropped(issued: Keys, *, tls: bool) -> None:
     """A byte now and then does not prolong the time that a request has."""
     async with (
-        served(path_of(issued, tls=tls), patience=0.1) as (server, _),
+        served(path_of(issued, tls=tls), idle_timeout=0.1) as (server, _),
         talk(server, context_of(issued, tls=tls)) as client,
         asyncio.TaskGroup() as group,
     ):

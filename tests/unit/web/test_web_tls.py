@@ -32,12 +32,12 @@ def logged() -> Iterator[list[dict[str, object]]]:
         yield entries  # type: ignore[misc]
 
 
-async def renew(protection: ActiveWebConfig, server: WebServer) -> bool:
+async def renew(web_config: ActiveWebConfig, server: WebServer) -> bool:
     """Look at the files as often as a change needs, and tell whether it came into force."""
     renewed = False
     for _ in range(3):
-        if await protection.look():
-            server._connections.retire()
+        if await web_config.check_files():
+            server._connections.drain()
             renewed = True
     return renewed
 
@@ -133,10 +133,10 @@ async def test_who_need_not_show_a_certificate_needs_no_name(issued: Keys) -> No
 
 async def test_a_new_certificate_is_shown(issued: Keys) -> None:
     """New connections get it; the server was never away."""
-    async with served(issued.write(f"{TLS}}}")) as (server, protection):
+    async with served(issued.write(f"{TLS}}}")) as (server, web_config):
         before = await shown(server, issued.client())
         issued.issue()
-        assert await renew(protection, server)
+        assert await renew(web_config, server)
         after = await shown(server, issued.client())
         assert (True, der(issued.folder)) == (before != after, after)
 
@@ -151,11 +151,11 @@ async def test_a_swapped_folder_is_a_change(tmp_path: Path) -> None:
     path = tmp_path / "web.yaml"
     path.write_text("tls_server_config: {cert_file: ..data/server.pem, key_file: ..data/server.key}")
     trusting = ssl.create_default_context(cadata=(tmp_path / "2" / "ca.pem").read_text())
-    async with served(path) as (server, protection):
+    async with served(path) as (server, web_config):
         assert not await answered(server, trusting)
         (tmp_path / "new").symlink_to("2")
         (tmp_path / "new").rename(data)
-        assert await renew(protection, server)
+        assert await renew(web_config, server)
         assert await answered(server, trusting)
 
 
@@ -164,38 +164,38 @@ async def test_a_new_authority_of_clients_counts(issued: Keys) -> None:
     issued.issue("ours", "prometheus")
     other = Keys(issued.folder, trustme.CA())
     other.issue("theirs", "prometheus")
-    async with served(issued.write(f"{REQUIRED}}}")) as (server, protection):
+    async with served(issued.write(f"{REQUIRED}}}")) as (server, web_config):
         other.authority.cert_pem.write_to_path(str(issued.folder / "ca.pem"))
-        assert await renew(protection, server)
+        assert await renew(web_config, server)
         found = {name: await answered(server, issued.client(name)) for name in ("ours", "theirs")}
         assert {"ours": False, "theirs": True} == found
 
 
 async def test_client_certificates_can_be_asked_for_from_now_on(issued: Keys) -> None:
     """Whether clients are verified changes with the file, and not only by whom."""
-    async with served(issued.write(f"{TLS}}}")) as (server, protection):
+    async with served(issued.write(f"{TLS}}}")) as (server, web_config):
         assert await answered(server, issued.client())
         issued.write(f"{REQUIRED}}}")
-        assert await renew(protection, server)
+        assert await renew(web_config, server)
         assert not await answered(server, issued.client())
 
 
 async def test_an_open_connection_does_not_outlive_its_terms(issued: Keys) -> None:
     """Who was let in by what is no longer in force is disconnected."""
-    async with served(issued.write(f"{TLS}}}")) as (server, protection), talk(server, issued.client()) as client:
+    async with served(issued.write(f"{TLS}}}")) as (server, web_config), talk(server, issued.client()) as client:
         assert READY == await client.ask()
         issued.write(f"{REQUIRED}}}")
-        assert await renew(protection, server)
+        assert await renew(web_config, server)
         assert await client.ended()
 
 
 async def test_the_files_are_looked_at_while_it_serves(issued: Keys) -> None:
     """Nobody has to tell khealth that they have changed."""
-    protection = ActiveWebConfig(issued.write(f"{TLS}}}"))
+    web_config = ActiveWebConfig(issued.write(f"{TLS}}}"))
     renewed = asyncio.Event()
     issued.issue()
     async with asyncio.timeout(20.0), asyncio.TaskGroup() as group:
-        following = group.create_task(protection.follow(renewed.set, period=0.01))
+        following = group.create_task(web_config.reload_on_change(renewed.set, period=0.01))
         await renewed.wait()
         following.cancel()
     assert renewed.is_set()
@@ -203,7 +203,7 @@ async def test_the_files_are_looked_at_while_it_serves(issued: Keys) -> None:
 
 async def test_a_bug_in_looking_is_loud_and_does_not_end_it(issued: Keys, logged: list[dict[str, object]]) -> None:
     """The next look is another chance; what was in force stays."""
-    protection = ActiveWebConfig(issued.write(f"{TLS}}}"))
+    web_config = ActiveWebConfig(issued.write(f"{TLS}}}"))
     looks: list[bool | Exception] = [RuntimeError("a bug"), True]
     renewed = asyncio.Event()
 
@@ -213,9 +213,9 @@ async def test_a_bug_in_looking_is_loud_and_does_not_end_it(issued: Keys, logged
             raise found
         return found
 
-    protection.look = look  # type: ignore[method-assign]
+    web_config.check_files = look  # type: ignore[method-assign]
     async with asyncio.timeout(20.0), asyncio.TaskGroup() as group:
-        following = group.create_task(protection.follow(renewed.set, period=0.001))
+        following = group.create_task(web_config.reload_on_change(renewed.set, period=0.001))
         await renewed.wait()
         following.cancel()
     assert ["a bug"] == [str(entry["exc_info"]) for entry in logged if entry["log_level"] == "error"]
@@ -224,41 +224,41 @@ async def test_a_bug_in_looking_is_loud_and_does_not_end_it(issued: Keys, logged
 async def test_what_is_being_written_is_not_taken(issued: Keys) -> None:
     """A state counts when it has been seen twice: half of a file would be another configuration."""
     path = issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}}}")
-    protection = ActiveWebConfig(path)
+    web_config = ActiveWebConfig(path)
     issued.write(f"{TLS}}}")
-    first = await protection.look()
+    first = await web_config.check_files()
     issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}, otto: {ANNA}}}")
-    second = await protection.look()
-    third = await protection.look()
-    assert ((False, False, True), ["anna", "otto"]) == ((first, second, third), list(protection.config.users))
+    second = await web_config.check_files()
+    third = await web_config.check_files()
+    assert ((False, False, True), ["anna", "otto"]) == ((first, second, third), list(web_config.config.users))
 
 
 async def test_half_a_pair_is_refused_and_the_old_one_stays(issued: Keys, logged: list[dict[str, object]]) -> None:
     """A certificate without its key is told once, loudly, and changes nothing; the whole pair is taken then."""
-    async with served(issued.write(f"{TLS}}}")) as (server, protection):
+    async with served(issued.write(f"{TLS}}}")) as (server, web_config):
         before = await shown(server, issued.client())
         old_key = (issued.folder / "server.key").read_bytes()
         issued.issue()
         new_key = (issued.folder / "server.key").read_bytes()
         (issued.folder / "server.key").write_bytes(old_key)
         for _ in range(3):
-            assert not await renew(protection, server)
+            assert not await renew(web_config, server)
         assert before == await shown(server, issued.client())
         (issued.folder / "server.key").write_bytes(new_key)
-        assert await renew(protection, server)
+        assert await renew(web_config, server)
         assert der(issued.folder) == await shown(server, issued.client())
     errors = [entry for entry in logged if entry["log_level"] == "error"]
     assert ["web configuration refused: the previous one stays active"] == [entry["event"] for entry in errors]
-    assert "is not the certificate's key" in str(errors[0]["problems"])
+    assert "does not match the certificate" in str(errors[0]["problems"])
 
 
 async def test_a_missing_file_is_refused_until_it_comes(issued: Keys) -> None:
     """A configuration may name a file before that is there."""
-    protection = ActiveWebConfig(issued.write(f"{TLS}}}"))
+    web_config = ActiveWebConfig(issued.write(f"{TLS}}}"))
     issued.write(REQUIRED.replace("ca.pem", "late.pem") + "}")
-    found = [await protection.look() for _ in range(3)]
+    found = [await web_config.check_files() for _ in range(3)]
     issued.authority.cert_pem.write_to_path(str(issued.folder / "late.pem"))
-    found += [await protection.look() for _ in range(2)]
+    found += [await web_config.check_files() for _ in range(2)]
     assert [False, False, False, False, True] == found
 
 
@@ -267,36 +267,36 @@ async def test_tls_is_switched_by_a_restart_alone(
     issued: Keys, logged: list[dict[str, object]], before: str, after: str
 ) -> None:
     """The scheme that Prometheus was told is not taken away under it, and the log says so."""
-    protection = ActiveWebConfig(issued.write(before))
+    web_config = ActiveWebConfig(issued.write(before))
     issued.write(after)
-    assert not any([await protection.look() for _ in range(3)])
-    assert "TLS is switched on or off by a restart alone" in str(logged)
+    assert not any([await web_config.check_files() for _ in range(3)])
+    assert "restart khealth to turn TLS on or off" in str(logged)
 
 
 @pytest.mark.parametrize("text", ["", "null", "---", "basic_auth_users:", "rate_limit: {interval: 1s, burst: 5}", "{}"])
 async def test_an_emptied_file_opens_nothing(issued: Keys, text: str) -> None:
     """A file cut short, a Secret deleted, or a template without its input must not let everybody in."""
     path = issued.write(f"basic_auth_users: {{anna: {ANNA}}}")
-    protection = ActiveWebConfig(path)
+    web_config = ActiveWebConfig(path)
     issued.write(text)
-    assert not any([await protection.look() for _ in range(3)])
-    assert {"anna": ANNA.encode()} == protection.config.users
+    assert not any([await web_config.check_files() for _ in range(3)])
+    assert {"anna": ANNA.encode()} == web_config.config.users
 
 
 async def test_users_can_be_taken_away_by_saying_so(issued: Keys) -> None:
     """What is written plainly is meant."""
-    protection = ActiveWebConfig(issued.write(f"basic_auth_users: {{anna: {ANNA}}}"))
+    web_config = ActiveWebConfig(issued.write(f"basic_auth_users: {{anna: {ANNA}}}"))
     issued.write("basic_auth_users: {}")
-    assert any([await protection.look() for _ in range(3)])
+    assert any([await web_config.check_files() for _ in range(3)])
 
 
 async def test_no_secret_is_logged(issued: Keys, logged: list[dict[str, object]]) -> None:
     """Neither what is taken nor what is refused shows a hash, a password or a key."""
-    protection = ActiveWebConfig(issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}}}"))
+    web_config = ActiveWebConfig(issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}}}"))
     for user in ("hunter2", ANNA, "[hunter2]"):
         issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {user}, otto: {user}}}")
         for _ in range(3):
-            await protection.look()
+            await web_config.check_files()
     said = str(logged)
     assert not [secret for secret in ("hunter2", "$2b$", "PRIVATE") if secret in said]
 

@@ -1,4 +1,4 @@
-"""Times, durations and figures as people read them."""
+"""Formats times, durations, measurements, and verdicts for the status page."""
 
 from datetime import UTC, datetime
 
@@ -10,25 +10,25 @@ from khealth_exporter.web.page.markup import Markup, tag
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-def stamp(seconds: float) -> str:
-    """Return Unix seconds as UTC, to the second."""
+def timestamp(seconds: float) -> str:
+    """Return Unix seconds as UTC text, to the second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def when(seconds: float) -> Markup:
-    """Return a moment, to the second."""
+def time_element(seconds: float) -> Markup:
+    """Return a time element, to the second."""
     return _time(seconds, "%Y-%m-%d %H:%M:%S")
 
 
-def clock(seconds: float, now: float) -> Markup:
-    """Return a moment of today by its hour and minute, any other one with its date."""
+def minute_element(seconds: float, now: float) -> Markup:
+    """Return a time element, to the minute; with the date if it is not today."""
     today = datetime.fromtimestamp(now, UTC).date() == datetime.fromtimestamp(seconds, UTC).date()
     return _time(seconds, "%H:%M" if today else "%Y-%m-%d %H:%M")
 
 
 def since(seconds: float, now: float) -> list[str]:
-    """Return since when something is, and for how long."""
-    return ["since ", clock(seconds, now), f" UTC ({span(now - seconds)})"]
+    """Return `since TIME UTC (DURATION)`."""
+    return ["since ", minute_element(seconds, now), f" UTC ({rounded_duration(now - seconds)})"]
 
 
 def _time(seconds: float, form: str) -> Markup:
@@ -36,8 +36,8 @@ def _time(seconds: float, form: str) -> Markup:
     return tag("time", moment.strftime(form), datetime=moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
-def span(seconds: float) -> str:
-    """Return how long something lasts, in its two largest units at most."""
+def rounded_duration(seconds: float) -> str:
+    """Return a duration in at most two units."""
     left = max(0, round(seconds))
     if left < _MINUTE:
         return f"{left} s"
@@ -50,33 +50,33 @@ def span(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in its handier unit."""
+    """Return a duration in milliseconds below one second, in seconds otherwise."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def figure(measured: Measurement) -> str:
-    """Return a step's duration with its error bar; of one that had not ended, how long it was waited for."""
+def measured_duration(measured: Measurement) -> str:
+    """Return the duration of a step with its uncertainty, or the waiting time if the step did not end."""
     if measured.censored:
         return f"stuck after {duration(measured.seconds)}"
     in_ms = measured.seconds < 1 and measured.uncertainty < 1
     scale, digits, unit = (1000, 0, "ms") if in_ms else (1, 3, "s")
     error = f"{measured.uncertainty * scale:.{digits}f}"
-    least = f"{10**-digits:g}"
-    return f"{measured.seconds * scale:.{digits}f} ± {error if float(error) else f'<{least}'} {unit}"
+    smallest = f"{10**-digits:g}"
+    return f"{measured.seconds * scale:.{digits}f} ± {error if float(error) else f'<{smallest}'} {unit}"
 
 
-def blamed(verdict: Verdict | None) -> str:
-    """Return a verdict's reason and component; nothing where there is none."""
+def reason_and_component(verdict: Verdict | None) -> str:
+    """Return the reason and component of a verdict; an empty text if it has no reason."""
     if verdict is None or verdict.reason is None:
         return ""
     return f"{verdict.reason.value} ({verdict.component.value if verdict.component else 'unknown'})"
 
 
 def result(attempt: Attempt) -> str:
-    """Return how an attempt ended."""
+    """Return the result of an attempt."""
     return attempt.verdict.result.value if attempt.verdict else "running"
 
 
-def number(count: int, noun: str) -> str:
-    """Return a number of things."""
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural if needed."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

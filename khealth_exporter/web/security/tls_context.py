@@ -1,4 +1,4 @@
-"""From a web configuration's TLS keys to what a handshake needs, with the place of all that is wrong."""
+"""Builds an SSLContext from the TLS section of a web configuration, and reports each error with its place."""
 
 import os
 import ssl
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from khealth_exporter.config.problem import Problem
 from khealth_exporter.config.schema import Found
-from khealth_exporter.web.security.files import Files, reason
+from khealth_exporter.web.security.file_digests import DigestingReader, error_text
 from khealth_exporter.web.security.web_config_schema import TlsSettings
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
@@ -26,23 +26,23 @@ _CIPHERS = {
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
 }
-"""Go's crypto/tls.CipherSuites() up to TLS 1.2, which is what the format takes, by OpenSSL's names."""
+"""OpenSSL's names of Go's crypto/tls.CipherSuites() for TLS 1.2, which are the names in the file."""
 _VERIFIED = {
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
 
 
-class TlsReader:
-    """Turns one section into an SSLContext, and collects what is wrong with it in `problems`."""
+class TlsContextBuilder:
+    """Builds an SSLContext from one section, and collects the errors in `problems`."""
 
-    def __init__(self, settings: TlsSettings, found: Found, files: Files, folder: Path) -> None:
+    def __init__(self, settings: TlsSettings, found: Found, files: DigestingReader, folder: Path) -> None:
         self._settings, self._found, self._files, self._folder = settings, found, files, folder
         self.problems: list[Problem] = []
         self._missing: list[str] = []
 
-    def context(self) -> ssl.SSLContext | None:
-        """Return what a handshake needs; None if that is nothing, or if anything is wrong."""
+    def build(self) -> ssl.SSLContext | None:
+        """Return the SSLContext; None if the section is empty or has errors."""
         if not self._found.value.entries:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -57,20 +57,20 @@ class TlsReader:
             self.problems.append(self._found.problem(f"needs {' and '.join(self._missing)}"))
         return None if self.problems else context
 
-    def _wrong(self, key: str, message: str) -> None:
+    def _error(self, key: str, message: str) -> None:
         value = self._found.value.entries.get(key)
         self.problems.append(self._found.problem(message, value.place if value else None, key))
 
     def _versions(self, context: ssl.SSLContext) -> None:
-        least, most = self._settings.min_version, self._settings.max_version
-        for key, version in (("min_version", least), ("max_version", most)):
+        lowest, highest = self._settings.min_version, self._settings.max_version
+        for key, version in (("min_version", lowest), ("max_version", highest)):
             if version not in _VERSIONS:
-                self._wrong(key, "TLS 1.0 and 1.1 are not spoken here (RFC 8996): write TLS12 or TLS13")
+                self._error(key, "TLS 1.0 and 1.1 are not supported (RFC 8996): write TLS12 or TLS13")
                 return
-        if least > most:
-            self._wrong("min_version", f"{least} is above max_version ({most})")
+        if lowest > highest:
+            self._error("min_version", f"{lowest} is above max_version ({highest})")
             return
-        context.minimum_version, context.maximum_version = _VERSIONS[least], _VERSIONS[most]
+        context.minimum_version, context.maximum_version = _VERSIONS[lowest], _VERSIONS[highest]
 
     def _ciphers(self, context: ssl.SSLContext) -> None:
         if not self._settings.prefer_server_cipher_suites:
@@ -78,21 +78,21 @@ class TlsReader:
         wanted = self._settings.cipher_suites
         if unknown := [name for name in wanted if name not in _CIPHERS and name not in _OF_TLS13]:
             known = ", ".join((*_CIPHERS, *sorted(_OF_TLS13)))
-            self._wrong("cipher_suites", f"{unknown[0]} is not known; known: {known}")
+            self._error("cipher_suites", f"{unknown[0]} is unknown; known: {known}")
         elif older := [_CIPHERS[name] for name in wanted if name in _CIPHERS]:
             context.set_ciphers(":".join(older))
         elif wanted and context.maximum_version == ssl.TLSVersion.TLSv1_2:
-            self._wrong("cipher_suites", "has none that TLS 1.2 knows, and max_version is TLS12")
+            self._error("cipher_suites", "has no suite for TLS 1.2, and max_version is TLS12")
         elif wanted:
             context.minimum_version = ssl.TLSVersion.TLSv1_3
 
     def _curve(self, context: ssl.SSLContext) -> None:
         wanted = self._settings.curve_preferences
         if unknown := [name for name in wanted if name not in _CURVES]:
-            self._wrong("curve_preferences", f"{unknown[0]} is not known; known: {', '.join(_CURVES)}")
+            self._error("curve_preferences", f"{unknown[0]} is unknown; known: {', '.join(_CURVES)}")
         elif len(wanted) > 1:
-            message = "Python can offer one curve, or all in OpenSSL's order: name one, or leave the key out"
-            self._wrong("curve_preferences", message)
+            message = "Python can set only one curve: write one, or remove the key to allow all"
+            self._error("curve_preferences", message)
         elif wanted:
             context.set_ecdh_curve(_CURVES[wanted[0]])
 
@@ -104,56 +104,56 @@ class TlsReader:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=certificate.decode())
         except (ssl.SSLError, ValueError):
-            self._wrong(self._given("cert"), "holds no certificate in PEM")
+            self._error(self._source_key("cert"), "has no certificate in PEM format")
             return
         try:
             with _in_memory(certificate) as first, _in_memory(key) as second:
                 context.load_cert_chain(first, second, password=_no_password)
         except _EncryptedError:
-            self._wrong(self._given("key"), "is encrypted with a password, which khealth does not have")
+            self._error(self._source_key("key"), "is encrypted with a password; khealth supports only unencrypted keys")
         except ssl.SSLError as error:
-            # OpenSSL gives no reason where it finds nothing to read.
-            reasons = {None: "holds no key in PEM", "KEY_VALUES_MISMATCH": "is not the certificate's key"}
-            cannot = f"cannot be used with this certificate: {error.reason}"
-            self._wrong(self._given("key"), reasons.get(error.reason, cannot))
+            # OpenSSL gives no reason if it finds no key.
+            reasons = {None: "has no key in PEM format", "KEY_VALUES_MISMATCH": "does not match the certificate"}
+            other = f"cannot be used with this certificate: {error.reason}"
+            self._error(self._source_key("key"), reasons.get(error.reason, other))
 
     def _clients(self, context: ssl.SSLContext) -> None:
-        kind, authority = self._settings.client_auth_type, self._pem("client_ca")
-        if kind in {"RequireAnyClientCert", "RequireClientCert"}:
-            what = "a certificate that nobody verifies proves nothing, and Python takes none"
-            self._wrong("client_auth_type", f"{what}: write RequireAndVerifyClientCert, with client_ca_file")
+        mode, authority = self._settings.client_auth_type, self._pem("client_ca")
+        if mode in {"RequireAnyClientCert", "RequireClientCert"}:
+            what = "unverified client certificates are not supported"
+            self._error("client_auth_type", f"{what}: write RequireAndVerifyClientCert, and set client_ca_file")
             return
-        if kind == "NoClientCert" and authority:
-            self._wrong(self._given("client_ca"), "is given while client_auth_type asks for no certificate")
-        if kind not in _VERIFIED and self._settings.client_allowed_sans:
-            self._wrong("client_allowed_sans", "needs client_auth_type: RequireAndVerifyClientCert")
-        if kind in _VERIFIED and authority == b"":
-            self._missing.append("client_ca_file (who signs clients' certificates)")
+        if mode == "NoClientCert" and authority:
+            self._error(self._source_key("client_ca"), "has no effect: client_auth_type requests no certificate")
+        if mode not in _VERIFIED and self._settings.client_allowed_sans:
+            self._error("client_allowed_sans", "needs client_auth_type: RequireAndVerifyClientCert")
+        if mode in _VERIFIED and authority == b"":
+            self._missing.append("client_ca_file (the authority that signs client certificates)")
         if not authority:
             return
         try:
             context.load_verify_locations(cadata=authority.decode())
         except (ssl.SSLError, ValueError):
-            self._wrong(self._given("client_ca"), "holds no certificate in PEM")
-        # Whatever is in client_ca is trusted, as in Go, and not only roots.
+            self._error(self._source_key("client_ca"), "has no certificate in PEM format")
+        # As in Go, every certificate in client_ca is trusted, not only root certificates.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.verify_mode = _VERIFIED.get(kind, ssl.CERT_NONE)
+        context.verify_mode = _VERIFIED.get(mode, ssl.CERT_NONE)
 
-    def _given(self, name: str) -> str:
+    def _source_key(self, name: str) -> str:
         return f"{name}_file" if getattr(self._settings, f"{name}_file") else name
 
     def _pem(self, name: str) -> bytes | None:
-        """Return what a key, or the file that it names, holds: nothing if neither is given, None if that is wrong."""
+        """Return the PEM text of NAME or NAME_file: b"" if neither is set, None after an error."""
         text, file = str(getattr(self._settings, name)), str(getattr(self._settings, f"{name}_file"))
         if text and file:
-            self._wrong(f"{name}_file", f"is given besides {name}: one of them would not be used")
+            self._error(f"{name}_file", f"cannot be set together with {name}: remove one of them")
             return None
         if not file:
             return text.encode()
         try:
             return self._files.read(self._folder / file) or b"\n"
         except OSError as error:
-            self._wrong(f"{name}_file", f"{self._folder / file} cannot be read: {reason(error)}")
+            self._error(f"{name}_file", f"{self._folder / file} cannot be read: {error_text(error)}")
             return None
 
 
@@ -162,13 +162,13 @@ class _EncryptedError(Exception):
 
 
 def _no_password() -> str:
-    # Without it OpenSSL would ask at the terminal, and wait.
+    # Without this callback OpenSSL prompts for the password on the terminal.
     raise _EncryptedError
 
 
 @contextmanager
 def _in_memory(content: bytes) -> Iterator[str]:
-    """Yield the path of a file that is on no disk: OpenSSL loads a server's certificate and key from files alone."""
+    """Yield the path of a file in memory: OpenSSL loads a server's certificate and key only from files."""
     with os.fdopen(os.memfd_create("khealth", os.MFD_CLOEXEC), "wb") as file:
         file.write(content)
         file.flush()

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from serving import ANNA, PATIENCE, Known, served, talk
 
 from khealth_exporter.web.security import passwords as module
-from khealth_exporter.web.security.access_control import Bucket
-from khealth_exporter.web.security.passwords import Passwords, TooManyGuesses
-from khealth_exporter.web.security.web_config import Rate
+from khealth_exporter.web.security.access_control import TokenBucket
+from khealth_exporter.web.security.passwords import PasswordVerifier, TooManyChecks
+from khealth_exporter.web.security.web_config import RateLimit
 from khealth_exporter.web.server import WebServer
 
 USERS = {"anna": ANNA.encode()}
@@ -67,7 +67,7 @@ async def test_nothing_is_shown_without_a_password(tmp_path: Path, path: str) ->
     """Not even whether a path exists."""
     async with served(protected(tmp_path)) as (server, _), ClientSession() as session:
         answer = await session.get(f"http://{server.addresses[0]}{path}")
-        expected = (401, 'Basic realm="khealth", charset="UTF-8"', "a user and a password are needed\n")
+        expected = (401, 'Basic realm="khealth", charset="UTF-8"', "authentication required: send a user name and a password\n")
         assert expected == (answer.status, answer.headers["WWW-Authenticate"], await answer.text())
 
 
@@ -101,86 +101,86 @@ async def test_everybody_else_is_refused(tmp_path: Path, header: str) -> None:
 async def test_a_password_may_be_longer_than_bcrypt_looks() -> None:
     """As everywhere, the first 72 bytes count."""
     hashed = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4))
-    assert await Passwords().right({"anna": hashed}, "anna", "x" * 80, "")
+    assert await PasswordVerifier().verify({"anna": hashed}, "anna", "x" * 80, "")
 
 
 async def test_a_right_password_is_computed_once(checks: list[tuple[bytes, bytes]]) -> None:
     """Later scrapes cost next to nothing."""
-    passwords = Passwords()
-    assert all([await passwords.right(USERS, "anna", "right", "") for _ in range(3)])
+    passwords = PasswordVerifier()
+    assert all([await passwords.verify(USERS, "anna", "right", "") for _ in range(3)])
     assert 1 == len(checks)
 
 
 async def test_a_wrong_password_is_computed_once(checks: list[tuple[bytes, bytes]]) -> None:
     """Who insists learns nothing, and costs nothing."""
-    passwords = Passwords()
-    assert not any([await passwords.right(USERS, "anna", "wrong", "") for _ in range(3)])
+    passwords = PasswordVerifier()
+    assert not any([await passwords.verify(USERS, "anna", "wrong", "") for _ in range(3)])
     assert 1 == len(checks)
 
 
 async def test_one_guess_at_once_is_computed_once(stuck: threading.Event, checks: list[tuple[bytes, bytes]]) -> None:
     """Scrapes that come together wait for one computation."""
     stuck.set()
-    passwords = Passwords()
-    found = await asyncio.gather(*(passwords.right(USERS, "anna", "right", "") for _ in range(20)))
+    passwords = PasswordVerifier()
+    found = await asyncio.gather(*(passwords.verify(USERS, "anna", "right", "") for _ in range(20)))
     assert (20, 1) == (len(found), len(checks))
 
 
 async def test_a_new_hash_ends_the_old_password() -> None:
     """What was right is not remembered beyond its hash."""
-    passwords = Passwords()
-    assert await passwords.right(USERS, "anna", "right", "")
-    assert not await passwords.right({"anna": bcrypt.hashpw(b"new", bcrypt.gensalt(4))}, "anna", "right", "")
+    passwords = PasswordVerifier()
+    assert await passwords.verify(USERS, "anna", "right", "")
+    assert not await passwords.verify({"anna": bcrypt.hashpw(b"new", bcrypt.gensalt(4))}, "anna", "right", "")
 
 
 async def test_a_user_who_is_gone_is_unknown() -> None:
     """Even if the hash lives on under another name."""
-    passwords = Passwords()
-    assert await passwords.right(USERS, "anna", "right", "")
-    assert not await passwords.right({"otto": ANNA.encode()}, "anna", "right", "")
+    passwords = PasswordVerifier()
+    assert await passwords.verify(USERS, "anna", "right", "")
+    assert not await passwords.verify({"otto": ANNA.encode()}, "anna", "right", "")
 
 
 async def test_an_unknown_user_costs_as_much_as_a_known_one(checks: list[tuple[bytes, bytes]]) -> None:
     """The time of an answer does not tell who exists: the same hash is computed for both."""
-    passwords = Passwords()
+    passwords = PasswordVerifier()
     for user in ("anna", "otto"):
-        await passwords.right(USERS, user, "wrong", "")
+        await passwords.verify(USERS, user, "wrong", "")
     assert [(b"wrong", ANNA.encode())] * 2 == checks
 
 
 async def test_an_unknown_user_with_anybodys_password_is_unknown() -> None:
     """Whom the guess is checked against for the sake of time is not who comes in."""
-    assert not await Passwords().right(USERS, "otto", "right", "")
+    assert not await PasswordVerifier().verify(USERS, "otto", "right", "")
 
 
 async def test_no_password_is_kept() -> None:
     """What is remembered is a keyed hash."""
-    passwords = Passwords()
-    await passwords.right(USERS, "anna", "right", "")
-    await passwords.right(USERS, "anna", "wrong", "")
-    assert not [word for word in ("right'", "wrong'", "$2b$") if word in str((passwords._right, passwords._wrong))]
+    passwords = PasswordVerifier()
+    await passwords.verify(USERS, "anna", "right", "")
+    await passwords.verify(USERS, "anna", "wrong", "")
+    assert not [word for word in ("right'", "wrong'", "$2b$") if word in str((passwords._correct, passwords._wrong))]
 
 
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood of guesses fills no memory, and does not push out what is right."""
-    monkeypatch.setattr(module, "_REMEMBERED", 5)
-    passwords = Passwords()
-    await passwords.right(USERS, "anna", "right", "")
+    monkeypatch.setattr(module, "_CACHED_FAILURES", 5)
+    passwords = PasswordVerifier()
+    await passwords.verify(USERS, "anna", "right", "")
     for number in range(20):
-        await passwords.right(USERS, "anna", f"wrong {number}", "")
-    assert (5, {"anna"}) == (len(passwords._wrong), set(passwords._right))
+        await passwords.verify(USERS, "anna", f"wrong {number}", "")
+    assert (5, {"anna"}) == (len(passwords._wrong), set(passwords._correct))
 
 
 async def test_no_address_has_many_guesses_waiting(stuck: threading.Event) -> None:
     """Who guesses fast is told to wait, and leaves room for the others."""
-    passwords = Passwords()
+    passwords = PasswordVerifier()
     async with asyncio.TaskGroup() as group:
         for number in range(4):
-            group.create_task(passwords.right(USERS, "anna", str(number), "192.0.2.1"))
+            group.create_task(passwords.verify(USERS, "anna", str(number), "192.0.2.1"))
         await asyncio.sleep(0)
-        with pytest.raises(TooManyGuesses):
-            await passwords.right(USERS, "anna", "4", "192.0.2.1")
-        other = group.create_task(passwords.right(USERS, "anna", "right", "192.0.2.2"))
+        with pytest.raises(TooManyChecks):
+            await passwords.verify(USERS, "anna", "4", "192.0.2.1")
+        other = group.create_task(passwords.verify(USERS, "anna", "right", "192.0.2.2"))
         await asyncio.sleep(0)
         assert not other.done()
         stuck.set()
@@ -189,13 +189,13 @@ async def test_no_address_has_many_guesses_waiting(stuck: threading.Event) -> No
 
 async def test_all_addresses_together_have_not_many_guesses_waiting(stuck: threading.Event) -> None:
     """However many take part in a flood, the queue is short."""
-    passwords = Passwords()
+    passwords = PasswordVerifier()
     async with asyncio.TaskGroup() as group:
         for number in range(32):
-            group.create_task(passwords.right(USERS, "anna", str(number), f"192.0.2.{number}"))
+            group.create_task(passwords.verify(USERS, "anna", str(number), f"192.0.2.{number}"))
         await asyncio.sleep(0)
-        with pytest.raises(TooManyGuesses):
-            await passwords.right(USERS, "anna", "32", "192.0.2.99")
+        with pytest.raises(TooManyChecks):
+            await passwords.verify(USERS, "anna", "32", "192.0.2.99")
         stuck.set()
 
 
@@ -222,9 +222,9 @@ async def guess(server: WebServer, number: int) -> int:
 
 async def test_passwords_are_checked_beside_the_event_loop(stuck: threading.Event) -> None:
     """The loop goes on while a hash is computed, and no thread that renders is taken."""
-    passwords = Passwords()
+    passwords = PasswordVerifier()
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
-        checking = group.create_task(passwords.right(USERS, "anna", "right", ""))
+        checking = group.create_task(passwords.verify(USERS, "anna", "right", ""))
         assert 1 == await asyncio.to_thread(int, "1")
         assert not checking.done()
         stuck.set()
@@ -233,7 +233,7 @@ async def test_passwords_are_checked_beside_the_event_loop(stuck: threading.Even
 @given(burst=st.integers(1, 5), interval=st.floats(0.1, 10), gaps=st.lists(st.floats(0, 20), max_size=30))
 def test_no_more_requests_pass_than_the_rate_allows(burst: int, interval: float, gaps: list[float]) -> None:
     """In any stretch of time, the burst and one for each interval in it."""
-    bucket, now, passed = Bucket(Rate(interval, burst)), 0.0, []
+    bucket, now, passed = TokenBucket(RateLimit(interval, burst)), 0.0, []
     for gap in gaps:
         now += gap
         if bucket.take(now):
@@ -246,7 +246,7 @@ def test_no_more_requests_pass_than_the_rate_allows(burst: int, interval: float,
 @given(st.integers(1, 5), st.floats(0.1, 10))
 def test_what_the_rate_allows_passes(burst: int, interval: float) -> None:
     """A burst at once, and then one each interval."""
-    bucket = Bucket(Rate(interval, burst))
+    bucket = TokenBucket(RateLimit(interval, burst))
     assert [True] * burst + [False] == [bucket.take(0.0) for _ in range(burst + 1)]
     assert bucket.take(interval * 1.001)
 
@@ -288,7 +288,7 @@ async def test_a_reload_is_a_post(method: str) -> None:
     known = Known()
     async with served(known=known) as (server, _), talk(server) as client:
         answer = await client.ask("/-/reload", method=method)
-        assert ((405, "this path takes POST\n"), 0) == (answer, known.reloads)
+        assert ((405, "method not allowed; use POST\n"), 0) == (answer, known.reloads)
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if path != "/nowhere"])

@@ -13,11 +13,11 @@ from aiohttp.web import Application, Request
 from serving import FAILING, PATIENCE, Known
 
 from khealth_exporter.web import handlers as pages
-from khealth_exporter.web.open_connections import Connections
-from khealth_exporter.web.rendering import Packed, Shared
+from khealth_exporter.web.connection_limit import ConnectionLimiter
+from khealth_exporter.web.page_cache import EncodedBody, PageCache
 from khealth_exporter.web.security.access_control import AccessControl
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
-from khealth_exporter.web.security.passwords import Passwords
+from khealth_exporter.web.security.passwords import PasswordVerifier
 from khealth_exporter.web.server import application
 
 Client = TestClient[Request, Application]
@@ -31,7 +31,7 @@ class Scene:
         self.happened: list[str] = []
         self.open = threading.Event()
         self.open.set()
-        self.shared = Shared(self.take, asyncio.Lock(), clock or (lambda: self.now), 2.0)
+        self.cache = PageCache(self.take, asyncio.Lock(), clock or (lambda: self.now), 2.0)
 
     def take(self) -> Callable[[], bytes]:
         taken = self.shown
@@ -47,7 +47,7 @@ class Scene:
     async def look(self, seconds: float = 0.0) -> bytes:
         """Return what is shown after some seconds."""
         self.now += seconds
-        return (await self.shared.latest()).plain
+        return (await self.cache.get()).plain
 
 
 async def test_two_who_ask_at_once_share_one_rendering() -> None:
@@ -92,28 +92,28 @@ async def test_a_rendering_that_fails_is_tried_anew() -> None:
     def render() -> bytes:
         return next(results) or bytes(-1)
 
-    shared = Shared(lambda: render, asyncio.Lock(), lambda: 0.0, 2.0)
+    cache = PageCache(lambda: render, asyncio.Lock(), lambda: 0.0, 2.0)
     with pytest.raises(ValueError, match="negative count"):
-        await shared.latest()
-    assert b"whole" == (await shared.latest()).plain
+        await cache.get()
+    assert b"whole" == (await cache.get()).plain
 
 
 async def test_both_encodings_are_of_one_rendering() -> None:
     """Clients of either kind see the same."""
     scene = Scene()
-    packed = await scene.shared.latest()
+    packed = await scene.cache.get()
     assert (b"0", b"0", 1) == (packed.plain, gzip.decompress(packed.gzip), scene.happened.count("rendered"))
 
 
 def test_packing_loses_nothing() -> None:
     """The compressed form is the plain one."""
-    assert b"page" * 9 == gzip.decompress(Packed.of(b"page" * 9).gzip)
+    assert b"page" * 9 == gzip.decompress(EncodedBody.of(b"page" * 9).gzip)
 
 
 @asynccontextmanager
 async def asked(known: Known, clock: Callable[[], float]) -> AsyncIterator[Client]:
     """Yield a client of the application, whose pages go by a clock."""
-    app = application(known, AccessControl(ActiveWebConfig(), Passwords(), Connections(9)), clock)
+    app = application(known, AccessControl(ActiveWebConfig(), PasswordVerifier(), ConnectionLimiter(9)), clock)
     async with asyncio.timeout(PATIENCE), TestClient(TestServer(app)) as client:
         yield client
 

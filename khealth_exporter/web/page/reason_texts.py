@@ -1,0 +1,97 @@
+"""One sentence for each reason."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from khealth_exporter.vocabulary.reason import Reason
+
+
+class ReasonText(NamedTuple):
+    """`now` describes an ongoing problem, without a full stop; `then` describes one attempt, as a sentence."""
+
+    now: str
+    then: str
+
+
+REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
+    Reason.API_UNREACHABLE: ReasonText("The API server is unreachable", "The API server was unreachable."),
+    Reason.API_TIMEOUT: ReasonText(
+        "The API server does not answer in time", "The API server did not answer before the deadline."
+    ),
+    Reason.API_ERROR: ReasonText("The API server returns errors", "The API server returned an error."),
+    Reason.API_REJECTED: ReasonText(
+        "The API server rejects khealth's objects", "The API server rejected an object of khealth."
+    ),
+    Reason.STALE_READ: ReasonText(
+        "The API server returns outdated objects", "A read returned an older version than an acknowledged write."
+    ),
+    Reason.ONE_API_SERVER: ReasonText(
+        "One API server does not answer", "At least one API server did not answer, and others did."
+    ),
+    Reason.WEBHOOK_FAILED: ReasonText(
+        "An admission webhook fails", "The API server rejected the write because an admission webhook failed."
+    ),
+    Reason.POD_NOT_CREATED: ReasonText(
+        "The controller manager does not create pods", "The controller manager did not create the pod."
+    ),
+    Reason.POD_NOT_DELETED: ReasonText(
+        "The garbage collector does not delete pods", "The garbage collector did not delete the pod."
+    ),
+    Reason.POD_NOT_SCHEDULED: ReasonText("The scheduler does not bind pods", "The scheduler did not bind the pod."),
+    Reason.POD_UNSCHEDULABLE: ReasonText(
+        "The scheduler finds no node with room for pods", "The scheduler found no node that fits the pod."
+    ),
+    Reason.NODES_NOT_READY: ReasonText("No node is Ready", "No node that the pod could run on was Ready."),
+    Reason.ONE_NODE: ReasonText("Pods fail on one node", "Pods failed on one node, and got further on others."),
+    Reason.KUBELET_SILENT: ReasonText(
+        "A kubelet does not respond", "The kubelet of the node did not start the pod, or did not stop it."
+    ),
+    Reason.SANDBOX_FAILED: ReasonText(
+        "Pods get no sandbox or no network", "The pod's sandbox or its network was not set up."
+    ),
+    Reason.POD_NOT_STARTED: ReasonText("Containers do not start", "The pod's containers did not start."),
+    Reason.POD_CRASHED: ReasonText("Containers crash", "A container of the pod exited."),
+    Reason.POD_NOT_READY: ReasonText("Pods do not become Ready", "The pod ran, but did not become or stay Ready."),
+    Reason.POD_LOST: ReasonText("Pods disappear", "A pod disappeared without a known cause."),
+    Reason.IMAGE_PULL_FAILED: ReasonText("Images cannot be pulled", "The pod's image could not be pulled."),
+    Reason.DNS_FAILED: ReasonText("DNS does not answer", "DNS did not answer."),
+    Reason.DNS_WRONG_ANSWER: ReasonText("DNS returns wrong answers", "DNS returned a wrong answer."),
+    Reason.NETWORK_UNREACHABLE: ReasonText("Pods cannot reach each other", "A pod was not reachable over the network."),
+    Reason.NETWORK_SLOW: ReasonText("The pod network is slow", "The network between pods was too slow."),
+    Reason.SERVICE_NOT_PROGRAMMED: ReasonText(
+        "Services do not reach their pods", "The Service did not reach its pod in time."
+    ),
+    Reason.VOLUME_NOT_PROVISIONED: ReasonText("Volumes are not provisioned", "The volume was not provisioned."),
+    Reason.DISK_FAILED: ReasonText("Disk reads or writes fail", "A read from the disk or a write to it failed."),
+    Reason.DATA_CORRUPTED: ReasonText("Stored data is corrupted", "The data read differs from the data written."),
+    Reason.JOB_FAILED: ReasonText("Jobs do not complete", "The Job did not complete."),
+    Reason.SLOW: ReasonText("Attempts exceed their time limits", "A step took longer than its limit."),
+    Reason.FORBIDDEN: ReasonText(
+        "A required permission is missing", "The API server denied khealth a required permission."
+    ),
+    Reason.THROTTLED: ReasonText(
+        "The API server throttles khealth", "The API server rejected khealth's requests because it had too many."
+    ),
+    Reason.QUOTA_EXCEEDED: ReasonText(
+        "A quota blocks khealth's objects", "A quota blocked the creation of khealth's objects."
+    ),
+    Reason.WATCH_INTERRUPTED: ReasonText(
+        "Watches are interrupted", "A watch was interrupted, so khealth may have missed events."
+    ),
+    Reason.PROBER_STARVED: ReasonText(
+        "Too little CPU time for khealth", "There was too little CPU time for khealth to measure reliably."
+    ),
+    Reason.DISRUPTED: ReasonText(
+        "Pods are evicted or nodes removed", "The pod was evicted, or its node was drained or removed."
+    ),
+    Reason.NO_NODE: ReasonText(
+        "Every node is cordoned or being removed", "Every node that the pod could run on was cordoned or being removed."
+    ),
+    Reason.INTERRUPTED: ReasonText(
+        "Attempts are interrupted", "The attempt was interrupted: khealth was stopped, or its namespace was deleted."
+    ),
+    Reason.INTERNAL_ERROR: ReasonText(
+        "Internal error in khealth: see its log", "khealth has an internal error. Its log has the details."
+    ),
+}
+"""By reason."""
