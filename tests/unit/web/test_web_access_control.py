@@ -67,7 +67,11 @@ async def test_nothing_is_shown_without_a_password(tmp_path: Path, path: str) ->
     """Not even whether a path exists."""
     async with served(protected(tmp_path)) as (server, _), ClientSession() as session:
         answer = await session.get(f"http://{server.addresses[0]}{path}")
-        expected = (401, 'Basic realm="khealth", charset="UTF-8"', "authentication required: send a user name and a password\n")
+        expected = (
+            401,
+            'Basic realm="khealth", charset="UTF-8"',
+            "authentication required: send a user name and a password\n",
+        )
         assert expected == (answer.status, answer.headers["WWW-Authenticate"], await answer.text())
 
 

@@ -228,7 +228,11 @@ async def test_a_body_is_refused_unread(issued: Keys, path: str, body: str, *, t
         talk(server, context_of(issued, tls=tls)) as client,
     ):
         answer = await client.ask(path, body, method="POST")
-        assert ((413, "request body too large: no request needs one\n"), True, 0) == (answer, await client.ended(), known.reloads)
+        assert ((413, "request body too large: no request needs one\n"), True, 0) == (
+            answer,
+            await client.ended(),
+            known.reloads,
+        )
 
 
 async def test_who_sends_a_body_without_end_is_cut_off() -> None:
