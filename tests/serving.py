@@ -1,4 +1,4 @@
-"""What a web server in a test shows, the certificates that it has, and clients that talk to it by the byte."""
+"""A backend, certificates, and byte-level clients for tests of the web server."""
 
 import asyncio
 import ssl
@@ -51,7 +51,7 @@ WAITING = RoutineStatus("rcscheduler", "pool-a", 60.0, RcScheduler.steps)
 
 
 class Known:
-    """What a khealth might know."""
+    """A backend with settable data."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -92,7 +92,7 @@ HOST = "127.0.0.1"
 PATIENCE = 20.0
 """Seconds that a test waits at most."""
 ANNA = "$2b$04$KinhsQaUKyTOJ4uRkVxgW.HZvU3QZkvoZykvvaaIHRLboZ6FJ4ZBO"
-"""The bcrypt hash of `right`, at the least cost."""
+"""The bcrypt hash of `right`, at the lowest cost."""
 TLS = "tls_server_config: {cert_file: server.pem, key_file: server.key"
 """The beginning of a configuration with TLS; what follows closes the brace."""
 
@@ -117,7 +117,7 @@ class Keys:
         return path
 
     def client(self, name: str = "", **versions: ssl.TLSVersion) -> ssl.SSLContext:
-        """Return what a client needs that trusts the authority, and shows a certificate if it is named one."""
+        """Return the TLS context of a client that trusts the authority, with the named client certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.authority.configure_trust(context)
         if name:
@@ -139,7 +139,7 @@ def keys(folder: Path) -> Keys:
 async def served(
     path: Path | None = None, known: Known | None = None, host: str = HOST, **bounds: float
 ) -> AsyncIterator[tuple[WebServer, ActiveWebConfig]]:
-    """Serve as a web configuration says, until the block ends; nothing may take longer than PATIENCE."""
+    """Run a web server with a web configuration until the block ends, or PATIENCE is over."""
     web_config = ActiveWebConfig(path)
     server = WebServer([Address(host, 0)], known or Known(), web_config, **bounds)  # type: ignore[arg-type]
     async with asyncio.timeout(PATIENCE):
@@ -151,19 +151,19 @@ async def served(
 
 
 class Talk:
-    """One connection, and what goes over it."""
+    """One client connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self.writer = reader, writer
 
     async def ask(self, path: str = "/-/ready", *headers: str, method: str = "GET") -> tuple[int, str]:
-        """Return the code and the body of an answer; the connection stays open."""
+        """Send a request; return the code and the body of the response."""
         lines = "".join(f"{line}\r\n" for line in (f"{method} {path} HTTP/1.1", "Host: localhost", *headers))
         await self.say(f"{lines}\r\n".encode())
         return await self.answer()
 
     async def answer(self) -> tuple[int, str]:
-        """Return the code and the body of the answer that comes next."""
+        """Return the code and the body of the next response."""
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
         lengths = [line.split(":")[1] for line in head.splitlines() if line.lower().startswith("content-length")]
         body = await self._reader.readexactly(int(lengths[0]) if lengths else 0)
@@ -175,14 +175,14 @@ class Talk:
         await self.writer.drain()
 
     async def ended(self) -> bool:
-        """Tell that the other side has closed the connection, once it has."""
+        """Wait until the server closes the connection."""
         try:
             return not await self._reader.read()
         except ConnectionError:
             return True
 
     def deafen(self) -> None:
-        """Take nothing more of what comes."""
+        """Stop reading."""
         transport = self.writer.transport
         assert isinstance(transport, asyncio.Transport)
         transport.pause_reading()

@@ -1,4 +1,4 @@
-"""The status page in a browser: what it shows, how it keeps itself true, and that everybody can use it."""
+"""The status page in a browser: content, updates, keyboard, and accessibility."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ from khealth_exporter.vocabulary.reason import Reason
 
 DESK = {"viewport": {"width": 1180, "height": 800}}
 PACE = 10_000
-"""Milliseconds between two looks of the page."""
+"""Milliseconds between two requests of the page."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def known() -> Known:
-    """What the server knows: a routine that is well."""
+    """The backend, with a healthy routine."""
     made = Known()
     made.now, made.statuses = states.NOW, (states.well(),)
     return made
@@ -58,7 +58,7 @@ def opened(
     expected: str = "ERR_CONNECTION_REFUSED",
     **how: Any,
 ) -> Iterator[Page]:
-    """Open the page; nothing but its server may be asked for anything, and nothing that it forbids may be tried.
+    """Open the page; requests to other sites and policy violations fail the test.
 
     With `below` a proxy serves it there, and nothing else may be asked for. Its clock stands still unless it is told
     otherwise; complaints that hold `expected` are no fault.
@@ -94,7 +94,7 @@ def opened(
 
 
 def look(page: Page, after: int = PACE) -> None:
-    """Let the page's time for its next look come, and return when that is over."""
+    """Advance the page's clock to its next update, and wait for its end."""
     page.clock.run_for(after)
     expect(page.locator("html")).not_to_have_attribute("data-asking", "")
 
@@ -104,8 +104,8 @@ def items(page: Page) -> Any:
     return page.locator(".strip a")
 
 
-def test_the_page_says_first_what_is_broken(chromium: Browser, known: Known, server: Served) -> None:
-    """One sentence: what, since when, how often."""
+def test_the_headline_names_the_broken_component(chromium: Browser, known: Known, server: Served) -> None:
+    """With the time and the number of failures."""
     known.statuses = (states.failing(),)
     with opened(chromium, server.url) as page:
         expect(page.locator("h1")).to_have_text(
@@ -113,8 +113,8 @@ def test_the_page_says_first_what_is_broken(chromium: Browser, known: Known, ser
         )
 
 
-def test_the_page_follows_without_being_loaded_anew(chromium: Browser, known: Known, server: Served) -> None:
-    """Title, sentence, state, picture and strip become those of the new state."""
+def test_the_page_updates_without_a_reload(chromium: Browser, known: Known, server: Served) -> None:
+    """Title, headline, and icon follow the new state."""
     with opened(chromium, server.url) as page:
         page.evaluate("window.same = true")
         known.statuses = (states.failing(),)
@@ -125,8 +125,8 @@ def test_the_page_follows_without_being_loaded_anew(chromium: Browser, known: Kn
     assert (True, "favicon/failing.svg", True) == seen
 
 
-def test_an_update_keeps_what_the_reader_does(chromium: Browser, known: Known, server: Served) -> None:
-    """Focus, unfolded details, the selected text, what is in sight and the attempt pointed at stay."""
+def test_an_update_keeps_focus_selection_and_scroll_position(chromium: Browser, known: Known, server: Served) -> None:
+    """Also opened details and the selected attempt."""
     story = states.Story().then(None, times=99)
     known.statuses = (story.told(),)
     with opened(chromium, server.url, viewport={"width": 1180, "height": 300}) as page:
@@ -146,10 +146,10 @@ def test_an_update_keeps_what_the_reader_does(chromium: Browser, known: Known, s
     assert abs(moved - place) < 2
 
 
-def test_who_stands_on_an_attempt_that_goes_is_led_to_the_latest(
+def test_focus_moves_to_latest_attempt_when_selected_one_expires(
     chromium: Browser, known: Known, server: Served
 ) -> None:
-    """The keyboard is never lost to nowhere."""
+    """The keyboard focus is never lost."""
     story = states.Story().then(None, times=100)
     known.statuses = (story.told(),)
     with opened(chromium, server.url) as page:
@@ -160,7 +160,7 @@ def test_who_stands_on_an_attempt_that_goes_is_led_to_the_latest(
 
 
 def test_only_changes_are_announced(chromium: Browser, known: Known, server: Served) -> None:
-    """A screen reader is not told every ten seconds that all is well."""
+    """A screen reader does not repeat an unchanged state."""
     with opened(chromium, server.url) as page:
         look(page)
         quiet = page.locator("#news").text_content()
@@ -170,8 +170,8 @@ def test_only_changes_are_announced(chromium: Browser, known: Known, server: Ser
     assert "" == quiet
 
 
-def test_a_khealth_that_does_not_answer_is_told_and_comes_back(chromium: Browser, known: Known, server: Served) -> None:
-    """An old "all is well" must deceive nobody; it is asked again ever more seldom, and believed when it answers."""
+def test_the_page_reports_when_khealth_does_not_answer(chromium: Browser, known: Known, server: Served) -> None:
+    """And updates when khealth answers again."""
     with opened(chromium, server.url) as page:
         server.stop()
         look(page)
@@ -187,8 +187,8 @@ def test_a_khealth_that_does_not_answer_is_told_and_comes_back(chromium: Browser
     assert "khealth does not answer" == told
 
 
-def test_a_silent_khealth_is_asked_ever_more_seldom(chromium: Browser, server: Served) -> None:
-    """After the second look in vain the page waits twice as long."""
+def test_the_interval_grows_when_khealth_does_not_answer(chromium: Browser, server: Served) -> None:
+    """It doubles after the second failed request."""
     with opened(chromium, server.url) as page:
         server.stop()
         asked: list[str] = []
@@ -200,8 +200,8 @@ def test_a_silent_khealth_is_asked_ever_more_seldom(chromium: Browser, server: S
     assert [1, 2, 2, 3] == counts
 
 
-def test_what_is_no_status_page_is_not_shown(chromium: Browser, server: Served) -> None:
-    """A log-in page in between is no answer of khealth."""
+def test_an_unexpected_page_is_not_shown(chromium: Browser, server: Served) -> None:
+    """For example the login page of a proxy."""
     with opened(chromium, server.url) as page:
         page.route(server.url, lambda route: route.fulfill(body="<h1>Log in</h1>", content_type="text/html"))
         look(page)
@@ -209,8 +209,8 @@ def test_what_is_no_status_page_is_not_shown(chromium: Browser, server: Served) 
         expect(page.locator("h1")).to_contain_text("Healthy: ")
 
 
-def test_a_hidden_page_asks_nothing(chromium: Browser, server: Served) -> None:
-    """A forgotten tab costs the cluster nothing; when it is looked at again, it is true at once."""
+def test_a_hidden_page_sends_no_requests(chromium: Browser, server: Served) -> None:
+    """It updates at once when it becomes visible."""
     hide = """(hidden) => { Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
         document.dispatchEvent(new Event("visibilitychange")); }"""
     with opened(chromium, server.url) as page:
@@ -226,7 +226,7 @@ def test_a_hidden_page_asks_nothing(chromium: Browser, server: Served) -> None:
 
 @pytest.fixture(scope="module")
 def strip(chromium: Browser) -> Iterator[Page]:
-    """A page whose strip is walked again and again."""
+    """A page that several tests share."""
     known = Known()
     known.now, known.statuses = states.NOW, (states.well(),)
     with served(known) as server, opened(chromium, server.url) as page:
@@ -240,8 +240,8 @@ def strip(chromium: Browser) -> Iterator[Page]:
         ("Home ArrowDown", 1), ("Home ArrowLeft", 0), ("Home End", 99),
     ],
 )  # fmt: skip
-def test_the_strip_is_walked_by_keyboard(strip: Page, keys: str, at: int) -> None:
-    """It is one stop of the tab key; arrows, Home and End lead along it, and the pane tells of each attempt."""
+def test_the_strip_is_usable_by_keyboard(strip: Page, keys: str, at: int) -> None:
+    """With the arrow keys, Home, and End; the pane shows each attempt."""
     items(strip).last.focus()
     for key in keys.split():
         strip.keyboard.press(key)
@@ -251,8 +251,8 @@ def test_the_strip_is_walked_by_keyboard(strip: Page, keys: str, at: int) -> Non
     expect(strip.locator(".pane")).to_contain_text(began)
 
 
-def test_an_attempt_is_opened_and_left_by_keyboard(chromium: Browser, known: Known, server: Served) -> None:
-    """Enter leads into its details, Escape back to where one was."""
+def test_an_attempt_is_opened_and_closed_by_keyboard(chromium: Browser, known: Known, server: Served) -> None:
+    """With Enter and Escape."""
     known.statuses = (states.failing(),)
     with opened(chromium, server.url) as page:
         items(page).last.focus()
@@ -265,8 +265,8 @@ def test_an_attempt_is_opened_and_left_by_keyboard(chromium: Browser, known: Kno
         expect(items(page).nth(98)).to_be_focused()
 
 
-def test_an_attempt_that_is_pointed_at_is_told(chromium: Browser, known: Known, server: Served) -> None:
-    """When, verdict, reason, component, note, duration, steps and evidence."""
+def test_hovering_an_attempt_shows_its_details(chromium: Browser, known: Known, server: Served) -> None:
+    """Start, verdict, reason, component, note, duration, steps, and evidence."""
     known.statuses = (states.failing(),)
     with opened(chromium, server.url) as page:
         items(page).last.hover()
@@ -277,15 +277,15 @@ def test_an_attempt_that_is_pointed_at_is_told(chromium: Browser, known: Known, 
     assert expected == (told["started (UTC)"], told["result"], told["reason"], told["schedule"], *words)
 
 
-def test_local_time_is_in_the_titles(chromium: Browser, server: Served) -> None:
-    """Times are UTC; the reader's own are a pointer away."""
+def test_titles_contain_the_local_time(chromium: Browser, server: Served) -> None:
+    """The page itself shows UTC."""
     with opened(chromium, server.url, timezone_id="Asia/Tokyo", locale="en-GB") as page:
         title = page.locator("header time").last.get_attribute("title")
     assert "23 Nov 2026, 23:30:00 GMT+9" == title
 
 
-def test_without_javascript_nothing_is_lost(chromium: Browser, known: Known, server: Served) -> None:
-    """Each attempt is a link to its row, whose table unfolds; the page loads itself anew."""
+def test_the_page_works_without_javascript(chromium: Browser, known: Known, server: Served) -> None:
+    """Each attempt links to its row, and the page reloads itself."""
     known.statuses = (states.failing(),)
     with opened(chromium, server.url, clock=False, java_script_enabled=False) as page:
         items(page).last.click()
@@ -297,7 +297,7 @@ def test_without_javascript_nothing_is_lost(chromium: Browser, known: Known, ser
 
 
 def test_the_page_works_behind_the_api_servers_proxy(chromium: Browser, known: Known, server: Served) -> None:
-    """Whatever it asks for is asked for below the path where it is."""
+    """All its requests are below its path."""
     path = "api/v1/namespaces/khealth/services/khealth:8080/proxy/"
     with opened(chromium, server.url, path) as page:
         known.statuses = (states.failing(),)
@@ -307,8 +307,8 @@ def test_the_page_works_behind_the_api_servers_proxy(chromium: Browser, known: K
     assert [server.url + path + name for name in ("runbook", "metrics", "status", "config")] == links
 
 
-def test_what_is_injected_does_not_run(chromium: Browser, server: Served) -> None:
-    """Should escaping ever fail, the policy holds: no strange script, handler, picture or markup from a string."""
+def test_injected_markup_does_not_run(chromium: Browser, server: Served) -> None:
+    """The policy blocks injected scripts, handlers, images, and markup from strings."""
     hostile = "<script>ran = 1</script><img src='http://elsewhere.example/' onerror='ran = 2'><a onfocus='ran = 3' autofocus href='#'>x</a></body>"
     written = "() => { try { document.body.innerHTML = '<b>x</b>'; } catch (error) { return error.name; } }"
 
@@ -334,14 +334,14 @@ STATES: dict[str, tuple[tuple[RoutineStatus, ...], tuple[Denied, ...]]] = {
     "nothing": ((), ()),
 }
 RECENT = 3
-"""Attempts that are looked at: further ones are like them, and each of their cells takes its time."""
+"""Attempts on the page: more would only take more time."""
 DEVICES = (("light", 1180), ("dark", 320))
-"""Colours do not depend on the width: two looks see both schemes and both widths."""
+"""Colors do not depend on the width, so two combinations cover both schemes and widths."""
 
 
 @pytest.fixture(scope="module")
 def examined(chromium: Browser) -> Iterator[tuple[Page, Known]]:
-    """A page into which axe-core is put at each loading, and what its server knows."""
+    """A page with axe-core, and the backend of its server."""
     known = Known()
     known.now = states.NOW
     with served(known) as server, opened(chromium, server.url, clock=False) as page:
@@ -350,8 +350,8 @@ def examined(chromium: Browser) -> Iterator[tuple[Page, Known]]:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_everybody_can_use_the_page(examined: tuple[Page, Known], state: str) -> None:
-    """axe-core finds nothing, light or dark, on desk or phone; and at 320 pixels nothing has to be scrolled sideways."""
+def test_the_page_is_accessible(examined: tuple[Page, Known], state: str) -> None:
+    """axe-core finds no violations, and at 320 pixels there is no horizontal scrolling."""
     page, known = examined
     statuses, known.lacking = STATES[state]
     known.statuses = tuple(replace(status, attempts=status.attempts[-RECENT:]) for status in statuses)
@@ -370,7 +370,7 @@ def test_everybody_can_use_the_page(examined: tuple[Page, Known], state: str) ->
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[str]:
-    """The page of a real `khealth demo` whose scheduler has stopped."""
+    """The address of a real `khealth demo` with a stopped scheduler."""
     out = tmp_path / "stdout"
     words = [
         sys.executable,
@@ -392,8 +392,8 @@ def demo(tmp_path: Path) -> Iterator[str]:
         process.wait(20)
 
 
-def test_the_page_of_a_real_khealth_tells_whom_to_wake(chromium: Browser, demo: str) -> None:
-    """From waiting to the scheduler's failure, without being loaded anew."""
+def test_the_page_of_a_demo_names_the_broken_component(chromium: Browser, demo: str) -> None:
+    """Without a reload."""
     with opened(chromium, demo, clock=False) as page:
         expect(page.locator("h1")).to_contain_text("The scheduler does not bind pods", timeout=30_000)
         expect(page.locator(".legend").first).to_contain_text("schedule stuck after")

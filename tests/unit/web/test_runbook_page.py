@@ -25,11 +25,11 @@ from khealth_exporter.web.server import application
 Client = TestClient[Request, Application]
 
 VOID = {"meta"}
-"""Elements of the page that have no end."""
+"""Void elements of the page."""
 
 
 class Reader(HTMLParser):
-    """What a page is made of; it is an error where an element is not closed, or another one is."""
+    """The elements of a page; an unclosed or wrongly closed element is an error."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -43,14 +43,14 @@ class Reader(HTMLParser):
         self.wrong += self._open
 
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        """Take note of an element."""
+        """Record an element."""
         self.tags.append(tag)
         self.ids += [value or "" for name, value in attrs if name == "id"]
         self.links += [value or "" for name, value in attrs if name == "href"]
         self._open += [tag] if tag not in VOID else []
 
     def handle_endtag(self, tag: str) -> None:
-        """Check that it is the one that was opened last."""
+        """Check that the last open element is closed."""
         if not self._open or self._open.pop() != tag:
             self.wrong.append(tag)
 
@@ -72,19 +72,19 @@ def test_the_rendered_runbook_is_up_to_date() -> None:
     assert rendered(runbook.TEXT) == PAGE.read_text(encoding="utf-8")
 
 
-def test_it_is_found_where_packages_are_installed() -> None:
+def test_it_is_part_of_the_package() -> None:
     """The image holds the package, and no repository."""
     assert PAGE.read_bytes() == resources.files("khealth_exporter.web").joinpath("runbook.html").read_bytes()
 
 
-async def test_it_is_served_as_it_is_composed(client: Client) -> None:
-    """A browser shows it."""
+async def test_it_is_served_unchanged(client: Client) -> None:
+    """As HTML."""
     answer = await client.get("/runbook")
     assert (200, "text/html", PAGE_TEXT) == (answer.status, answer.content_type, await answer.text())
 
 
-async def test_it_may_use_its_own_style_alone(client: Client) -> None:
-    """Nothing is loaded, nothing runs, nobody frames it."""
+async def test_policy_allows_only_the_pages_own_style(client: Client) -> None:
+    """Nothing is loaded, no script runs, and no other page can frame it."""
     styles = re.findall(r"<style>(.*?)</style>", PAGE_TEXT, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(styles[0].encode()).digest()).decode()
     expected = (
@@ -104,13 +104,15 @@ async def test_it_may_use_its_own_style_alone(client: Client) -> None:
         ("Cache-Control", "no-store"),
     ],
 )
-async def test_it_is_guarded_like_every_other_answer(client: Client, path: str, name: str, value: str) -> None:
-    """A page that brings a policy of its own loses nothing of the rest."""
+async def test_it_has_the_same_security_headers_as_other_responses(
+    client: Client, path: str, name: str, value: str
+) -> None:
+    """A page with its own policy keeps the other headers."""
     assert value == (await client.get(path)).headers[name]
 
 
 async def test_the_other_pages_keep_their_own_policy(client: Client) -> None:
-    """The runbook's style is allowed on the runbook alone."""
+    """The style of the runbook is allowed only on the runbook."""
     policies = [(await client.get(path)).headers["Content-Security-Policy"] for path in ("/", "/runbook", "/metrics")]
     assert (True, True) == (policies[0] == policies[2], policies[0] != policies[1])
 
@@ -124,7 +126,7 @@ def test_everything_can_be_linked_to(name: str) -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    """Within the page, or to khealth's status, which is beside it."""
+    """Within the page, or to the status page."""
     assert [] == [link for link in READ.links if link != "./" and link.removeprefix("#") not in READ.ids]
 
 
@@ -136,12 +138,12 @@ def test_every_section_is_in_the_table_of_contents() -> None:
 
 
 def test_its_elements_are_closed() -> None:
-    """Browsers have nothing to guess."""
+    """In the correct order."""
     assert [] == READ.wrong
 
 
 def test_it_has_what_a_screen_reader_needs() -> None:
-    """A language, one main landmark, one first heading, and a link over the contents."""
+    """A language, one main landmark, one h1, and a link to skip the contents."""
     counts = [READ.tags.count(tag) for tag in ("main", "h1", "nav", "title")]
     assert ([1, 1, 1, 1], True, "#at-three-in-the-morning") == (counts, '<html lang="en">' in PAGE_TEXT, READ.links[0])
 
@@ -153,7 +155,7 @@ def test_it_needs_no_script_and_nothing_from_elsewhere() -> None:
 
 
 def test_commands_are_shown_as_they_are_written() -> None:
-    """What is copied from the page is what the tests have tried."""
+    """Tests run the same commands."""
     shown = re.findall(r"<pre>(.*?)</pre>", PAGE_TEXT, re.DOTALL)
     lines = [line for block in shown for line in re.findall(r"<code>(.*?)</code>", block)]
     plain = [line.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") for line in lines]

@@ -1,4 +1,4 @@
-"""What the web server answers, and what it does not put up with."""
+"""The responses of the web server, and its limits."""
 
 import asyncio
 import gzip
@@ -31,7 +31,7 @@ Client = TestClient[Request, Application]
 
 @pytest.fixture
 def known() -> Known:
-    """Return what the server under test knows."""
+    """Return the backend of the server under test."""
     return Known()
 
 
@@ -55,7 +55,7 @@ async def server(known: Known) -> AsyncIterator[WebServer]:
 
 @pytest.fixture
 def taken() -> Iterator[Address]:
-    """Yield an address that somebody else listens on."""
+    """Yield an address that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         yield Address("127.0.0.1", other.getsockname()[1])
 
@@ -71,51 +71,51 @@ def taken() -> Iterator[Address]:
         ("[fd00::1]:65535", Address("fd00::1", 65535)),
     ],
 )
-def test_an_address_is_read(text: str, expected: Address) -> None:
-    """Every form that administrators write is understood."""
+def test_an_address_is_parsed(text: str, expected: Address) -> None:
+    """In every supported form."""
     assert expected == Address.parse(text)
 
 
 @pytest.mark.parametrize(
     "text", ["", "8080", ":", ":x", ":65536", "::1:8080", "[::1]", "[:::]:80", "a b:80", ":-1", ":+1"]
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
-    """Nothing is guessed."""
+def test_an_invalid_address_is_rejected(text: str) -> None:
+    """An incomplete address has no default."""
     with pytest.raises(ValueError, match="is not an address: "):
         Address.parse(text)
 
 
 @pytest.mark.parametrize("text", [":8080", "0.0.0.0:8080", "[::]:8080", "localhost:0"])
-def test_an_address_is_written_as_it_was_read(text: str) -> None:
-    """What khealth says can be pasted back."""
+def test_an_address_is_written_as_on_the_command_line(text: str) -> None:
+    """So that a logged address can be pasted."""
     assert text == str(Address.parse(text))
 
 
-async def test_metrics_are_text_unless_something_else_is_asked_for(client: Client, known: Known) -> None:
-    """Anything that can fetch a page can scrape."""
+async def test_metrics_are_text_by_default(client: Client, known: Known) -> None:
+    """So that any HTTP client can read them."""
     answer = await client.get("/metrics", headers={"Accept-Encoding": "identity"})
     expected = ("text/plain; version=0.0.4; charset=utf-8", generate_latest(known.registry))
     assert expected == (answer.headers["Content-Type"], await answer.read())
 
 
-async def test_metrics_are_openmetrics_for_who_asks(client: Client, known: Known) -> None:
-    """Prometheus asks for OpenMetrics, and gets it."""
+async def test_metrics_are_openmetrics_on_request(client: Client, known: Known) -> None:
+    """Prometheus requests OpenMetrics."""
     answer = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     text = generate_openmetrics(known.registry)  # type: ignore[no-untyped-call]
     expected = ("application/openmetrics-text", text)
     assert expected == (answer.content_type, await answer.read())
 
 
-async def test_metrics_are_compressed_for_who_takes_it(known: Known, server: WebServer) -> None:
-    """A scrape's body is gzip where the client says that it can."""
+async def test_metrics_are_compressed_on_request(known: Known, server: WebServer) -> None:
+    """With gzip, if the client accepts it."""
     async with ClientSession(auto_decompress=False) as session:
         url = f"http://{server.addresses[0]}/metrics"
         answer = await session.get(url, headers={"Accept-Encoding": "gzip"})
         assert generate_latest(known.registry) == gzip.decompress(await answer.read())
 
 
-async def test_the_page_is_compressed_for_who_takes_it(server: WebServer) -> None:
-    """It is taken anew every few seconds."""
+async def test_the_page_is_compressed_on_request(server: WebServer) -> None:
+    """Browsers request it every few seconds."""
     url = f"http://{server.addresses[0]}/"
     async with ClientSession(auto_decompress=False) as session:
         packed = await session.get(url, headers={"Accept-Encoding": "gzip"})
@@ -124,22 +124,22 @@ async def test_the_page_is_compressed_for_who_takes_it(server: WebServer) -> Non
 
 
 @pytest.mark.parametrize("state", list(State))
-async def test_every_state_has_its_picture(client: Client, state: State) -> None:
-    """A browser's tab shows how it stands."""
+async def test_every_state_has_an_icon(client: Client, state: State) -> None:
+    """For the browser's tab."""
     answer = await client.get(f"/favicon/{state}.svg")
     expected = (200, "image/svg+xml", "<svg ")
     assert expected == (answer.status, answer.content_type, (await answer.text())[:5])
 
 
-async def test_no_state_has_no_picture(client: Client) -> None:
-    """A typing error is answered with the states that there are."""
+async def test_the_icon_of_an_unknown_state_is_not_found(client: Client) -> None:
+    """The response lists the known states."""
     answer = await client.get("/favicon/ill.svg")
     expected = (404, f"unknown state; known states: {', '.join(State)}\n")
     assert expected == (answer.status, await answer.text())
 
 
-async def test_metrics_can_be_picked_by_name(client: Client) -> None:
-    """`?name[]=` cuts a scrape to some series."""
+async def test_metrics_can_be_selected_by_name(client: Client) -> None:
+    """`?name[]=` limits a scrape to some series."""
     answer = await client.get("/metrics", params=[("name[]", "others")])
     expected = "# HELP others Others.\n# TYPE others gauge\nothers 1.0\n"
     assert expected == await answer.text()
@@ -158,20 +158,20 @@ async def test_metrics_can_be_picked_by_name(client: Client) -> None:
 )
 @pytest.mark.parametrize("path", ["/status", "/status/rcscheduler", "/health"])
 async def test_the_code_is_the_state(client: Client, known: Known, path: str, status: RoutineStatus, code: int) -> None:
-    """200 well, 500 failing, 503 not known."""
+    """200 well, 500 failing, 503 unknown."""
     known.statuses = (status,)
     assert code == (await client.get(path)).status
 
 
-async def test_status_tells_every_module(client: Client) -> None:
-    """The document has the state of all and of each."""
+async def test_status_contains_every_module(client: Client) -> None:
+    """The overall state, and the state of each."""
     document = await (await client.get("/status")).json()
     expected = ("well", ["rcscheduler"])
     assert expected == (document["state"], [module["module"] for module in document["modules"]])
 
 
-async def test_what_is_suspended_hides_nothing_of_the_rest(client: Client, known: Known) -> None:
-    """Nor does it make what is well unknown."""
+async def test_a_suspended_routine_does_not_hide_the_state_of_others(client: Client, known: Known) -> None:
+    """And it does not make a healthy cluster unknown."""
     suspended = replace(FAILING, state=State.SUSPENDED)
     known.statuses = (suspended, STATUS)
     well = await client.get("/status")
@@ -182,8 +182,8 @@ async def test_what_is_suspended_hides_nothing_of_the_rest(client: Client, known
     )
 
 
-async def test_what_is_suspended_has_no_reason(client: Client, known: Known) -> None:
-    """Why it once failed is in its history; the line says how it stands."""
+async def test_a_suspended_routine_has_no_reason(client: Client, known: Known) -> None:
+    """Earlier failures are in its history."""
     known.statuses = (replace(FAILING, state=State.SUSPENDED),)
     assert "rcscheduler: suspended\n" == await (await client.get("/health")).text()
 
@@ -197,11 +197,11 @@ STEPS = {
     "startup": None,
     "delete": None,
 }
-"""What was measured of the one pod, and what was not."""
+"""The steps of the pod; None for those without a measurement."""
 
 
-async def test_status_of_a_module_tells_its_routines(client: Client) -> None:
-    """A routine's state, times and attempts are told; a success needs no evidence."""
+async def test_status_of_a_module_contains_its_routines(client: Client) -> None:
+    """State, times, and attempts. A success has no evidence."""
     expected = {
         "module": "rcscheduler",
         "state": "well",
@@ -245,8 +245,8 @@ async def test_status_of_a_module_tells_its_routines(client: Client) -> None:
     assert expected == await (await client.get("/status/rcscheduler")).json()
 
 
-async def test_status_tells_the_evidence_of_a_failure(client: Client, known: Known) -> None:
-    """Why it failed, and what the objects looked like, need no second look-up."""
+async def test_status_contains_the_evidence_of_a_failure(client: Client, known: Known) -> None:
+    """Reason, component, evidence, and measurements in one document."""
     known.statuses = (FAILING,)
     failure = (await (await client.get("/status/rcscheduler")).json())["routines"][0]["last_failure"]
     expected = (
@@ -269,30 +269,30 @@ async def test_status_tells_the_evidence_of_a_failure(client: Client, known: Kno
 
 
 async def test_a_step_that_did_not_end_has_no_duration(client: Client, known: Known) -> None:
-    """As in `khealth once --json`: the time waited is no duration, and a script would take it for one."""
+    """As in `khealth once --json`: a script would take the waiting time for a duration."""
     stuck = replace(WELL, measurements=(replace(WELL.measurements[0], censored=True),))
     known.statuses = (replace(STATUS, attempts=(stuck,)),)
     attempt = (await (await client.get("/status/rcscheduler")).json())["routines"][0]["attempts"][0]
     assert {"accept": None} == attempt["steps"]
 
 
-async def test_status_tells_a_routines_remarks(client: Client, known: Known) -> None:
+async def test_status_contains_the_remarks_of_a_routine(client: Client, known: Known) -> None:
     """By name."""
     known.statuses = (replace(STATUS, remarks=(Remark("round", "42 h"), Remark("nodes", "node-1"))),)
     routine = (await (await client.get("/status/rcscheduler")).json())["routines"][0]
     assert {"round": "42 h", "nodes": "node-1"} == routine["remarks"]
 
 
-async def test_an_attempt_under_way_tells_its_phase(client: Client, known: Known) -> None:
-    """Who looks while an attempt runs sees where it is."""
+async def test_a_running_attempt_has_a_phase(client: Client, known: Known) -> None:
+    """The phase that it is in."""
     known.statuses = (replace(WAITING, attempts=(Attempt(1, BEGAN, Phase.INIT),)),)
     attempt = (await (await client.get("/status/rcscheduler")).json())["routines"][0]["attempts"][0]
     expected = ("poll", None)
     assert expected == (attempt["phase"], attempt["result"])
 
 
-async def test_the_status_of_no_module_is_not_found(client: Client) -> None:
-    """A typing error is answered with the modules that there are."""
+async def test_the_status_of_an_unknown_module_is_not_found(client: Client) -> None:
+    """The response lists the known modules."""
     answer = await client.get("/status/dns")
     expected = (404, "unknown module; known modules: rcscheduler\n")
     assert expected == (answer.status, await answer.text())
@@ -307,27 +307,27 @@ async def test_the_status_of_no_module_is_not_found(client: Client) -> None:
     ],
 )
 async def test_health_is_one_line(client: Client, known: Known, status: RoutineStatus, line: str) -> None:
-    """What the first khealth's users look at is still there."""
+    """In the format of the first khealth."""
     known.statuses = (status,)
     assert line == await (await client.get("/health")).text()
 
 
 async def test_the_configuration_is_shown_as_text(client: Client) -> None:
-    """A browser shows it instead of saving it."""
+    """So that browsers show it instead of saving it."""
     answer = await client.get("/config")
     expected = ("text/plain", "namespace: khealth\n")
     assert expected == (answer.content_type, await answer.text())
 
 
 async def test_progress_is_healthy(client: Client) -> None:
-    """A liveness probe is content while every loop moves."""
+    """A liveness probe succeeds while every loop makes progress."""
     answer = await client.get("/-/healthy")
     expected = (200, "healthy\n")
     assert expected == (answer.status, await answer.text())
 
 
-async def test_a_silent_loop_is_named(client: Client, known: Known) -> None:
-    """Who restarts khealth wants to know why."""
+async def test_a_stalled_loop_is_named(client: Client, known: Known) -> None:
+    """The log of the kubelet then contains the reason of the restart."""
     known.stuck = ("rcscheduler/pool-a", "watch of pods")
     answer = await client.get("/-/healthy")
     expected = (503, "no progress for 5 minutes: rcscheduler/pool-a, watch of pods\n")
@@ -335,10 +335,10 @@ async def test_a_silent_loop_is_named(client: Client, known: Known) -> None:
 
 
 @pytest.mark.parametrize(("begun", "expected"), [(True, (200, "ready\n")), (False, (503, "not ready\n"))])
-async def test_ready_tells_whether_it_can_be_scraped(
+async def test_ready_shows_whether_khealth_can_be_scraped(
     client: Client, known: Known, *, begun: bool, expected: tuple[int, str]
 ) -> None:
-    """A readiness probe opens the door to Prometheus."""
+    """For a readiness probe."""
     known.begun = begun
     answer = await client.get("/-/ready")
     assert expected == (answer.status, await answer.text())
@@ -352,8 +352,8 @@ LIST_NODES = Denied(
 )
 
 
-async def test_status_tells_what_khealth_may_not_do(client: Client, known: Known) -> None:
-    """In RBAC's words, with what the right is for; the state is the routines' alone."""
+async def test_status_contains_missing_permissions(client: Client, known: Known) -> None:
+    """In the terms of RBAC, with their purpose. They do not change the state."""
     known.lacking = (LACKING, LIST_NODES)
     answer = await client.get("/status")
     expected = [
@@ -381,13 +381,13 @@ async def test_status_tells_what_khealth_may_not_do(client: Client, known: Known
     assert (200, expected) == (answer.status, (await answer.json())["forbidden"])
 
 
-async def test_status_says_that_nothing_is_forbidden(client: Client) -> None:
-    """An empty list, so that who reads it needs no case of his own."""
+async def test_status_has_an_empty_list_without_missing_permissions(client: Client) -> None:
+    """So that scripts need no special case."""
     assert [] == (await (await client.get("/status")).json())["forbidden"]
 
 
 async def test_the_page_answers_200_whatever_the_state(client: Client, known: Known) -> None:
-    """A browser is to show the page; the codes are for scripts."""
+    """So that browsers show the page. The codes of `/status` are for scripts."""
     known.statuses = (FAILING,)
     answer = await client.get("/")
     expected = (200, "text/html")
@@ -397,8 +397,8 @@ async def test_the_page_answers_200_whatever_the_state(client: Client, known: Kn
 @pytest.mark.parametrize(
     ("path", "code"), [("/", 200), ("/metrics", 200), ("/status", 200), ("/nowhere", 404), ("/-/reload", 405)]
 )
-async def test_every_answer_is_guarded(client: Client, path: str, code: int) -> None:
-    """Browsers are told to load and guess nothing, and nobody is told our versions."""
+async def test_every_response_has_security_headers(client: Client, path: str, code: int) -> None:
+    """And no versions."""
     answer = await client.get(path)
     headers = {name: answer.headers.get(name) for name in ("X-Content-Type-Options", "X-Frame-Options", "Server")}
     expected = (code, {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Server": None})
@@ -406,14 +406,14 @@ async def test_every_answer_is_guarded(client: Client, path: str, code: int) -> 
 
 
 async def test_head_is_answered_without_a_body(client: Client) -> None:
-    """Load balancers ask with HEAD."""
+    """Load balancers send HEAD."""
     answer = await client.head("/health")
     expected = (200, b"")
     assert expected == (answer.status, await answer.read())
 
 
-async def test_an_unknown_path_is_answered_with_those_there_are(client: Client) -> None:
-    """Whoever tries a path is shown the right one."""
+async def test_an_unknown_path_is_answered_with_the_known_ones(client: Client) -> None:
+    """The response lists all paths."""
     answer = await client.get("/metric")
     expected = [
         "path not found; available paths:",
@@ -432,21 +432,21 @@ async def test_an_unknown_path_is_answered_with_those_there_are(client: Client) 
     assert expected == (await answer.text()).splitlines()
 
 
-async def test_another_method_is_refused(client: Client) -> None:
-    """Nothing can be changed over HTTP."""
+async def test_an_unsupported_method_is_rejected(client: Client) -> None:
+    """The response lists the supported ones."""
     answer = await client.post("/status", data=b"x")
     expected = (405, "GET, HEAD", "method not allowed; use GET, HEAD\n")
     assert expected == (answer.status, answer.headers["Allow"], await answer.text())
 
 
-async def test_a_taken_port_is_told(taken: Address, known: Known) -> None:
-    """The administrator reads which address, and why not."""
+async def test_a_port_in_use_is_reported(taken: Address, known: Known) -> None:
+    """With the address and the reason."""
     with pytest.raises(CannotListen, match=f"^cannot listen on {taken}: address already in use$"):
         await WebServer([taken], known).start()
 
 
-async def test_one_taken_port_leaves_the_others_alone(taken: Address, known: Known) -> None:
-    """Where one address fails, none is held."""
+async def test_one_port_in_use_releases_the_others(taken: Address, known: Known) -> None:
+    """If one address fails, none stays in use."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         free = Address("127.0.0.1", probe.getsockname()[1])
     with pytest.raises(CannotListen):
@@ -456,14 +456,14 @@ async def test_one_taken_port_leaves_the_others_alone(taken: Address, known: Kno
     await server.stop()
 
 
-async def test_a_name_that_no_machine_has_is_told(known: Known) -> None:
-    """An address that is not this machine's cannot be served."""
+async def test_an_address_of_another_machine_is_reported(known: Known) -> None:
+    """With the address and the reason."""
     with pytest.raises(CannotListen, match=r"^cannot listen on 192\.0\.2\.1:80: cannot assign requested address$"):
         await WebServer([Address("192.0.2.1", 80)], known).start()
 
 
 async def test_every_address_is_served_on_both_protocols(known: Known) -> None:
-    """`:PORT` answers IPv4 and, where there is one, IPv6, on one port."""
+    """`:PORT` answers over IPv4 and, if available, IPv6."""
     server = WebServer([Address("", 0)], known)
     await server.start()
     hosts = ["127.0.0.1", *(["[::1]"] if socket.has_dualstack_ipv6() else [])]
@@ -489,20 +489,20 @@ async def _exchange(address: Address, request: bytes) -> bytes:
      b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100 + b"\r\n", b"nonsense\r\n\r\n"],
     ids=["line", "header", "headers", "nonsense"],
 )  # fmt: skip
-async def test_an_excessive_request_is_refused(server: WebServer, request_text: bytes) -> None:
-    """What no client of ours sends is answered 400, and the connection is closed."""
+async def test_an_excessive_request_is_rejected(server: WebServer, request_text: bytes) -> None:
+    """With 400, and the connection is closed."""
     expected = b"400"
     assert expected == (await _exchange(server.addresses[0], request_text)).split()[1]
 
 
-async def test_a_refused_request_learns_no_version(server: WebServer) -> None:
-    """Not even nonsense is answered with what we are made of."""
+async def test_a_rejected_request_is_answered_without_versions(server: WebServer) -> None:
+    """Even a malformed one."""
     assert b"aiohttp" not in await _exchange(server.addresses[0], b"nonsense\r\n\r\n")
 
 
 @pytest.mark.parametrize("request_text", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["silent", "half"])
-async def test_a_client_that_does_not_get_on_is_dropped(known: Known, request_text: bytes) -> None:
-    """Who opens connections and sends no whole request holds them for a bounded time."""
+async def test_a_client_that_sends_no_request_is_disconnected(known: Known, request_text: bytes) -> None:
+    """After the idle timeout."""
     server = WebServer([Address("127.0.0.1", 0)], known, idle_timeout=0.01)
     await server.start()
     answer = await _exchange(server.addresses[0], request_text)
@@ -511,7 +511,7 @@ async def test_a_client_that_does_not_get_on_is_dropped(known: Known, request_te
     assert expected == answer
 
 
-async def test_a_stopped_server_is_gone(known: Known) -> None:
+async def test_a_stopped_server_releases_its_port(known: Known) -> None:
     """After `stop` the port is free."""
     server = WebServer([Address("127.0.0.1", 0)], known)
     await server.start()
@@ -521,7 +521,7 @@ async def test_a_stopped_server_is_gone(known: Known) -> None:
         await _exchange(address, b"")
 
 
-async def test_the_runbook_leads_back_wherever_it_is_served(client: Client) -> None:
-    """Without a leading slash: behind a proxy's path that would be somebody else's page."""
+async def test_the_runbook_links_back_to_the_status_page(client: Client) -> None:
+    """With a relative link, so that it works behind a proxy."""
     text = await (await client.get("/runbook")).text()
     assert ["./"] == re.findall(r'<header><a href="([^"]*)"', text)

@@ -1,4 +1,4 @@
-"""Passwords, rates, bodies and reloads: what may pass, and what is told otherwise."""
+"""Passwords, rate limits, request bodies, and reloads."""
 
 import asyncio
 import base64
@@ -37,7 +37,7 @@ def basic(user: str, password: str) -> str:
 
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes]]:
-    """Return a list that each computation of a hash will be in."""
+    """Return a list that records every computed hash."""
     seen: list[tuple[bytes, bytes]] = []
     real = bcrypt.checkpw
 
@@ -51,7 +51,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes]]:
 
 @pytest.fixture
 def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Yield an event; until it is set no computation of a hash ends."""
+    """Yield an event; no computation of a hash ends before it is set."""
     going_on = threading.Event()
 
     def checkpw(_password: bytes, _hashed: bytes) -> bool:
@@ -77,7 +77,7 @@ async def test_nothing_is_shown_without_a_password(tmp_path: Path, path: str) ->
 
 @pytest.mark.parametrize("method", ["POST", "GET", "PUT"])
 async def test_nothing_is_changed_without_a_password(tmp_path: Path, method: str) -> None:
-    """A reload is for those who may look."""
+    """A reload needs the same password."""
     known = Known()
     async with served(protected(tmp_path), known) as (server, _), talk(server) as client:
         code, _ = await client.ask("/-/reload", "Content-Length: 0", method=method)
@@ -86,7 +86,7 @@ async def test_nothing_is_changed_without_a_password(tmp_path: Path, method: str
 
 @pytest.mark.parametrize("path", [path for path in PATHS if path != "/nowhere"])
 async def test_a_password_opens_every_path(tmp_path: Path, path: str) -> None:
-    """Who is known sees everything."""
+    """A user has access to everything."""
     async with served(protected(tmp_path)) as (server, _), talk(server) as client:
         assert 200 == (await client.ask(path, basic("anna", "right")))[0]
 
@@ -96,34 +96,36 @@ async def test_a_password_opens_every_path(tmp_path: Path, path: str) -> None:
     basic("änna", "right"), "Authorization: Bearer right", "Authorization: Basic", "Authorization: Basic %%%",
     "Authorization: Basic " + base64.b64encode(b"anna").decode(), "Authorization: Basic " + base64.b64encode(b"anna:\xff").decode(),
 ])  # fmt: skip
-async def test_everybody_else_is_refused(tmp_path: Path, header: str) -> None:
-    """A wrong word, an unknown user, nonsense."""
+async def test_wrong_credentials_are_rejected(tmp_path: Path, header: str) -> None:
+    """A wrong password, an unknown user, a malformed header."""
     async with served(protected(tmp_path)) as (server, _), talk(server) as client:
         assert 401 == (await client.ask("/metrics", header))[0]
 
 
-async def test_a_password_may_be_longer_than_bcrypt_looks() -> None:
-    """As everywhere, the first 72 bytes count."""
+async def test_a_password_may_be_longer_than_72_bytes() -> None:
+    """Only the first 72 bytes count, as everywhere with bcrypt."""
     hashed = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4))
     assert await PasswordVerifier().verify({"anna": hashed}, "anna", "x" * 80, "")
 
 
-async def test_a_right_password_is_computed_once(checks: list[tuple[bytes, bytes]]) -> None:
-    """Later scrapes cost next to nothing."""
+async def test_a_correct_password_is_hashed_once(checks: list[tuple[bytes, bytes]]) -> None:
+    """Later scrapes use the cache."""
     passwords = PasswordVerifier()
     assert all([await passwords.verify(USERS, "anna", "right", "") for _ in range(3)])
     assert 1 == len(checks)
 
 
-async def test_a_wrong_password_is_computed_once(checks: list[tuple[bytes, bytes]]) -> None:
-    """Who insists learns nothing, and costs nothing."""
+async def test_a_wrong_password_is_hashed_once(checks: list[tuple[bytes, bytes]]) -> None:
+    """Repeated requests use the cache."""
     passwords = PasswordVerifier()
     assert not any([await passwords.verify(USERS, "anna", "wrong", "") for _ in range(3)])
     assert 1 == len(checks)
 
 
-async def test_one_guess_at_once_is_computed_once(stuck: threading.Event, checks: list[tuple[bytes, bytes]]) -> None:
-    """Scrapes that come together wait for one computation."""
+async def test_concurrent_checks_of_one_password_share_one_hash(
+    stuck: threading.Event, checks: list[tuple[bytes, bytes]]
+) -> None:
+    """Concurrent scrapes wait for one computation."""
     stuck.set()
     passwords = PasswordVerifier()
     found = await asyncio.gather(*(passwords.verify(USERS, "anna", "right", "") for _ in range(20)))
@@ -131,42 +133,42 @@ async def test_one_guess_at_once_is_computed_once(stuck: threading.Event, checks
 
 
 async def test_a_new_hash_ends_the_old_password() -> None:
-    """What was right is not remembered beyond its hash."""
+    """The cache depends on the hash."""
     passwords = PasswordVerifier()
     assert await passwords.verify(USERS, "anna", "right", "")
     assert not await passwords.verify({"anna": bcrypt.hashpw(b"new", bcrypt.gensalt(4))}, "anna", "right", "")
 
 
-async def test_a_user_who_is_gone_is_unknown() -> None:
-    """Even if the hash lives on under another name."""
+async def test_a_removed_user_is_unknown() -> None:
+    """Even if another user has the same hash."""
     passwords = PasswordVerifier()
     assert await passwords.verify(USERS, "anna", "right", "")
     assert not await passwords.verify({"otto": ANNA.encode()}, "anna", "right", "")
 
 
 async def test_an_unknown_user_costs_as_much_as_a_known_one(checks: list[tuple[bytes, bytes]]) -> None:
-    """The time of an answer does not tell who exists: the same hash is computed for both."""
+    """Response times do not reveal user names: the same hash is computed for both."""
     passwords = PasswordVerifier()
     for user in ("anna", "otto"):
         await passwords.verify(USERS, user, "wrong", "")
     assert [(b"wrong", ANNA.encode())] * 2 == checks
 
 
-async def test_an_unknown_user_with_anybodys_password_is_unknown() -> None:
-    """Whom the guess is checked against for the sake of time is not who comes in."""
+async def test_an_unknown_user_with_the_password_of_another_is_rejected() -> None:
+    """The check against another user's hash only takes time."""
     assert not await PasswordVerifier().verify(USERS, "otto", "right", "")
 
 
 async def test_no_password_is_kept() -> None:
-    """What is remembered is a keyed hash."""
+    """The cache contains keyed hashes."""
     passwords = PasswordVerifier()
     await passwords.verify(USERS, "anna", "right", "")
     await passwords.verify(USERS, "anna", "wrong", "")
     assert not [word for word in ("right'", "wrong'", "$2b$") if word in str((passwords._correct, passwords._wrong))]
 
 
-async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flood of guesses fills no memory, and does not push out what is right."""
+async def test_the_cache_of_wrong_passwords_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of wrong passwords does not evict correct ones."""
     monkeypatch.setattr(module, "_CACHED_FAILURES", 5)
     passwords = PasswordVerifier()
     await passwords.verify(USERS, "anna", "right", "")
@@ -175,8 +177,8 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     assert (5, {"anna"}) == (len(passwords._wrong), set(passwords._correct))
 
 
-async def test_no_address_has_many_guesses_waiting(stuck: threading.Event) -> None:
-    """Who guesses fast is told to wait, and leaves room for the others."""
+async def test_waiting_checks_are_limited_for_one_address(stuck: threading.Event) -> None:
+    """Other addresses can still be checked."""
     passwords = PasswordVerifier()
     async with asyncio.TaskGroup() as group:
         for number in range(4):
@@ -191,8 +193,8 @@ async def test_no_address_has_many_guesses_waiting(stuck: threading.Event) -> No
     assert 0 == passwords._waiting.total()
 
 
-async def test_all_addresses_together_have_not_many_guesses_waiting(stuck: threading.Event) -> None:
-    """However many take part in a flood, the queue is short."""
+async def test_waiting_checks_are_limited_in_total(stuck: threading.Event) -> None:
+    """For a flood from many addresses."""
     passwords = PasswordVerifier()
     async with asyncio.TaskGroup() as group:
         for number in range(32):
@@ -204,7 +206,7 @@ async def test_all_addresses_together_have_not_many_guesses_waiting(stuck: threa
 
 
 async def test_a_flood_of_guesses_delays_no_scrape(tmp_path: Path) -> None:
-    """While not one computation comes to an end, who is known is answered."""
+    """A cached password is accepted while all computations hang."""
     going_on = threading.Event()
     async with served(protected(tmp_path)) as (server, _), talk(server) as scraper, asyncio.TaskGroup() as group:
         assert 200 == (await scraper.ask("/metrics", basic("anna", "right")))[0]
@@ -224,8 +226,8 @@ async def guess(server: WebServer, number: int) -> int:
         return (await client.ask("/metrics", basic("anna", f"wrong {number}")))[0]
 
 
-async def test_passwords_are_checked_beside_the_event_loop(stuck: threading.Event) -> None:
-    """The loop goes on while a hash is computed, and no thread that renders is taken."""
+async def test_a_password_check_does_not_block_the_event_loop(stuck: threading.Event) -> None:
+    """It uses its own thread, not those that render pages."""
     passwords = PasswordVerifier()
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         checking = group.create_task(passwords.verify(USERS, "anna", "right", ""))
@@ -235,8 +237,8 @@ async def test_passwords_are_checked_beside_the_event_loop(stuck: threading.Even
 
 
 @given(burst=st.integers(1, 5), interval=st.floats(0.1, 10), gaps=st.lists(st.floats(0, 20), max_size=30))
-def test_no_more_requests_pass_than_the_rate_allows(burst: int, interval: float, gaps: list[float]) -> None:
-    """In any stretch of time, the burst and one for each interval in it."""
+def test_the_rate_limit_is_not_exceeded(burst: int, interval: float, gaps: list[float]) -> None:
+    """In any period: the burst, and one request for each interval."""
     bucket, now, passed = TokenBucket(RateLimit(interval, burst)), 0.0, []
     for gap in gaps:
         now += gap
@@ -248,23 +250,23 @@ def test_no_more_requests_pass_than_the_rate_allows(burst: int, interval: float,
 
 
 @given(st.integers(1, 5), st.floats(0.1, 10))
-def test_what_the_rate_allows_passes(burst: int, interval: float) -> None:
-    """A burst at once, and then one each interval."""
+def test_requests_within_the_rate_limit_pass(burst: int, interval: float) -> None:
+    """A burst at once, then one request every interval."""
     bucket = TokenBucket(RateLimit(interval, burst))
     assert [True] * burst + [False] == [bucket.take(0.0) for _ in range(burst + 1)]
     assert bucket.take(interval * 1.001)
 
 
-async def test_a_request_too_many_is_told(tmp_path: Path) -> None:
-    """`rate_limit` counts every request, before any password."""
+async def test_a_request_above_the_rate_limit_is_rejected(tmp_path: Path) -> None:
+    """Every request counts, before the password check."""
     path = protected(tmp_path, "rate_limit: {interval: 24h, burst: 2}")
     async with served(path) as (server, _), talk(server) as client:
         expected = [200, 200, 429]
         assert expected == [(await client.ask())[0] for _ in range(3)]
 
 
-async def test_headers_are_set_as_told(tmp_path: Path) -> None:
-    """What the configuration says wins over khealth's own, on every answer."""
+async def test_configured_headers_are_set(tmp_path: Path) -> None:
+    """They override khealth's own, on every response."""
     path = protected(
         tmp_path, "http_server_config: {headers: {X-Frame-Options: sameorigin, Strict-Transport-Security: max-age=1}}"
     )
@@ -277,7 +279,7 @@ async def test_headers_are_set_as_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("wrong", "expected"), [
     ((), (200, "reloaded\n")), (("khealth.yaml:1:1: is bad", "and so on"), (500, "khealth.yaml:1:1: is bad\nand so on\n")),
 ])  # fmt: skip
-async def test_a_reload_tells_what_is_wrong(wrong: tuple[str, ...], expected: tuple[int, str]) -> None:
+async def test_a_reload_returns_the_errors(wrong: tuple[str, ...], expected: tuple[int, str]) -> None:
     """As Prometheus does: 200, or 500 with the errors."""
     known = Known()
     known.wrong = wrong
@@ -288,7 +290,7 @@ async def test_a_reload_tells_what_is_wrong(wrong: tuple[str, ...], expected: tu
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_a_reload_is_a_post(method: str) -> None:
-    """A link that somebody follows reloads nothing."""
+    """A link cannot reload khealth."""
     known = Known()
     async with served(known=known) as (server, _), talk(server) as client:
         answer = await client.ask("/-/reload", method=method)
@@ -297,8 +299,8 @@ async def test_a_reload_is_a_post(method: str) -> None:
 
 @pytest.mark.parametrize("path", [path for path in PATHS if path != "/nowhere"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-async def test_nothing_else_can_be_changed(path: str, method: str) -> None:
-    """Every other path is only for looking."""
+async def test_all_other_paths_are_read_only(path: str, method: str) -> None:
+    """They reject all methods that change something."""
     async with served() as (server, _), talk(server) as client:
         assert 405 == (await client.ask(path, "Content-Length: 0", method=method))[0]
 
@@ -316,15 +318,15 @@ async def test_nothing_else_can_be_changed(path: str, method: str) -> None:
     (["Origin: null"], 403),
 ])  # fmt: skip
 async def test_another_sites_page_cannot_reload(headers: list[str], code: int) -> None:
-    """An administrator's browser, which knows the password, obeys no stranger's page."""
+    """The browser of an administrator would send the password."""
     known = Known()
     async with served(known=known) as (server, _), talk(server) as client:
         answer = await client.ask("/-/reload", "Content-Length: 0", *headers, method="POST")
         assert (code, int(code == 200)) == (answer[0], known.reloads)
 
 
-async def test_one_reload_comes_after_the_other() -> None:
-    """Two at once do not meet."""
+async def test_reloads_run_one_at_a_time() -> None:
+    """Concurrent requests wait."""
     known, under_way, most = Known(), 0, 0
 
     async def reload() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The web configuration file: what it takes, and what it says about what it does not take."""
+"""The web configuration file: valid settings, and errors."""
 
 import contextlib
 import ssl
@@ -40,23 +40,23 @@ def read(issued: Keys, text: str) -> WebConfig:
     return load_web_config(issued.write(text)).usable()
 
 
-def test_nothing_means_no_protection(issued: Keys) -> None:
+def test_an_empty_file_means_no_protection(issued: Keys) -> None:
     """An empty file is a configuration, as it is for the exporter-toolkit."""
     assert WebConfig() == read(issued, "")
 
 
-def test_sections_with_nothing_in_them_are_left_out(issued: Keys) -> None:
-    """What is commented out to its last line is not there."""
+def test_empty_sections_are_ignored(issued: Keys) -> None:
+    """As if they were absent."""
     assert WebConfig() == read(issued, "tls_server_config:\nbasic_auth_users:\nrate_limit:\nhttp_server_config:\n")
 
 
 def test_files_are_relative_to_the_configuration(issued: Keys) -> None:
-    """A folder can be mounted anywhere."""
+    """So that the folder can be mounted anywhere."""
     assert read(issued, f"{TLS}}}").tls is not None
 
 
 def test_certificates_can_be_text(issued: Keys) -> None:
-    """`cert`, `key` and `client_ca` take what the files would hold."""
+    """`cert`, `key` and `client_ca` contain the PEM text."""
     texts = {
         "cert": (issued.folder / "server.pem").read_text(),
         "key": (issued.folder / "server.key").read_text(),
@@ -78,14 +78,14 @@ def test_certificates_can_be_text(issued: Keys) -> None:
     ],
 )
 def test_versions_are_bounded(issued: Keys, keys_of_tls: str, expected: tuple[ssl.TLSVersion, ssl.TLSVersion]) -> None:
-    """TLS 1.2 is the least; with suites of TLS 1.3 alone nothing older is spoken."""
+    """At least TLS 1.2; TLS 1.3 if all listed suites are for TLS 1.3."""
     tls = read(issued, f"{TLS}{keys_of_tls}}}").tls
     assert tls is not None
     assert expected == (tls.minimum_version, tls.maximum_version)
 
 
-def test_cipher_suites_have_the_names_of_go(issued: Keys) -> None:
-    """Their order is the order of preference; suites of TLS 1.3 cannot be chosen, in Go either."""
+def test_cipher_suites_have_their_names_in_go(issued: Keys) -> None:
+    """In order of preference. Suites of TLS 1.3 cannot be selected, as in Go."""
     names = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
     tls = read(issued, f"{TLS}, cipher_suites: [{names}]}}").tls
     assert tls is not None
@@ -95,8 +95,8 @@ def test_cipher_suites_have_the_names_of_go(issued: Keys) -> None:
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_whose_preference_counts_can_be_told(issued: Keys, *, wanted: bool) -> None:
-    """`prefer_server_cipher_suites` is OpenSSL's option of the same meaning."""
+def test_the_preferred_side_for_cipher_suites_can_be_set(issued: Keys, *, wanted: bool) -> None:
+    """`prefer_server_cipher_suites` sets an option of OpenSSL."""
     tls = read(issued, f"{TLS}, prefer_server_cipher_suites: {str(wanted).lower()}}}").tls
     assert tls is not None
     assert wanted == bool(tls.options & ssl.OP_CIPHER_SERVER_PREFERENCE)
@@ -104,7 +104,7 @@ def test_whose_preference_counts_can_be_told(issued: Keys, *, wanted: bool) -> N
 
 @pytest.mark.parametrize("curve", ["CurveP256", "CurveP384", "CurveP521", "X25519"])
 def test_one_curve_can_be_chosen(issued: Keys, curve: str) -> None:
-    """Each that the format knows is known to OpenSSL."""
+    """OpenSSL supports every curve of the format."""
     assert read(issued, f"{TLS}, curve_preferences: [{curve}]}}").tls is not None
 
 
@@ -117,22 +117,22 @@ def test_one_curve_can_be_chosen(issued: Keys, curve: str) -> None:
         ("RequireAndVerifyClientCert", ssl.CERT_REQUIRED),
     ],
 )
-def test_client_certificates_are_asked_for_as_told(issued: Keys, kind: str, mode: ssl.VerifyMode) -> None:
-    """A certificate is either verified or not asked for."""
+def test_client_auth_type_sets_the_verification_mode(issued: Keys, kind: str, mode: ssl.VerifyMode) -> None:
+    """A certificate is either verified or not requested."""
     authority = "" if kind == "NoClientCert" else ", client_ca_file: ca.pem"
     tls = read(issued, f"{TLS}, client_auth_type: {kind}{authority}}}").tls
     assert tls is not None
     assert mode == tls.verify_mode
 
 
-def test_names_are_compared_in_one_form(issued: Keys) -> None:
+def test_ip_addresses_are_compared_in_canonical_form(issued: Keys) -> None:
     """An IP address can be written in more than one way."""
     text = f"{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem, client_allowed_sans: ['0::1', a]}}"
     assert {"::1", "a"} == read(issued, text).allowed_sans
 
 
 def test_users_headers_and_rate_are_read(issued: Keys) -> None:
-    """All the rest of the format is taken."""
+    """In the other sections."""
     text = f"""
 basic_auth_users: {{anna: {ANNA}}}
 http_server_config: {{headers: {{X-Frame-Options: sameorigin}}}}
@@ -143,8 +143,8 @@ rate_limit: {{interval: 500ms, burst: 20}}
     assert expected == (config.users, config.headers, config.rate_limit)
 
 
-def test_an_interval_of_nought_is_no_limit(issued: Keys) -> None:
-    """So the format has it."""
+def test_an_interval_of_zero_means_no_limit(issued: Keys) -> None:
+    """As in the exporter-toolkit."""
     assert read(issued, "rate_limit: {interval: 0, burst: 0}").rate_limit is None
 
 
@@ -158,8 +158,8 @@ def test_an_interval_of_nought_is_no_limit(issued: Keys) -> None:
         (f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}}}", None),
     ],
 )  # fmt: skip
-def test_what_is_not_as_it_may_seem_is_noted(issued: Keys, text: str, note: str | None) -> None:
-    """What has no effect here, or not the one that is wanted, is told."""
+def test_settings_with_less_effect_than_expected_cause_a_warning(issued: Keys, text: str, note: str | None) -> None:
+    """The log contains the warnings."""
     assert (() if note is None else (note,)) == read(issued, text).warnings
 
 
@@ -207,8 +207,8 @@ SUITES = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
         ("[", "1:2: invalid YAML: while parsing a flow node, expected the node content, but found '<stream end>'"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_its_place(issued: Keys, text: str, expected: str) -> None:
-    """File, line, column, path and a sentence with the cure."""
+def test_an_error_is_reported_with_its_place(issued: Keys, text: str, expected: str) -> None:
+    """File, line, column, path, and how to fix it."""
     path = issued.write(text)
     with pytest.raises(ConfigError) as raised:
         load_web_config(path).usable()
@@ -219,8 +219,8 @@ def test_what_is_wrong_is_told_with_its_place(issued: Keys, text: str, expected:
         assert f"FOLDER/web.yaml:{expected}" == told
 
 
-def test_all_that_is_wrong_is_told_at_once(issued: Keys) -> None:
-    """Nobody has to start khealth once for each mistake."""
+def test_all_errors_are_reported_at_once(issued: Keys) -> None:
+    """Also errors in different sections."""
     text = "tls_server_config: {cert_file: gone.pem, key_file: gone.key}\nrate_limit: {interval: 1s}\n"
     with pytest.raises(ConfigError) as raised:
         read(issued, text)
@@ -228,8 +228,8 @@ def test_all_that_is_wrong_is_told_at_once(issued: Keys) -> None:
     assert expected == [problem.path for problem in raised.value.problems]
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """The very path that was given is named."""
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
+    """With its path."""
     with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read: No such file or directory$"):
         load_web_config(tmp_path / "gone.yaml").usable()
 
@@ -239,15 +239,15 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     "tls_server_config: {cert_file: server.pem, key: hunter2}", "tls_server_config: {cert_file: server.pem, key: 7352}",
     "tls_server_config: {key: [hunter2]}",
 ])  # fmt: skip
-def test_no_secret_is_told(issued: Keys, text: str) -> None:
-    """What is wrong with a secret can be said without it."""
+def test_no_error_contains_a_secret(issued: Keys, text: str) -> None:
+    """No password, hash, or key."""
     with pytest.raises(ConfigError) as raised:
         read(issued, text)
     assert not [secret for secret in ("hunter2", "7352") if secret in str(raised.value)]
 
 
-def test_a_configuration_does_not_show_its_users(issued: Keys) -> None:
-    """Not even a hash gets into a log."""
+def test_the_repr_of_a_configuration_contains_no_hash(issued: Keys) -> None:
+    """So that no hash gets into a log."""
     assert "$2b$" not in repr(read(issued, f"basic_auth_users: {{anna: {ANNA}}}"))
 
 
@@ -256,14 +256,14 @@ _KEYS = ["cert", "key", "cert_file", "key_file", "client_auth_type", "min_versio
 
 
 @given(st.dictionaries(st.sampled_from(["tls_server_config", "basic_auth_users", "http_server_config", "rate_limit"]), _ANY | st.dictionaries(st.sampled_from(_KEYS), _ANY)))  # fmt: skip
-def test_whatever_is_written_is_read_or_refused(issued: Keys, document: dict[str, object]) -> None:
-    """No file makes khealth fall over."""
+def test_any_file_is_either_accepted_or_rejected(issued: Keys, document: dict[str, object]) -> None:
+    """No file causes an internal error."""
     with contextlib.suppress(ConfigError):
         read(issued, yaml.safe_dump(document))
 
 
-def test_the_example_can_be_used(issued: Keys) -> None:
-    """What the documentation shows works, given the certificates that it names."""
+def test_the_example_is_valid(issued: Keys) -> None:
+    """With the certificates that it names."""
     config = read(issued, EXAMPLE.read_text(encoding="utf-8"))
     assert config.tls is not None
     assert (ssl.CERT_REQUIRED, {"prometheus"}) == (config.tls.verify_mode, set(config.users))
@@ -278,8 +278,8 @@ def test_the_example_can_be_used(issued: Keys) -> None:
     "http_server_config: {http2: false, headers: {X-Frame-Options: deny, X-Content-Type-Options: nosniff, X-XSS-Protection: '0', Content-Security-Policy: a, Strict-Transport-Security: b}}",
     "",
 ], ids=["example", "tls", "suites", "clients", "users", "headers", "empty"])  # fmt: skip
-def test_promtool_takes_what_khealth_takes(issued: Keys, text: str) -> None:
-    """The format is one: what is written for khealth is written for Prometheus' tools."""
+def test_promtool_accepts_the_same_files(issued: Keys, text: str) -> None:
+    """The format is that of the exporter-toolkit."""
     path = issued.write(text, "shared.yaml")
     load_web_config(path).usable()
     done = subprocess.run([needs("promtool"), "check", "web-config", path], capture_output=True, text=True, check=False)  # noqa: S603

@@ -1,4 +1,4 @@
-"""What the status page says, and that nothing which the cluster says can break it."""
+"""The content of the status page, and that text from the cluster cannot break it."""
 
 import base64
 import hashlib
@@ -33,14 +33,14 @@ VOID = {"meta", "link"}
 
 @dataclass
 class Element:
-    """One element, with what it holds."""
+    """An element with its content."""
 
     name: str
     attributes: dict[str, str | None]
     children: "list[Element | str]" = field(default_factory=list)
 
     def all(self, name: str = "", **wanted: str) -> "list[Element]":
-        """Return the elements below it in order, of a name and with attributes; class_ is one of several."""
+        """Return the descendants with a name and attributes, in order; `class_` matches one class."""
         found = [child for child in self.children if isinstance(child, Element)]
         below = [element for child in found for element in (child, *child.all())]
         return [element for element in below if name in {"", element.name} and element.has(wanted)]
@@ -58,7 +58,7 @@ class Element:
 
 
 class Reader(HTMLParser):
-    """Reads a document into elements."""
+    """Parses a document into elements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Reader(HTMLParser):
 
 
 def read(text: str) -> Element:
-    """Return a document's root; AssertionError where an element is not closed."""
+    """Return the root of a document; AssertionError if an element is not closed."""
     reader = Reader()
     reader.feed(text)
     reader.close()
@@ -92,19 +92,19 @@ def shown(*statuses: RoutineStatus, denied: tuple[Denied, ...] = (), about: Abou
 
 
 def facts(status: RoutineStatus) -> dict[str, str]:
-    """Return what is told of a routine in pairs."""
+    """Return the facts of a routine."""
     (block,) = shown(status).all("dl", class_="facts")
     return dict(zip((e.text for e in block.all("dt")), (e.text for e in block.all("dd")), strict=True))
 
 
-def test_every_reason_has_its_sentences() -> None:
-    """Nobody has to know a reason's word to understand what happened."""
+def test_every_reason_has_a_text() -> None:
+    """The page explains each reason."""
     assert set(Reason) == set(REASON_TEXTS)
 
 
 @pytest.mark.parametrize("reason", REASON_TEXTS)
-def test_a_reasons_sentences_can_be_set_as_they_are(reason: Reason) -> None:
-    """One is followed by since when, the other stands alone; no two reasons say the same."""
+def test_the_texts_of_a_reason_fit_their_place(reason: Reason) -> None:
+    """One precedes a time, the other is a sentence; all texts are different."""
     now, then = REASON_TEXTS[reason]
     alike = [other for other in REASON_TEXTS if other is not reason and set(REASON_TEXTS[other]) & {now, then}]
     assert (True, False, True, []) == (now[0].isupper(), now.endswith("."), then.endswith("."), alike)
@@ -142,40 +142,40 @@ def failed(reason: Reason, count: int = 1, routine: str = "a", state: State = St
         ((some(State.FAILING, consecutive_failures=2),), "✗Attempts fail: since 14:18 UTC (12 min), 2 consecutive failures."),
     ],
 )  # fmt: skip
-def test_one_sentence_says_what_everything_comes_to(statuses: tuple[RoutineStatus, ...], expected: str) -> None:
-    """What is broken, since when, how often; or that all is well, or that it cannot be told, and why."""
+def test_the_headline_summarizes_the_state(statuses: tuple[RoutineStatus, ...], expected: str) -> None:
+    """What is broken, since when, and how often; or that the cluster is healthy; or why there is no verdict."""
     assert [expected] == [heading.text for heading in shown(*statuses).all("h1")]
 
 
-def test_what_else_is_broken_is_said_beside_it() -> None:
-    """The oldest trouble comes first, others of another kind follow."""
+def test_further_findings_follow_the_headline() -> None:
+    """The oldest finding comes first."""
     younger = replace(failed(Reason.DNS_FAILED, 2, "b"), since=states.NOW - 60)
     (header,) = shown(younger, failed(Reason.POD_NOT_SCHEDULED, 11)).all("header")
     said = [element.text for element in header.all() if element.name in {"h1", "p"}]
     assert "Also: DNS does not answer: since 14:29 UTC (1 min), 2 consecutive failures." in said
 
 
-def test_what_rests_beside_the_others_is_named() -> None:
-    """All is well says nothing of it."""
+def test_suspended_routines_are_named() -> None:
+    """The headline does not cover them."""
     (header,) = shown(some(State.WELL), some(State.SUSPENDED, "b")).all("header")
     assert "Suspended (state unknown): b." in [element.text for element in header.all("p")]
 
 
-def test_the_title_tells_the_state() -> None:
-    """It can be read in a tab."""
+def test_the_title_contains_the_state() -> None:
+    """For the browser's tab."""
     assert ["✗ failing: The scheduler does not bind pods · khealth"] == [
         title.text for title in shown(states.failing()).all("title")
     ]
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_the_page_names_its_states_picture(state: State) -> None:
-    """Without a leading slash: it is below wherever the page is."""
+def test_the_page_links_to_the_icon_of_its_state(state: State) -> None:
+    """With a relative link."""
     assert f"favicon/{state}.svg" in [link.attributes["href"] for link in shown(some(state)).all("link")]
 
 
-def test_the_pictures_of_good_bad_and_unknown_differ() -> None:
-    """In shape too: colours alone would not do."""
+def test_the_icons_of_different_states_differ() -> None:
+    """In shape too, not only in color."""
     assert 4 == len({favicon(state) for state in (State.WELL, State.FAILING, State.INCONCLUSIVE, State.SUSPENDED)})
 
 
@@ -190,8 +190,8 @@ def test_the_pictures_of_good_bad_and_unknown_differ() -> None:
         ("Next attempt", "2026-11-23 14:30:28 UTC (in 28 s)"),
     ],
 )
-def test_a_routine_is_told_in_facts(word: str, value: str) -> None:
-    """Times are absolute, with how long ago beside them."""
+def test_a_routine_has_a_list_of_facts(word: str, value: str) -> None:
+    """With absolute times and ages."""
     assert value == facts(states.failing())[word][: len(value)]
 
 
@@ -206,19 +206,19 @@ def test_a_routine_is_told_in_facts(word: str, value: str) -> None:
         ),
     ],
 )
-def test_the_next_attempt_is_told_as_far_as_it_is_known(status: RoutineStatus, expected: str) -> None:
-    """It runs, it will not come, or nobody knows."""
+def test_the_next_attempt_is_described(status: RoutineStatus, expected: str) -> None:
+    """It is due, suspended, or running."""
     assert expected == facts(status)["Next attempt"]
 
 
-def test_before_the_first_attempt_there_is_a_page_all_the_same() -> None:
-    """It says that there is nothing yet."""
+def test_the_page_works_before_the_first_attempt() -> None:
+    """Without attempts and successes."""
     told = facts(states.waiting())
     assert ("none yet", "none yet") == (told["Last attempt"], told["Last success"])
 
 
-def test_why_it_failed_is_a_sentence_with_note_evidence_and_runbook() -> None:
-    """All that is needed at three in the morning is in one place."""
+def test_a_failure_is_shown_with_sentence_note_evidence_and_runbook() -> None:
+    """In one place."""
     (why,) = shown(states.failing()).all("div", class_="why")
     said = why.text
     words = (
@@ -230,8 +230,8 @@ def test_why_it_failed_is_a_sentence_with_note_evidence_and_runbook() -> None:
     assert ([], ["runbook#pod_not_scheduled"]) == ([word for word in words if word not in said], links)
 
 
-def test_a_failure_that_is_over_is_folded_away() -> None:
-    """It is still there for who looks for it."""
+def test_an_earlier_failure_is_collapsed() -> None:
+    """It can be opened."""
     folded = [e for e in shown(states.well()).all("details") if (e.attributes["id"] or "").endswith(".failure")]
     assert (1, False, True) == (len(folded), "open" in folded[0].attributes, "pod_not_ready (node)" in folded[0].text)
 
@@ -248,8 +248,8 @@ def test_a_failure_that_is_over_is_folded_away() -> None:
         (Measurement(SCHEDULE, 0.5, 0.004, censored=True), "stuck after 500 ms"),
     ],
 )
-def test_a_figure_has_its_error_bar(measured: Measurement, expected: str) -> None:
-    """No figure without how sure it is; what did not end has none."""
+def test_a_measurement_is_shown_with_its_uncertainty(measured: Measurement, expected: str) -> None:
+    """A step that did not end has a waiting time instead."""
     assert expected == measured_duration(measured)
 
 
@@ -258,8 +258,8 @@ def test_a_figure_has_its_error_bar(measured: Measurement, expected: str) -> Non
     [(-3, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (60, "1 min"), (3599, "59 min"), (3600, "1 h"), (11100, "3 h 5 min"),
      (86400, "1 d"), (187200, "2 d 4 h")],
 )  # fmt: skip
-def test_how_long_is_told_in_two_units_at_most(seconds: float, expected: str) -> None:
-    """As one would say it."""
+def test_a_duration_has_at_most_two_units(seconds: float, expected: str) -> None:
+    """In hours and minutes, for example."""
     assert expected == rounded_duration(seconds)
 
 
@@ -276,8 +276,8 @@ MEASUREMENTS = st.builds(
 
 
 @given(st.lists(MEASUREMENTS, min_size=1, max_size=8))
-def test_the_bar_has_one_segment_for_each_step_from_end_to_end(measured: list[Measurement]) -> None:
-    """Whatever was measured: they touch, none is too small to be seen, none sticks out, and neither does an error bar."""
+def test_the_bar_has_one_segment_for_each_step(measured: list[Measurement]) -> None:
+    """For any measurements: segments touch and are visible, and nothing exceeds the bar."""
     page = read("".join(step_charts(replace(WELL, steps=tuple(measured)))))
     rects = [rect.attributes for rect in page.all("svg", class_="bar")[0].all("rect")]
     edges = [(float((r["x"] or "")[:-1]), float((r["x"] or "")[:-1]) + float((r["width"] or "")[:-1])) for r in rects]
@@ -290,8 +290,8 @@ def test_the_bar_has_one_segment_for_each_step_from_end_to_end(measured: list[Me
     assert 0 <= min(ends) <= max(ends) <= 100
 
 
-def test_a_step_is_told_with_figure_component_and_quality() -> None:
-    """The bar is a picture; this is the same in words."""
+def test_a_step_is_listed_with_duration_component_and_quality() -> None:
+    """The bar chart as text."""
     measured = (Measurement(SCHEDULE, 0.006, 0.002), Measurement(START, 0.5, 0.03, Quality.DEGRADED))
     page = read("".join(step_charts(replace(WELL, steps=measured))))
     (legend,) = page.all("ol", class_="legend")
@@ -299,8 +299,8 @@ def test_a_step_is_told_with_figure_component_and_quality() -> None:
     assert expected == [entry.text for entry in legend.all("li")]
 
 
-def test_a_step_that_did_not_end_is_drawn_otherwise() -> None:
-    """Stripes and a broken outline: it is no duration."""
+def test_a_step_that_did_not_end_looks_different() -> None:
+    """With stripes and a dashed outline."""
     (_, stuck) = (
         read("".join(step_charts(replace(WELL, steps=(Measurement(SCHEDULE, 20.0, 0.004, censored=censored),)))))
         for censored in (False, True)
@@ -309,8 +309,8 @@ def test_a_step_that_did_not_end_is_drawn_otherwise() -> None:
     assert (2, 1, True) == (*drawn, "schedule stuck after 20.00 s" in stuck.text)
 
 
-def test_the_sum_is_no_part_of_the_bar() -> None:
-    """`startup` is told beside it, `delete` has a bar of its own."""
+def test_startup_and_teardown_are_separate_from_the_bar() -> None:
+    """`startup` is text, and `delete` has its own bar."""
     last = states.well().last
     assert last
     bars = read("".join(step_charts(last))).all("svg", class_="bar")
@@ -318,15 +318,15 @@ def test_the_sum_is_no_part_of_the_bar() -> None:
 
 
 def test_only_the_last_attempts_objects_are_listed() -> None:
-    """Two hundred pods in a hundred attempts are more than anyone looks at."""
+    """Otherwise the page could have 20,000 rows."""
     story = states.Story(pods=200).then(None, times=3)
     page = shown(story.told())
     listed = [row for table in page.all("table") for row in table.all("tr") if "khealth-rcscheduler" in row.text]
     assert 200 == len(listed)
 
 
-def test_each_attempt_of_the_strip_leads_to_its_row() -> None:
-    """With a script or without one, nothing is lost."""
+def test_each_attempt_in_the_strip_links_to_its_row() -> None:
+    """It works without a script."""
     status = states.failing()
     page = shown(status)
     (strip,) = page.all("ol", class_="strip")
@@ -337,15 +337,15 @@ def test_each_attempt_of_the_strip_leads_to_its_row() -> None:
     assert all(f"{kind}" in row for kind, row in links)
 
 
-def test_the_strip_is_one_stop_of_the_tab_key() -> None:
-    """The latest attempt is where it leads to."""
+def test_the_strip_is_one_tab_stop() -> None:
+    """At the latest attempt."""
     (strip,) = shown(states.well()).all("ol", class_="strip")
     stops = [link.attributes["tabindex"] for link in strip.all("a")]
     assert ["-1"] * 99 + ["0"] == stops
 
 
-def test_the_quality_of_the_figures_is_summed_up() -> None:
-    """How far they can be trusted, over the strip."""
+def test_the_quality_of_all_measurements_is_summed_up() -> None:
+    """Over all attempts in the strip."""
     attempt = replace(WELL, qualities=(5, 1, 2, 0))
     page = shown(replace(FAILING, attempts=(attempt, replace(attempt, number=2))))
     expected = "Measurement quality of 16 objects: 10 exact, 2 cold, 4 degraded, 0 discarded."
@@ -362,18 +362,18 @@ LACKING = (*states.LACKING,)
         "khealth may not list nodes at the cluster scope", "optional: diagnosis less precise", "14:15 UTC (15 min)",
     ],
 )  # fmt: skip
-def test_the_page_tells_what_khealth_may_not_do(words: str) -> None:
-    """Which right, how much it matters, and what it is for."""
+def test_the_page_lists_missing_permissions(words: str) -> None:
+    """Each with its importance and purpose."""
     assert words in shown(states.well(), denied=LACKING).text
 
 
-def test_the_page_says_nothing_of_rights_that_are_there() -> None:
-    """No section without anything in it."""
+def test_the_page_has_no_empty_list_of_permissions() -> None:
+    """Without missing permissions there is no section."""
     assert "Missing permissions" not in shown(states.well()).text
 
 
-def test_the_page_tells_who_looks_at_what() -> None:
-    """Versions and the cluster's address, for who reports a fault."""
+def test_the_page_shows_versions_and_cluster() -> None:
+    """For bug reports."""
     text = shown(states.well()).text
     assert [] == [
         word for word in ("khealth 0.1.0", "Python 3.13.9", "cluster https://10.96.0.1:443") if word not in text
@@ -384,13 +384,13 @@ MANY = (states.failing(), states.well("pool-a"), states.suspended("pool-b"))
 EVERYTHING = shown(*MANY, denied=LACKING)
 
 
-def test_no_two_elements_have_one_id() -> None:
-    """Links, labels and the script find what they mean."""
+def test_ids_are_unique() -> None:
+    """Links, labels, and the script use them."""
     ids = [element.attributes["id"] for element in EVERYTHING.all() if "id" in element.attributes]
     assert len(set(ids)) == len(ids)
 
 
-def test_every_reference_within_the_page_leads_somewhere() -> None:
+def test_every_reference_within_the_page_has_a_target() -> None:
     """Links and labels."""
     ids = {element.attributes.get("id") for element in EVERYTHING.all()}
     links = [(link.attributes["href"] or "") for link in EVERYTHING.all("a")]
@@ -398,26 +398,26 @@ def test_every_reference_within_the_page_leads_somewhere() -> None:
     assert [] == [to for to in (*(link[1:] for link in links if link.startswith("#")), *labels) if to not in ids]
 
 
-def test_headings_leave_no_level_out() -> None:
-    """Who hears the page goes through it by them."""
+def test_headings_skip_no_level() -> None:
+    """Screen readers use them for navigation."""
     levels = [int(e.name[1]) for e in EVERYTHING.all() if e.name in {"h1", "h2", "h3", "h4"}]
     assert (1, []) == (levels[0], [pair for pair in itertools.pairwise(levels) if pair[1] > pair[0] + 1])
 
 
-def test_every_header_of_a_table_says_what_it_heads() -> None:
+def test_every_table_header_has_a_scope() -> None:
     """A column or a row."""
     assert {"col", "row"} == {head.attributes.get("scope") for head in EVERYTHING.all("th")}
 
 
-def test_every_address_is_below_the_page() -> None:
-    """So that it works behind the API server's proxy; and nothing is fetched from elsewhere."""
+def test_every_link_is_relative() -> None:
+    """So that the page works behind the API server's proxy, and loads nothing from other sites."""
     addresses = [(e.attributes.get("href") or e.attributes.get("src") or "") for e in EVERYTHING.all()]
     assert [] == [address for address in addresses if address.startswith("/") or ":" in address]
 
 
 @pytest.mark.parametrize("kind", ["style", "script"])
 def test_the_policy_allows_exactly_the_pages_own(kind: str) -> None:
-    """By its hash: whatever else gets into the page neither runs nor shows."""
+    """By its hash."""
     (own,) = EVERYTHING.all(kind)
     digest = base64.b64encode(hashlib.sha256(own.text.encode()).digest()).decode()
     directive = next(d for d in CONTENT_SECURITY_POLICY.split("; ") if d.startswith(f"{kind}-src"))
@@ -429,26 +429,26 @@ def test_the_policy_allows_exactly_the_pages_own(kind: str) -> None:
     ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'", "connect-src 'self'",
      "img-src 'self'", "require-trusted-types-for 'script'", "trusted-types 'none'"],
 )  # fmt: skip
-def test_the_policy_forbids_all_else(directive: str) -> None:
-    """Frames, forms, other sites, markup from strings."""
+def test_the_policy_forbids_everything_else(directive: str) -> None:
+    """Frames, forms, other sites, and markup from strings."""
     assert directive in CONTENT_SECURITY_POLICY.split("; ")
 
 
-def test_nothing_on_the_page_would_be_refused_by_the_policy() -> None:
-    """No style and no handler stands in an attribute."""
+def test_the_page_obeys_its_own_policy() -> None:
+    """No attribute contains a style or an event handler."""
     names = {name for element in EVERYTHING.all() for name in element.attributes}
     assert set() == {name for name in names if name == "style" or name.startswith("on")}
 
 
-def test_without_a_script_the_page_loads_itself_anew() -> None:
-    """And with one it never does."""
+def test_without_a_script_the_page_reloads_itself() -> None:
+    """With a script it never does."""
     refreshing = [(e.name, len(e.all("meta"))) for e in EVERYTHING.all("noscript")]
     everywhere = [e for e in EVERYTHING.all("meta") if e.attributes.get("http-equiv") == "refresh"]
     assert ([("noscript", 1)], 1) == (refreshing, len(everywhere))
 
 
 def hostile(text: str) -> Element:
-    """Return a page on which everything that somebody else may choose is a text."""
+    """Return a page with a text in every place that the cluster controls."""
     sample = Sample(text, text, text, (Measurement(Step(text, Component.NODE, text), 0.5, 0.001),), {})
     attempt = replace(
         BROKEN,
@@ -470,13 +470,13 @@ def shape(page: Element) -> list[tuple[str, tuple[str, ...]]]:
 @given(
     st.text(min_size=1) | st.sampled_from(["<script>", "</pre><b>", "' onload='", '" onclick="', "&lt;", "<!--", "]]>"])
 )
-def test_what_others_say_is_text(text: str) -> None:
-    """Names, notes, evidence, rights and addresses make no element and no attribute, whatever they hold."""
+def test_text_from_the_cluster_is_escaped(text: str) -> None:
+    """Names, notes, evidence, permissions, and addresses create no elements and attributes."""
     assert shape(hostile("x")) == shape(hostile(text))
 
 
 @given(st.text())
-def test_text_is_read_as_it_was_written(text: str) -> None:
+def test_escaped_text_reads_as_written(text: str) -> None:
     """In an element and in an attribute."""
     plain = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     (element,) = read(tag("p", plain, title=plain)).all("p")
@@ -484,11 +484,11 @@ def test_text_is_read_as_it_was_written(text: str) -> None:
 
 
 def test_markup_is_not_escaped_twice() -> None:
-    """What was made here is put in as it is; what is absent leaves no trace."""
+    """And absent children and attributes leave no trace."""
     assert "<p hidden><b>a &amp; b</b></p>" == tag("p", tag("b", "a & b"), None, hidden=True, id=None, lang=False)
     assert isinstance(tag("p"), Markup)
 
 
 def test_the_page_stays_small() -> None:
-    """Three routines of a hundred attempts, before they are compressed."""
+    """Three routines with a hundred attempts, uncompressed."""
     assert len(status_page((Snapshot("rcscheduler", MANY),), (), states.ABOUT)) < 400_000

@@ -1,4 +1,4 @@
-"""Many who look at the status page cost no more than one, and never a scrape its turn."""
+"""The page cache: many clients cost no more than one, and do not delay scrapes."""
 
 import asyncio
 import gzip
@@ -24,7 +24,7 @@ Client = TestClient[Request, Application]
 
 
 class Scene:
-    """A shared rendering of a number, the clock that it goes by, and what happened in which order."""
+    """A cache of a rendered number, its clock, and a record of the events."""
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self.now, self.shown = 100.0, 0
@@ -45,36 +45,36 @@ class Scene:
         return render
 
     async def look(self, seconds: float = 0.0) -> bytes:
-        """Return what is shown after some seconds."""
+        """Return the page after some seconds."""
         self.now += seconds
         return (await self.cache.get()).plain
 
 
-async def test_two_who_ask_at_once_share_one_rendering() -> None:
-    """The second one waits for the first one's."""
+async def test_concurrent_requests_share_one_rendering() -> None:
+    """The second request waits for the first one's rendering."""
     scene = Scene()
     assert [b"0", b"0"] == list(await asyncio.gather(scene.look(), scene.look()))
     assert ["taken", "rendered"] == scene.happened
 
 
-async def test_who_asks_within_two_seconds_gets_what_there_is() -> None:
-    """However many tabs are open, what they cost is bounded."""
+async def test_a_request_within_two_seconds_gets_the_cached_page() -> None:
+    """The cost does not depend on the number of open tabs."""
     scene = Scene()
     first = await scene.look()
     scene.shown = 1
     assert (first, ["taken", "rendered"]) == (await scene.look(1.99), scene.happened)
 
 
-async def test_what_has_changed_is_shown_after_two_seconds() -> None:
-    """Nobody is shown anything that is older."""
+async def test_a_change_is_shown_after_two_seconds() -> None:
+    """The page is never older."""
     scene = Scene()
     await scene.look()
     scene.shown = 1
     assert b"1" == await scene.look(2.0)
 
 
-async def test_one_rendering_ends_before_the_next_one_begins() -> None:
-    """Two at once would hold the event loop twice as long."""
+async def test_renderings_do_not_overlap() -> None:
+    """Concurrent renderings would block the event loop longer."""
     scene = Scene(itertools.count(step=10.0).__next__)
     scene.open.clear()
     async with asyncio.TaskGroup() as group:
@@ -85,8 +85,8 @@ async def test_one_rendering_ends_before_the_next_one_begins() -> None:
     assert ["taken", "rendered"] * 2 == scene.happened
 
 
-async def test_a_rendering_that_fails_is_tried_anew() -> None:
-    """What went wrong is not kept, and keeps nobody waiting."""
+async def test_a_failed_rendering_is_not_cached() -> None:
+    """The next request renders again."""
     results = iter([b"", b"whole"])
 
     def render() -> bytes:
@@ -99,33 +99,33 @@ async def test_a_rendering_that_fails_is_tried_anew() -> None:
 
 
 async def test_both_encodings_are_of_one_rendering() -> None:
-    """Clients of either kind see the same."""
+    """With the same content."""
     scene = Scene()
     packed = await scene.cache.get()
     assert (b"0", b"0", 1) == (packed.plain, gzip.decompress(packed.gzip), scene.happened.count("rendered"))
 
 
-def test_packing_loses_nothing() -> None:
-    """The compressed form is the plain one."""
+def test_the_compressed_body_is_complete() -> None:
+    """It equals the plain body."""
     assert b"page" * 9 == gzip.decompress(EncodedBody.of(b"page" * 9).gzip)
 
 
 @asynccontextmanager
 async def asked(known: Known, clock: Callable[[], float]) -> AsyncIterator[Client]:
-    """Yield a client of the application, whose pages go by a clock."""
+    """Yield a client of the application, with a clock for its cache."""
     app = application(known, AccessControl(ActiveWebConfig(), PasswordVerifier(), ConnectionLimiter(9)), clock)
     async with asyncio.timeout(PATIENCE), TestClient(TestServer(app)) as client:
         yield client
 
 
 async def shows_failing(client: Client, encoding: str = "identity") -> bool:
-    """Return whether the status page shows that something fails."""
+    """Return whether the status page shows a failure."""
     answer = await client.get("/", headers={"Accept-Encoding": encoding})
     return "✗ failing" in await answer.text()
 
 
-async def test_the_status_page_is_shared_and_then_rendered_anew() -> None:
-    """A new state is on it after two seconds, in either encoding."""
+async def test_the_status_page_is_cached_for_two_seconds() -> None:
+    """In both encodings."""
     known, now = Known(), [0.0]
     seen = []
     async with asked(known, lambda: now[0]) as client:
@@ -137,7 +137,7 @@ async def test_the_status_page_is_shared_and_then_rendered_anew() -> None:
 
 
 async def test_no_scrape_waits_for_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many pages are asked for, and however long one takes, a scrape has its turn."""
+    """Even if many pages are requested, and each takes long."""
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(*_: object) -> str:

@@ -1,4 +1,4 @@
-"""Slow, silent, greedy and hostile clients: none of them keeps a scrape from being answered."""
+"""Slow, silent, greedy, and hostile clients do not delay scrapes."""
 
 import asyncio
 import errno
@@ -34,12 +34,12 @@ def issued(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 
 
 def path_of(issued: Keys, *, tls: bool) -> Path | None:
-    """Return the configuration, if there is to be TLS."""
+    """Return the configuration, or None without TLS."""
     return issued.folder / "web.yaml" if tls else None
 
 
 def context_of(issued: Keys, *, tls: bool) -> ssl.SSLContext | None:
-    """Return what a client needs."""
+    """Return the client's TLS context, or None without TLS."""
     return issued.client() if tls else None
 
 
@@ -50,14 +50,14 @@ async def many(stack: AsyncExitStack, server: WebServer, number: int, context: s
 
 @pytest.fixture
 async def crowd() -> AsyncIterator[AsyncExitStack]:
-    """Yield what holds many connections until the test is over."""
+    """Yield a stack that holds connections until the end of the test."""
     async with AsyncExitStack() as stack:
         yield stack
 
 
 @pytest.mark.parametrize("hello", [b"", b"\x16\x03", b"nonsense\r\n\r\n"], ids=["silent", "half", "nonsense"])
-async def test_a_handshake_that_does_not_get_on_is_dropped(issued: Keys, hello: bytes) -> None:
-    """Who connects and says no hello holds the connection for a bounded time, and is nobody's error."""
+async def test_a_stalled_handshake_is_disconnected(issued: Keys, hello: bytes) -> None:
+    """After the handshake timeout, and without an error in the log."""
     with capture_logs() as logged:
         async with served(path_of(issued, tls=True), handshake_timeout=0.05) as (server, _), talk(server) as client:
             await client.say(hello)
@@ -65,8 +65,8 @@ async def test_a_handshake_that_does_not_get_on_is_dropped(issued: Keys, hello: 
     assert [] == [entry for entry in logged if entry["log_level"] not in {"debug", "info"}]
 
 
-async def test_a_handshake_by_the_byte_is_dropped(issued: Keys) -> None:
-    """The bound is for the whole handshake, however busy the client looks."""
+async def test_a_handshake_byte_by_byte_is_disconnected(issued: Keys) -> None:
+    """The timeout is for the whole handshake."""
     hello = ssl.MemoryBIO()
     shy = issued.client().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
     with pytest.raises(ssl.SSLWantReadError):
@@ -85,7 +85,7 @@ async def test_a_handshake_by_the_byte_is_dropped(issued: Keys) -> None:
 
 @pytest.mark.parametrize("tls", SECURED)
 async def test_two_hundred_idle_connections_delay_no_scrape(issued: Keys, crowd: AsyncExitStack, *, tls: bool) -> None:
-    """Each of them has asked once, and stays; one more client is answered."""
+    """Each has sent one request before."""
     context = context_of(issued, tls=tls)
     async with served(path_of(issued, tls=tls)) as (server, _):
         idle = await many(crowd, server, 200, context)
@@ -100,7 +100,7 @@ async def test_two_hundred_idle_connections_delay_no_scrape(issued: Keys, crowd:
 async def test_two_hundred_silent_connections_delay_no_scrape(
     issued: Keys, crowd: AsyncExitStack, *, tls: bool
 ) -> None:
-    """Connections on which nothing was ever said, with TLS not even hello."""
+    """Without any data, not even a TLS handshake."""
     async with served(path_of(issued, tls=tls)) as (server, _):
         await many(crowd, server, 200, None)
         async with talk(server, context_of(issued, tls=tls)) as scraper:
@@ -109,10 +109,10 @@ async def test_two_hundred_silent_connections_delay_no_scrape(
 
 @pytest.mark.parametrize("tls", SECURED)
 @pytest.mark.parametrize("shaken", SECURED)
-async def test_connections_are_bounded_and_a_scrape_gets_through(
+async def test_connections_are_limited_and_a_scrape_gets_through(
     issued: Keys, crowd: AsyncExitStack, *, tls: bool, shaken: bool
 ) -> None:
-    """However many are opened, few stay, and a new one is always let in."""
+    """A new connection is always accepted."""
     async with served(path_of(issued, tls=tls), max_connections=10) as (server, _):
         for _ in range(5):
             await many(crowd, server, 20, context_of(issued, tls=tls and shaken))
@@ -121,8 +121,8 @@ async def test_connections_are_bounded_and_a_scrape_gets_through(
             assert len(server._connections) <= 10
 
 
-async def test_the_idlest_connection_makes_room(crowd: AsyncExitStack) -> None:
-    """Not the oldest one, but the one that has been silent for longest."""
+async def test_the_connection_idle_longest_is_closed_for_a_new_one(crowd: AsyncExitStack) -> None:
+    """Not the oldest connection."""
     async with served(max_connections=3) as (server, _):
         first, second, third = await many(crowd, server, 3, None)
         for client in (second, third, first):
@@ -133,8 +133,8 @@ async def test_the_idlest_connection_makes_room(crowd: AsyncExitStack) -> None:
             assert [READY, READY] == [await client.ask() for client in (first, third)]
 
 
-async def test_a_request_under_way_makes_no_room(crowd: AsyncExitStack) -> None:
-    """What is being answered is answered, as long as there is anything idle."""
+async def test_a_busy_connection_is_not_closed_while_others_are_idle(crowd: AsyncExitStack) -> None:
+    """Its response is completed."""
     known, going_on, begun = Known(), asyncio.Event(), asyncio.Event()
 
     async def reload() -> tuple[str, ...]:
@@ -158,8 +158,8 @@ async def test_a_request_under_way_makes_no_room(crowd: AsyncExitStack) -> None:
         assert (200, "reloaded\n") == await asked
 
 
-async def test_where_none_is_idle_the_longest_request_makes_room(crowd: AsyncExitStack) -> None:
-    """Whoever has just asked is the last to go, however long its connection had been silent before."""
+async def test_without_idle_connections_the_longest_request_is_closed(crowd: AsyncExitStack) -> None:
+    """The most recent request is the last to be closed."""
     known, going_on, begun = Known(), asyncio.Event(), asyncio.Semaphore(0)
 
     async def reload() -> tuple[str, ...]:
@@ -183,8 +183,8 @@ async def test_where_none_is_idle_the_longest_request_makes_room(crowd: AsyncExi
         assert (200, "reloaded\n") == await asked
 
 
-async def test_an_answer_under_way_is_given_before_the_connection_is_closed() -> None:
-    """New terms end what is idle at once, and what is busy after its answer."""
+async def test_draining_finishes_the_current_response() -> None:
+    """Idle connections close at once, busy ones after the response."""
     known, going_on, begun = Known(), asyncio.Event(), asyncio.Event()
 
     async def reload() -> tuple[str, ...]:
@@ -202,8 +202,8 @@ async def test_an_answer_under_way_is_given_before_the_connection_is_closed() ->
 
 
 @pytest.mark.parametrize("tls", SECURED)
-async def test_what_has_ended_is_forgotten(issued: Keys, *, tls: bool) -> None:
-    """A connection that is closed is not held in memory."""
+async def test_closed_connections_are_not_kept_in_memory(issued: Keys, *, tls: bool) -> None:
+    """With and without TLS."""
     context = context_of(issued, tls=tls)
     async with served(path_of(issued, tls=tls)) as (server, _):
         async with talk(server, context) as client:
@@ -220,8 +220,8 @@ async def test_what_has_ended_is_forgotten(issued: Keys, *, tls: bool) -> None:
     ["Content-Length: 1025", "Content-Length: 1099511627776", "Transfer-Encoding: chunked"],
     ids=["more", "huge", "endless"],
 )
-async def test_a_body_is_refused_unread(issued: Keys, path: str, body: str, *, tls: bool) -> None:
-    """No byte of it has to be sent for the answer, and the connection is closed."""
+async def test_a_body_is_rejected_unread(issued: Keys, path: str, body: str, *, tls: bool) -> None:
+    """The response does not wait for it, and the connection is closed."""
     known = Known()
     async with (
         served(path_of(issued, tls=tls), known) as (server, _),
@@ -235,8 +235,8 @@ async def test_a_body_is_refused_unread(issued: Keys, path: str, body: str, *, t
         )
 
 
-async def test_who_sends_a_body_without_end_is_cut_off() -> None:
-    """It is not read to see whether it ends."""
+async def test_a_client_that_sends_an_endless_body_is_disconnected() -> None:
+    """It is not read to its end."""
 
     async def send_for_ever(client: Talk) -> None:
         await client.say(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -248,24 +248,24 @@ async def test_who_sends_a_body_without_end_is_cut_off() -> None:
             await send_for_ever(client)
 
 
-async def test_a_small_body_does_no_harm() -> None:
-    """`curl -d ''` and its like are answered, and may ask again on the same connection."""
+async def test_a_small_body_is_accepted() -> None:
+    """As from `curl -d ''`; the connection stays open."""
     async with served() as (server, _), talk(server) as client:
         await client.say(b"POST /-/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
         await client.say(b"a=b")
         assert [(200, "reloaded\n"), READY] == [await client.answer(), await client.ask()]
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A promise of a body holds a connection for a bounded time."""
+async def test_a_missing_body_is_not_awaited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the body timeout."""
     monkeypatch.setattr(access_control, "_BODY_TIMEOUT", 0.01)
     async with served() as (server, _), talk(server) as client:
         answer = await client.ask("/-/reload", "Content-Length: 3", method="POST")
         assert ((400, "request body incomplete\n"), True) == (answer, await client.ended())
 
 
-async def test_headers_without_end_are_refused() -> None:
-    """They are not collected to see how many there are."""
+async def test_endless_headers_are_rejected() -> None:
+    """They are not read to their end."""
     async with served() as (server, _), talk(server) as client:
         await client.say(b"GET / HTTP/1.1\r\nHost: a\r\n")
         async with asyncio.TaskGroup() as group:
@@ -277,8 +277,8 @@ async def test_headers_without_end_are_refused() -> None:
 
 
 @pytest.mark.parametrize("tls", SECURED)
-async def test_a_request_by_the_byte_is_dropped(issued: Keys, *, tls: bool) -> None:
-    """A byte now and then does not prolong the time that a request has."""
+async def test_a_request_byte_by_byte_is_disconnected(issued: Keys, *, tls: bool) -> None:
+    """Single bytes do not extend the timeout."""
     async with (
         served(path_of(issued, tls=tls), idle_timeout=0.1) as (server, _),
         talk(server, context_of(issued, tls=tls)) as client,
@@ -292,8 +292,8 @@ async def test_a_request_by_the_byte_is_dropped(issued: Keys, *, tls: bool) -> N
         assert ended.result()
 
 
-async def test_who_does_not_take_answers_delays_no_scrape() -> None:
-    """A client that asks and asks, and reads nothing, fills its own connection alone."""
+async def test_a_client_that_reads_nothing_delays_no_scrape() -> None:
+    """It fills only its own connection."""
     known = Known()
     for number in range(200):
         Gauge(f"filling_{number}", "x" * 500, registry=known.registry)
@@ -304,8 +304,8 @@ async def test_who_does_not_take_answers_delays_no_scrape() -> None:
             assert 200 == (await scraper.ask("/metrics"))[0]
 
 
-async def test_accepted_connections_are_watched_by_the_kernel() -> None:
-    """Who takes nothing of an answer for half a minute is dropped by TCP itself."""
+async def test_accepted_connections_have_a_send_timeout() -> None:
+    """The kernel closes a connection after 30 seconds without acknowledgment."""
     async with served() as (server, _), talk(server) as client:
         assert READY == await client.ask()
         (connection,) = server._connections._open.values()
@@ -314,8 +314,10 @@ async def test_accepted_connections_are_watched_by_the_kernel() -> None:
         assert 30_000 == accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
 
 
-async def test_a_want_of_files_ends_by_itself(monkeypatch: pytest.MonkeyPatch, crowd: AsyncExitStack) -> None:
-    """Where the system has no room, the idlest connection is closed, it is told once, and accepting goes on."""
+async def test_accepting_continues_after_the_limit_of_open_files(
+    monkeypatch: pytest.MonkeyPatch, crowd: AsyncExitStack
+) -> None:
+    """The connection idle longest is closed, and one error is logged."""
     loop = asyncio.get_running_loop()
     accept, failures = loop.sock_accept, 0
 
@@ -338,7 +340,7 @@ async def test_a_want_of_files_ends_by_itself(monkeypatch: pytest.MonkeyPatch, c
 
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("tls", SECURED)
-async def test_each_protocol_is_served(issued: Keys, host: str, *, tls: bool) -> None:
+async def test_ipv4_and_ipv6_are_served(issued: Keys, host: str, *, tls: bool) -> None:
     """IPv4 and IPv6, with TLS and without."""
     async with (
         served(path_of(issued, tls=tls), host=host) as (server, _),
@@ -347,7 +349,7 @@ async def test_each_protocol_is_served(issued: Keys, host: str, *, tls: bool) ->
         assert READY == await client.ask()
 
 
-async def test_several_addresses_are_served_alike(issued: Keys) -> None:
+async def test_several_addresses_have_the_same_protection(issued: Keys) -> None:
     """Each `--listen` has the same protection."""
     server = WebServer([Address(host, 0) for host in HOSTS * 2], Known(), ActiveWebConfig(path_of(issued, tls=True)))
     await server.start()

@@ -1,4 +1,4 @@
-"""TLS: who gets in, and that new certificates come into force without a restart."""
+"""TLS: verification of clients, and reload of certificates."""
 
 import asyncio
 import contextlib
@@ -27,13 +27,13 @@ def issued(tmp_path: Path) -> Keys:
 
 @pytest.fixture
 def logged() -> Iterator[list[dict[str, object]]]:
-    """Yield what is logged."""
+    """Yield the log entries."""
     with capture_logs() as entries:
         yield entries  # type: ignore[misc]
 
 
 async def renew(web_config: ActiveWebConfig, server: WebServer) -> bool:
-    """Look at the files as often as a change needs, and tell whether it came into force."""
+    """Check the files until a change takes effect; return whether it did."""
     renewed = False
     for _ in range(3):
         if await web_config.check_files():
@@ -43,7 +43,7 @@ async def renew(web_config: ActiveWebConfig, server: WebServer) -> bool:
 
 
 async def answered(server: WebServer, context: ssl.SSLContext) -> bool:
-    """Tell whether a client gets in."""
+    """Return whether a client is answered."""
     with contextlib.suppress(ssl.SSLError, ConnectionError, asyncio.IncompleteReadError):
         async with talk(server, context) as client:
             return READY == await client.ask()
@@ -51,33 +51,33 @@ async def answered(server: WebServer, context: ssl.SSLContext) -> bool:
 
 
 async def shown(server: WebServer, context: ssl.SSLContext) -> bytes:
-    """Return the certificate that a new connection is shown."""
+    """Return the certificate that a new connection receives."""
     async with talk(server, context) as client:
         return client.certificate()
 
 
 def der(folder: Path) -> bytes:
-    """Return the server's certificate as it is on the disk."""
+    """Return the server's certificate on disk."""
     text = (folder / "server.pem").read_text()
     return ssl.PEM_cert_to_DER_cert(text[: text.index("-----END CERTIFICATE-----") + 25])
 
 
-async def test_a_scrape_comes_over_tls(issued: Keys) -> None:
-    """Who trusts the authority is answered."""
+async def test_a_scrape_over_tls_is_answered(issued: Keys) -> None:
+    """With a client that trusts the authority."""
     async with served(issued.write(f"{TLS}}}")) as (server, _):
         assert await answered(server, issued.client())
 
 
-async def test_no_answer_comes_in_clear_text(issued: Keys) -> None:
-    """With TLS a plain request gets nothing."""
+async def test_a_plain_text_request_to_a_tls_port_is_not_answered(issued: Keys) -> None:
+    """The connection is closed."""
     async with served(issued.write(f"{TLS}}}")) as (server, _), talk(server) as client:
         await client.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert await client.ended()
 
 
 @pytest.mark.parametrize(("least", "spoken"), [("TLS12", ["TLSv1.2", "TLSv1.3"]), ("TLS13", ["TLSv1.3"])])
-async def test_the_least_version_is_kept(issued: Keys, least: str, spoken: list[str]) -> None:
-    """What is older than `min_version` is refused in the handshake."""
+async def test_the_minimum_tls_version_is_enforced(issued: Keys, least: str, spoken: list[str]) -> None:
+    """The handshake of an older version fails."""
     clients = {
         "TLSv1.2": issued.client(maximum_version=ssl.TLSVersion.TLSv1_2),
         "TLSv1.3": issued.client(minimum_version=ssl.TLSVersion.TLSv1_3),
@@ -94,8 +94,8 @@ async def test_the_least_version_is_kept(issued: Keys, least: str, spoken: list[
         ("RequestClientCert", ["", "ours", "stranger"]),
     ],
 )
-async def test_clients_show_certificates_as_told(issued: Keys, kind: str, welcome: list[str]) -> None:
-    """None, one that our authority has signed, and one that it has not."""
+async def test_client_certificates_are_verified_as_configured(issued: Keys, kind: str, welcome: list[str]) -> None:
+    """None, one of the configured authority, and one of another."""
     issued.issue("ours", "prometheus")
     Keys(issued.folder, trustme.CA()).issue("stranger", "prometheus")
     text = f"{TLS}, client_auth_type: {kind}, client_ca_file: ca.pem}}"
@@ -105,8 +105,8 @@ async def test_clients_show_certificates_as_told(issued: Keys, kind: str, welcom
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_an_allowed_name_opens_every_path(issued: Keys, version: ssl.TLSVersion) -> None:
-    """A certificate with one of `client_allowed_sans` is let through; addresses count in whatever form."""
+async def test_a_certificate_with_an_allowed_name_is_accepted(issued: Keys, version: ssl.TLSVersion) -> None:
+    """One of `client_allowed_sans`, with addresses in any form."""
     issued.issue("ours", "elsewhere", "::1")
     text = f"{REQUIRED}, client_allowed_sans: [prometheus, '0:0::1']}}"
     context = issued.client("ours", minimum_version=version, maximum_version=version)
@@ -115,8 +115,8 @@ async def test_an_allowed_name_opens_every_path(issued: Keys, version: ssl.TLSVe
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/nowhere"])
-async def test_another_name_is_refused_everywhere(issued: Keys, path: str) -> None:
-    """Who has a certificate of ours, but none of the names, reads why, and is disconnected."""
+async def test_a_certificate_without_an_allowed_name_is_rejected_on_every_path(issued: Keys, path: str) -> None:
+    """With 403, and the connection is closed."""
     issued.issue("ours", "elsewhere")
     text = f"{REQUIRED}, client_allowed_sans: [prometheus]}}"
     async with served(issued.write(text)) as (server, _), talk(server, issued.client("ours")) as client:
@@ -124,15 +124,15 @@ async def test_another_name_is_refused_everywhere(issued: Keys, path: str) -> No
         assert (403, True) == (code, await client.ended())
 
 
-async def test_who_need_not_show_a_certificate_needs_no_name(issued: Keys) -> None:
-    """`client_allowed_sans` is about certificates that are shown, as in the exporter-toolkit."""
+async def test_a_client_without_an_optional_certificate_is_accepted(issued: Keys) -> None:
+    """`client_allowed_sans` applies only to clients with a certificate, as in the exporter-toolkit."""
     text = f"{TLS}, client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.pem, client_allowed_sans: [a]}}"
     async with served(issued.write(text)) as (server, _):
         assert await answered(server, issued.client())
 
 
-async def test_a_new_certificate_is_shown(issued: Keys) -> None:
-    """New connections get it; the server was never away."""
+async def test_a_new_certificate_is_served(issued: Keys) -> None:
+    """To new connections, without a restart."""
     async with served(issued.write(f"{TLS}}}")) as (server, web_config):
         before = await shown(server, issued.client())
         issued.issue()
@@ -141,8 +141,8 @@ async def test_a_new_certificate_is_shown(issued: Keys) -> None:
         assert (True, der(issued.folder)) == (before != after, after)
 
 
-async def test_a_swapped_folder_is_a_change(tmp_path: Path) -> None:
-    """Kubernetes renews a Secret's files by turning the symbolic link `..data` to another folder."""
+async def test_a_replaced_secret_volume_is_a_change(tmp_path: Path) -> None:
+    """Kubernetes replaces the symbolic link `..data`."""
     for name in ("1", "2"):
         (tmp_path / name).mkdir()
         keys(tmp_path / name)
@@ -159,8 +159,8 @@ async def test_a_swapped_folder_is_a_change(tmp_path: Path) -> None:
         assert await answered(server, trusting)
 
 
-async def test_a_new_authority_of_clients_counts(issued: Keys) -> None:
-    """After a change of client_ca_file the old authority's clients are out, and the new one's are in."""
+async def test_a_new_client_authority_takes_effect(issued: Keys) -> None:
+    """Clients of the new authority are accepted, and those of the old one rejected."""
     issued.issue("ours", "prometheus")
     other = Keys(issued.folder, trustme.CA())
     other.issue("theirs", "prometheus")
@@ -171,8 +171,8 @@ async def test_a_new_authority_of_clients_counts(issued: Keys) -> None:
         assert {"ours": False, "theirs": True} == found
 
 
-async def test_client_certificates_can_be_asked_for_from_now_on(issued: Keys) -> None:
-    """Whether clients are verified changes with the file, and not only by whom."""
+async def test_client_certificates_can_become_required(issued: Keys) -> None:
+    """By a change of client_auth_type."""
     async with served(issued.write(f"{TLS}}}")) as (server, web_config):
         assert await answered(server, issued.client())
         issued.write(f"{REQUIRED}}}")
@@ -180,8 +180,8 @@ async def test_client_certificates_can_be_asked_for_from_now_on(issued: Keys) ->
         assert not await answered(server, issued.client())
 
 
-async def test_an_open_connection_does_not_outlive_its_terms(issued: Keys) -> None:
-    """Who was let in by what is no longer in force is disconnected."""
+async def test_a_reload_closes_old_connections(issued: Keys) -> None:
+    """They were opened under the previous configuration."""
     async with served(issued.write(f"{TLS}}}")) as (server, web_config), talk(server, issued.client()) as client:
         assert READY == await client.ask()
         issued.write(f"{REQUIRED}}}")
@@ -189,8 +189,8 @@ async def test_an_open_connection_does_not_outlive_its_terms(issued: Keys) -> No
         assert await client.ended()
 
 
-async def test_the_files_are_looked_at_while_it_serves(issued: Keys) -> None:
-    """Nobody has to tell khealth that they have changed."""
+async def test_the_files_are_checked_periodically(issued: Keys) -> None:
+    """Without a signal or a request."""
     web_config = ActiveWebConfig(issued.write(f"{TLS}}}"))
     renewed = asyncio.Event()
     issued.issue()
@@ -201,8 +201,10 @@ async def test_the_files_are_looked_at_while_it_serves(issued: Keys) -> None:
     assert renewed.is_set()
 
 
-async def test_a_bug_in_looking_is_loud_and_does_not_end_it(issued: Keys, logged: list[dict[str, object]]) -> None:
-    """The next look is another chance; what was in force stays."""
+async def test_an_internal_error_in_a_check_does_not_end_the_checks(
+    issued: Keys, logged: list[dict[str, object]]
+) -> None:
+    """It is logged, and the configuration stays active."""
     web_config = ActiveWebConfig(issued.write(f"{TLS}}}"))
     looks: list[bool | Exception] = [RuntimeError("a bug"), True]
     renewed = asyncio.Event()
@@ -221,8 +223,8 @@ async def test_a_bug_in_looking_is_loud_and_does_not_end_it(issued: Keys, logged
     assert ["a bug"] == [str(entry["exc_info"]) for entry in logged if entry["log_level"] == "error"]
 
 
-async def test_what_is_being_written_is_not_taken(issued: Keys) -> None:
-    """A state counts when it has been seen twice: half of a file would be another configuration."""
+async def test_a_half_written_file_is_not_loaded(issued: Keys) -> None:
+    """Two checks in a row must see the same content."""
     path = issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}}}")
     web_config = ActiveWebConfig(path)
     issued.write(f"{TLS}}}")
@@ -233,8 +235,8 @@ async def test_what_is_being_written_is_not_taken(issued: Keys) -> None:
     assert ((False, False, True), ["anna", "otto"]) == ((first, second, third), list(web_config.config.users))
 
 
-async def test_half_a_pair_is_refused_and_the_old_one_stays(issued: Keys, logged: list[dict[str, object]]) -> None:
-    """A certificate without its key is told once, loudly, and changes nothing; the whole pair is taken then."""
+async def test_a_certificate_without_its_key_is_rejected(issued: Keys, logged: list[dict[str, object]]) -> None:
+    """One error is logged, and the old pair stays active until the new one is complete."""
     async with served(issued.write(f"{TLS}}}")) as (server, web_config):
         before = await shown(server, issued.client())
         old_key = (issued.folder / "server.key").read_bytes()
@@ -252,8 +254,8 @@ async def test_half_a_pair_is_refused_and_the_old_one_stays(issued: Keys, logged
     assert "does not match the certificate" in str(errors[0]["problems"])
 
 
-async def test_a_missing_file_is_refused_until_it_comes(issued: Keys) -> None:
-    """A configuration may name a file before that is there."""
+async def test_a_missing_file_is_rejected_until_it_exists(issued: Keys) -> None:
+    """The configuration may be updated before the file."""
     web_config = ActiveWebConfig(issued.write(f"{TLS}}}"))
     issued.write(REQUIRED.replace("ca.pem", "late.pem") + "}")
     found = [await web_config.check_files() for _ in range(3)]
@@ -263,10 +265,10 @@ async def test_a_missing_file_is_refused_until_it_comes(issued: Keys) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(f"{TLS}}}", ""), ("", f"{TLS}}}")])
-async def test_tls_is_switched_by_a_restart_alone(
+async def test_tls_cannot_be_turned_on_or_off_by_a_reload(
     issued: Keys, logged: list[dict[str, object]], before: str, after: str
 ) -> None:
-    """The scheme that Prometheus was told is not taken away under it, and the log says so."""
+    """Prometheus is configured for one scheme. The log contains the reason."""
     web_config = ActiveWebConfig(issued.write(before))
     issued.write(after)
     assert not any([await web_config.check_files() for _ in range(3)])
@@ -274,8 +276,8 @@ async def test_tls_is_switched_by_a_restart_alone(
 
 
 @pytest.mark.parametrize("text", ["", "null", "---", "basic_auth_users:", "rate_limit: {interval: 1s, burst: 5}", "{}"])
-async def test_an_emptied_file_opens_nothing(issued: Keys, text: str) -> None:
-    """A file cut short, a Secret deleted, or a template without its input must not let everybody in."""
+async def test_an_emptied_file_does_not_turn_authentication_off(issued: Keys, text: str) -> None:
+    """A truncated file, a deleted Secret, or an empty template must not allow access to all."""
     path = issued.write(f"basic_auth_users: {{anna: {ANNA}}}")
     web_config = ActiveWebConfig(path)
     issued.write(text)
@@ -283,15 +285,15 @@ async def test_an_emptied_file_opens_nothing(issued: Keys, text: str) -> None:
     assert {"anna": ANNA.encode()} == web_config.config.users
 
 
-async def test_users_can_be_taken_away_by_saying_so(issued: Keys) -> None:
-    """What is written plainly is meant."""
+async def test_an_explicit_empty_mapping_turns_authentication_off(issued: Keys) -> None:
+    """The file states it explicitly."""
     web_config = ActiveWebConfig(issued.write(f"basic_auth_users: {{anna: {ANNA}}}"))
     issued.write("basic_auth_users: {}")
     assert any([await web_config.check_files() for _ in range(3)])
 
 
 async def test_no_secret_is_logged(issued: Keys, logged: list[dict[str, object]]) -> None:
-    """Neither what is taken nor what is refused shows a hash, a password or a key."""
+    """No hash, password, or key, from a valid or invalid file."""
     web_config = ActiveWebConfig(issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {ANNA}}}"))
     for user in ("hunter2", ANNA, "[hunter2]"):
         issued.write(f"{TLS}}}\nbasic_auth_users: {{anna: {user}, otto: {user}}}")
@@ -302,7 +304,7 @@ async def test_no_secret_is_logged(issued: Keys, logged: list[dict[str, object]]
 
 
 async def test_a_session_is_resumed(issued: Keys) -> None:
-    """Prometheus' second handshake costs no new signature."""
+    """The second handshake needs no signature."""
     context = issued.client(maximum_version=ssl.TLSVersion.TLSv1_2)
 
     def twice(port: int) -> bool:
