@@ -26,7 +26,7 @@ def attempt_history(status: RoutineStatus) -> Iterator[Markup]:
         return
     name, count = f"{status.module}.{status.routine}", len(status.attempts)
     title = f"Last {counted(count, 'attempt')}" if count > 1 else "First attempt"
-    yield tag("h3", title, tag("small", ", oldest first" if count > 1 else None), id=f"{name}.history")
+    yield tag("h3", title, tag("small", ", oldest first") if count > 1 else None, id=f"{name}.history")
     items = [_item(attempt, name, last=attempt is status.attempts[-1]) for attempt in status.attempts]
     yield tag("ol", items, class_="strip", aria_labelledby=f"{name}.history")
     yield _legend(status.attempts)
