@@ -67,7 +67,7 @@ def metrics_page() -> str:
             "|---|---|---|---|---|---|",
             *sorted(rows),
             "",
-            "A step's buckets are those of its kind: [routines.md](routines.md) lists them. `khealth_step_info` and",
+            "A step's buckets depend on what it measures: [routines.md](routines.md) lists their range. `khealth_step_info` and",
             "`khealth_reason_info` are joined to find the component. A reason that several components can cause has no",
             "`khealth_reason_info`.",
             "",
