@@ -67,9 +67,9 @@ def metrics_page() -> str:
             "|---|---|---|---|---|---|",
             *sorted(rows),
             "",
-            "A step's buckets depend on what it measures: [routines.md](routines.md) lists their range. `khealth_step_info` and",
-            "`khealth_reason_info` are joined to find the component. A reason that several components can cause has no",
-            "`khealth_reason_info`.",
+            "A step's buckets depend on what it measures: [routines.md](routines.md) lists their range.",
+            "`khealth_step_info` and `khealth_reason_info` are joined to find the component.",
+            "A reason that several components can cause has no `khealth_reason_info`.",
             "",
         )
     )
