@@ -44,11 +44,25 @@ def process_start(pid: int | None = None) -> str | None:
     It is the process id with the start time (/proc/PID/stat, field 22): an id alone is used again.
     """
     try:
-        text = Path(f"/proc/{pid or 'self'}/stat").read_text(encoding="utf-8", errors="replace")
-        number, rest = text.partition(" ")[0], text.rpartition(")")[2].split()
-        return f"{number}-{rest[_START_TIME]}"
+        return _stat(pid)
     except (OSError, LookupError):
         return None
+
+
+def still_runs(instance: str) -> bool:
+    """Tell whether the process of an instance of this Pod exists; what cannot be read is taken for running."""
+    try:
+        return _stat(int(instance.partition("-")[0])) == instance
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except (OSError, LookupError):
+        return True
+
+
+def _stat(pid: int | None) -> str:
+    text = Path(f"/proc/{pid or 'self'}/stat").read_text(encoding="utf-8", errors="replace")
+    number, rest = text.partition(" ")[0], text.rpartition(")")[2].split()
+    return f"{number}-{rest[_START_TIME]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +77,7 @@ class Identity:
     namespace: str
     owner: Owner | None = None
     instance: str | None = None
-    runs: Callable[[str], bool] = lambda instance: process_start(int(instance.partition("-")[0])) == instance
+    runs: Callable[[str], bool] = still_runs
 
     def of_attempt(self, module: str, routine: str, number: int, max_age: float) -> "Ownership":
         """Return the names and labels of what an attempt creates; `max_age` is its longest rightful life in seconds."""

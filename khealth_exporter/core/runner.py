@@ -99,20 +99,21 @@ class Runner:
                 return
             now = self.clock.now()
             self.due = grid.next(max(now, began + _SHORTEST))
-            await self._wait(stop, self.due - now)
+            await self._wait(stop, self.due - now, began + max(_SHORTEST, self.settings.interval / 10))
             if stop.requested:
                 return
 
-    async def _wait(self, stop: Stop, seconds: float) -> None:
-        """Wait for the next slot, for a reason to begin early, or for a stop."""
+    async def _wait(self, stop: Stop, seconds: float, earliest: float) -> None:
+        """Wait for the next slot, for a reason to begin early, but not before `earliest`, or for a stop."""
         async with asyncio.TaskGroup() as group:
-            tasks = {group.create_task(stop.wait()), group.create_task(self._early())}
+            tasks = {group.create_task(stop.wait()), group.create_task(self._early(earliest))}
             await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
 
-    async def _early(self) -> None:
+    async def _early(self, earliest: float) -> None:
         try:
+            await asyncio.sleep(earliest - self.clock.now())
             await self.kind.early(self.wanted, self._context())
         except Exception as error:
             self.log.exception("internal error", exc_info=error)

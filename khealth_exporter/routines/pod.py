@@ -110,9 +110,11 @@ class PodRoutine(Routine[PodRoutineSettings]):
         """Return a failure as the node's alone, if the latest pod on another node was well."""
         if failed.reason not in POD_REASONS or failed.reason.result is not Result.FAILURE:
             return failed
-        self._rotation.failed(self._node, failed.reason)
         shared = failed.reason in {Reason.NODES_NOT_READY, Reason.POD_LOST}
-        if shared or failed.component is not Component.NODE or not self._rotation.well_elsewhere(self._node):
+        if shared or failed.component is not Component.NODE:
+            return failed
+        self._rotation.failed(self._node, failed.reason)
+        if not self._rotation.well_elsewhere(self._node):
             return failed
         note = f"{failed.reason} on {self._node} alone: {failed.note}"
         return Failed(Reason.ONE_NODE, note, failed.evidence, step=failed.step, settled=failed.settled)

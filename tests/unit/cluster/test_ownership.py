@@ -1,10 +1,12 @@
 """Names, labels and owners of what khealth makes; and what of it a dead run left."""
 
+import errno
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from khealth_exporter.cluster.ownership import (
     Identity,
     Owner,
     process_start,
+    still_runs,
 )
 
 OWNER = Owner("khealth-7d9f", "uid-of-our-pod")
@@ -231,3 +234,21 @@ def test_no_annotation_raises(max_age: str, created: str, now: float) -> None:
     """Whatever stands on a neighbour's objects."""
     verdict: Any = OURS.dead(made(max_age=max_age, created=created), now)
     assert isinstance(verdict, bool)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(errno.ENOENT, False), (errno.ESRCH, False), (errno.EMFILE, True), (errno.ENFILE, True), (errno.EACCES, True)],
+)
+def test_a_process_that_cannot_be_read_is_taken_for_running(
+    monkeypatch: pytest.MonkeyPatch, code: int, expected: bool
+) -> None:
+    """Otherwise a khealth without free file descriptors deletes the objects of one that runs in the same Pod."""
+
+    def fails(*_: object, **__: object) -> str:
+        raise OSError(code, os.strerror(code))
+
+    instance = process_start() or ""
+    assert still_runs(instance)
+    monkeypatch.setattr(Path, "read_text", fails)
+    assert expected == still_runs(instance)
