@@ -131,6 +131,16 @@ async def test_failing_nodes_are_counted_and_named_in_the_status() -> None:
 
 
 @virtual
+async def test_a_pod_that_is_not_scheduled_makes_no_node_fail() -> None:
+    """The scheduler failed: a ticket about a healthy node would name the wrong component."""
+    async with scene() as here:
+        here.small.stuck = {0: "created"}
+        status = await ran(here, 50.0)
+        assert Reason.POD_NOT_SCHEDULED is reasons(status)[-1]
+        assert 0.0 == here.figures.value("khealth_nodes_failing", **OURS)
+
+
+@virtual
 async def test_nodes_that_all_fail_are_no_one_node() -> None:
     """The second one in a row says that it is more than one node."""
     async with scene() as here:
