@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import structlog
-
 from khealth_exporter import __version__
 from khealth_exporter.app.reload import Aside, Load, Reloader
 from khealth_exporter.cluster.cluster import Cluster
@@ -25,12 +23,11 @@ from khealth_exporter.core.snapshot import About
 from khealth_exporter.core.supervisor import Pace
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.daemon_thread import in_daemon_thread
+from khealth_exporter.measure.keep_running import keep_running
 from khealth_exporter.vocabulary.verdict import Failed
 
 SILENT = 300.0
 """Seconds without progress after which a loop counts as stuck."""
-
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,19 +176,9 @@ class Exporter:
 async def background(*loops: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     """Run loops until the block ends."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_forever(loop)) for loop in loops]
+        tasks = [group.create_task(keep_running(loop, loop.__qualname__)) for loop in loops]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
-
-
-async def _forever(loop: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop until cancelled; a bug in it is told loudly, and does not end the others."""
-    while True:
-        try:
-            await loop()
-        except Exception as error:  # noqa: BLE001 - see above
-            _log.error("internal error", loop=loop.__qualname__, exc_info=error)
-        await asyncio.sleep(1)

@@ -38,6 +38,10 @@ POD_REASONS = (
 """Why a pod may fail, or its attempt stay inconclusive, on its way from created to Ready."""
 
 
+SHARED = frozenset({Reason.POD_LOST, Reason.NODES_NOT_READY})
+"""Reasons that are never one node's: whoever took the pod may be anywhere, and no node at all is Ready."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What is said about one pod; the earlier its step, the nearer to the cause."""
@@ -132,16 +136,20 @@ def blame(findings: Sequence[Finding], order: Sequence[Step], others: Iterable[T
     counted = Counter((finding.step, finding.reason) for finding in findings)
     first = min(findings, key=lambda f: (_place(f, order), -counted[f.step, f.reason]))
     nodes = {finding.node for finding in findings}
-    elsewhere = first.reason in (Reason.POD_LOST, Reason.NODES_NOT_READY)
-    failing = first.reason.result is Result.FAILURE and not elsewhere and first.node is not None
+    failing = first.reason.result is Result.FAILURE and first.reason not in SHARED and first.node is not None
     further = max(finding.progress for finding in findings)
     if (
         failing
         and len(nodes) == 1
         and any(node_of(t) not in (None, first.node) and t.progress > further for t in others)
     ):
-        return Finding(first.step, Reason.ONE_NODE, f"{first.reason} on {first.node} alone: {first.note}", first.node)
+        return Finding(first.step, Reason.ONE_NODE, alone(first.reason, first.node or "", first.note), first.node)
     return first
+
+
+def alone(reason: Reason, node: str, note: str) -> str:
+    """Return the note of a failure that is one node's: its reason, its node, and what was said of it."""
+    return f"{reason} on {node} alone: {note}"
 
 
 def _place(finding: Finding, order: Sequence[Step]) -> int:

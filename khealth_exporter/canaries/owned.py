@@ -102,6 +102,10 @@ class Owned(Generic[T]):
             return await self._created_before(refused, deadline, step)
         self._sent, self.answered = answer.sent, Moment(answer.answered, answer.delay)
         self.item = self.item or self._decoded(answer)
+        return self.measured(step, answer)
+
+    def measured(self, step: Step, answer: Answer) -> Measurement:
+        """Return how long a request about the object took, with the number of its tries."""
         return self.ruler.answer(step, answer.sent, answer.answered, delay=answer.delay, tries=answer.tries)
 
     async def _created_before(self, refused: Refused, deadline: float, step: Step) -> Measurement:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from khealth_exporter.cluster.client.client import Answer, Client
-from khealth_exporter.cluster.client.lookup import decoded_page, get_or_none
+from khealth_exporter.cluster.client.lookup import get_or_none, paged
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.namespace import PERMISSIONS as NAMESPACE_PERMISSIONS
@@ -21,8 +21,6 @@ from khealth_exporter.vocabulary.telemetry import Telemetry
 
 T = TypeVar("T", bound=KubernetesObject)
 
-PAGE = 500
-"""Objects in one page of a list."""
 PAGES = 1000
 """Pages that a list may have."""
 _YOUNG = "error looking up service account"
@@ -129,17 +127,15 @@ class Cluster:
         self, kind: Kind[T], deadline: float, *,
         labels: str = "", namespace: str | None = None, pages: int = PAGES,
     ) -> list[T]:  # fmt: skip
-        """Ask the API server itself for objects, at most `pages` times 500 of them; raise Refused."""
-        found: list[T] = []
-        asked = {**({"labelSelector": labels} if labels else {}), "limit": str(PAGE)}
+        """Ask the API server itself for objects, at most `pages` pages of them; raise Refused."""
         path = self.path(kind, namespace=namespace)
-        for _ in range(pages):
-            answer = await self.client.request("list", kind.plural, path, query=asked, deadline=deadline)
-            page, items = decoded_page(kind, answer)
+
+        async def ask(query: Mapping[str, str]) -> Answer:
+            return await self.client.request("list", kind.plural, path, query=query, deadline=deadline)
+
+        found: list[T] = []
+        async for answer, _, items in paged(kind, labels, ask, most=pages):
             if answer.date is not None:
                 self._server_epoch = answer.date - answer.answered
             found += items
-            if not page.metadata.continue_:
-                break
-            asked["continue"] = page.metadata.continue_
         return found

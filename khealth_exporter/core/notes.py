@@ -57,8 +57,9 @@ class Totals:
         """Take in a phase and how long it took."""
         self._duration += seconds
         for sample in notes.samples:
-            key = sample.uid or sample.object
-            self._worst[key] = max(self._worst.get(key, Quality.EXACT), sample.quality, key=lambda q: q.rank)
+            self._worst[sample.key] = max(
+                self._worst.get(sample.key, Quality.EXACT), sample.quality, key=lambda q: q.rank
+            )
 
     def completed(self) -> Completed:
         """Return the attempt as a whole."""

@@ -27,6 +27,8 @@ _LONGEST_NOTE = 200
 """Characters of an exception's text that a note keeps."""
 _SHORTEST = 0.001
 """Seconds for which an attempt has its slot at least: one that took no time does not get the same slot again."""
+_EARLIEST = 0.1
+"""Share of an interval that an attempt has at least before another one begins early."""
 
 _log = structlog.get_logger()
 
@@ -99,7 +101,7 @@ class Runner:
                 return
             now = self.clock.now()
             self.due = grid.next(max(now, began + _SHORTEST))
-            await self._wait(stop, self.due - now, began + max(_SHORTEST, self.settings.interval / 10))
+            await self._wait(stop, self.due - now, began + max(_SHORTEST, _EARLIEST * self.settings.interval))
             if stop.requested:
                 return
 

@@ -87,10 +87,10 @@ class Attempt:
 
 
 def _joined(earlier: tuple[Sample, ...], later: tuple[Sample, ...]) -> tuple[Sample, ...]:
-    known = {sample.uid or sample.object: sample for sample in earlier}
+    known = {sample.key: sample for sample in earlier}
     for sample in later:
-        key = sample.uid or sample.object
-        known[key] = known[key].joined(sample) if key in known else sample
+        before = known.get(sample.key)
+        known[sample.key] = before.joined(sample) if before else sample
     return tuple(known.values())
 
 

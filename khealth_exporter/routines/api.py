@@ -7,7 +7,7 @@ from khealth_exporter.canaries.own_watch import changed_on_watch
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.servers import connect_to_each
 from khealth_exporter.cluster.client.client import Answer
-from khealth_exporter.cluster.client.lookup import decoded, decoded_page
+from khealth_exporter.cluster.client.lookup import PAGE, decoded, decoded_page
 from khealth_exporter.cluster.decoding import number_of
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import CONFIG_MAP, Kind
@@ -121,7 +121,7 @@ class Api(Routine[ApiSettings]):
         return decoded(CONFIG_MAP, answer)
 
     async def _list(self, written: ConfigMap) -> None:
-        query = {"labelSelector": self.ownership.selector, "limit": "500"}
+        query = {"labelSelector": self.ownership.selector, "limit": str(PAGE)}
         path = self._cluster.path(CONFIG_MAP)
         answer = await self._client.request("list", CONFIG_MAP.plural, path, query=query, deadline=self.deadline)
         self._record(LIST, answer)
@@ -138,8 +138,7 @@ class Api(Routine[ApiSettings]):
             raise Failed(Reason.STALE_READ, note, step=LIST if what.startswith("list") else GET)
 
     def _record(self, step: Step, answer: Answer) -> None:
-        ruler = self._map.ruler
-        self.record(ruler.answer(step, answer.sent, answer.answered, delay=answer.delay, tries=answer.tries))
+        self.record(self._map.measured(step, answer))
 
     def _manifest(self, value: str, version: str = "") -> Mapping[str, object]:
         metadata = self.ownership.metadata() | ({"resourceVersion": version} if version else {})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from khealth_exporter.canaries.diagnosis import POD_REASONS, Finding
+from khealth_exporter.canaries.diagnosis import POD_REASONS, SHARED, Finding, alone
 from khealth_exporter.canaries.nodes import fresh_node, next_node, rotation_of
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_set import PodSet
@@ -108,15 +108,13 @@ class PodRoutine(Routine[PodRoutineSettings]):
 
     def _judged(self, failed: Failed) -> Failed:
         """Return a failure as the node's alone, if the latest pod on another node was well."""
-        if failed.reason not in POD_REASONS or failed.reason.result is not Result.FAILURE:
-            return failed
-        shared = failed.reason in {Reason.NODES_NOT_READY, Reason.POD_LOST}
-        if shared or failed.component is not Component.NODE:
+        failure = failed.reason in POD_REASONS and failed.reason.result is Result.FAILURE
+        if not failure or failed.reason in SHARED or failed.component is not Component.NODE:
             return failed
         self._rotation.failed(self._node, failed.reason)
         if not self._rotation.well_elsewhere(self._node):
             return failed
-        note = f"{failed.reason} on {self._node} alone: {failed.note}"
+        note = alone(failed.reason, self._node, failed.note)
         return Failed(Reason.ONE_NODE, note, failed.evidence, step=failed.step, settled=failed.settled)
 
     def _report(self) -> None:

@@ -55,6 +55,11 @@ class Sample:
         return max((m.quality for m in self.measurements), key=lambda quality: quality.rank, default=Quality.EXACT)
 
     @property
+    def key(self) -> str:
+        """What tells its object from others of the attempt: the uid, or the name of one that never existed."""
+        return self.uid or self.object
+
+    @property
     def uncertainty(self) -> float:
         """The largest uncertainty of its measurements, in seconds."""
         return max((m.uncertainty for m in self.measurements), default=0.0)

@@ -1,5 +1,7 @@
-"""Decoding answers, and getting one object that may not exist."""
+"""Decoding answers, listing page by page, and getting one object that may not exist."""
 
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -13,6 +15,9 @@ from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
 T = TypeVar("T", bound=KubernetesObject)
+
+PAGE = 500
+"""Objects in one page of a list."""
 
 
 def decoded(kind: Kind[T], answer: Answer) -> T:
@@ -29,6 +34,23 @@ def decoded_page(kind: Kind[T], answer: Answer) -> tuple[RawList, list[T]]:
         return decode_page(kind.type, answer.body)
     except msgspec.MsgspecError as error:
         raise Failed(Reason.API_ERROR, f"cannot decode list of {kind.plural}: {error}") from error
+
+
+async def paged(
+    kind: Kind[T], labels: str, ask: Callable[[Mapping[str, str]], Awaitable[Answer]], *, most: int = sys.maxsize
+) -> AsyncIterator[tuple[Answer, RawList, list[T]]]:
+    """Yield at most so many pages of the objects with these labels; `ask` sends the query of each.
+
+    Raise Failed(api_error) for a page that cannot be decoded.
+    """
+    query = {**({"labelSelector": labels} if labels else {}), "limit": str(PAGE)}
+    for _ in range(most):
+        answer = await ask(dict(query))
+        page, items = decoded_page(kind, answer)
+        yield answer, page, items
+        if not page.metadata.continue_:
+            return
+        query["continue"] = page.metadata.continue_
 
 
 async def get_or_none(client: Client, kind: Kind[T], path: str, deadline: float) -> T | None:

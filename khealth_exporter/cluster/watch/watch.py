@@ -2,15 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Generic, Never, TypeVar
 
 import msgspec
 import structlog
 
-from khealth_exporter.cluster.client.client import Client, Stream
-from khealth_exporter.cluster.decoding import decode_page, number_of
+from khealth_exporter.cluster.client.client import Answer, Client, Stream
+from khealth_exporter.cluster.client.lookup import paged
+from khealth_exporter.cluster.decoding import number_of
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
@@ -19,6 +20,7 @@ from khealth_exporter.cluster.watch.subscription import Key, Line, Signal, Subsc
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.telemetry import Telemetry
+from khealth_exporter.vocabulary.verdict import Failed
 
 T = TypeVar("T", bound=KubernetesObject)
 
@@ -35,8 +37,6 @@ CAUSES = (
     "api_unreachable", "api_timeout", "api_error", "api_rejected", "throttled", "forbidden", "prober_starved",
 )  # fmt: skip
 """Why a watch is opened again, as counted; a refusal is counted under its reason."""
-PAGE = 500
-"""Objects in one page of a list."""
 LONGEST_LINE = 8 << 20
 """Bytes; no object that the API server stores is larger than etcd's 1.5 MiB."""
 _BACKOFF = (0.1, 5.0)
@@ -150,23 +150,24 @@ class Watch(Generic[T]):
     async def _list(self) -> None:
         """List the whole set, page by page, and hand on what changed since the last list."""
         found: dict[str, T] = {}
-        query = {"labelSelector": self.selector, "limit": str(PAGE)}
-        while True:
-            answer = await self._client.request(
-                "list", self.resource, self.path, query=query, deadline=self._clock.now() + TRY_TIMEOUT, retries=False
-            )
-            try:
-                page, items = decode_page(self.kind.type, answer.body)
-            except msgspec.MsgspecError as error:
-                raise Broken("garbled", relist=True) from error
-            found.update({item.uid: item for item in items})
-            if not page.metadata.continue_:
-                break
-            query["continue"] = page.metadata.continue_
-        if answer.date is not None:
-            self.server_epoch = answer.date - answer.answered
-        self._version = page.metadata.resource_version
+        try:
+            async for answer, page, items in paged(self.kind, self.selector, self._ask):
+                if answer.date is not None:
+                    self.server_epoch = answer.date - answer.answered
+                found.update({item.uid: item for item in items})
+                version = page.metadata.resource_version
+        except Refused:
+            raise
+        except Failed as error:
+            raise Broken("garbled", relist=True) from error
+        self._version = version
         self._replace(found)
+
+    async def _ask(self, query: Mapping[str, str]) -> Answer:
+        deadline = self._clock.now() + TRY_TIMEOUT
+        return await self._client.request(
+            "list", self.resource, self.path, query=query, deadline=deadline, retries=False
+        )
 
     def _replace(self, found: dict[str, T]) -> None:
         now = self._clock.now()

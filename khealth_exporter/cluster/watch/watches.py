@@ -5,20 +5,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Never, TypeVar
 
-import structlog
-
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.cluster.watch.watch import Watch
+from khealth_exporter.measure.keep_running import keep_running
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
 T = TypeVar("T", bound=KubernetesObject)
 _LATER = 1.0
-"""Seconds after which a watch whose loop crashed starts again."""
-
-_log = structlog.get_logger()
+"""Seconds between two looks at what is needed no more."""
 
 
 class Watches:
@@ -79,7 +76,7 @@ class Watches:
                 self._renewed.clear()
                 for kind, watch in self._watches.items():
                     if kind not in tasks:
-                        tasks[kind] = group.create_task(_running(watch))
+                        tasks[kind] = group.create_task(keep_running(watch.run, f"watch of {watch.resource}"))
                 for kind in [kind for kind, watch in self._watches.items() if self._droppable(kind, watch)]:
                     tasks.pop(kind).cancel()
                     del self._watches[kind]
@@ -106,13 +103,3 @@ def following(watches: Iterable[Watch[Any]]) -> Iterator[Signal]:
     finally:
         for subscription in opened:
             subscription.close()
-
-
-async def _running(watch: Watch[Any]) -> None:
-    """Run a watch until cancelled; a bug in it is logged, and stops no other watch."""
-    while True:
-        try:
-            await watch.run()
-        except Exception as error:  # noqa: BLE001 - see above
-            _log.error("internal error", loop=f"watch of {watch.resource}", exc_info=error)
-        await asyncio.sleep(_LATER)
