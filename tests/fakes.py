@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -34,6 +35,11 @@ def context_of(clock: Clock) -> Context:
     """Return what a routine works with that asks no API server."""
     cluster = Mock(spec_set=["identity"], identity=NOBODY)
     return Context(cast("Cluster", cluster), clock)
+
+
+def cluster_of(api: "FakeApi") -> Cluster:
+    """Return a cluster on an API server in memory."""
+    return Cluster(api, Identity("run", "khealth"), api.clock, Telemetered(api.clock).metrics, random.Random(1))
 
 
 class Telemetered:
@@ -400,3 +406,8 @@ def hanging(*verbs: str, resource: str = "", seconds: float = 1e9) -> Fault:
             await asyncio.sleep(seconds)
 
     return fault
+
+
+async def garbled(asked: Asked) -> Answer | None:
+    """Answer every question with what cannot be decoded."""
+    return Answer(200, b"<html>\xff", 0.0, 0.0, 0.0, 1, None) if asked.verb in ("get", "list") else None

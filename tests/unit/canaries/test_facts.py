@@ -1,30 +1,17 @@
 """What is asked before anyone is blamed, and what is done without an answer."""
 
-import random
-
 import pytest
 from canary_attempt import COUNT, Attempt
 from documents import node, unschedulable
-from fakes import FORBIDDEN, Asked, FakeApi, Telemetered, refusing
+from fakes import FORBIDDEN, Asked, FakeApi, cluster_of, garbled, refusing
 from small_cluster import scene
 from virtual_time import BEGINNING, run, virtual, virtual_clock
 
 from khealth_exporter.canaries.facts import EVENT_PAGES, list_events, list_nodes
 from khealth_exporter.cluster.client.client import Answer
-from khealth_exporter.cluster.cluster import Cluster
-from khealth_exporter.cluster.ownership import Identity
 from khealth_exporter.vocabulary.reason import Reason
 
 DEADLINE = BEGINNING + 20.0
-
-
-async def garbled(asked: Asked) -> Answer | None:
-    return Answer(200, b"<html>\xff", 0.0, 0.0, 0.0, 1, None) if asked.verb in ("get", "list") else None
-
-
-def cluster_of(api: FakeApi) -> Cluster:
-    telemetry = Telemetered(api.clock).metrics
-    return Cluster(api, Identity("run", "khealth"), api.clock, telemetry, random.Random(1))
 
 
 @virtual

@@ -1,28 +1,14 @@
 """Requests for any kind."""
 
-import random
-
 import pytest
-from fakes import Asked, FakeApi, Telemetered
+from fakes import FakeApi, cluster_of, garbled
 from virtual_time import BEGINNING, virtual, virtual_clock
 
-from khealth_exporter.cluster.client.client import Answer
-from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.kinds import POD, REPLICATION_CONTROLLER
-from khealth_exporter.cluster.ownership import Identity
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
 DEADLINE = BEGINNING + 20.0
-
-
-async def garbled(asked: Asked) -> Answer | None:
-    return Answer(200, b"<html>\xff", 0.0, 0.0, 0.0, 1, None) if asked.verb in ("get", "list") else None
-
-
-def cluster_of(api: FakeApi) -> Cluster:
-    telemetry = Telemetered(api.clock).metrics
-    return Cluster(api, Identity("run", "khealth"), api.clock, telemetry, random.Random(1))
 
 
 @virtual

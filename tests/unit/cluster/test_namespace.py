@@ -1,7 +1,6 @@
 """The namespace: made if it is missing, waited for while it goes, removed by its creator."""
 
 import asyncio
-from typing import Any
 
 import pytest
 from fakes import (
@@ -12,19 +11,17 @@ from fakes import (
     FakeApi,
     Fault,
     Json,
-    Telemetered,
+    cluster_of,
+    garbled,
     hanging,
     refusal,
     refusing,
 )
 from virtual_time import BEGINNING, run, virtual, virtual_clock
 
-from khealth_exporter.cluster.client.client import Answer
-from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refusal, Refused
 from khealth_exporter.cluster.kinds import REPLICATION_CONTROLLER
 from khealth_exporter.cluster.namespace import NamespaceKeeper
-from khealth_exporter.cluster.ownership import Identity
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
@@ -34,11 +31,6 @@ DEADLINE = BEGINNING + 20.0
 
 def keeper(api: FakeApi) -> NamespaceKeeper:
     return NamespaceKeeper("khealth", api, api.clock)
-
-
-def cluster_of(api: FakeApi) -> Cluster:
-    chance: Any = None
-    return Cluster(api, Identity("run", "khealth"), api.clock, Telemetered(api.clock).metrics, chance)
 
 
 def namespaced(*, leaving: bool = False) -> Json:
@@ -274,10 +266,6 @@ def test_a_removal_that_is_refused_is_told_and_not_raised(verb: str, why: Refusa
         assert not await removed(api)
 
     run(scenario())
-
-
-async def garbled(asked: Asked) -> Answer | None:
-    return Answer(200, b"<html>\xff", 0.0, 0.0, 0.0, 1, None) if asked.verb in ("get", "list") else None
 
 
 @virtual

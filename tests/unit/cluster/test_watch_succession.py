@@ -5,15 +5,24 @@ import asyncio
 import pytest
 from fakes import (
     Asked,
+    FakeStream,
     hanging,
     line,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
 from virtual_time import run, virtual
-from watching import bookmarks, pod, settle, versioned, watching
+from watching import Seen, bookmarks, pod, settle, versioned, watching
 
 from khealth_exporter.cluster.watch.watch import SUCCESSION
+
+
+async def before_succession(seen: Seen) -> tuple[FakeStream, asyncio.Task[None]]:
+    """Wait until a second before a stream's successor opens; return the stream, and what keeps it speaking."""
+    first = await seen.api.opened()
+    keep = asyncio.create_task(bookmarks(seen.api))
+    await asyncio.sleep(float(first.asked.query["timeoutSeconds"]) - SUCCESSION - 1.0)
+    return first, keep
 
 
 @virtual
@@ -45,9 +54,7 @@ async def test_each_stream_has_a_random_lifetime() -> None:
 async def test_lines_while_a_successor_is_opened_are_told_once() -> None:
     """The old stream is read on while its successor opens; what both say is told once, in order, and fresh."""
     async with watching() as seen:
-        first = await seen.api.opened()
-        keep = asyncio.create_task(bookmarks(seen.api))
-        await asyncio.sleep(float(first.asked.query["timeoutSeconds"]) - SUCCESSION - 1.0)
+        _first, keep = await before_succession(seen)
         seen.api.faults.append(hanging("watch", seconds=4.0))
         for name in "abcdefghijklmnop":
             seen.api.put("pods", pod(name))
@@ -63,9 +70,7 @@ async def test_lines_while_a_successor_is_opened_are_told_once() -> None:
 async def test_a_line_is_not_late_because_its_successor_opens() -> None:
     """While a slow successor opens, the old stream's lines are stamped when they arrive."""
     async with watching() as seen:
-        first = await seen.api.opened()
-        keep = asyncio.create_task(bookmarks(seen.api))
-        await asyncio.sleep(float(first.asked.query["timeoutSeconds"]) - SUCCESSION - 1.0)
+        _first, keep = await before_succession(seen)
         seen.api.faults.append(hanging("watch", seconds=8.0))
         await asyncio.sleep(4.0)
         now = seen.clock.now()
@@ -79,9 +84,7 @@ async def test_a_line_is_not_late_because_its_successor_opens() -> None:
 async def test_a_line_in_two_halves_survives_the_succession() -> None:
     """A line whose second half arrives while the successor opens is whole, and on time."""
     async with watching() as seen:
-        first = await seen.api.opened()
-        keep = asyncio.create_task(bookmarks(seen.api))
-        await asyncio.sleep(float(first.asked.query["timeoutSeconds"]) - SUCCESSION - 1.0)
+        first, keep = await before_succession(seen)
         seen.api.faults.append(hanging("watch", seconds=8.0))
         keep.cancel()
         text = line("ADDED", versioned("a", 101))
@@ -97,9 +100,7 @@ async def test_a_line_in_two_halves_survives_the_succession() -> None:
 async def test_half_a_line_of_a_predecessor_is_none_of_its_successors() -> None:
     """What a stream began to say when it was given up is not mixed with what its successor says."""
     async with watching() as seen:
-        first = await seen.api.opened()
-        keep = asyncio.create_task(bookmarks(seen.api))
-        await asyncio.sleep(float(first.asked.query["timeoutSeconds"]) - SUCCESSION - 1.0)
+        first, keep = await before_succession(seen)
         text = line("ADDED", versioned("a", 101))
         first.feed(text[:40])
         second = await seen.api.opened()
@@ -113,9 +114,7 @@ async def test_half_a_line_of_a_predecessor_is_none_of_its_successors() -> None:
 async def test_an_end_while_a_successor_is_opened_loses_nothing() -> None:
     """A predecessor that ends too early costs a restart, and no line."""
     async with watching() as seen:
-        first = await seen.api.opened()
-        keep = asyncio.create_task(bookmarks(seen.api))
-        await asyncio.sleep(float(first.asked.query["timeoutSeconds"]) - SUCCESSION - 1.0)
+        first, keep = await before_succession(seen)
         seen.api.faults.append(hanging("watch", seconds=4.0))
         await asyncio.sleep(2.0)
         seen.api.put("pods", pod("a"))

@@ -1,28 +1,20 @@
 """Watches by need: a kind is watched while a routine needs it, and troubles no routine of other kinds."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
-from fakes import FORBIDDEN, FakeApi, Telemetered, refusing
+from fakes import FORBIDDEN, FakeApi, cluster_of, refusing
 from virtual_time import BEGINNING, virtual, virtual_clock
 
-from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import CONFIG_MAP, POD, Kind
-from khealth_exporter.cluster.ownership import Identity
 from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.cluster.watch.watches import Watches
 
 DEADLINE = BEGINNING + 20.0
-
-
-def cluster_of(api: FakeApi) -> Cluster:
-    telemetry = Telemetered(api.clock).metrics
-    return Cluster(api, Identity("run", "khealth"), api.clock, telemetry, random.Random(1))
 
 
 @asynccontextmanager

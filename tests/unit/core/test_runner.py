@@ -664,6 +664,28 @@ def test_an_attempt_that_fails_early_waits_for_its_slot() -> None:
     assert [60.0] == played.times("init", attempt=2)
 
 
+class Impatient(Scripted):
+    """A routine that always wants to begin early."""
+
+    @classmethod
+    async def early(cls, wanted: RoutineConfig, context: Context) -> None:
+        """Return at once."""
+
+
+def test_a_routine_that_fails_at_once_and_always_begins_early_is_bounded() -> None:
+    """It begins a tenth of its interval after the last beginning, and not again and again without a pause."""
+    failing = Script(Act(0.0, Failed(Reason.POD_NOT_READY)), cleanups=(Act(),))
+    played = run(play(dict.fromkeys(range(1, 99), failing), stop_at=20.0, kind=Impatient))
+    assert [[0.0], [6.0], [12.0], [18.0], []] == [played.times("init", attempt=number) for number in range(1, 6)]
+
+
+def test_a_routine_that_begins_early_comes_before_its_slot() -> None:
+    """After an attempt that was longer than that, it begins at once."""
+    script = Script(Act(9.0), polls=(Act(),), cleanups=(Act(1.0),))
+    played = run(play({1: script}, stop_at=25.0, kind=Impatient, chosen=HeldSettings(ttl=0.0)))
+    assert [10.0] == played.times("init", attempt=2)
+
+
 @given(
     origin=st.floats(0, 1e7, allow_nan=False),
     interval=st.floats(0.001, 1e5, allow_nan=False),
