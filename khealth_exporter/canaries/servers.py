@@ -30,8 +30,8 @@ async def connect_to_each(cluster: Cluster, deadline: float) -> list[float | Non
     for address, port in addresses:
         by = min(deadline, cluster.clock.now() + _EACH)
         try:
-            await cluster.client.connect("/readyz", by, host=address, port=port)
-            ends.append(cluster.client.certificate_end)
+            answer = await cluster.client.connect("/readyz", by, host=address, port=port)
+            ends.append(answer.certificate_end)
         except Refused as refused:
             failed[f"{address}:{port}"] = refused
     if not failed:

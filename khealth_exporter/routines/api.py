@@ -102,7 +102,7 @@ class Api(Routine[ApiSettings]):
     async def _connect(self) -> None:
         answer = await self._client.connect("/readyz", self.deadline)
         self._record(CONNECT, answer)
-        ends = [self._client.certificate_end]
+        ends = [answer.certificate_end]
         if self.settings.endpoints:
             ends += await connect_to_each(self._cluster, self.deadline)
         if known := [end for end in ends if end is not None]:
