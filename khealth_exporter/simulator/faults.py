@@ -27,6 +27,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "api-paused": "the API server accepts connections but does not answer",
         "etcd-stalled": "writes and consistent reads hang and then fail, and watches send nothing",
         "stale-reads": "reads of a ConfigMap return the version before its last change",
+        "stale-creates": "reads do not return a ConfigMap that was created after the fault began",
         "watch-cut": "every open watch connection breaks",
         "watch-silent": "open watches send nothing, even after the fault ends, until the client reopens them",
         "watch-gone": "the watch history is compacted, so that resuming a watch is answered with 410",
