@@ -38,9 +38,10 @@ def context_of(clock: Clock) -> Context:
     return Context(cast("Cluster", cluster), clock)
 
 
-def cluster_of(api: "FakeApi") -> Cluster:
+def cluster_of(api: "FakeApi", figures: "Telemetered | None" = None) -> Cluster:
     """Return a cluster on an API server in memory."""
-    return Cluster(api, Identity("run", "khealth"), api.clock, Telemetered(api.clock).metrics, random.Random(1))
+    figures = figures or Telemetered(api.clock)
+    return Cluster(api, Identity("run", "khealth"), api.clock, figures.metrics, random.Random(1))
 
 
 class Telemetered:
