@@ -76,6 +76,9 @@ class Counted:
     def objects(self, kind: str, count: int) -> None:
         """Take no notice."""
 
+    def forget_objects(self, kind: str) -> None:
+        """Take no notice."""
+
 
 @dataclass
 class Seen:
