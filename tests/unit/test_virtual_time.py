@@ -14,7 +14,7 @@ def test_what_a_callback_raises_fails_the_test() -> None:
     """Nothing awaits a callback: asyncio only logs what it raises, and the test would pass."""
 
     async def scenario() -> None:
-        asyncio.get_running_loop().call_later(1.0, {}.pop, "missing")
+        asyncio.get_running_loop().call_later(1.0, {"a": 1}.__getitem__, "missing")
         await asyncio.sleep(2.0)
 
     with pytest.raises(ExceptionGroup) as raised:
