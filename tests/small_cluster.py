@@ -75,6 +75,8 @@ class SmallCluster:
         return sorted(name for kind in (PODS, CONTROLLERS) for name in self.api.objects.get(kind, {}))
 
     def _created(self, resource: str, item: Json) -> None:
+        if resource == PODS:
+            item.setdefault("status", {"phase": "Pending"})
         if resource == CONTROLLERS and self.looking:
             self.later(PACE, self._look, item["metadata"]["name"])
         if resource == PODS:
@@ -103,7 +105,6 @@ class SmallCluster:
         if pod is None or "deletionTimestamp" in pod["metadata"]:
             return
         stage, *following = stages
-        pod = {"status": {"phase": "Pending"}, **pod}
         pod = STAGES[stage](pod, pinned_to(pod) or self.nodes[number % len(self.nodes)])
         stuck = self.stuck.get(number) == stage
         pod = self.change[number](pod) if stuck and number in self.change else pod

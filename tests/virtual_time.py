@@ -33,6 +33,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.now = BEGINNING
         super().__init__(_Jumping(self))
+        self.errors: list[Exception] = []
+        """What callbacks have raised: nothing awaits a callback, so the loop would only log it."""
+        self.set_exception_handler(self._keep)
+
+    def _keep(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if "handle" in context and isinstance(error, Exception):
+            self.errors.append(error)
+        else:
+            loop.default_exception_handler(context)
 
     def time(self) -> float:
         """Return the virtual monotonic time, in seconds."""
@@ -72,9 +82,14 @@ class _Jumping(selectors.DefaultSelector):
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a scenario from the beginning of virtual time to its end."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+    """Run a scenario from the beginning of virtual time to its end; raise what its callbacks have raised."""
+    loop = VirtualLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        try:
+            return runner.run(main)
+        finally:
+            if loop.errors:
+                raise ExceptionGroup("callbacks failed", loop.errors)
 
 
 def virtual(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:

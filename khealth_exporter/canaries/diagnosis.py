@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from khealth_exporter.canaries.pod_spec import Placement
+from khealth_exporter.canaries.eligible_nodes import Nodes
 from khealth_exporter.canaries.pod_steps import CREATE, DELETE, READY, SANDBOX, SANDBOXED, SCHEDULE, START, node_of
 from khealth_exporter.cluster.errors import clean, judge
-from khealth_exporter.cluster.objects import GOING, Node, Pod, ReplicationController
+from khealth_exporter.cluster.objects import Condition, Pod, ReplicationController
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
@@ -19,6 +19,9 @@ PULLING = {
 }  # fmt: skip
 """Why a container waits, when its image is what it lacks."""
 
+
+SCHEDULER_ERROR = "SchedulerError"
+"""Why a pod is not scheduled, if the scheduler itself failed: a plug-in, an extender, or the binding."""
 
 POD_REASONS = (
     Reason.POD_NOT_SCHEDULED,
@@ -51,81 +54,6 @@ class Finding:
     note: str
     node: str | None = None
     progress: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Nodes:
-    """The nodes that the pods may run on; `known` is False where nodes may not be listed.
-
-    `only` is the one node that the pods are bound to go to, if there is one.
-    """
-
-    eligible: tuple[Node, ...] = ()
-    names: frozenset[str] = frozenset()
-    known: bool = False
-    only: str = ""
-
-    @classmethod
-    def of(cls, nodes: Sequence[Node] | None, placement: Placement) -> "Nodes":
-        """Keep the nodes whose labels and lasting taints a placement allows ("" tolerates everything)."""
-        if nodes is None:
-            return cls(only=placement.node)
-        keys = set(placement.tolerated)
-        wanted = placement.selector.items()
-        eligible = tuple(n for n in nodes if wanted <= n.metadata.labels.items() and _tolerated(n, keys))
-        return cls(eligible, frozenset(node.name for node in nodes), known=True, only=placement.node)
-
-    @property
-    def usable(self) -> tuple[str, ...]:
-        """The names of the nodes that are Ready and take pods, in order."""
-        return tuple(sorted(node.name for node in self.eligible if node.ready and not node.cordoned))
-
-    def refuses(self) -> tuple[Reason, str] | None:
-        """Return why the only node takes no pod, though nothing is wrong with the scheduler; None if it should."""
-        if not self.only or not self.known:
-            return None
-        node = next((node for node in self.eligible if node.name == self.only), None)
-        if node is None:
-            return Reason.NO_NODE, f"node {self.only} is gone, or was tainted"
-        if node.cordoned:
-            return Reason.NO_NODE, f"node {self.only} is cordoned or being removed"
-        if not node.ready:
-            return Reason.KUBELET_SILENT, f"node {self.only} became NotReady"
-        return None
-
-    @property
-    def none_ready(self) -> bool:
-        """Whether there are nodes in service, and not one of them is Ready."""
-        serving = [node for node in self.eligible if not node.cordoned]
-        return bool(serving) and not any(node.ready for node in serving)
-
-    @property
-    def all_cordoned(self) -> bool:
-        """Whether every node is being taken out of service."""
-        return bool(self.eligible) and all(node.cordoned for node in self.eligible)
-
-    def disrupts(self, trace: Trace[Pod]) -> str:
-        """Return how its node explains that a pod went, or nothing."""
-        if not self.known or not node_of(trace):
-            return ""
-        node = next((node for node in self.eligible if node.name == node_of(trace)), None)
-        if node_of(trace) not in self.names:
-            return f"its node {node_of(trace)} is gone"
-        if node is None:
-            return ""
-        if node.cordoned:
-            return f"its node {node_of(trace)} is cordoned"
-        others = any(other.ready for other in self.eligible if other is not node)
-        if "ready" in trace.moments and not node.ready and others:
-            return f"its node {node_of(trace)} became NotReady, other nodes are well"
-        return ""
-
-
-def _tolerated(node: Node, keys: set[str]) -> bool:
-    # Taints of this prefix, and an autoscaler's, say how a node is at the moment; what else repels is there to stay.
-    passing = {taint.key for taint in node.spec.taints if taint.key.startswith("node.kubernetes.io/")} | GOING
-    lasting = {taint.key for taint in node.spec.taints if taint.effect != "PreferNoSchedule"} - passing
-    return "" in keys or lasting <= keys
 
 
 def blame(findings: Sequence[Finding], order: Sequence[Step], others: Iterable[Trace[Pod]] = ()) -> Finding:
@@ -215,13 +143,25 @@ def _unscheduled(pod: Pod, nodes: Nodes) -> _Said | None:
     said = pod.condition("PodScheduled")
     if said is None or said.status != "False":
         return SCHEDULE, Reason.POD_NOT_SCHEDULED, "the scheduler has said nothing of it"
+    return SCHEDULE, *_answered(said, nodes)
+
+
+def _answered(said: Condition, nodes: Nodes) -> tuple[Reason, str]:
+    """Return what it means that the scheduler has answered, and has not bound the pod."""
+    words = said.message or said.reason
     if refused := nodes.refuses():
-        return SCHEDULE, *refused
+        reason, why = refused
+        return reason, f"{why}; {words}"
+    if said.reason == SCHEDULER_ERROR:
+        return Reason.POD_NOT_SCHEDULED, f"the scheduler reports an error: {words}"
+    if nodes.only:
+        # Full or tainted: the scheduler has answered, and it may not choose another node.
+        return Reason.NO_NODE, f"node {nodes.only} takes no pod; {words}"
     if nodes.all_cordoned:
-        return SCHEDULE, Reason.NO_NODE, f"every node is cordoned or being removed; {said.message}"
+        return Reason.NO_NODE, f"every node is cordoned or being removed; {said.message}"
     if nodes.none_ready:
-        return SCHEDULE, Reason.NODES_NOT_READY, f"no node is Ready; {said.message}"
-    return SCHEDULE, Reason.POD_UNSCHEDULABLE, said.message or said.reason
+        return Reason.NODES_NOT_READY, f"no node is Ready; {said.message}"
+    return Reason.POD_UNSCHEDULABLE, words
 
 
 def _on_node(trace: Trace[Pod], nodes: Nodes) -> _Said:

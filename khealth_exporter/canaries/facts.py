@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from khealth_exporter.canaries.diagnosis import Nodes
+from khealth_exporter.canaries.eligible_nodes import Nodes
 from khealth_exporter.canaries.evidence import of_events, of_owner, of_pod
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_spec import Placement

@@ -1,6 +1,6 @@
 """Which node comes next: a rotation over the usable ones, which goes back to nodes that failed."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from khealth_exporter.cluster.objects import Node
@@ -22,71 +22,121 @@ class _Visit:
 class Rotation:
     """Remembers, from attempt to attempt of one routine, where the next pod goes.
 
-    A node that failed is visited again at once. While it keeps failing, every second turn goes to the failing nodes, in
-    the order of their last visits, and the others to the rotation: one broken node does not hide the rest.
+    A node that failed is tried again next, as soon as a pod on another node has been well. So the second failure is
+    known to be that node's alone, and one broken node never looks as if all were: if nothing is known of the others, as
+    after a start, another node comes in between. If a whole round gives no result on another node, it is tried again
+    all the same. While a node keeps failing, every second turn goes to the failing nodes, in the order of their last
+    visits, and the others to the rotation: one broken node does not hide the rest.
     """
 
     nodes: tuple[str, ...] = ()
     listed_at: float | None = None
-    """When the nodes were listed, in monotonic seconds."""
+    """When the nodes were listed, in monotonic seconds; None if they must be listed before the next pod."""
     failing: dict[str, _Visit] = field(default_factory=dict)
     """The nodes on which the last pod failed."""
-    fresh: list[str] = field(default_factory=list)
-    """Nodes that became Ready for the first time and were not visited yet."""
+    fresh: dict[str, bool] = field(default_factory=dict)
+    """Nodes that became Ready for the first time and have had no pod yet; True once an attempt has chosen them."""
     watching: bool = False
     """Whether the nodes that were Ready at first are known."""
-    _known: set[str] = field(default_factory=set)
+    _known: dict[str, str] = field(default_factory=dict)
+    """The nodes that are not new, by name, with their uids: another node of the same name is a new one."""
     _turn: int = 0
     _last: str = ""
     _latest: dict[str, bool] = field(default_factory=dict)
     """Whether the last pod on each of the last two nodes was well, by node."""
     _again: str = ""
-    """A node to visit at once, because it has just failed for the first time."""
+    """A node to try again next, because it has just failed for the first time."""
 
     def stale(self, now: float) -> bool:
         """Tell whether the nodes must be listed again; `now` is in monotonic seconds."""
         return self.listed_at is None or now - self.listed_at > REFRESH
 
+    def outdate(self) -> None:
+        """Have the nodes listed before the next pod: an attempt has shown that the list is no longer true."""
+        self.listed_at = None
+
     def renew(self, usable: Iterable[str], now: float) -> None:
-        """Take in the names of the usable nodes; a node that is no more is forgotten."""
+        """Take in the names of the usable nodes; what was known of any other is forgotten."""
         self.nodes, self.listed_at = tuple(sorted(usable)), now
-        self.failing = {name: visit for name, visit in self.failing.items() if name in self.nodes}
-        self._latest = {name: well for name, well in self._latest.items() if name in self.nodes}
+        self._keep(set(self.nodes))
 
-    def take(self, node: Node) -> None:
-        """Take in what a watch shows of a node; one that becomes Ready for the first time is fresh."""
-        if node.ready and not node.cordoned and node.name not in self._known:
-            self._known.add(node.name)
-            self.fresh.append(node.name)
-
-    def forget(self, node: Node) -> None:
-        """Take in that a node was removed: another one of its name is a new one."""
-        self._known.discard(node.name)
+    def _keep(self, names: Collection[str]) -> None:
+        self.failing = {name: visit for name, visit in self.failing.items() if name in names}
+        self._latest = {name: well for name, well in self._latest.items() if name in names}
+        for name in [name for name in self.fresh if name not in names]:
+            # It was not visited: it is new again when it comes back.
+            del self.fresh[name]
+            self._known.pop(name, None)
 
     def know(self, nodes: Iterable[Node]) -> None:
-        """Take in the nodes that were Ready before anybody watched: they are not fresh."""
+        """Take in the nodes that were Ready before khealth watched them: they are not fresh."""
         self.watching = True
-        self._known.update(node.name for node in nodes if node.ready)
+        self._known.update((node.name, node.uid) for node in nodes if node.ready)
+
+    def take(self, node: Node, *, usable: bool) -> None:
+        """Take in what a watch shows of a node; one that becomes Ready for the first time, and usable, is fresh."""
+        if self._known.get(node.name, node.uid) != node.uid:
+            self.forget(node.name)
+        if usable and node.name not in self._known:
+            self._known[node.name] = node.uid
+            self.fresh[node.name] = False
+            self.nodes = tuple(sorted({*self.nodes, node.name}))
+        elif not usable and node.name in self.fresh:
+            del self.fresh[node.name], self._known[node.name]
+
+    def forget(self, name: str) -> None:
+        """Take in that a node was removed."""
+        self.nodes = tuple(other for other in self.nodes if other != name)
+        self._known.pop(name, None)
+        for known in (self.failing, self._latest, self.fresh):
+            known.pop(name, None)
+
+    def keep(self, present: Collection[str]) -> None:
+        """Take in the names of all nodes that exist: those that were removed while no one watched are forgotten."""
+        for name in {*self._known, *self.nodes} - set(present):
+            self.forget(name)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a fresh node has not been chosen yet: one that was, and had no pod, waits for the next slot."""
+        return not all(self.fresh.values())
 
     def next(self) -> str | None:
         """Return the node of the next pod; None if there is no usable node."""
         self._turn += 1
         chosen = self._chosen()
-        self._again = ""
+        if chosen in self.fresh:
+            self.fresh[chosen] = True
+        if chosen == self._again:
+            self._again = ""
         return chosen
 
     def _chosen(self) -> str | None:
         if self.fresh:
-            return self.fresh.pop(0)
-        if self._again in self.nodes:
+            return min(self.fresh, key=lambda name: self.fresh[name])
+        due = [name for name in self.failing if name in self.nodes and self._due(name)]
+        if self._again in due:
             return self._again
-        if self.failing and self._turn % 2 == 0:
-            return min(self.failing, key=lambda name: self.failing[name].turn)
-        if not self.nodes:
+        if due and self._turn % 2 == 0:
+            return min(due, key=lambda name: self.failing[name].turn)
+        eligible = [name for name in self.nodes if name not in self.failing or name in due] or self.nodes
+        if not eligible:
             return None
-        later = (name for name in self.nodes if name > self._last)
-        self._last = next(later, self.nodes[0])
+        self._last = next((name for name in eligible if name > self._last), eligible[0])
         return self._last
+
+    def _due(self, name: str) -> bool:
+        """Tell whether a node that failed may be tried again."""
+        return self.well_elsewhere(name) or self._turn - self.failing[name].turn >= len(self.nodes)
+
+    def visited(self, node: str) -> None:
+        """Take in that a pod was created for this node: it is new no more."""
+        self.fresh.pop(node, None)
+
+    def refused(self, node: str) -> None:
+        """Take in that this node takes no pods: what is true of others may have changed too, and it fails no more."""
+        self.failing.pop(node, None)
+        self.outdate()
 
     def succeeded(self, node: str) -> None:
         """Take in that a pod on this node was well."""

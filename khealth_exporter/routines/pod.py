@@ -71,9 +71,12 @@ class PodRoutine(Routine[PodRoutineSettings]):
     @classmethod
     async def early(cls, wanted: RoutineConfig, context: Context) -> None:
         """Return when a node that was not visited yet becomes Ready, if `new_nodes` asks for that."""
-        if NODE not in wanted.kind.watched(wanted.settings):
+        settings = wanted.settings
+        if not isinstance(settings, PodRoutineSettings) or not settings.new_nodes:
             await super().early(wanted, context)
-        await fresh_node(rotation_of(wanted.module, wanted.label, context), context)
+            return
+        rotation = rotation_of(wanted.module, wanted.label, context)
+        await fresh_node(rotation, context, settings.pod.placement)
 
     async def init(self) -> None:
         """Create the pod on the next node, and wait until it is Ready."""
@@ -84,6 +87,7 @@ class PodRoutine(Routine[PodRoutineSettings]):
         self._removal = Removal(self._pod, self._pods, placement, self.context, self.steps)
         try:
             self.record(await self._pod.create(self._manifest(placement), self.deadline, ACCEPT))
+            self._rotation.visited(self._node)
             await self._pods.all_ready(1, self.deadline, self.record)
             self._rotation.succeeded(self._node)
         except Failed as failed:
@@ -108,6 +112,10 @@ class PodRoutine(Routine[PodRoutineSettings]):
 
     def _judged(self, failed: Failed) -> Failed:
         """Return a failure as the node's alone, if the latest pod on another node was well."""
+        if failed.reason is Reason.NO_NODE:
+            self._rotation.refused(self._node)
+        elif failed.reason is Reason.DISRUPTED:
+            self._rotation.outdate()
         failure = failed.reason in POD_REASONS and failed.reason.result is Result.FAILURE
         if not failure or failed.reason in SHARED or failed.component is not Component.NODE:
             return failed

@@ -31,7 +31,8 @@ from documents import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from khealth_exporter.canaries.diagnosis import PULLING, Finding, Nodes, blame, not_created, not_deleted, not_ready
+from khealth_exporter.canaries.diagnosis import PULLING, Finding, blame, not_created, not_deleted, not_ready
+from khealth_exporter.canaries.eligible_nodes import Nodes
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import (
     ACCEPT,
@@ -338,17 +339,49 @@ PINNED = Placement("pause", node="node-1")
 @pytest.mark.parametrize(
     ("node_1", "reason"),
     [
-        (node("node-1"), Reason.POD_UNSCHEDULABLE),
+        (node("node-1"), Reason.NO_NODE),
+        (node("node-1", taints=("node.kubernetes.io/memory-pressure",)), Reason.NO_NODE),
         (node("node-1", cordoned=True), Reason.NO_NODE),
         (node("node-1", ready="Unknown"), Reason.KUBELET_SILENT),
         (node("node-3"), Reason.NO_NODE),
     ],
-    ids=["no-room", "cordoned", "not-ready", "gone"],
+    ids=["no-room", "pressure", "cordoned", "not-ready", "gone"],
 )
 def test_a_pod_for_one_node_is_judged_by_that_node(node_1: Json, reason: Reason) -> None:
-    """The scheduler cannot bind it elsewhere: what its node is like explains why it does not."""
+    """The scheduler cannot bind it elsewhere: what its node is like explains why it does not, and the note says more."""
     known = Nodes.of([a_node(node_1), a_node(node("node-2"))], PINNED)
-    assert reason is not_ready(way(unschedulable(A)), known).reason
+    found = not_ready(way(unschedulable(A, "0/2 nodes are available: 1 Too many pods.")), known)
+    assert (reason, True) == (found.reason, "1 Too many pods" in found.note)
+
+
+def test_a_pod_for_one_node_that_is_full_is_no_fault_where_nodes_are_unknown() -> None:
+    """The scheduler has answered."""
+    assert Reason.NO_NODE is not_ready(way(unschedulable(A)), Nodes.of(None, PINNED)).reason
+
+
+@pytest.mark.parametrize("placement", [PINNED, Placement("pause")], ids=["one-node", "any-node"])
+def test_an_error_of_the_scheduler_is_the_schedulers(placement: Placement) -> None:
+    """It says nothing about the nodes, and the pod stays Pending until the scheduler is repaired."""
+    failed = status_of(A, condition("PodScheduled", "False", "SchedulerError", "extender: connection refused"))
+    found = not_ready(way(failed), Nodes.of([a_node(node("node-1"))], placement))
+    assert (Reason.POD_NOT_SCHEDULED, True) == (found.reason, "connection refused" in found.note)
+
+
+@pytest.mark.parametrize(
+    ("taint", "tolerated", "usable"),
+    [
+        ("node.kubernetes.io/memory-pressure", (), ()),
+        ("node.kubernetes.io/memory-pressure", ("node.kubernetes.io/memory-pressure",), ("node-1",)),
+        ("node.kubernetes.io/memory-pressure", ("",), ("node-1",)),
+        ("node.kubernetes.io/not-ready:NoExecute", (), ()),
+        ("dedicated:PreferNoSchedule", (), ("node-1",)),
+    ],
+)
+def test_a_node_with_a_taint_that_is_not_tolerated_is_not_usable(
+    taint: str, tolerated: tuple[str, ...], usable: tuple[str, ...]
+) -> None:
+    """Nor while the taint only says how the node is at the moment: the scheduler binds no pod to it."""
+    assert usable == nodes(node("node-1", taints=(taint,)), tolerated=tolerated).usable
 
 
 def test_a_finding_of_a_step_that_the_routine_lacks_comes_last() -> None:

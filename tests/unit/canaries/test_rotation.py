@@ -40,12 +40,52 @@ def test_healthy_nodes_are_visited_in_turn(names: list[str]) -> None:
     assert sorted(names) == [turning.next() for _ in names]
 
 
-def test_a_node_that_failed_is_visited_again_at_once() -> None:
-    """It may have been a passing disturbance."""
-    turning = rotation("a", "b")
-    first = turning.next()
-    turning.failed(str(first), Reason.KUBELET_SILENT)
-    assert first == turning.next()
+def test_a_node_that_failed_is_tried_again_next() -> None:
+    """It may have been a passing disturbance; another node is known to be well."""
+    turning = rotation("a", "b", "c")
+    turning.succeeded(str(turning.next()))
+    second = turning.next()
+    turning.failed(str(second), Reason.KUBELET_SILENT)
+    assert ("b", "b") == (second, turning.next())
+
+
+def test_a_node_that_failed_first_of_all_is_tried_again_after_one_other() -> None:
+    """Twice in a row, it would look as if no node ran pods."""
+    turning, visited = rotation("a", "b", "c"), []
+    for _ in range(3):
+        chosen = str(turning.next())
+        visited.append(chosen)
+        turning.failed(chosen, Reason.KUBELET_SILENT) if chosen == "a" else turning.succeeded(chosen)
+    assert ["a", "b", "a"] == visited
+
+
+def test_the_only_node_is_tried_again() -> None:
+    """No other one can be asked."""
+    turning = rotation("a")
+    turning.failed(str(turning.next()), Reason.KUBELET_SILENT)
+    assert "a" == turning.next()
+
+
+def test_a_node_that_failed_is_tried_again_after_a_round_without_a_result() -> None:
+    """The others are full: it is the only one that says anything."""
+    turning = rotation("a", "b", "c")
+    turning.failed(str(turning.next()), Reason.KUBELET_SILENT)
+    assert ["b", "c", "a"] == [turning.next() for _ in range(3)]
+
+
+@given(NAMES.filter(lambda names: len(names) > 1), st.data())
+def test_one_broken_node_never_fails_twice_as_if_it_were_several(names: list[str], data: st.DataObject) -> None:
+    """Two failures that are not known to be one node's page somebody: a success comes in between."""
+    turning, broken, in_a_row = rotation(*names), data.draw(st.sampled_from(names)), 0
+    for _ in range(4 * len(names)):
+        chosen = str(turning.next())
+        if chosen == broken:
+            in_a_row += not turning.well_elsewhere(chosen)
+            turning.failed(chosen, Reason.KUBELET_SILENT)
+        else:
+            in_a_row = 0
+            turning.succeeded(chosen)
+        assert in_a_row <= 1
 
 
 def test_a_node_that_is_gone_fails_no_more() -> None:
@@ -86,19 +126,64 @@ def test_whether_the_latest_other_node_was_well(visits: list[tuple[str, bool]], 
     assert expected is turning.well_elsewhere("a")
 
 
-def test_a_node_that_becomes_ready_for_the_first_time_is_fresh() -> None:
-    """Once, until it is removed and comes again."""
+def seen(turning: Rotation, name: str, uid: str = "1", *, usable: bool = True) -> list[str]:
+    """Return the fresh nodes after the watch has shown this one."""
+    document = node(name)
+    turning.take(a_node({**document, "metadata": {**document["metadata"], "uid": uid}}), usable=usable)
+    return list(turning.fresh)
+
+
+def test_a_node_that_becomes_usable_for_the_first_time_is_fresh() -> None:
+    """Once, and not before it takes pods."""
     turning = Rotation()
     turning.know([a_node(node("a"))])
-    turning.take(a_node(node("a")))
-    turning.take(a_node(node("b", ready="False")))
-    before = list(turning.fresh)
-    turning.take(a_node(node("b")))
-    turning.take(a_node(node("b")))
-    once = list(turning.fresh)
-    turning.forget(a_node(node("b")))
-    turning.take(a_node(node("b")))
-    assert ([], ["b"], ["b", "b"]) == (before, once, turning.fresh)
+    assert ([], [], ["b"]) == (seen(turning, "a", ""), seen(turning, "b", usable=False), seen(turning, "b"))
+    turning.visited("b")
+    assert [] == seen(turning, "b")
+
+
+def test_a_fresh_node_that_takes_no_pods_any_more_is_fresh_when_it_does() -> None:
+    """It was not visited yet."""
+    turning = Rotation()
+    assert (["b"], [], ["b"]) == (seen(turning, "b"), seen(turning, "b", usable=False), seen(turning, "b"))
+
+
+def test_a_fresh_node_that_is_removed_is_not_visited() -> None:
+    """Neither if the watch shows it, nor if it went while no one watched."""
+    turning = Rotation()
+    seen(turning, "b")
+    turning.forget("b")
+    assert ({}, ()) == (turning.fresh, turning.nodes)
+    seen(turning, "c")
+    turning.keep({"d"})
+    assert ({}, ()) == (turning.fresh, turning.nodes)
+
+
+def test_another_node_of_the_same_name_is_fresh() -> None:
+    """Its removal may have gone unseen."""
+    turning = Rotation()
+    seen(turning, "b", "1")
+    turning.visited("b")
+    assert ["b"] == seen(turning, "b", "2")
+
+
+def test_a_fresh_node_stays_so_until_it_has_a_pod() -> None:
+    """The create may fail. The next attempt goes there again, but no attempt begins early for it."""
+    turning = rotation("a")
+    seen(turning, "b")
+    awaited = turning.awaited
+    chosen = [turning.next(), turning.next()]
+    assert (True, ["b", "b"], False) == (awaited, chosen, turning.awaited)
+    turning.visited("b")
+    assert "a" == turning.next()
+
+
+def test_a_node_that_takes_no_pods_has_the_nodes_listed_again() -> None:
+    """They may all have been replaced; and it fails no more."""
+    turning = rotation("a", "b")
+    turning.failed("a", Reason.KUBELET_SILENT)
+    turning.refused("a")
+    assert ({}, True) == (turning.failing, turning.stale(0.0))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from documents import node
-from fakes import FORBIDDEN, refusing
-from small_cluster import Scene, scene
+from documents import node, unschedulable
+from fakes import FORBIDDEN, TIMEOUT, refusing
+from small_cluster import Scene, pinned_to, scene
 from virtual_time import run, virtual
 
 from khealth_exporter.cluster.kinds import NODE, POD
@@ -141,6 +141,53 @@ async def test_a_pod_that_is_not_scheduled_makes_no_node_fail() -> None:
 
 
 @virtual
+async def test_a_full_node_is_no_node() -> None:
+    """The scheduler has answered, and the node is well: nobody is to blame."""
+    async with scene() as here:
+        here.small.stuck = {0: "created"}
+        here.small.change = {0: lambda pod: unschedulable(pod, "0/3 nodes are available: 1 Too many pods.")}
+        status = await ran(here, 50.0)
+        assert [Reason.NO_NODE, Reason.NO_NODE] == reasons(status)
+        assert "Too many pods" in (status.attempts[0].verdict.note if status.attempts[0].verdict else "")
+        assert 0.0 == here.figures.value("khealth_nodes_failing", **OURS)
+
+
+@virtual
+async def test_one_attempt_is_lost_when_the_nodes_are_replaced() -> None:
+    """The list is up to five minutes old; the next attempt has a new one."""
+    async with scene() as here:
+
+        def replace() -> None:
+            for name in here.small.nodes:
+                here.api.remove("nodes", name)
+            for number in (7, 8):
+                here.api.put("nodes", node(f"node-{number}"))
+
+        def unbound(name: str, number: int, stages: list[str]) -> None:
+            pod = here.api.objects[PODS].get(name)
+            if pod and pinned_to(pod) not in here.api.objects["nodes"]:
+                here.api.put(PODS, unschedulable(pod))
+            else:
+                advance(name, number, stages)
+
+        advance, here.small._advance = here.small._advance, unbound  # type: ignore[method-assign]
+        here.small.later(20.0, replace)
+        status = await ran(here, 100.0)
+        assert ["node-1", "node-2", "node-7", "node-8"] == nodes_asked_for(here)
+        assert [None, Reason.NO_NODE, None, None] == reasons(status)
+
+
+@virtual
+async def test_a_broken_node_that_comes_first_is_one_node_as_soon_as_another_is_known() -> None:
+    """Two failures in a row that are not known to be one node's would page somebody."""
+    async with scene() as here:
+        break_node(here, "node-1")
+        status = await ran(here, 110.0)
+        assert ["node-1", "node-2", "node-1", "node-1"] == nodes_asked_for(here)
+        assert [Reason.KUBELET_SILENT, None, Reason.ONE_NODE, Reason.ONE_NODE] == reasons(status)
+
+
+@virtual
 async def test_nodes_that_all_fail_are_no_one_node() -> None:
     """The second one in a row says that it is more than one node."""
     async with scene() as here:
@@ -190,6 +237,42 @@ async def test_a_new_node_is_visited_at_once() -> None:
         assert ["node-1", "node-2", "node-9", "node-3"] == nodes_asked_for(here)
         (created,) = [asked.at for asked in here.api.named("create", PODS)][2:3]
         assert 45.0 == pytest.approx(created - 1000.0, abs=1.0)
+
+
+@virtual
+async def test_a_new_node_that_no_canary_may_use_is_not_visited() -> None:
+    """Its pod could not be scheduled."""
+    async with scene() as here:
+        windows = node("node-8")
+        windows["metadata"]["labels"]["kubernetes.io/os"] = "windows"
+        here.small.later(10.0, here.api.put, "nodes", node("node-9", taints=("dedicated",)))
+        here.small.later(11.0, here.api.put, "nodes", windows)
+        await ran(here, 40.0, new_nodes=True)
+        assert ["node-1", "node-2"] == nodes_asked_for(here)
+
+
+@virtual
+async def test_a_new_node_that_goes_during_an_attempt_is_not_visited() -> None:
+    """Nothing follows the nodes meanwhile."""
+    async with scene() as here:
+        here.small.ending = False
+        for name in ("node-8", "node-9"):
+            here.small.later(31.0, here.api.put, "nodes", node(name))
+        here.small.later(40.0, here.api.remove, "nodes", "node-9")
+        await ran(here, 70.0, new_nodes=True)
+        assert ["node-1", "node-2", "node-8", "node-3"] == nodes_asked_for(here)
+
+
+@virtual
+async def test_a_new_node_is_visited_though_its_first_attempt_fails() -> None:
+    """On the grid: an outage is no time for more attempts."""
+    async with scene() as here:
+        refused = refusing("create", resource=PODS, by=TIMEOUT)
+        here.small.later(10.0, here.api.faults.append, refused)
+        here.small.later(12.0, here.api.put, "nodes", node("node-9"))
+        here.small.later(25.0, here.api.faults.remove, refused)
+        await ran(here, 40.0, new_nodes=True)
+        assert ["node-1", "node-9", "node-9"] == nodes_asked_for(here)
 
 
 @virtual

@@ -1,0 +1,93 @@
+"""The nodes that pods may run on: which take pods now, and what their state explains. Pure: no I/O, no clock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from khealth_exporter.canaries.pod_spec import Placement
+from khealth_exporter.canaries.pod_steps import node_of
+from khealth_exporter.cluster.objects import GOING, Node, Pod
+from khealth_exporter.measure.trace import Trace
+from khealth_exporter.vocabulary.reason import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes that the pods may run on; `known` is False where nodes may not be listed.
+
+    `only` is the one node that the pods are bound to go to, if there is one.
+    """
+
+    eligible: tuple[Node, ...] = ()
+    names: frozenset[str] = frozenset()
+    known: bool = False
+    only: str = ""
+    repelling: frozenset[str] = frozenset()
+    """The names of the eligible nodes with a taint that the pods do not tolerate, such as memory pressure."""
+
+    @classmethod
+    def of(cls, nodes: Sequence[Node] | None, placement: Placement) -> "Nodes":
+        """Keep the nodes whose labels and lasting taints a placement allows ("" tolerates everything)."""
+        if nodes is None:
+            return cls(only=placement.node)
+        keys = set(placement.tolerated)
+        wanted = placement.selector.items()
+        eligible = tuple(n for n in nodes if wanted <= n.metadata.labels.items() and _tolerated(n, keys))
+        repelling = frozenset(node.name for node in eligible if "" not in keys and _repelling(node) - keys)
+        names = frozenset(node.name for node in nodes)
+        return cls(eligible, names, known=True, only=placement.node, repelling=repelling)
+
+    @property
+    def usable(self) -> tuple[str, ...]:
+        """The names of the nodes that are Ready and take pods, in order."""
+        found = (node.name for node in self.eligible if node.ready and not node.cordoned)
+        return tuple(sorted(name for name in found if name not in self.repelling))
+
+    def refuses(self) -> tuple[Reason, str] | None:
+        """Return why the only node takes no pod, as far as its state says; None if that explains nothing."""
+        if not self.only or not self.known:
+            return None
+        node = next((node for node in self.eligible if node.name == self.only), None)
+        if node is None:
+            return Reason.NO_NODE, f"node {self.only} is gone, or was tainted"
+        if node.cordoned:
+            return Reason.NO_NODE, f"node {self.only} is cordoned or being removed"
+        if not node.ready:
+            return Reason.KUBELET_SILENT, f"node {self.only} became NotReady"
+        return None
+
+    @property
+    def none_ready(self) -> bool:
+        """Whether there are nodes in service, and not one of them is Ready."""
+        serving = [node for node in self.eligible if not node.cordoned]
+        return bool(serving) and not any(node.ready for node in serving)
+
+    @property
+    def all_cordoned(self) -> bool:
+        """Whether every node is being taken out of service."""
+        return bool(self.eligible) and all(node.cordoned for node in self.eligible)
+
+    def disrupts(self, trace: Trace[Pod]) -> str:
+        """Return how its node explains that a pod went, or nothing."""
+        if not self.known or not node_of(trace):
+            return ""
+        node = next((node for node in self.eligible if node.name == node_of(trace)), None)
+        if node_of(trace) not in self.names:
+            return f"its node {node_of(trace)} is gone"
+        if node is None:
+            return ""
+        if node.cordoned:
+            return f"its node {node_of(trace)} is cordoned"
+        others = any(other.ready for other in self.eligible if other is not node)
+        if "ready" in trace.moments and not node.ready and others:
+            return f"its node {node_of(trace)} became NotReady, other nodes are well"
+        return ""
+
+
+def _tolerated(node: Node, keys: set[str]) -> bool:
+    # Taints of this prefix, and an autoscaler's, say how a node is at the moment; what else repels is there to stay.
+    passing = {taint.key for taint in node.spec.taints if taint.key.startswith("node.kubernetes.io/")} | GOING
+    return "" in keys or _repelling(node) - passing <= keys
+
+
+def _repelling(node: Node) -> set[str]:
+    return {taint.key for taint in node.spec.taints if taint.effect != "PreferNoSchedule"}
