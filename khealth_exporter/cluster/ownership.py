@@ -39,26 +39,20 @@ class Owner:
 
 
 def process_start(pid: int | None = None) -> str | None:
-    """Return what tells a process, by default this one, from every other of its Pod; None if that cannot be read.
+    """Return what tells a process, by default this one, from every other of its Pod; None if it does not exist.
 
-    It is the process id with the start time (/proc/PID/stat, field 22), because an id is used again, and with the
-    inode of this process's PID namespace, because each container of a Pod counts its processes from 1.
+    It is the process id with the start time (/proc/PID/stat, field 22): an id alone is used again.
     """
     try:
-        return f"{_stat(pid)}-{_namespace()}"
+        return _stat(pid)
     except (OSError, LookupError):
         return None
 
 
 def still_runs(instance: str) -> bool:
-    """Tell whether the process of an instance of this Pod exists; what cannot be read is taken for running.
-
-    A process id says nothing in another PID namespace: the process of another container is taken for running. What an
-    earlier start of this container left is such a case. It is swept when it is older than its longest rightful life.
-    """
-    process, _, namespace = instance.rpartition("-")
+    """Tell whether the process of an instance of this Pod exists; what cannot be read is taken for running."""
     try:
-        return namespace != _namespace() or _stat(int(process.partition("-")[0])) == process
+        return _stat(int(instance.partition("-")[0])) == instance
     except (FileNotFoundError, ProcessLookupError):
         return False
     except (OSError, LookupError):
@@ -69,14 +63,6 @@ def _stat(pid: int | None) -> str:
     text = Path(f"/proc/{pid or 'self'}/stat").read_text(encoding="utf-8", errors="replace")
     number, rest = text.partition(" ")[0], text.rpartition(")")[2].split()
     return f"{number}-{rest[_START_TIME]}"
-
-
-def _namespace() -> str:
-    """Return the inode of the PID namespace of this process; raise LookupError if it cannot be read."""
-    try:
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
-    except OSError as error:
-        raise LookupError("PID namespace unknown") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +111,8 @@ class Identity:
         uid, _, process = instance.partition(".")
         if not self.owner or uid != self.owner.uid:
             return False
-        number, _, start = process.partition("-")
-        # An older version wrote no process, or no PID namespace: a Pod that has this version runs that one no more.
-        complete = number.isdecimal() and len(number) <= _DIGITS and "-" in start
-        return not (complete and self.runs(process))
+        number = process.partition("-")[0]
+        return not (number.isdecimal() and len(number) <= _DIGITS and self.runs(process))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ from khealth_exporter.cluster.ownership import (
 )
 
 OWNER = Owner("khealth-7d9f", "uid-of-our-pod")
-ALIVE = "17-4711-40"
-OURS = Identity("ab12cd34", "khealth", OWNER, "1-100-40", lambda instance: instance == ALIVE)
+ALIVE = "17-4711"
+OURS = Identity("ab12cd34", "khealth", OWNER, "1-100", lambda instance: instance == ALIVE)
 HOMELESS = Identity("ab12cd34", "khealth")
 CREATED, BORN = "2026-11-23T14:30:00Z", 1795444200.0
 
@@ -111,7 +111,7 @@ def test_what_is_made_in_a_pod_goes_with_it() -> None:
     ours = OURS.of_attempt("m", "a", 1, 100.0)
     reference = {"apiVersion": "v1", "kind": "Pod", "name": "khealth-7d9f", "uid": "uid-of-our-pod"}
     told = ours.metadata()["ownerReferences"], ours.annotations[INSTANCE]
-    assert ([reference], "uid-of-our-pod.1-100-40") == told
+    assert ([reference], "uid-of-our-pod.1-100") == told
 
 
 def test_what_is_made_elsewhere_has_no_owner() -> None:
@@ -138,7 +138,7 @@ def test_what_is_older_than_its_max_age_is_dead(age: float, dead: bool) -> None:
 
 def test_what_an_earlier_process_of_the_same_pod_made_is_dead() -> None:
     """A container that was restarted is a new run in the same Pod."""
-    assert OURS.dead(made(**{INSTANCE: "uid-of-our-pod.17-4710-40"}), BORN)
+    assert OURS.dead(made(**{INSTANCE: "uid-of-our-pod.17-4710"}), BORN)
 
 
 def test_what_a_living_process_of_the_same_pod_made_is_not_dead() -> None:
@@ -146,9 +146,7 @@ def test_what_a_living_process_of_the_same_pod_made_is_not_dead() -> None:
     assert not OURS.dead(made(**{INSTANCE: f"uid-of-our-pod.{ALIVE}"}), BORN + 99.0)
 
 
-@pytest.mark.parametrize(
-    "instance", ["uid-of-our-pod", "uid-of-our-pod.", "uid-of-our-pod.x-1", "uid-of-our-pod.17-4711"]
-)
+@pytest.mark.parametrize("instance", ["uid-of-our-pod", "uid-of-our-pod.", "uid-of-our-pod.x-1"])
 def test_an_instance_of_the_same_pod_that_names_no_process_is_dead(instance: str) -> None:
     """An older version wrote no process: a pod that has this version runs that one no more."""
     assert OURS.dead(made(**{INSTANCE: instance}), BORN)
@@ -193,32 +191,9 @@ def test_a_process_is_told_by_its_start_time_too() -> None:
     """A process id alone is used again."""
     ours = process_start()
     assert ours is not None
-    pid, started, namespace = ours.split("-")
+    pid, _, started = ours.partition("-")
     runs = Identity("r", "n").runs
-    assert (str(os.getpid()), True, False) == (pid, runs(ours), runs(f"{pid}-{int(started) + 1}-{namespace}"))
-
-
-def test_a_process_of_another_container_is_taken_for_running() -> None:
-    """A second container of the Pod has the same POD_UID, and process ids of its own: ours say nothing of it."""
-    ours = process_start()
-    assert ours is not None
-    pid, started, namespace = ours.split("-")
-    theirs = f"{pid}-{int(started) + 1}-{int(namespace) + 1}"
-    left = made(**{INSTANCE: f"{OWNER.uid}.{theirs}"})
-    here = Identity("ours", "khealth", OWNER, ours)
-    assert (False, True) == (here.dead(left, BORN + 100.0), here.dead(left, BORN + 101.0))
-
-
-def test_without_a_known_process_namespace_no_process_is_taken_for_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel or a sandbox may not show it."""
-    instance = process_start() or ""
-    pid, _, rest = instance.partition("-")
-
-    def fails(*_: object, **__: object) -> os.stat_result:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "stat", fails)
-    assert (None, True) == (process_start(), still_runs(f"{pid}-1{rest}"))
+    assert (str(os.getpid()), True, False) == (pid, runs(ours), runs(f"{pid}-{int(started) + 1}"))
 
 
 def test_a_process_that_has_ended_has_no_start() -> None:
