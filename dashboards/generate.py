@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import AnnotationQueryPlacement, GridPos
 
-from dashboards import board, clusters, itself, overview
+from dashboards import board, clusters, itself, overview, routines
 from deploy import written
 
 FOLDER = Path(__file__).parent
@@ -29,9 +29,9 @@ def khealth() -> dashboard.Dashboard:
     whole.with_row(dashboard.Row("khealth itself: how sure, at what cost").grid_pos(place))
     for about_itself in itself.panels():
         whole.with_panel(about_itself)
-    below = GridPos(x=0, y=overview.ROUTINES_TOP - 1, w=24, h=1)
+    below = GridPos(x=0, y=routines.TOP - 1, w=24, h=1)
     whole.with_row(dashboard.Row("Single routines: the API server, and every node").grid_pos(below))
-    for of_routine in overview.routines():
+    for of_routine in routines.panels():
         whole.with_panel(of_routine)
     return whole
 

@@ -124,7 +124,7 @@ QUANTILES = Told(
 )
 REASONS = Told(
     "Failures by reason",
-    "Attempts in which the cluster failed, by where on its way. Nothing is good. Counted at the attempt's deadline,"
+    "Failed attempts, by reason. No bar is good. Counted at the attempt's deadline,"
     " so a fault shows some 20 s after the attempt that met it began.",
     (0, 18, 8, 6),
     (
@@ -153,31 +153,6 @@ SLOWEST = Told(
 )
 
 
-ROUTINES_TOP = 57
-"""Where the row about single routines begins, below the one about khealth itself."""
-API = Told(
-    "control-plane/api: steps, p99 of 1 h",
-    "How long the API server takes for each request of control-plane/api, and for a new connection. Good: create,"
-    " update and delete stay below the dashed line, 1 s. Fewer than 5 samples: no figure.",
-    (0, ROUTINES_TOP, 10, 6),
-    ("KhealthApiSlow", "stale_read"),
-)
-CERTIFICATE = Told(
-    "control-plane/api: certificate expires in",
-    "The time until the API server's serving certificate expires, as khealth's TLS handshakes show it. Good is more"
-    " than 14 days.",
-    (10, ROUTINES_TOP, 4, 6),
-    ("KhealthApiCertificateExpires",),
-)
-NODES = Told(
-    "workloads/pod: nodes failing",
-    "The number of nodes on which the last canary pod failed. Good is 0. khealth's status page names the nodes, and"
-    " says how long a full round over all nodes takes.",
-    (14, ROUTINES_TOP, 10, 6),
-    ("KhealthOneNode", "one_node"),
-)
-
-
 def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | heatmap.Panel | table.Panel]:
     """Yield the panels of the screen, from its upper left to its lower right."""
     yield finished(state_now(), STATE, now(ask.cluster_state(ask.ROUTINE), "state"))
@@ -193,13 +168,6 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | h
     yield _reasons()
     yield _good()
     yield _slowest()
-
-
-def routines() -> Iterator[stat.Panel | timeseries.Panel]:
-    """Yield the panels of the row about single routines."""
-    yield _api()
-    yield _certificate()
-    yield _nodes()
 
 
 def _since() -> stat.Panel:
@@ -323,22 +291,3 @@ def _slowest() -> timeseries.Panel:
     figure = ask.percentile(0.99, STEPS, ask.ROUTINE, by)
     expression = ask.of_step(ask.enough(figure, f"{STEPS}_count{{{ask.ROUTINE}}}", by))
     return finished(panel, SLOWEST, query(expression, "{{routine}} {{step}}: {{component}}"))
-
-
-def _api() -> timeseries.Panel:
-    panel = lines("s", (None, GREEN), (1.0, RED), none="Fewer than 5 samples in an hour.").interval(HOURLY)
-    chosen = f'{ask.ROUTINE},module="control-plane"'
-    figure = ask.percentile(0.99, STEPS, chosen, "step")
-    return finished(panel, API, query(ask.enough(figure, f"{STEPS}_count{{{chosen}}}", "step"), "{{step}}"))
-
-
-def _certificate() -> stat.Panel:
-    panel = single("s", (None, RED), (14 * 86400.0, GREEN), none="not known")
-    expression = f"min(khealth_api_certificate_expiry_timestamp_seconds{{{ask.ROUTINE}}}) - time()"
-    return finished(panel, CERTIFICATE, now(expression, "left"))
-
-
-def _nodes() -> timeseries.Panel:
-    panel = lines("short", (None, GREEN), (1.0, RED), none="workloads/pod does not run.").decimals(0)
-    expression = f"max by (cluster, module, routine) (khealth_nodes_failing{{{ask.ROUTINE}}})"
-    return finished(panel, NODES, query(expression, "{{cluster}} {{module}}/{{routine}}"))
