@@ -1,4 +1,4 @@
-"""The row about single routines: the API server as control-plane/api sees it, and every node."""
+"""The row about single routines: control-plane/api and workloads/pod."""
 
 from collections.abc import Iterator
 
@@ -9,34 +9,34 @@ from dashboards.parts import GREEN, HOURLY, RED, Query, Told, finished, lines, n
 from dashboards.queries import STEPS
 
 TOP = 57
-"""Where the row about single routines begins, below the one about khealth itself."""
+"""The first line of the row on the grid, below its title."""
 API = Told(
     "control-plane/api: steps, p50 and p99 of 1 h",
-    "How long the API server takes for each request of control-plane/api, and for a new connection. Good: create,"
-    " update and delete stay below the dashed line, 1 s. Fewer than 5 samples: no figure.",
-    (0, TOP, 8, 6),
+    "The duration of each request of control-plane/api, and of a new connection to the API server. Good: create,"
+    " update and delete stay below the dashed line, 1 s. With fewer than 5 samples there is no value.",
+    (0, TOP, 12, 8),
     ("KhealthApiSlow", "stale_read"),
 )
 CERTIFICATE = Told(
     "control-plane/api: certificate expires in",
-    "The time until the API server's serving certificate expires, as khealth's TLS handshakes show it. Good is more"
-    " than 14 days.",
-    (8, TOP, 3, 6),
+    "The time until the serving certificate of the API server expires, from khealth's TLS handshakes. Good is"
+    " more than 14 days.",
+    (0, TOP + 8, 4, 5),
     ("KhealthApiCertificateExpires",),
 )
 NODES = Told(
     "workloads/pod: nodes failing",
-    "The number of nodes on which the last canary pod failed. Good is 0. khealth's status page names the nodes, and"
-    " says how long a full round over all nodes takes.",
-    (11, TOP, 5, 6),
+    "The number of nodes on which the last canary pod failed. Good is 0. The status page of khealth names the"
+    " nodes, and shows how long a full round over all nodes takes.",
+    (4, TOP + 8, 20, 5),
     ("KhealthOneNode", "one_node"),
 )
 POD = Told(
     "workloads/pod: steps, p99 of 1 h",
-    "How long each step of a canary pod takes, over all nodes that were visited in the last hour. Good: schedule,"
-    " sandbox and start together stay below the dashed line, 5 s. A pod that was stuck counts with the time waited."
-    " Fewer than 5 samples: no figure.",
-    (16, TOP, 8, 6),
+    "The duration of each step of a canary pod, over all nodes that khealth visited in the last hour. Good is far"
+    " below the dashed line: schedule, sandbox and start together must end within 5 s. The step in which a pod"
+    " was stuck counts with the time waited. With fewer than 5 samples there is no value.",
+    (12, TOP, 12, 8),
     ("KhealthPodStartupSlow", "kubelet_silent", "sandbox_failed"),
 )
 
@@ -44,9 +44,9 @@ POD = Told(
 def panels() -> Iterator[stat.Panel | timeseries.Panel]:
     """Yield the panels of the row about single routines."""
     yield _api()
+    yield _pod()
     yield _certificate()
     yield _nodes()
-    yield _pod()
 
 
 def _api() -> timeseries.Panel:

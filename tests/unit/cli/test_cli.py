@@ -236,7 +236,7 @@ def test_a_web_configuration_that_cannot_be_used_ends_with_2(
 
 
 def test_once_prints_text_and_ends_with_the_reports_code(started: Started, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where no terminal listens, there is no colour."""
+    """Where no terminal listens, there is no color."""
     started.result = FOUND
     code = main(["once"])
     text = f"""\
