@@ -208,7 +208,7 @@ QUICK: dict[str, Disease] = {
     "missed-scrapes": Disease(_one(*WELL * 60, unseen=(1000.0, 1100.0))),
     "standby": Disease([*_one(*WELL * 60), *_one(leader=False, instance="10.0.0.2:8080", pod="khealth-2")]),
     "suspended": Disease(_one(suspended=frozenset({"rcscheduler"}))),
-    "seldom": Disease(_one(WELL, WELL, failed("pod_not_ready"), WELL, WELL, WELL, interval=600.0)),
+    "rare": Disease(_one(WELL, WELL, failed("pod_not_ready"), WELL, WELL, WELL, interval=600.0)),
     "less-often": Disease(
         _one(WELL, WELL, failed("pod_not_ready"), WELL, WELL, failed("pod_not_ready"), *WELL * 6, interval=300.0)
     ),

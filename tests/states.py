@@ -1,4 +1,4 @@
-"""Routines as they might stand, for whoever looks at the status page: their attempts are made up of Events."""
+"""Routines in every state that the status page shows; their attempts are made of Events."""
 
 import random
 from collections.abc import Iterable, Iterator

@@ -15,8 +15,8 @@ PERIOD = 5.0
 """Seconds between two looks at the file: a ConfigMap's is swapped behind its name, so that only its content tells."""
 READING = 60.0
 """Seconds to read the file and to check what it says: a disk that hangs must not block a reload for good."""
-_ENDING = "khealth is being stopped: it reads no configuration any more"
-_NOTHING = "this khealth was given no configuration that it could read again"
+_ENDING = "khealth is stopping: it does not reload the configuration"
+_NOTHING = "khealth has no configuration file to reload"
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -67,7 +67,7 @@ class Reloader:
         self._asked.set()
 
     def close(self) -> None:
-        """Let nothing come into force any more."""
+        """Refuse every configuration from now on."""
         self._closed = True
 
     async def run(self) -> None:
@@ -90,7 +90,7 @@ class Reloader:
             async with self._turn:
                 seen = await self._beside(lambda: digest(file))
         except TimeoutError:
-            return False  # Whoever asks for it is told; what cannot be looked at has not changed.
+            return False  # A requested reload reports it; a file that cannot be read has not changed.
         return seen is not None and seen != self._seen
 
     async def reload(self, cause: str) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class Reloader:
             try:
                 seen, config = await self._beside(self._read)
             except TimeoutError:
-                # What a disk that hung has said in the end is not in force: it is to be read when it is back.
+                # The file was not loaded, even if the disk answers later: read it again when the disk is back.
                 self._seen = None
                 return self._refused(cause, (f"{self.config.file}: was not read within {READING:g} s",))
             except Exception as error:  # noqa: BLE001 - a bug in reading must end neither the loop nor the request
@@ -155,7 +155,7 @@ class Reloader:
         if not reading.done():
             reading.add_done_callback(
                 lambda late: late.cancelled() or late.exception()
-            )  # Nobody waits for it any more.
+            )  # Its result is no longer needed.
             raise TimeoutError
         return reading.result()
 

@@ -39,7 +39,7 @@ POD_REASONS = (
 
 
 SHARED = frozenset({Reason.POD_LOST, Reason.NODES_NOT_READY})
-"""Reasons that are never one node's: whoever took the pod may be anywhere, and no node at all is Ready."""
+"""Reasons that never belong to one node: any client can have deleted the pod, and no node at all is Ready."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ async def list_events(cluster: Cluster, deadline: float) -> list[KubernetesEvent
 async def find_out(
     cluster: Cluster, owned: Owned[Any], traces: Iterable[Trace[Pod]], placement: Placement, deadline: float
 ) -> Facts:
-    """Ask for what explains a failure, and keep the evidence: the canary is gone when somebody looks."""
+    """Ask for what explains a failure, and keep the evidence: the canary is gone when an operator looks."""
     async with asyncio.TaskGroup() as group:
         nodes = group.create_task(list_nodes(cluster, deadline))
         events = group.create_task(list_events(cluster, deadline))

@@ -133,7 +133,7 @@ class Owned(Generic[T]):
         return self.item
 
     async def find(self, deadline: float) -> T | None:
-        """Return the object to delete; None if there is none any more.
+        """Return the object to delete; None if it is gone.
 
         After an unanswered write, ask for it several times; raise Refused.
         """

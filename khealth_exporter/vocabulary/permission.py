@@ -8,8 +8,8 @@ from typing import Literal
 class Permission:
     """A right that khealth needs, in RBAC's words; an optional one only sharpens a verdict or makes a convenience.
 
-    One that is `outside` serves a khealth that runs beside the cluster; in a pod of it nobody has to grant it. One
-    with `when` is needed only if that setting of the routine is true.
+    One that is `outside` serves a khealth that runs outside the cluster, and is not needed in a pod. One with `when` is
+    needed only if that setting of the routine is true.
     """
 
     verb: str

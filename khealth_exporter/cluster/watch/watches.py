@@ -1,4 +1,4 @@
-"""The shared watches of one namespace: a kind is watched while somebody needs it."""
+"""The shared watches of one namespace: a kind is watched while a routine needs it."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator

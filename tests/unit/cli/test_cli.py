@@ -220,7 +220,7 @@ def test_what_cannot_start_ends_with_2(started: Started, command: str, capsys: p
 
 
 def test_run_is_told_where_its_protection_is(started: Started) -> None:
-    """The web configuration goes to whoever serves."""
+    """The web configuration goes to the server."""
     main(["run", "--web.config.file", "web.yaml"])
     assert Path("web.yaml") == started.options.web_config
 

@@ -528,7 +528,7 @@ def test_a_pods_server_may_have_an_ipv6_address(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_pod_without_a_namespace_file_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: Keys) -> None:
-    """Whoever projects a token need not project the namespace."""
+    """A projected token does not need a projected namespace."""
     (in_pod(tmp_path, monkeypatch, keys) / "namespace").unlink()
     assert load_credentials("auto", None, None).namespace is None
 

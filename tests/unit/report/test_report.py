@@ -231,7 +231,7 @@ def test_a_terminal_gets_color(verdict: Verdict, word: str) -> None:
 
 
 def test_what_the_cluster_says_commands_no_terminal() -> None:
-    """A pod's message cannot move the cursor of whoever reads the report."""
+    """A pod's message cannot move the cursor of the reader's terminal."""
     verdict = Verdict(Result.FAILURE, Reason.POD_CRASHED, "\x1b[2Joops")
     assert "\x1b" not in as_text(_report(_attempt(verdict)))
 
