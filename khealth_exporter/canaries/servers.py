@@ -40,5 +40,5 @@ async def connect_to_each(cluster: Cluster, deadline: float) -> list[float | Non
     if not ends or first.reason.result is not Result.FAILURE:
         raise first
     lines = tuple(f"{address}: {refused.note}" for address, refused in failed.items())
-    note = f"{len(failed)} of {len(addresses)} API servers do not answer: {', '.join(failed)}"
+    note = f"{len(failed)} of {len(addresses)} API server addresses do not answer: {', '.join(failed)}"
     raise Failed(Reason.ONE_API_SERVER, note, (Evidence("EndpointSlice", "default/kubernetes", lines),))

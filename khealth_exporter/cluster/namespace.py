@@ -51,7 +51,7 @@ class NamespaceKeeper:
             self.made = True
         except Refused as refused:
             if refused.reason is Reason.FORBIDDEN:
-                note = f"namespace {self.name} is missing, and khealth may not make it: {refused.note}"
+                note = f"namespace {self.name} does not exist, and khealth may not create it: {refused.note}"
                 raise Failed(Reason.FORBIDDEN, note) from refused
             if not refused.refusal.exists:
                 raise
@@ -76,7 +76,7 @@ class NamespaceKeeper:
             return found is None or not found.leaving
 
         if not await self._until(gone_or_well, deadline):
-            raise Failed(Reason.INTERRUPTED, f"namespace {self.name} is being deleted, and that does not end")
+            raise Failed(Reason.INTERRUPTED, f"namespace {self.name} is still terminating")
 
     async def remove(self, deadline: float) -> bool:
         """Delete the namespace if this process made it; tell whether nothing of it is left at the deadline."""

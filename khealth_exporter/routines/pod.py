@@ -130,4 +130,4 @@ class PodRoutine(Routine[PodRoutineSettings]):
 
 
 def _vanished(_item: object, _missing: int) -> Finding:
-    return Finding(SCHEDULE, Reason.POD_LOST, "the API server accepted the pod, and does not have it")
+    return Finding(SCHEDULE, Reason.POD_LOST, "the API server accepted the pod, but does not return it")

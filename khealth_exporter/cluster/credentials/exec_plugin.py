@@ -124,7 +124,7 @@ def _run(plugin: _Exec, request: str, directory: Path) -> bytes:
         _end(process)
     if process.returncode:
         said = complaint.decode(errors="replace").strip()[-_STANDARD_ERROR:] or "nothing on standard error"
-        raise CredentialsError(f"exec: {plugin.command} ended with {process.returncode}: {said}")
+        raise CredentialsError(f"exec: {plugin.command} exited with {process.returncode}: {said}")
     return output
 
 

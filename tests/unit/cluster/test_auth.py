@@ -695,9 +695,9 @@ def test_a_plugin_is_told_of_the_cluster_if_it_asks(
 @pytest.mark.parametrize(
     ("script", "cause"),
     [
-        ("echo 'please log in' >&2; exit 3", "ended with 3: please log in"),
-        ("exit 1", "ended with 1: nothing on standard error"),
-        ("kill -9 $$", "ended with -9"),
+        ("echo 'please log in' >&2; exit 3", "exited with 3: please log in"),
+        ("exit 1", "exited with 1: nothing on standard error"),
+        ("kill -9 $$", "exited with -9"),
         ("true", "printed no ExecCredential"),
         ("echo '{'", "printed no ExecCredential"),
         ("echo '[]'", "printed no ExecCredential"),
