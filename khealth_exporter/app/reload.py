@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 
 
 class Load(Protocol):
-    """Reads the configuration, with what the command line says in force; raises ConfigError."""
+    """Reads the configuration and applies the command line's overrides; raises ConfigError."""
 
     def __call__(self, *, bound: Bound | None = None) -> Config:
         """Return it; for a run that is `bound` to a namespace, another one is wrong."""
@@ -37,9 +37,9 @@ class Aside(Protocol):
 
 
 class Reloader:
-    """Holds the configuration that is in force, and puts another in its place.
+    """Holds the active configuration, and replaces it.
 
-    `adopt` is told each one that comes into force.
+    `adopt` gets each one that becomes active.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it has these parts
@@ -52,12 +52,12 @@ class Reloader:
         aside: Aside,
     ) -> None:
         self.config = config
-        """The configuration in force."""
+        """The active configuration."""
         self._load, self._bound, self._adopt = load, bound, adopt
         self._metrics, self._aside = metrics, aside
         self._file = Path(config.file) if load and config.file else None
         self._seen: str | None = config.digest
-        """What tells the content that was read last, be it in force or refused."""
+        """The digest of the content that was read last, accepted or refused."""
         self._turn, self._asked = asyncio.Lock(), asyncio.Event()
         self._reading: asyncio.Future[Any] | None = None
         self._closed = False
@@ -94,9 +94,9 @@ class Reloader:
         return seen is not None and seen != self._seen
 
     async def reload(self, cause: str) -> tuple[str, ...]:
-        """Read the configuration again; return what is wrong with it, in lines, or () once it is in force.
+        """Read the configuration again; return what is wrong with it, in lines, or () once it is active.
 
-        What is in force then is what is wanted: routines that it stops may still be cleaning up.
+        Routines that the active configuration stops may still be cleaning up.
         """
         async with self._turn:
             if refused := self._refusal():

@@ -1,4 +1,4 @@
-"""What the API server says when it is asked before anybody is blamed: nodes, Kubernetes Events, evidence."""
+"""What the API server reports before a component is blamed: nodes, Kubernetes Events, evidence."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ EVENT_PAGES = 4
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was found out; `pulling` names the pods whose image is being pulled, so far as Events tell."""
+    """What was found out; `pulling` names the pods whose image is being pulled, by their Events."""
 
     nodes: Nodes
     pulling: frozenset[str]

@@ -22,7 +22,7 @@ from khealth_exporter.vocabulary.step import Step
 T = TypeVar("T", bound=KubernetesObject)
 
 CONFIRMING = (0.0, 0.5, 1.5)
-"""Seconds before each look for what an unanswered write may have created: its request may still be under way."""
+"""Seconds before each look for what an unanswered write may have created: its request may still be in progress."""
 
 
 class Owned(Generic[T]):

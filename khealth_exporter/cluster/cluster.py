@@ -56,7 +56,7 @@ class Cluster:
         self.client.denials.know(permissions)
 
     def denied(self) -> tuple[Denied, ...]:
-        """Return the rights that khealth lacks, the oldest first."""
+        """Return the missing permissions, the oldest first."""
         return self.client.denials.now()
 
     def server_time(self) -> float:
@@ -108,7 +108,7 @@ class Cluster:
         self, kind: Kind[T], item: KubernetesObject, deadline: float, *,
         policy: str | None = None, grace: int | None = None,
     ) -> Answer | None:  # fmt: skip
-        """Delete this very object (by uid) and what it owns; None if it is gone already; raise Refused.
+        """Delete this object (by uid) and what it owns; None if it is gone already; raise Refused.
 
         `policy` is the kind's own unless given; `grace` is in seconds.
         """

@@ -34,7 +34,7 @@ _LOOK_AGAIN = 0.25
 
 
 class NamespaceKeeper:
-    """One namespace's life, as far as it is khealth's business."""
+    """Creates, awaits and deletes the namespace of the canaries."""
 
     def __init__(self, name: str, client: Client, clock: Clock) -> None:
         self.name, self._client, self._clock = name, client, clock

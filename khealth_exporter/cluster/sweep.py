@@ -133,7 +133,7 @@ class Sweeper:
         self._cluster.telemetry.objects(kind.name, len(found))
 
     def found(self, *, everything: bool) -> tuple[Leftover, ...]:
-        """Return what there is to delete."""
+        """Return the objects to delete."""
         return tuple(found.leftover for found in self.leftovers(everything=everything))
 
     async def clear(self, wanted: tuple[Leftover, ...], deadline: float) -> tuple[Leftover, ...]:

@@ -163,7 +163,7 @@ class _Attempt:
     async def _phase(
         self, routine: Routine[Any], phase: Phase, seconds: float, work: Callable[[], Awaitable[None]]
     ) -> bool:
-        """Run init or the hold, and tell whether all is well."""
+        """Run init or the hold, and tell whether it succeeded."""
         begun, notes = self._clock.now(), Notes(self._runner.kind)
         routine.deadline, routine.record = begun + seconds, notes.record
         try:

@@ -107,7 +107,7 @@ class PodRoutine(Routine[PodRoutineSettings]):
         self._pod.close()
 
     def _judged(self, failed: Failed) -> Failed:
-        """Return a failure as the node's alone, if the latest pod on another node was well."""
+        """Return a failure as the node's alone, if the latest pod on another node succeeded."""
         failure = failed.reason in POD_REASONS and failed.reason.result is Result.FAILURE
         if not failure or failed.reason in SHARED or failed.component is not Component.NODE:
             return failed
