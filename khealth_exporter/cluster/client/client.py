@@ -1,4 +1,4 @@
-"""Requests to the API server: time-outs, retries, counting, and when exactly each was sent and answered."""
+"""Requests to the API server: timeouts, retries, counting, and when exactly each was sent and answered."""
 
 import asyncio
 import random

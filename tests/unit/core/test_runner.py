@@ -1,4 +1,4 @@
-"""The runner's laws, for any script of failures, time-outs, bugs, slow steps and stops."""
+"""The runner's laws, for any script of failures, timeouts, bugs, slow steps and stops."""
 
 import asyncio
 import itertools
