@@ -67,7 +67,8 @@ def _of_module(module: str, share: float, ref: str) -> Query:
 
 
 def _certificate() -> stat.Panel:
-    panel = single("s", (None, RED), (14 * 86400.0, GREEN), none="not known")
+    # The base colors the text for no value; an expired certificate has a negative one.
+    panel = single("s", (None, "text"), (-1e9, RED), (14 * 86400.0, GREEN), none="not known")
     expression = f"min(khealth_api_certificate_expiry_timestamp_seconds{{{ask.ROUTINE}}}) - time()"
     return finished(panel, CERTIFICATE, now(expression, "left"))
 
