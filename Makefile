@@ -11,6 +11,9 @@ DEV_READY := $(VENV)/ready
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+# One word for the shell, whatever is in it. ARGS is meant to be several.
+quoted = '$(subst ','\'',$(1))'
+
 # --no-compile: most of the files are never imported, and Python compiles each when it first is.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
@@ -25,8 +28,8 @@ $(DEV_READY): $(RUN_READY) requirements/dev.txt
 	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	touch $@
 
-demo: $(RUN_READY) ## run khealth against a simulated cluster: make demo FAULT=scheduler-stalled
-	$(BIN)/khealth demo $(if $(FAULT),--fault $(FAULT)) $(if $(LISTEN),--listen $(LISTEN))
+demo: $(RUN_READY) ## run khealth against a simulated cluster: make demo FAULT=scheduler-stalled; FAULT=list lists them
+	$(BIN)/khealth demo $(if $(FAULT),--fault $(call quoted,$(FAULT))) $(if $(LISTEN),--listen $(call quoted,$(LISTEN)))
 
 test: $(DEV_READY) ## unit and integration tests; no cluster needed
 	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(ARGS)
@@ -60,7 +63,7 @@ generate: $(DEV_READY) ## regenerate dashboards, the runbook page, tables, docs 
 	$(BIN)/python docs/generate.py
 
 draw: $(DEV_READY) ## draw a dashboard from a Prometheus: make draw PROMETHEUS=http://127.0.0.1:9090 OUT=khealth.png; needs npm, chromium
-	$(BIN)/python dashboards/draw/draw.py --prometheus $(PROMETHEUS) --out $(or $(OUT),khealth.png) $(ARGS)
+	$(BIN)/python dashboards/draw/draw.py --prometheus $(call quoted,$(PROMETHEUS)) --out $(call quoted,$(or $(OUT),khealth.png)) $(ARGS)
 
 render: $(DEV_READY) ## render deploy/khealth.yaml from the chart; needs helm
 	$(BIN)/python deploy/render.py
@@ -69,7 +72,7 @@ golden: $(DEV_READY) ## regenerate the golden files
 	$(BIN)/pytest tests/unit/core/test_golden.py --write-golden
 
 screenshots: $(DEV_READY) ## draw the status page in docs/pictures; with FOLDER=… in all its states; needs chromium
-	$(BIN)/python tests/screenshots.py $(FOLDER)
+	$(BIN)/python tests/screenshots.py $(if $(FOLDER),$(call quoted,$(FOLDER)))
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock: $(DEV_READY) ## compile requirements/ from pyproject.toml

@@ -38,6 +38,7 @@ ABSENT = {
     "khealth_last_success_timestamp_seconds": "before the first success, while suspended",
     "khealth_api_certificate_expiry_timestamp_seconds": "until a verified TLS handshake has shown a certificate",
     "khealth_nodes_failing": "before the first attempt",
+    "khealth_objects": "a series: while no enabled routine creates its kind",
     "khealth_api_requests": "a series: until its first request",
     "khealth_api_request_duration_seconds": "a series: until its first request",
 }

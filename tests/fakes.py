@@ -4,11 +4,11 @@ import asyncio
 import json
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 from unittest.mock import Mock
 
 from prometheus_client import CollectorRegistry
@@ -25,6 +25,7 @@ from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 NOBODY = Identity("test", "khealth")
@@ -37,9 +38,10 @@ def context_of(clock: Clock) -> Context:
     return Context(cast("Cluster", cluster), clock)
 
 
-def cluster_of(api: "FakeApi") -> Cluster:
+def cluster_of(api: "FakeApi", figures: "Telemetered | None" = None) -> Cluster:
     """Return a cluster on an API server in memory."""
-    return Cluster(api, Identity("run", "khealth"), api.clock, Telemetered(api.clock).metrics, random.Random(1))
+    figures = figures or Telemetered(api.clock)
+    return Cluster(api, Identity("run", "khealth"), api.clock, figures.metrics, random.Random(1))
 
 
 class Telemetered:
@@ -261,15 +263,8 @@ class FakeApi(Client):
         retries: bool = True,  # noqa: ARG002
     ) -> Answer:
         """Answer a request after the latency, unless a fault says otherwise."""
-        if self.clock.now() >= deadline:
-            raise Refused(Refusal(Reason.PROBER_STARVED, "its deadline had passed"), verb)
-        asked = Asked(verb, resource, path, dict(query or {}), _parsed(body), self.clock.now())
-        self.asked.append(asked)
-        try:
-            async with asyncio.timeout_at(deadline):
-                answer = await self._answered(asked)
-        except TimeoutError:
-            answer = TIMEOUT
+        asked = self._asking(verb, resource, path, deadline, query=dict(query or {}), body=_parsed(body))
+        answer = await self._within(deadline, self._answered(asked))
         self.denials.take(verb, resource, namespace_of(path), answer)
         if isinstance(answer, Refusal):
             raise Refused(answer, f"{verb} {resource}")
@@ -306,6 +301,8 @@ class FakeApi(Client):
         name = asked.body["metadata"]["name"]
         if name in self.objects.get(asked.resource, {}):
             return refusal(409, "already exists", "AlreadyExists")
+        if asked.query.get("dryRun"):
+            return asked.body
         item = self.put(asked.resource, {**asked.body, "metadata": {"generation": 1, **asked.body["metadata"]}})
         self.created(asked.resource, item)
         return item
@@ -333,27 +330,50 @@ class FakeApi(Client):
 
     async def connect(self, path: str, deadline: float, *, host: str = "", port: int = 0) -> Answer:
         """Answer on a new connection after the latency, unless a fault says otherwise."""
-        asked = Asked("connect", path.strip("/"), f"{host}:{port}{path}", {}, {}, self.clock.now())
-        self.asked.append(asked)
+        asked = self._asking("connect", path.strip("/"), f"{host}:{port}{path}", deadline)
+        outcome = await self._within(deadline, self._connected(asked))
+        self.denials.take("get", asked.resource, "", outcome)
+        if isinstance(outcome, Refusal):
+            raise Refused(outcome, f"get {asked.resource}")
+        return replace(outcome, certificate_end=outcome.certificate_end or self.certificate_end)
+
+    async def _connected(self, asked: Asked) -> Answer | Refusal:
         for fault in self.faults:
             outcome = await fault(asked)
-            if isinstance(outcome, Refusal):
-                raise Refused(outcome, f"get {asked.resource}")
-        await asyncio.sleep(min(self.latency, deadline - self.clock.now()))
+            if outcome is not None:
+                return outcome
+        await asyncio.sleep(self.latency)
         return self.answer(asked, b"ok")
+
+    def _asking(self, verb: str, resource: str, path: str, deadline: float, **about: Any) -> Asked:
+        """Remember what is asked; refuse it where its deadline has passed, as the real client does."""
+        if self.clock.now() >= deadline:
+            raise Refused(Refusal(Reason.PROBER_STARVED, "its deadline had passed"), verb)
+        asked = Asked(verb, resource, path, about.get("query") or {}, about.get("body") or {}, self.clock.now())
+        self.asked.append(asked)
+        return asked
+
+    async def _within(self, deadline: float, work: Coroutine[Any, Any, T]) -> T | Refusal:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await work
+        except TimeoutError:
+            return TIMEOUT
 
     @asynccontextmanager
     async def stream(
-        self, resource: str, path: str, *, query: Mapping[str, str], connect_timeout: float
+        self,
+        resource: str,
+        path: str,
+        *,
+        query: Mapping[str, str],
+        connect_timeout: float,
+        retries: bool = False,  # noqa: ARG002 - as the real one
     ) -> AsyncIterator[Stream]:
         """Open a watch that begins with what happened since its resourceVersion."""
-        asked = Asked("watch", resource, path, dict(query), {}, self.clock.now())
-        self.asked.append(asked)
-        try:
-            async with asyncio.timeout(connect_timeout):
-                refused = await self._opening(asked)
-        except TimeoutError:
-            refused = TIMEOUT
+        deadline = self.clock.now() + connect_timeout
+        asked = self._asking("watch", resource, path, deadline, query=dict(query))
+        refused = await self._within(deadline, self._opening(asked))
         self.denials.take("watch", resource, namespace_of(path), refused)
         if refused is not None:
             raise Refused(refused, "watch")

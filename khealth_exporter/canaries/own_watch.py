@@ -2,59 +2,98 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 from typing import Generic, TypeVar
 
 import msgspec
 
 from khealth_exporter.cluster.client.client import Stream
+from khealth_exporter.cluster.client.lookup import identified
 from khealth_exporter.cluster.cluster import Cluster
-from khealth_exporter.cluster.decoding import WatchLine, decode, number_of, parse
+from khealth_exporter.cluster.decoding import WatchLine, number_of, parse
+from khealth_exporter.cluster.errors import Refused, judge
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.cluster.watch.subscription import Signal
-from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
 T = TypeVar("T", bound=KubernetesObject)
 
+_PAUSE = 0.1
+"""Seconds before a watch that has ended is opened again."""
+_CATCHING_UP = 1.0
+"""Seconds after that in which its lines may be old news."""
+
 
 class OwnWatch(Generic[T]):
-    """The versions that one open watch has shown, each with its arrival."""
+    """The versions of one object that a watch has shown, each with its arrival.
 
-    def __init__(self, kind: Kind[T], stream: Stream, clock: Clock) -> None:
-        self._kind, self._stream, self._clock = kind, stream, clock
+    A watch that ends or breaks is opened again from the same version, so that it misses nothing.
+    """
+
+    def __init__(self, cluster: Cluster, kind: Kind[T], since: T, deadline: float) -> None:
+        self._cluster, self._kind, self._since, self._deadline = cluster, kind, since, deadline
+        self._clock = cluster.clock
         self._arrivals: list[tuple[int, Moment]] = []
         self._failed: Failed | None = None
         self._changed = Signal()
+        self._open = False
+        self._opened = self._heard = self._clock.now()
 
-    async def read(self) -> None:
-        """Take in lines as they arrive, until the watch ends: one that waits to be read would count as late."""
+    def stream(self) -> AbstractAsyncContextManager[Stream]:
+        """Open the watch; Refused is raised on entering."""
+        left = self._deadline - self._clock.now()
+        query = {
+            "watch": "1",
+            "fieldSelector": f"metadata.name={self._since.name}",
+            "resourceVersion": self._since.metadata.resource_version,
+            "timeoutSeconds": f"{max(1.0, left):.0f}",
+        }
+        path = self._cluster.path(self._kind)
+        return self._cluster.client.stream(self._kind.plural, path, query=query, connect_timeout=left, retries=True)
+
+    async def follow(self, first: Stream) -> None:
+        """Take in lines as they arrive, until cancelled: one that waits to be read would count as late."""
         try:
-            await self._read()
+            await self._read(first, again=False)
+            while True:
+                await asyncio.sleep(_PAUSE)
+                async with self.stream() as stream:
+                    await self._read(stream, again=True)
         except Failed as failed:
             self._failed = failed
-        except msgspec.MsgspecError as error:
-            self._failed = Failed(Reason.API_ERROR, f"cannot decode watch event: {error}")
-        self._changed.fire()
-
-    async def _read(self) -> None:
-        rest = b""
-        while chunk := await self._stream.read():
-            at = self._clock.now()
-            *lines, rest = (rest + chunk).split(b"\n")
-            moment = Moment(at, self._clock.delay(at))
-            self._arrivals += [(self._version(line), moment) for line in lines if line]
             self._changed.fire()
-        raise Failed(Reason.WATCH_INTERRUPTED, "the watch ended before it showed the write")
+
+    async def _read(self, stream: Stream, *, again: bool) -> None:
+        """Read one stream until it ends or breaks; raise Failed for what opening it again does not mend."""
+        self._open, self._opened, rest = True, self._clock.now(), b""
+        try:
+            while chunk := await stream.read():
+                at = self._clock.now()
+                *lines, rest = (rest + chunk).split(b"\n")
+                recovered = again and at - self._opened < _CATCHING_UP
+                delay = max(self._clock.delay(at), at - self._heard if recovered else 0.0)
+                moment = Moment(at, delay, recovered)
+                self._heard = self._heard if recovered else at
+                self._arrivals += [(self._version(line), moment) for line in lines if line]
+                self._changed.fire()
+        except Refused as refused:
+            if not refused.refusal.retry:
+                raise
+        finally:
+            self._open = False
 
     def _version(self, raw: bytes) -> int:
-        line = parse(WatchLine, raw)
+        try:
+            line = parse(WatchLine, raw)
+        except msgspec.MsgspecError as error:
+            raise Failed(Reason.API_ERROR, f"cannot decode watch event: {error}") from error
         if line.type == "ERROR":
-            raise Failed(Reason.API_ERROR, f"the watch ended with an error: {bytes(line.object)[:200]!r}")
-        return number_of(decode(self._kind.type, line.object).metadata.resource_version)
+            raise Refused(judge(HTTPStatus.OK, bytes(line.object)), f"watch {self._kind.plural}")
+        return number_of(identified(self._kind, line.object, "watch event").metadata.resource_version)
 
     async def shows(self, written: T, deadline: float) -> Moment:
         """Return when the watch showed a version at least as new as `written`; raise Failed if it does not."""
@@ -66,27 +105,21 @@ class OwnWatch(Generic[T]):
         await self._changed.until(lambda: found() is not None or self._failed is not None, deadline)
         if moment := found():
             return moment
+        if self._failed:
+            raise self._failed
+        if not self._open:
+            raise Failed(Reason.WATCH_INTERRUPTED, "the watch ended before it showed the write")
         note = "the watch does not show a write that the API server has acknowledged"
-        raise self._failed or Failed(Reason.API_TIMEOUT, note)
+        raise Failed(Reason.API_TIMEOUT, note)
 
 
 @asynccontextmanager
 async def changed_on_watch(cluster: Cluster, kind: Kind[T], since: T, deadline: float) -> AsyncIterator[OwnWatch[T]]:
-    """Open a watch of one object from the version that it has, and read it meanwhile; raise Refused."""
-    left = deadline - cluster.clock.now()
-    query = {
-        "watch": "1",
-        "fieldSelector": f"metadata.name={since.name}",
-        "resourceVersion": since.metadata.resource_version,
-        "timeoutSeconds": f"{max(1.0, left):.0f}",
-    }
-    async with (
-        cluster.client.stream(kind.plural, cluster.path(kind), query=query, connect_timeout=left) as stream,
-        asyncio.TaskGroup() as group,
-    ):
-        watch = OwnWatch(kind, stream, cluster.clock)
-        reading = group.create_task(watch.read())
+    """Watch one object from the version that it has; raise Refused if the watch cannot be opened."""
+    watch = OwnWatch(cluster, kind, since, deadline)
+    async with watch.stream() as first, asyncio.TaskGroup() as group:
+        following = group.create_task(watch.follow(first))
         try:
             yield watch
         finally:
-            reading.cancel()
+            following.cancel()

@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-import msgspec
-
 from khealth_exporter.cluster.client.client import Answer
-from khealth_exporter.cluster.decoding import decode
+from khealth_exporter.cluster.client.lookup import decoded
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
@@ -66,6 +64,13 @@ class Owned(Generic[T]):
             self._lines.close()
 
     @property
+    def known(self) -> T:
+        """The object as it was seen last; LookupError before it was created."""
+        if self.item is None:
+            raise LookupError(f"{self.kind.name} {self.ownership.name} was not created")
+        return self.item
+
+    @property
     def ruler(self) -> Ruler:
         """What measures by the lag that khealth's own writes have shown."""
         return Ruler(self._context.measurement, self._lag.or_worse(Lag(possible=self._context.lags.possible)))
@@ -90,7 +95,10 @@ class Owned(Generic[T]):
             self._cluster.telemetry.watch_lag(lag.certain)
 
     async def create(self, manifest: Mapping[str, object], deadline: float, step: Step) -> Measurement:
-        """Create the object, and return how long the API server took; raise Refused."""
+        """Create the object, and return how long the API server took.
+
+        Raise Refused, or Failed(api_error) if the answer is no object: it may have been created all the same.
+        """
         await self._cluster.check_deletable(self.kind, self.ownership.name, deadline)
         self.begun, self._sent = True, self._clock.now()
         try:
@@ -101,7 +109,8 @@ class Owned(Generic[T]):
                 raise
             return await self._created_before(refused, deadline, step)
         self._sent, self.answered = answer.sent, Moment(answer.answered, answer.delay)
-        self.item = self.item or self._decoded(answer)
+        made = decoded(self.kind, answer)
+        self.item = self.item or made
         return self.measured(step, answer)
 
     def measured(self, step: Step, answer: Answer) -> Measurement:
@@ -116,12 +125,6 @@ class Owned(Generic[T]):
         self.begun = True
         self.answered = Moment(now, now - self._sent)
         return self.ruler.measure(step, Moment(self._sent), self.answered)
-
-    def _decoded(self, answer: Answer) -> T | None:
-        try:
-            return decode(self.kind.type, answer.body)
-        except msgspec.MsgspecError:
-            return None
 
     async def refresh(self, deadline: float) -> T | None:
         """Ask the API server for the object, and return it as it was seen last; None if it never was; raise Refused.

@@ -1,5 +1,8 @@
 """Each address of the API server, as the EndpointSlice `kubernetes` lists them."""
 
+import asyncio
+from dataclasses import dataclass
+
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import ENDPOINT_SLICE
@@ -9,14 +12,38 @@ from khealth_exporter.vocabulary.verdict import Evidence, Failed
 
 _OF_THE_API = "kubernetes.io/service-name=kubernetes"
 _EACH = 5.0
-"""Seconds for one address, so that a dead one does not use up the time of the others."""
+"""Seconds for one address."""
+_LEAST = 1.0
+"""Seconds that an address must have had before its time-out counts: the deadline may have left it less."""
+_AT_ONCE = 8
+"""Addresses that are connected to at the same time."""
 
 
-async def connect_to_each(cluster: Cluster, deadline: float) -> list[float | None]:
-    """Connect to every address; return when each one's certificate ends, in Unix seconds, if that is known.
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """What the addresses of the API server answered."""
 
-    Raise Failed(one_api_server) if some answer and some do not; Refused if none does, or the list is refused.
-    """
+    addresses: int
+    answered: int
+    ends: tuple[float, ...]
+    """When the certificates end, in Unix seconds; only those that are known."""
+    failed: tuple[tuple[str, Refused], ...]
+    """Each address that did not answer as hoped for, with the reason."""
+
+    def judge(self) -> None:
+        """Raise Failed(one_api_server) if some answer and some do not; Refused if none answers as hoped for."""
+        dead = [(address, refused) for address, refused in self.failed if refused.reason.result is Result.FAILURE]
+        if dead and self.answered:
+            lines = tuple(f"{address}: {refused.note}" for address, refused in dead)
+            names = ", ".join(address for address, _ in dead)
+            note = f"{len(dead)} of {self.addresses} API server addresses do not answer: {names}"
+            raise Failed(Reason.ONE_API_SERVER, note, (Evidence("EndpointSlice", "default/kubernetes", lines),))
+        for _, refused in sorted(self.failed, key=lambda entry: entry in dead):
+            raise refused
+
+
+async def connect_to_each(cluster: Cluster, deadline: float) -> Connected:
+    """Connect to every address at the same time; raise Refused if the list of them is refused."""
     slices = await cluster.list(ENDPOINT_SLICE, deadline, labels=_OF_THE_API, namespace="default")
     addresses = [
         (address, next((port.port for port in found.ports if port.name == "https"), 0))
@@ -26,19 +53,25 @@ async def connect_to_each(cluster: Cluster, deadline: float) -> list[float | Non
         for address in endpoint.addresses
     ]
     ends: list[float | None] = []
-    failed: dict[str, Refused] = {}
-    for address, port in addresses:
-        by = min(deadline, cluster.clock.now() + _EACH)
-        try:
-            await cluster.client.connect("/readyz", by, host=address, port=port)
-            ends.append(cluster.client.certificate_end)
-        except Refused as refused:
-            failed[f"{address}:{port}"] = refused
-    if not failed:
-        return ends
-    first = next(iter(failed.values()))
-    if not ends or first.reason.result is not Result.FAILURE:
-        raise first
-    lines = tuple(f"{address}: {refused.note}" for address, refused in failed.items())
-    note = f"{len(failed)} of {len(addresses)} API server addresses do not answer: {', '.join(failed)}"
-    raise Failed(Reason.ONE_API_SERVER, note, (Evidence("EndpointSlice", "default/kubernetes", lines),))
+    failed: list[tuple[str, Refused]] = []
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(address: str, port: int) -> None:
+        async with turn:
+            seconds = min(deadline - cluster.clock.now(), _EACH)
+            try:
+                answer = await cluster.client.connect("/readyz", cluster.clock.now() + seconds, host=address, port=port)
+                ends.append(answer.certificate_end)
+            except Refused as refused:
+                if refused.reason is not Reason.API_TIMEOUT or seconds >= _LEAST:
+                    failed.append((f"{address}:{port}", refused))
+
+    async with asyncio.TaskGroup() as group:
+        for address, port in addresses:
+            group.create_task(ask(address, port))
+    return Connected(
+        len(addresses),
+        len(ends),
+        tuple(end for end in ends if end is not None),
+        tuple(sorted(failed, key=lambda entry: entry[0])),
+    )

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -14,6 +15,8 @@ _Parsed = TypeVar("_Parsed")
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("logfmt", "json")
+_FOR_RUN = frozenset({"--listen", "--web.config.file", "--poll-interval"})
+"""Shared flags that only run uses."""
 _MODES = ("auto", "in-cluster", "kubeconfig")
 
 
@@ -81,21 +84,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    shared = _shared()
-    run = add("run", "test the cluster until SIGTERM or SIGINT, and serve metrics and the status page", shared)
+    serving = "test the cluster until SIGTERM or SIGINT, and serve metrics and the status page"
+    run = add("run", serving, _shared())
     _add_only(run, "MODULE", "run only these modules; ROUTINE and MODULE/ROUTINE select routines")
-    once = add("once", "run one attempt of each routine, as a smoke test", shared)
+    once = add("once", "run one attempt of each routine, as a smoke test", _shared(unused=_FOR_RUN))
     _add_only(once, "MODULE|ROUTINE", "run only these modules and routines; MODULE/ROUTINE selects one routine")
     once.add_argument("--json", action="store_true", help="print one JSON document")
     once.add_argument("--junit", type=Path, metavar="FILE", help="also write a JUnit report")
     demo = add("demo", "run against a simulated cluster inside the process; no cluster needed")
-    _add_listen(demo)
-    demo.add_argument("--fault", metavar="NAME", help="fault of the simulated cluster; an unknown name prints the list")
+    _add_listen(demo, "127.0.0.1:8080")
+    demo.add_argument(
+        "--fault", metavar="NAME", help="fault of the simulated cluster, NAME:NODE for one node; `list` lists them"
+    )
     check = add("check-config", "check a configuration file, and print every error in it")
     check.add_argument("file", type=Path, metavar="FILE")
     routines = add("routines", "list modules and routines, with their steps, reasons, settings and permissions")
     routines.add_argument("--json", action="store_true", help="print one JSON document")
-    sweep = add("sweep", "delete the objects that dead runs left in the namespace", shared)
+    unused = _FOR_RUN | {"--pod-ttl"}
+    sweep = add("sweep", "delete the objects that dead runs left in the namespace", _shared(unused=unused))
     sweep.add_argument("--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
     everything = "delete all khealth objects in the namespace, including those of running khealths"
     sweep.add_argument("--all", action="store_true", dest="everything", help=everything)
@@ -107,14 +113,17 @@ def _flags() -> argparse.ArgumentParser:
     return argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
 
 
-def _shared() -> argparse.ArgumentParser:
-    """Return the flags that run, once and sweep share: each accepts the flags of the others."""
+def _shared(*, unused: AbstractSet[str] = frozenset()) -> argparse.ArgumentParser:
+    """Return the flags that run, once and sweep share: each accepts the flags of the others.
+
+    The help of a command does not list those that are `unused`.
+    """
     flags = _flags()
     flags.add_argument(
         "--config", type=Path, metavar="FILE", help="configuration file; default: none, every key has a default"
     )
-    _add_listen(flags)
-    secured = "TLS and authentication for run, in the format of the Prometheus exporter-toolkit"
+    _add_listen(flags, ":8080 (all interfaces)")
+    secured = "TLS and authentication, in the format of the Prometheus exporter-toolkit"
     flags.add_argument("--web.config.file", dest="web_config", type=Path, metavar="FILE", help=secured)
     flags.add_argument(
         "--client-mode",
@@ -130,16 +139,19 @@ def _shared() -> argparse.ArgumentParser:
         flags, "--poll-interval", "poll_interval for every routine that has this key; overrides the configuration"
     )
     _add_duration(flags, "--pod-ttl", "pod_ttl for every routine that has this key; overrides the configuration")
+    for action in flags._actions:  # noqa: SLF001 - argparse has no public list
+        if not unused.isdisjoint(action.option_strings):
+            action.help = argparse.SUPPRESS
     return flags
 
 
-def _add_listen(parser: argparse.ArgumentParser) -> None:
+def _add_listen(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--listen",
         type=_with_message(Address.parse),
         action="append",
         metavar="ADDR",
-        help="address to listen on; default :8080 (all interfaces), for demo 127.0.0.1:8080; repeatable",
+        help=f"address to listen on; default {default}; repeatable",
     )
 
 

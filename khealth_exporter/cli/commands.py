@@ -117,12 +117,17 @@ def _code_of(found: "SweepResult") -> int:
 def _demo(arguments: Arguments) -> int:
     from khealth_exporter.cli import demo  # noqa: PLC0415 - heavy, and the only use of the simulator
 
+    if arguments.fault == demo.LIST:
+        _print(demo.faults())
+        return 0
     try:
         fault = demo.check(arguments.fault) if arguments.fault else None
     except ValueError as error:
         raise UsageError(f"khealth: {error}") from error
     with _startup(arguments):
-        return demo.start(arguments.listen or [HERE], fault)
+        config = demo.configuration()
+        _log_left_out(config)
+        return demo.start(config, arguments.listen or [HERE], fault)
 
 
 def _check_config(arguments: Arguments) -> int:

@@ -9,15 +9,23 @@ from functools import partial
 from pathlib import Path
 
 from khealth_exporter.app import commands as app
-from khealth_exporter.config import Config, load
+from khealth_exporter.config import Config, LeftOut, load, missing_in
+from khealth_exporter.modules import MODULES
 from khealth_exporter.simulator import Simulator, SimulatorSettings
-from khealth_exporter.simulator.faults import FAULTS, MOMENTARY, parse
+from khealth_exporter.simulator.faults import FAULTS, MOMENTARY, listed, parse
 from khealth_exporter.web.address import Address
 
+LIST = "list"
+"""What lists the faults instead of naming one."""
 _PACE = {"interval": 15.0, "timeout": 4.0, "pod_ttl": 5.0, "poll_interval": 1.0}
 """Seconds; shorter than the defaults, so that results show soon."""
 _AGAIN = 3.0
 """Seconds between two faults of a kind that has no duration."""
+
+
+def faults() -> str:
+    """Return the list of faults for people."""
+    return "\n".join(listed())
 
 
 def check(fault: str) -> str:
@@ -26,11 +34,11 @@ def check(fault: str) -> str:
     return fault
 
 
-def start(addresses: Sequence[Address], fault: str | None) -> int:
+def start(config: Config, addresses: Sequence[Address], fault: str | None) -> int:
     """Test a simulated cluster until stopped, and serve the results; return the exit code."""
     with tempfile.TemporaryDirectory(prefix="khealth-demo-") as folder:
         kubeconfig = Path(folder) / "kubeconfig"
-        options = app.Options(configuration(), "kubeconfig", kubeconfig, listen=tuple(addresses))
+        options = app.Options(config, "kubeconfig", kubeconfig, listen=tuple(addresses))
         return app.start(_run, options, kubeconfig, fault)
 
 
@@ -64,7 +72,11 @@ async def _break(simulator: Simulator, fault: str | None) -> None:
 
 
 def configuration() -> Config:
-    """Return the default configuration with shorter intervals."""
+    """Return the default configuration with shorter intervals, and the routines that it leaves out.
+
+    Without a configuration file, `run` does not report those: they are off by default. The demo does, because the
+    author of a routine tries it there first.
+    """
     config = load(None)
     routines = (
         replace(
@@ -75,7 +87,14 @@ def configuration() -> Config:
         )
         for routine in config.routines
     )
-    return replace(config, routines=tuple(routines))
+    return replace(config, routines=tuple(routines), left_out=tuple(_left_out()))
+
+
+def _left_out() -> Iterator[LeftOut]:
+    for module in MODULES:
+        for kind in module.routines if module.default else ():
+            if missing := missing_in(kind.Settings):
+                yield LeftOut(module.name, kind.name, missing)
 
 
 def announcement(address: Address, fault: str | None) -> Iterator[str]:

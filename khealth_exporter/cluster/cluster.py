@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from khealth_exporter.cluster import lost_answer
 from khealth_exporter.cluster.client.client import Answer, Client
 from khealth_exporter.cluster.client.lookup import get_or_none, paged
 from khealth_exporter.cluster.errors import Refused
@@ -92,13 +93,11 @@ class Cluster:
 
     async def update(self, kind: Kind[Any], name: str, manifest: Mapping[str, object], deadline: float) -> Answer:
         """Replace an object; raise Refused, with a conflict if its resourceVersion is not the manifest's."""
-        path = self.path(kind, name)
-        return await self.client.request("update", kind.plural, path, body=manifest, deadline=deadline)
+        return await lost_answer.change(self.client, "update", kind, self.path(kind, name), manifest, deadline)
 
     async def patch(self, kind: Kind[Any], name: str, changes: Mapping[str, object], deadline: float) -> Answer:
         """Merge changes into an object; raise Refused."""
-        path = self.path(kind, name)
-        return await self.client.request("patch", kind.plural, path, body=changes, deadline=deadline)
+        return await lost_answer.change(self.client, "patch", kind, self.path(kind, name), changes, deadline)
 
     async def get(self, kind: Kind[T], name: str, deadline: float) -> T | None:
         """Ask the API server itself for an object; None if there is none; raise Refused."""
@@ -110,18 +109,14 @@ class Cluster:
     ) -> Answer | None:  # fmt: skip
         """Delete this object (by uid) and what it owns; None if it is gone already; raise Refused.
 
+        It is gone too if another object has its name by now. An answer that was lost counts as `lost_answer` says.
+
         `policy` is the kind's own unless given; `grace` is in seconds.
         """
         options: dict[str, object] = {"propagationPolicy": policy or kind.deletion, "preconditions": {"uid": item.uid}}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
-        path = self.path(kind, item.name)
-        try:
-            return await self.client.request("delete", kind.plural, path, body=options, deadline=deadline)
-        except Refused as refused:
-            if refused.refusal.missing or refused.refusal.conflict:  # Gone, or another object has its name by now.
-                return None
-            raise
+        return await lost_answer.removal(self.client, kind, self.path(kind, item.name), options, deadline)
 
     async def list(
         self, kind: Kind[T], deadline: float, *,

@@ -134,7 +134,7 @@ _TABLE = (
     _Row(Reason.FORBIDDEN, 401, renew=True),
     _Row(Reason.INTERRUPTED, 403, cause="NamespaceTerminating"),
     # Authorization's own words: an admission policy may say whatever its author likes, but not at this place.
-    _Row(Reason.FORBIDDEN, 403, says=r'^[^ ]+( "[^"]*")? is forbidden: User "[^"]*" cannot '),
+    _Row(Reason.FORBIDDEN, 403, says=r'^([^ ]+( "[^"]*")? is )?forbidden: User "[^"]*" cannot '),
     _Row(Reason.QUOTA_EXCEEDED, 403, says=r"exceeded quota"),
     _Row(Reason.API_REJECTED, 403),  # Pod Security, LimitRange, priority classes, admission policies
     _Row(Reason.WATCH_INTERRUPTED, 410),

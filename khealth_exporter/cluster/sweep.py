@@ -12,6 +12,7 @@ from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject, unix_time
 from khealth_exporter.cluster.ownership import RUN, SELECTOR, key_of
+from khealth_exporter.cluster.watch.subscription import Key
 from khealth_exporter.cluster.watch.watches import following
 from khealth_exporter.vocabulary.verdict import Failed
 
@@ -58,19 +59,32 @@ class Sweeper:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._kinds: tuple[Kind[Any], ...] = ()
+        self._wanted: tuple[Kind[Any], ...] = ()
+        self._dropped: dict[Kind[Any], frozenset[Key] | None] = {}
+        """Kinds that no routine creates any more, with the attempts that still ran then; None when these have ended."""
         self._listed: dict[Kind[Any], tuple[KubernetesObject, ...]] = {}
         """What the last list showed of the kinds that are not watched."""
         self._listed_at: dict[Kind[Any], float] = {}
-        self._asked: set[str] = set()
-        """Uids of what was swept and still exists: it is counted once."""
+        self._asked: set[tuple[Kind[Any], str]] = set()
+        """Kinds and uids of what was swept and was not yet seen to be gone: it is counted once."""
 
     def cover(self, kinds: Iterable[Kind[Any]]) -> None:
-        """Sweep these kinds from now on."""
-        self._kinds = tuple(dict.fromkeys(kinds))
-        for known in (self._listed, self._listed_at):
-            for kind in known.keys() - set(self._kinds):
-                del known[kind]
+        """Sweep these kinds from now on; a kind that is no longer among them, until its attempts have left nothing."""
+        dropped, self._wanted = self._wanted, tuple(dict.fromkeys(kinds))
+        for kind in self._wanted:
+            self._dropped.pop(kind, None)
+        self._drop(dropped)
+
+    def _drop(self, kinds: Iterable[Kind[Any]]) -> None:
+        """Sweep a kind that no routine creates any more until its attempts have ended and nothing of it is left."""
+        for kind in kinds:
+            if kind not in self._kinds:
+                self._dropped[kind] = frozenset(self._cluster.active)
+
+    @property
+    def _kinds(self) -> tuple[Kind[Any], ...]:
+        """What is swept now."""
+        return (*self._wanted, *self._dropped)
 
     async def run(self) -> None:
         """Sweep again and again until cancelled; a deletion that fails does not end it."""
@@ -80,8 +94,9 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Delete what is left of dead runs, once; log what cannot be deleted, unless for want of a right."""
+        self._drop(self._cluster.suspects)
+        self._take_ended()
         await self._list_due()
-        self._asked &= {found.item.uid for found in self._all()}
         denied: set[Kind[Any]] = set()
         for found in [found for found in self.leftovers() if self._seen(found.kind)]:
             if found.kind in denied:
@@ -93,6 +108,32 @@ class Sweeper:
                     denied.add(found.kind)
                     continue
                 _log.warning("leftover not deleted", name=found.item.name, reason=failed.reason, note=failed.note)
+        self._release()
+
+    def _take_ended(self) -> None:
+        """Let a new list of a kind be due when the last attempts that created it have ended."""
+        for kind, attempts in self._dropped.items():
+            if attempts is not None and not attempts & self._cluster.active and not self._watched(kind):
+                self._dropped[kind] = None
+                self._forget_list(kind)
+
+    def _release(self) -> None:
+        """Sweep a kind no longer once its attempts have ended, and a list since then has shown that nothing is left."""
+        left = self._cluster.suspects | {found.kind for found in self.leftovers()}
+        ended = [kind for kind, attempts in self._dropped.items() if attempts is None and kind in self._listed]
+        for kind in [kind for kind in ended if kind not in left]:
+            del self._dropped[kind]
+            self._forget_list(kind)
+            self._cluster.telemetry.forget_objects(kind.name)
+
+    def _forget_list(self, kind: Kind[Any]) -> None:
+        for known in (self._listed, self._listed_at):
+            known.pop(kind, None)
+
+    def _forget_gone(self, kind: Kind[Any], there: Iterable[KubernetesObject]) -> None:
+        """Forget what was swept and is not among what is there."""
+        uids = {item.uid for item in there}
+        self._asked -= {(of, uid) for of, uid in self._asked if of == kind and uid not in uids}
 
     def _seen(self, kind: Kind[Any]) -> bool:
         """Tell whether what is known of a kind is current: a blind watch proves nothing."""
@@ -111,8 +152,12 @@ class Sweeper:
     async def _list_due(self) -> None:
         now = self._cluster.clock.now()
         for kind in self._kinds:
-            due = now - self._listed_at.get(kind, -LISTING) >= LISTING or kind in self._cluster.suspects
-            if self._watched(kind) or not due:
+            if self._watched(kind):
+                self._forget_list(kind)  # It is out of date when the watch ends.
+                if self._seen(kind):
+                    self._forget_gone(kind, self._cluster.watches.of(kind).objects.values())
+                continue
+            if now - self._listed_at.get(kind, -LISTING) < LISTING and kind not in self._cluster.suspects:
                 continue
             try:
                 await self._list(kind, now + _TRYING)
@@ -127,6 +172,7 @@ class Sweeper:
         self._cluster.suspects.discard(kind)  # Before the list: a cleanup that fails meanwhile needs another one.
         active = set(self._cluster.active)
         found = await self._cluster.list(kind, deadline, labels=SELECTOR)
+        self._forget_gone(kind, found)
         active |= self._cluster.active
         # An attempt deletes its own; if that fails, its kind becomes suspect.
         self._listed[kind] = tuple(item for item in found if key_of(item) not in active)
@@ -201,8 +247,8 @@ class Sweeper:
         if found.kind in self._listed:  # Only a new list tells whether it is gone.
             self._listed[found.kind] = tuple(kept for kept in self._listed[found.kind] if kept.uid != item.uid)
             self._cluster.suspects.add(found.kind)
-        if deleted and item.uid not in self._asked:
-            self._asked.add(item.uid)
+        if deleted and (found.kind, item.uid) not in self._asked:
+            self._asked.add((found.kind, item.uid))
             self._cluster.telemetry.swept(found.kind.name)
             _log.info("leftover deleted", kind=found.kind.name, name=item.name, run=item.metadata.labels.get(RUN))
 

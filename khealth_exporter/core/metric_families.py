@@ -23,6 +23,7 @@ class LoopBusy(MetricCollector):
 
     def __init__(self) -> None:
         self._counts = [0] * (len(UNCERTAINTY_EDGES) + 1)
+        self._bounds = _bounds(UNCERTAINTY_EDGES)
         self._sum = 0.0
 
     def observe(self, seconds: float) -> None:
@@ -32,11 +33,10 @@ class LoopBusy(MetricCollector):
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the histogram."""
-        edges = [*map(floatToGoString, UNCERTAINTY_EDGES), "+Inf"]
         yield HistogramMetricFamily(
             "khealth_event_loop_busy_seconds",
             "Busy time of each iteration of the event loop.",
-            buckets=list(zip(edges, accumulate(self._counts), strict=True)),
+            buckets=list(zip(self._bounds, accumulate(self._counts), strict=True)),
             sum_value=self._sum,
         )
 
@@ -77,6 +77,7 @@ class _Buckets:
 
     def __init__(self, edges: tuple[float, ...]) -> None:
         self._edges, self._counts = edges, [0] * (len(edges) + 1)
+        self._bounds = _bounds(edges)
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
@@ -86,8 +87,12 @@ class _Buckets:
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Return the buckets as the exposition format has them: each counts what its edge and lower ones hold."""
-        edges = [*map(floatToGoString, self._edges), "+Inf"]
-        return list(zip(edges, map(float, accumulate(self._counts)), strict=True))
+        return list(zip(self._bounds, map(float, accumulate(self._counts)), strict=True))
+
+
+def _bounds(edges: tuple[float, ...]) -> tuple[str, ...]:
+    """Return the edges as the exposition format has them."""
+    return (*map(floatToGoString, edges), "+Inf")
 
 
 class Health(MetricCollector):

@@ -272,3 +272,7 @@ class Metrics:
     def objects(self, kind: str, count: int) -> None:
         """Set how many objects of a kind there are."""
         self.known_objects.labels(kind).set(count)
+
+    def forget_objects(self, kind: str) -> None:
+        """Drop the series of a kind that khealth no longer creates."""
+        self.known_objects.remove_by_labels({"kind": kind})

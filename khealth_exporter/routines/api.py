@@ -1,8 +1,10 @@
 """api: a ConfigMap is created, read, updated, read again, listed, seen changed on a watch, and deleted."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, ClassVar
 
+from khealth_exporter.canaries.interference import changed_by_another, deleted_by_another
 from khealth_exporter.canaries.own_watch import changed_on_watch
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.servers import connect_to_each
@@ -73,22 +75,23 @@ class Api(Routine[ApiSettings]):
         super().__init__(attempt, settings, context)
         self._cluster, self._client = context.cluster, context.cluster.client
         self._map = Owned(CONFIG_MAP, self.ownership, context, self.changed, watched=False)
+        self._ends: list[float] = []
 
     async def init(self) -> None:
         """Connect; write the ConfigMap, change it, and see both in every way that the API offers."""
         await self._connect()
         self.record(await self._map.create(self._manifest("1"), self.deadline, CREATE))
-        written = self._map.item or ConfigMap()
-        self._check(await self._get(), written, "get after create")
-        with_version = self._manifest("2", written.metadata.resource_version)
+        written = self._map.known
+        self._check(await self._get("get after create"), written, "get after create", GET)
         async with changed_on_watch(self._cluster, CONFIG_MAP, written, self.deadline) as watch:
-            answer = await self._cluster.update(CONFIG_MAP, written.name, with_version, self.deadline)
-            self._record(UPDATE, answer)
+            answer = await self._update(written)
             updated = decoded(CONFIG_MAP, answer)
-            self._check(await self._get(), updated, "get after update")
-            await self._list(updated)
+            self._check(await self._get("get after update"), updated, "get after update", GET)
+            self._check(await self._listed(updated.uid), updated, "list after update", LIST)
             seen = await watch.shows(updated, self.deadline)
             self.record(self._map.ruler.answer(WATCH, answer.sent, seen.at, delay=seen.delay, tries=answer.tries))
+        if self.settings.endpoints:
+            await self._connect_to_each()
 
     async def cleanup(self) -> None:
         """Delete the ConfigMap."""
@@ -102,40 +105,67 @@ class Api(Routine[ApiSettings]):
     async def _connect(self) -> None:
         answer = await self._client.connect("/readyz", self.deadline)
         self._record(CONNECT, answer)
-        ends = [self._client.certificate_end]
-        if self.settings.endpoints:
-            ends += await connect_to_each(self._cluster, self.deadline)
-        if known := [end for end in ends if end is not None]:
-            self.record(Reading(CERTIFICATE, min(known)))
+        if answer.certificate_end is not None:
+            self.record(Reading(CERTIFICATE, answer.certificate_end))
+            self._ends.append(answer.certificate_end)
 
-    async def _get(self) -> ConfigMap:
+    async def _connect_to_each(self) -> None:
+        """Connect to each address; last, so that a dead one takes no time of the steps."""
+        servers = await connect_to_each(self._cluster, self.deadline)
+        if ends := [*self._ends, *servers.ends]:
+            self.record(Reading(CERTIFICATE, min(ends)))
+        servers.judge()
+
+    async def _get(self, what: str) -> ConfigMap:
         path = self._cluster.path(CONFIG_MAP, self.ownership.name)
         try:
             answer = await self._client.request("get", CONFIG_MAP.plural, path, deadline=self.deadline)
         except Refused as refused:
             if refused.refusal.missing:
-                note = "get returned not found, but the create was acknowledged"
-                raise Failed(Reason.STALE_READ, note, step=GET) from refused
+                raise await self._missing(what, GET) from refused
             raise
         self._record(GET, answer)
         return decoded(CONFIG_MAP, answer)
 
-    async def _list(self, written: ConfigMap) -> None:
+    async def _update(self, written: ConfigMap) -> Answer:
+        manifest = self._manifest("2", written.metadata.resource_version)
+        try:
+            answer = await self._cluster.update(CONFIG_MAP, written.name, manifest, self.deadline)
+        except Refused as refused:
+            if refused.refusal.missing:
+                raise await self._missing("update", UPDATE) from refused
+            if refused.refusal.conflict:
+                changed = await changed_by_another(self._cluster, CONFIG_MAP, written, self.deadline)
+                raise changed or refused from refused
+            raise
+        self._record(UPDATE, answer)
+        return answer
+
+    async def _listed(self, uid: str) -> ConfigMap:
         query = {"labelSelector": self.ownership.selector, "limit": str(PAGE)}
         path = self._cluster.path(CONFIG_MAP)
         answer = await self._client.request("list", CONFIG_MAP.plural, path, query=query, deadline=self.deadline)
         self._record(LIST, answer)
         _, found = decoded_page(CONFIG_MAP, answer)
-        self._check(
-            next((item for item in found if item.uid == written.uid), ConfigMap()), written, "list after update"
-        )
+        if listed := next((item for item in found if item.uid == uid), None):
+            return listed
+        raise await self._missing("list after update", LIST)
 
-    def _check(self, found: ConfigMap, written: ConfigMap, what: str) -> None:
+    async def _missing(self, what: str, step: Step) -> Failed:
+        """Return what it means that the ConfigMap was not found: a read may be stale, its deletion is not."""
+        answer = await self._map.delete(self.deadline)
+        if answer is None or answer.code == HTTPStatus.NOT_FOUND:
+            name = self.ownership.name
+            return await deleted_by_another(self._cluster, CONFIG_MAP, name, self._manifest("1"), self.deadline)
+        self._record(DELETE, answer)
+        return Failed(Reason.STALE_READ, f"{what} did not find the ConfigMap, which exists", step=step)
+
+    def _check(self, found: ConfigMap, written: ConfigMap, what: str, step: Step) -> None:
         """Raise Failed if a read after an acknowledged write shows what was there before it."""
         older, newer = found.metadata.resource_version, written.metadata.resource_version
         if number_of(older) < number_of(newer):
-            note = f"{what} returned resourceVersion {older or 'none'}, but the write was acknowledged as {newer}"
-            raise Failed(Reason.STALE_READ, note, step=LIST if what.startswith("list") else GET)
+            note = f"{what} returned resourceVersion {older}, but the write was acknowledged as {newer}"
+            raise Failed(Reason.STALE_READ, note, step=step)
 
     def _record(self, step: Step, answer: Answer) -> None:
         self.record(self._map.measured(step, answer))

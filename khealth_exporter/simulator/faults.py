@@ -1,6 +1,6 @@
 """The faults that can be injected, and which of them are active."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -27,6 +27,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "api-paused": "the API server accepts connections but does not answer",
         "etcd-stalled": "writes and consistent reads hang and then fail, and watches send nothing",
         "stale-reads": "reads of a ConfigMap return the version before its last change",
+        "stale-creates": "reads do not return a ConfigMap that was created after the fault began",
         "watch-cut": "every open watch connection breaks",
         "watch-silent": "open watches send nothing, even after the fault ends, until the client reopens them",
         "watch-gone": "the watch history is compacted, so that resuming a watch is answered with 410",
@@ -67,11 +68,17 @@ Reaction = Callable[[str, str, bool], None]
 """Takes a fault's name, its node (or an empty string), and whether the fault begins."""
 
 
+def listed() -> Iterator[str]:
+    """Yield a line for each fault: its name and its effect."""
+    width = max(map(len, FAULTS))
+    yield from (f"{fault:<{width}} {effect}" for fault, effect in FAULTS.items())
+
+
 def parse(text: str) -> tuple[str, str]:
     """Return a fault's name and node; the node is empty if none is given. Raises `ValueError` with the known faults."""
     name, colon, node = text.partition(":")
     if name not in FAULTS:
-        known = "".join(f"\n  {fault:<18} {effect}" for fault, effect in FAULTS.items())
+        known = "".join(f"\n  {line}" for line in listed())
         raise ValueError(f"unknown fault {name!r}; known faults:{known}")
     if colon and (name not in NODE_FAULTS or not node):
         raise ValueError(f"{text!r}: only these faults take a node: {', '.join(sorted(NODE_FAULTS))}")

@@ -186,7 +186,11 @@ class Simulator:
         world = self._world(tasks)
         verbs_random = random.Random(f"{self.settings.seed} api")
         server = ApiServer(
-            world, self._access, Verbs(world, verbs_random, StaleReads(world.store)), self._log, verbs_random
+            world,
+            self._access,
+            Verbs(world, verbs_random, StaleReads(world.store, world.faults)),
+            self._log,
+            verbs_random,
         )
         handler = web.Server(server.handle, handler_cancellation=True, access_log=None)
         door = Door(world, handler, api_socket)

@@ -9,12 +9,11 @@ from typing import Final
 
 import msgspec
 
-from khealth_exporter.simulator import errors, json_patch, listing, selection, service_accounts, stale_reads
+from khealth_exporter.simulator import errors, json_patch, listing, selection, service_accounts
 from khealth_exporter.simulator.answer import Answer
 from khealth_exporter.simulator.deletion import DeleteOptions, parse_options
 from khealth_exporter.simulator.documents import Document, decode, encode, merged, metadata, name_of, uid_of
 from khealth_exporter.simulator.request_info import RequestInfo
-from khealth_exporter.simulator.resources import CONFIG_MAPS
 from khealth_exporter.simulator.selection import Selector
 from khealth_exporter.simulator.stale_reads import StaleReads
 from khealth_exporter.simulator.watching import WatchRequest, WatchStream
@@ -38,10 +37,12 @@ class Verbs:
 
     async def read(self, info: RequestInfo) -> Answer:
         """Get or list. Raises `ApiError`."""
-        lags = info.resource is CONFIG_MAPS and self.world.faults.active(stale_reads.FAULT)
+        lags = self.stale.affects(info.resource)
         if info.verb == "get":
-            found = self.world.registry.get(info.resource, *info.key)
-            return _object(info, (self.stale.get(info.key) if lags else None) or found)
+            shown = self.stale.get(info.key) if lags else self.world.store.get(info.resource, info.key)
+            if shown is None:
+                raise errors.not_found(info.resource, info.name)
+            return _object(info, shown)
         await self._reach(listing.asked_revision(info.query.get("resourceVersion", "")))
         view: listing.View = self.stale if lags else self.world.store
         return Answer(HTTPStatus.OK, listing.render(view, info, _selector(info)))

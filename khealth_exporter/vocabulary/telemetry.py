@@ -23,3 +23,6 @@ class Telemetry(Protocol):
 
     def objects(self, kind: str, count: int) -> None:
         """Set how many objects of a kind khealth knows to exist in its namespace."""
+
+    def forget_objects(self, kind: str) -> None:
+        """Drop the number of objects of a kind that khealth no longer creates."""

@@ -1,6 +1,7 @@
 """Listening sockets, and the connections that they accept."""
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -20,6 +21,8 @@ _SHUTDOWN_TIMEOUT = 2.0
 """Seconds that a client has to complete the TLS shutdown."""
 _RETRY_DELAY = 0.1
 """Seconds until the next attempt after the system refused a connection."""
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors of accept that closing another connection cures, as in asyncio's own servers."""
 _TLS_BUFFER = 16 * 1024
 """Size in bytes of the read buffer of each TLS connection: one TLS record, instead of asyncio's 256 KiB."""
 
@@ -55,11 +58,15 @@ class Acceptor:
                 connection.opening = group.create_task(self._open(connection, handler, accepted))
                 # A queue of new connections must not delay the open ones.
                 await asyncio.sleep(0)
-            except OSError as error:  # Usually the limit of open files.
+            except ConnectionAbortedError as error:  # The client disconnected.
+                _log.debug("connection not opened", error=str(error))
+                await asyncio.sleep(0)
+            except OSError as error:
                 if not failed:
                     _log.error("connection not accepted", error=str(error))
                 failed = True
-                self._connections.evict()
+                if error.errno in _EXHAUSTED:
+                    self._connections.evict()
                 await asyncio.sleep(_RETRY_DELAY)
 
     async def _open(self, connection: TrackedConnection, handler: RequestHandler, accepted: socket.socket) -> None:

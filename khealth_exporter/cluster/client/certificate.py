@@ -1,25 +1,26 @@
-"""When the API server's certificate ends, taken from handshakes that are made anyway."""
+"""When the API server's certificate ends, taken from the connection of an answer."""
 
+import asyncio
 import ssl
-from collections.abc import Callable
+
+import aiohttp
+from aiohttp.connector import Connection
 
 
-def observe(tls: ssl.SSLContext, seen: Callable[[float], None]) -> None:
-    """Call `seen` with the certificate's end in Unix seconds after each handshake that this context makes.
+class CertifiedResponse(aiohttp.ClientResponse):
+    """An answer that knows when the certificate of its server ends."""
 
-    Nothing is seen where the certificate is not verified: Python then does not decode it.
-    """
-    if tls.sslobject_class is not ssl.SSLObject:
-        return
+    certificate_end: float | None = None
+    """In Unix seconds; None without TLS, and where the certificate is not verified: Python does not decode it then."""
 
-    class Observed(ssl.SSLObject):
-        """A TLS connection that reports its peer's certificate."""
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Begin to read the answer; its connection may be closed once that is done."""
+        self.certificate_end = certificate_end(connection.transport)
+        return await super().start(connection)
 
-        def do_handshake(self) -> None:
-            """Do the handshake; it ends at the first call that raises nothing."""
-            super().do_handshake()
-            end = (self.getpeercert() or {}).get("notAfter")
-            if isinstance(end, str):
-                seen(float(ssl.cert_time_to_seconds(end)))
 
-    tls.sslobject_class = Observed
+def certificate_end(transport: asyncio.BaseTransport | None) -> float | None:
+    """Return when the certificate that the other side has shown ends, in Unix seconds, if that is known."""
+    certificate = transport.get_extra_info("peercert") if transport else None
+    end = (certificate or {}).get("notAfter")
+    return float(ssl.cert_time_to_seconds(end)) if isinstance(end, str) else None

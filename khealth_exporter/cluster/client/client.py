@@ -3,18 +3,18 @@
 import asyncio
 import random
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
 from khealth_exporter import __version__
-from khealth_exporter.cluster.client.certificate import observe
+from khealth_exporter.cluster.client.certificate import CertifiedResponse
 from khealth_exporter.cluster.client.connections import Connections, Stamps
 from khealth_exporter.cluster.client.denied_permissions import Denials
 from khealth_exporter.cluster.client.request import Call, Tries
@@ -30,7 +30,12 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 """Seconds between two tries at most, so that the end of an outage is seen soon."""
 
+_TRY = 10.0
+"""Seconds for one try."""
+
 _NO_ANSWER = (TimeoutError, OSError, aiohttp.ClientError)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,8 @@ class Answer:
 
     `sent` and `answered` are monotonic times of the last try, in seconds: just before the request was written, and
     when the last byte of the answer had been read. `delay` is how long, in seconds, that byte may have waited for
-    khealth's own event loop. `date` is the server's clock in Unix seconds (whole ones), if it told.
+    khealth's own event loop. `date` is the server's clock in Unix seconds (whole ones), if it told. `certificate_end`
+    is when the certificate of the server ends, in Unix seconds, if there is one and it was verified.
     """
 
     code: int
@@ -49,6 +55,7 @@ class Answer:
     delay: float
     tries: int
     date: float | None
+    certificate_end: float | None = None
 
 
 class Stream:
@@ -74,13 +81,11 @@ class Client:
 
     def __init__(self, credentials: Credentials, clock: Clock, telemetry: Telemetry, random: random.Random) -> None:
         self._credentials = credentials
-        self._clock = clock
+        self.clock = clock
         self._telemetry = telemetry
         self._random = random
         self.denials = Denials(clock)
         """The permissions that khealth turned out to lack."""
-        self.certificate_end: float | None = None
-        """When the certificate ends that the API server showed last, in Unix seconds."""
         self._connections = Connections(clock, f"khealth/{__version__} ({sys.platform})")
 
     async def request(  # noqa: PLR0913 - each is part of what is asked
@@ -92,7 +97,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: bytes | Mapping[str, Any] | None = None,
         deadline: float,
-        try_timeout: float = 10.0,
+        try_timeout: float = _TRY,
         retries: bool = True,
     ) -> Answer:
         """Ask until there is an answer, or until `deadline`, a monotonic time; each try has its own timeout, in s.
@@ -103,56 +108,46 @@ class Client:
         `retries` the first answer stands.
         """
         call = Call.of(self._credentials.server, verb, resource, path, query, body)
-        tries = Tries()
-        while (remaining := deadline - self._clock.now()) > 0 and not self._connections.closed:
-            outcome = await self._try(call, remaining, min(try_timeout, remaining))
-            self.denials.take(call.verb, call.resource, call.namespace, outcome)
-            if isinstance(outcome, Answer):
-                return replace(outcome, tries=tries.count + 1)
-            tries.add(outcome, cut_short=remaining < try_timeout)
-            if await self._renewed(outcome, tries, deadline):
-                continue
-            if not (retries and outcome.retry) or not await self._waited(outcome, tries.count, deadline):
-                break
-        last = tries.last or Refusal(Reason.PROBER_STARVED, "its deadline had passed before it could be sent")
-        raise call.refused(last, tries)
+
+        async def once(remaining: float, seconds: float) -> Answer | Refusal:
+            return await self._try(call, remaining, seconds)
+
+        answer, tries = await self._repeated(call, once, deadline, try_timeout=try_timeout, retries=retries)
+        return replace(answer, tries=tries)
 
     async def connect(self, path: str, deadline: float, *, host: str = "", port: int = 0) -> Answer:
-        """Get a path on a new connection, once; raise Refused.
+        """Get a path, each try on a new connection; raise Refused as `request` does.
 
-        The answer's `sent` is when the connection was begun. `host`, an IP address, and `port` replace the server's
-        own; its certificate must still have the server's name.
+        The answer's `sent` is when the last try's connection was begun. `host`, an IP address, and `port` replace the
+        server's own; its certificate must still have the server's name.
         """
         call = Call.of(self._credentials.server, "get", path.strip("/"), path)
         if host:
             name = self._credentials.server_hostname or call.url.host or ""
             call = replace(call, url=call.url.with_host(host).with_port(port), server_name=name)
-        remaining = deadline - self._clock.now()
-        outcome = await self._try(call, remaining, remaining, fresh=True)
-        if isinstance(outcome, Answer):
-            return outcome
-        tries = Tries()
-        tries.add(outcome, cut_short=False)
-        raise call.refused(outcome, tries)
+
+        async def once(remaining: float, seconds: float) -> Answer | Refusal:
+            return await self._try(call, remaining, seconds, fresh=True)
+
+        answer, tries = await self._repeated(call, once, deadline)
+        return replace(answer, tries=tries)
 
     @asynccontextmanager
     async def stream(
-        self, resource: str, path: str, *, query: Mapping[str, str], connect_timeout: float
+        self, resource: str, path: str, *, query: Mapping[str, str], connect_timeout: float, retries: bool = False
     ) -> AsyncIterator[Stream]:
         """Open a watch on a connection of its own, and close it in the end.
 
         It may take `connect_timeout` seconds until the headers of the answer are there, and any time after that.
-        Raise Refused if there is no answer or one other than 200; try once more if new credentials may help.
+        Raise Refused if there is no answer or one other than 200, with `retries` only as `request` does; try once
+        more in any case if new credentials may help.
         """
         call = Call.of(self._credentials.server, "watch", resource, path, query)
-        deadline = self._clock.now() + connect_timeout
-        tries = Tries()
-        while isinstance(opened := await self._open(call, deadline - self._clock.now()), Refusal):
-            self.denials.take(call.verb, call.resource, call.namespace, opened)
-            tries.add(opened, cut_short=False)
-            if not await self._renewed(opened, tries, deadline):
-                raise call.refused(tries.last or opened, tries)
-        self.denials.take(call.verb, call.resource, call.namespace, None)
+
+        async def once(_remaining: float, seconds: float) -> aiohttp.ClientResponse | Refusal:
+            return await self._open(call, seconds)
+
+        opened, _ = await self._repeated(call, once, self.clock.now() + connect_timeout, retries=retries)
         try:
             yield Stream(opened, str(call))
         finally:
@@ -162,12 +157,39 @@ class Client:
         """Close every connection; requests in progress fail, and are not tried again."""
         await self._connections.close()
 
+    async def _repeated(
+        self,
+        call: Call,
+        once: Callable[[float, float], Awaitable[T | Refusal]],
+        deadline: float,
+        *,
+        try_timeout: float = _TRY,
+        retries: bool = True,
+    ) -> tuple[T, int]:
+        """Try until one is not refused; return what it gave and the number of tries; raise Refused.
+
+        Every way of asking goes through here: the same retries, the same renewal, one record of denied permissions.
+        """
+        tries = Tries()
+        while (remaining := deadline - self.clock.now()) > 0 and not self._connections.closed:
+            outcome = await once(remaining, min(try_timeout, remaining))
+            self.denials.take(call.verb, call.resource, call.namespace, outcome)
+            if not isinstance(outcome, Refusal):
+                return outcome, tries.count + 1
+            tries.add(outcome, cut_short=remaining < try_timeout)
+            if await self._renewed(outcome, tries, deadline):
+                continue
+            if not (retries and outcome.retry) or not await self._waited(outcome, tries.count, deadline):
+                break
+        last = tries.last or Refusal(Reason.PROBER_STARVED, "its deadline had passed before it could be sent")
+        raise call.refused(last, tries)
+
     async def _try(self, call: Call, remaining: float, seconds: float, *, fresh: bool = False) -> Answer | Refusal:
         """Ask once, on a `fresh` connection or a kept one: `seconds` for the answer, `remaining` for credentials."""
         authorization = await self._authorization(remaining)
         if isinstance(authorization, Refusal):
             return authorization
-        stamps, code = Stamps(self._clock.now()), "none"
+        stamps, code = Stamps(self.clock.now()), "none"
         try:
             async with (
                 asyncio.timeout(seconds),
@@ -175,8 +197,8 @@ class Client:
                 await self._ask(session, call, authorization, stamps) as response,
             ):
                 body = await response.read()
-                answered = self._clock.now()
-                delay = self._clock.delay(answered)
+                answered = self.clock.now()
+                delay = self.clock.delay(answered)
                 code = str(response.status)
                 refusal = None if _done(response) else judge(response.status, body, response.headers)
                 if refusal and refusal.retry:
@@ -184,16 +206,19 @@ class Client:
         except _NO_ANSWER as error:
             return no_answer(error)
         finally:
-            self._telemetry.request(call.verb, call.resource, code, self._clock.now() - stamps.start)
+            self._telemetry.request(call.verb, call.resource, code, self.clock.now() - stamps.start)
         sent = stamps.began if fresh else stamps.start
-        return refusal or Answer(response.status, body, sent, answered, delay, 1, _date(response))
+        if refusal:
+            return refusal
+        end = response.certificate_end if isinstance(response, CertifiedResponse) else None
+        return Answer(response.status, body, sent, answered, delay, 1, _date(response), end)
 
     async def _open(self, call: Call, seconds: float) -> aiohttp.ClientResponse | Refusal:
         """Ask once for an answer without an end; return it as soon as its headers are there."""
         authorization = await self._authorization(seconds)
         if isinstance(authorization, Refusal):
             return authorization
-        stamps, code = Stamps(self._clock.now()), "none"
+        stamps, code = Stamps(self.clock.now()), "none"
         try:
             async with asyncio.timeout(seconds):
                 response = await self._ask(self._connections.single, call, authorization, stamps)
@@ -205,7 +230,7 @@ class Client:
         except _NO_ANSWER as error:
             return no_answer(error)
         finally:
-            self._telemetry.request(call.verb, call.resource, code, self._clock.now() - stamps.start)
+            self._telemetry.request(call.verb, call.resource, code, self.clock.now() - stamps.start)
 
     async def _authorization(self, seconds: float) -> Mapping[str, str] | Refusal:
         try:
@@ -217,22 +242,17 @@ class Client:
     async def _ask(
         self, session: aiohttp.ClientSession, call: Call, authorization: Mapping[str, str], stamps: Stamps
     ) -> aiohttp.ClientResponse:
-        if tls := self._credentials.tls:
-            observe(tls, self._certified)
         return await session.request(
             call.method,
             call.url,
             data=call.body,
             headers={**call.headers, **authorization},
-            ssl=tls or True,
+            ssl=self._credentials.tls or True,
             server_hostname=call.server_name or self._credentials.server_hostname,
             proxy=self._credentials.proxy,
             allow_redirects=False,
             trace_request_ctx=stamps,
         )
-
-    def _certified(self, end: float) -> None:
-        self.certificate_end = end
 
     async def _renewed(self, refusal: Refusal, tries: Tries, deadline: float) -> bool:
         """Read the credentials again, once a request, where that may help; tell whether to ask again at once."""
@@ -240,7 +260,7 @@ class Client:
             return False
         tries.renewed = True
         try:
-            async with asyncio.timeout(deadline - self._clock.now()):
+            async with asyncio.timeout(deadline - self.clock.now()):
                 await self._credentials.renew()
         except (CredentialsError, TimeoutError) as error:
             tries.last = refusal if refusal.retry else no_credentials(error)
@@ -249,7 +269,7 @@ class Client:
 
     async def _waited(self, refusal: Refusal, tries: int, deadline: float) -> bool:
         """Wait until it is time for another try; tell whether there is any before the deadline."""
-        remaining = deadline - self._clock.now()
+        remaining = deadline - self.clock.now()
         if refusal.retry_after is not None:
             pause = refusal.retry_after
         else:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import aiohttp
 
+from khealth_exporter.cluster.client.certificate import CertifiedResponse
 from khealth_exporter.measure.clock import Clock
 
 KEEP_ALIVE = 30.0
@@ -98,6 +99,7 @@ class Connections:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             trace_configs=[_stamping(self._clock)],
             middlewares=(_once,),
+            response_class=CertifiedResponse,
         )
 
 

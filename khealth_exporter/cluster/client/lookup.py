@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import msgspec
+from msgspec import Raw
 
 from khealth_exporter.cluster.client.client import Answer, Client
-from khealth_exporter.cluster.decoding import RawList, decode, decode_page
+from khealth_exporter.cluster.decoding import RawList, decode, decode_page, number_of
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
@@ -21,19 +22,38 @@ PAGE = 500
 
 
 def decoded(kind: Kind[T], answer: Answer) -> T:
-    """Return the object of an answer; raise Failed(api_error) if it cannot be decoded."""
+    """Return the object of an answer; raise Failed(api_error) as `identified` does."""
+    return identified(kind, answer.body, "answer")
+
+
+def identified(kind: Kind[T], raw: bytes | Raw, what: str) -> T:
+    """Return an object that has a uid and a resourceVersion, as all have that the API server stores.
+
+    Raise Failed(api_error) for anything else, such as `{}` or a proxy's page.
+    """
     try:
-        return decode(kind.type, answer.body)
+        found = decode(kind.type, raw)
     except msgspec.MsgspecError as error:
-        raise Failed(Reason.API_ERROR, f"cannot decode answer: {error}") from error
+        raise Failed(Reason.API_ERROR, f"cannot decode {what}: {error}") from error
+    lacks = [
+        name
+        for name, there in (("uid", found.uid), ("resourceVersion", number_of(found.metadata.resource_version)))
+        if not there
+    ]
+    if lacks:
+        raise Failed(Reason.API_ERROR, f"cannot decode {what}: {kind.name} without {' and '.join(lacks)}")
+    return found
 
 
 def decoded_page(kind: Kind[T], answer: Answer) -> tuple[RawList, list[T]]:
     """Return one page of a list, and its objects; raise Failed(api_error) if it cannot be decoded."""
     try:
-        return decode_page(kind.type, answer.body)
+        page, items = decode_page(kind.type, answer.body)
     except msgspec.MsgspecError as error:
         raise Failed(Reason.API_ERROR, f"cannot decode list of {kind.plural}: {error}") from error
+    if not page.metadata.resource_version:
+        raise Failed(Reason.API_ERROR, f"cannot decode list of {kind.plural}: no resourceVersion")
+    return page, items
 
 
 async def paged(

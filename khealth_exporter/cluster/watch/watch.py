@@ -180,6 +180,7 @@ class Watch(Generic[T]):
             known = self.objects.get(uid)
             if known is None or known.metadata.resource_version != item.metadata.resource_version:
                 self._tell(Line("MODIFIED" if known else "ADDED", item, now, delay, recovered=True))
+        self._count()
         self._subscriptions.fire()
 
     async def _follow(self) -> Never:
@@ -270,8 +271,12 @@ class Watch(Generic[T]):
         else:
             self.objects[line.object.uid] = line.object
         if len(self.objects) != known:
-            self._telemetry.objects(self.kind.name, len(self.objects))
+            self._count()
         self._subscriptions.take(line, self._key_of(line.object))
+
+    def _count(self) -> None:
+        if self.selector:  # Otherwise they are not khealth's own: the cluster's nodes, for example.
+            self._telemetry.objects(self.kind.name, len(self.objects))
 
 
 def _first(group: BaseExceptionGroup[BaseException], kind: type[_Failure]) -> _Failure:

@@ -88,7 +88,8 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
         "Every node is cordoned or being removed", "Every node that the pod could run on was cordoned or being removed."
     ),
     Reason.INTERRUPTED: ReasonText(
-        "Attempts are interrupted", "The attempt was interrupted: khealth was stopped, or its namespace was deleted."
+        "Attempts are interrupted",
+        "The attempt was interrupted: khealth was stopped, or its namespace or its object was deleted.",
     ),
     Reason.INTERNAL_ERROR: ReasonText(
         "Internal error in khealth: see its log", "khealth has an internal error. Its log has the details."

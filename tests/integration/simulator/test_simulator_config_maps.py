@@ -245,3 +245,35 @@ async def test_watch_after_a_stale_list_shows_what_the_list_lacks(client: Client
     listed = await client.get(MAPS)
     async with client.watch(MAPS, resourceVersion=revision(listed)) as watcher:
         assert {"type": "MODIFIED", "object": updated.body} == await watcher.next()
+
+
+async def test_stale_creates_hide_what_is_created_until_the_fault_ends(client: Client, simulator: Simulator) -> None:
+    """Get answers 404 and a list lacks it, as do no reads of what was there before; writes see everything."""
+    old = await client.post(MAPS, config_map("a"))
+    simulator.begin("stale-creates")
+    made = await client.post(MAPS, config_map("b"))
+    assert (old.body, 404) == ((await client.get(f"{MAPS}/a")).body, (await client.get(f"{MAPS}/b")).code)
+    assert ["a"] == await names(client, "fieldSelector=metadata.name!%3Dkube-root-ca.crt")
+    assert 200 == (await client.put(f"{MAPS}/b", config_map("b", "2", resourceVersion=revision(made)))).code
+    simulator.end("stale-creates")
+    assert {"value": "2"} == (await client.get(f"{MAPS}/b")).body["data"]
+
+
+async def test_stale_creates_hide_no_later_change(client: Client, simulator: Simulator) -> None:
+    """A deleted ConfigMap of that name is gone as well, and an update of an older one is shown."""
+    await client.post(MAPS, config_map("a"))
+    simulator.begin("stale-creates")
+    updated = await client.put(f"{MAPS}/a", config_map("a", "2"))
+    await client.post(MAPS, config_map("b"))
+    await client.delete(f"{MAPS}/b")
+    simulator.end("stale-creates")
+    assert (updated.body, 404) == ((await client.get(f"{MAPS}/a")).body, (await client.get(f"{MAPS}/b")).code)
+
+
+async def test_watch_after_a_list_that_lacks_a_create_shows_it(client: Client, simulator: Simulator) -> None:
+    """The list's resourceVersion is older than what it hides."""
+    simulator.begin("stale-creates")
+    made = await client.post(MAPS, config_map("a"))
+    listed = await client.get(MAPS)
+    async with client.watch(MAPS, resourceVersion=revision(listed)) as watcher:
+        assert {"type": "ADDED", "object": made.body} == await watcher.next()

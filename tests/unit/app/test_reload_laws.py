@@ -257,6 +257,11 @@ def test_nothing_is_left_in_the_cluster(reloads: list[Reload], faults: list[Faul
     assert [] == play(reloads, faults).left
 
 
+def test_nothing_is_left_of_a_routine_that_was_the_last_of_its_kinds() -> None:
+    """Its cleanup fails after the reload, when no routine creates these kinds any more."""
+    assert [] == play([Reload(3.0, {"a": None})], [Fault(2.0, 20.0, "writes")], {"a": SLOW}).left
+
+
 @SCENARIOS
 def test_attempts_of_a_routine_never_overlap(reloads: list[Reload], faults: list[Fault]) -> None:
     """Each is over, cleaned up and all, before the next begins, in any runner."""

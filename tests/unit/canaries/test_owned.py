@@ -1,6 +1,7 @@
 """One object of an attempt: written, found again, deleted; and what is nobody else's business."""
 
 import asyncio
+import json
 
 import pytest
 from canary_attempt import BOUND, COUNT, Attempt
@@ -123,7 +124,7 @@ async def test_an_accept_that_took_a_retry_is_degraded() -> None:
             if asked.verb == "create":
                 created = here.api._create(asked)
                 assert not isinstance(created, Refusal)
-                return Answer(201, b"{}", asked.at, asked.at + 0.1, 0.0, 2, None)
+                return Answer(201, json.dumps(created).encode(), asked.at, asked.at + 0.1, 0.0, 2, None)
             return None
 
         here.api.faults.append(second)

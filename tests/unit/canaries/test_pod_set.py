@@ -299,7 +299,7 @@ async def test_the_watch_catches_up_with_pods_that_are_gone() -> None:
         await attempt.init()
 
         async def empty(asked: Asked) -> Answer | None:
-            none: Json = {"metadata": {}, "items": []}
+            none: Json = {"metadata": {"resourceVersion": "1"}, "items": []}
             return here.api.answer(asked, none) if asked.verb == "list" and asked.resource == PODS else None
 
         here.api.faults.append(empty)

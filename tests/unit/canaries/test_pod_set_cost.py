@@ -117,7 +117,7 @@ async def test_a_line_costs_the_same_while_the_watch_catches_up() -> None:
             if asked.verb != "list" or asked.resource != PODS:
                 return None
             items = [*here.api.objects[PODS].values(), ready(pod("unseen"))]
-            return here.api.answer(asked, {"metadata": {}, "items": items})
+            return here.api.answer(asked, {"metadata": {"resourceVersion": "1"}, "items": items})
 
         here.api.faults.append(ahead)
         asking = asyncio.create_task(attempt.pods.ask(here.clock.now() + 5.0))

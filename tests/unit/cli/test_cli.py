@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -22,6 +23,7 @@ from khealth_exporter.config import ConfigError, Problem, load
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
+from khealth_exporter.simulator.faults import FAULTS
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.reason import Reason
@@ -515,6 +517,24 @@ def test_an_unknown_fault_is_told_with_those_there_are(started: Started, capsys:
     assert expected == (code, started.main, told)
 
 
+def test_faults_are_listed(started: Started, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each on a line of its own, with its effect; nothing starts."""
+    code = main(["demo", "--fault", "list"])
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert (0, None, list(FAULTS)) == (code, started.main, names)
+
+
+def test_demo_logs_a_routine_that_lacks_a_setting(
+    started: Started, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The author of a routine sees why it does not run: the demo has no configuration that could set it."""
+    modules = (*MODULES, Module("custom", "", (Probe,)))
+    monkeypatch.setattr(demo, "MODULES", modules)
+    main(["demo"])
+    told = 'level=warning msg="routine left out: required setting missing" routine=custom/probe'
+    assert ("custom/probe", True) == (started.options.config.left_out[0].name, told in capsys.readouterr().err)
+
+
 def _logged(form: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
     logs.configure("info", form)
     structlog.get_logger("khealth_exporter.app").info("khealth serves", port=8080)
@@ -542,6 +562,28 @@ def test_the_log_is_json_for_who_wants_it(capsys: pytest.CaptureFixture[str]) ->
 def test_times_in_the_log_are_utc(capsys: pytest.CaptureFixture[str]) -> None:
     """Logs of several machines can be laid side by side."""
     assert _logged("logfmt", capsys)[0].split()[0].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        ("run", set()),
+        ("once", {"--listen", "--web.config.file", "--poll-interval"}),
+        ("sweep", {"--listen", "--web.config.file", "--poll-interval", "--pod-ttl"}),
+    ],
+)
+def test_help_lists_the_flags_that_a_command_uses(
+    command: str, unused: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It accepts those that only another one uses, so that scripts can use one list of flags."""
+    shared = {
+        "--config": "a", "--listen": ":1", "--web.config.file": "a", "--client-mode": "auto", "--kubeconfig": "a",
+        "--context": "a", "--namespace": "a", "--poll-interval": "1s", "--pod-ttl": "1s",
+    }  # fmt: skip
+    parse([command, *(word for flag in shared.items() for word in flag)])
+    assert 0 == _refused(command, "--help")
+    listed = set(re.findall(r"--[a-z.-]+", capsys.readouterr().out))
+    assert shared.keys() - unused == shared.keys() & listed
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])

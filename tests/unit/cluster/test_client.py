@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -73,6 +74,9 @@ class Counted:
         """Take no notice."""
 
     def objects(self, kind: str, count: int) -> None:
+        """Take no notice."""
+
+    def forget_objects(self, kind: str) -> None:
         """Take no notice."""
 
 
@@ -183,7 +187,7 @@ async def client_of(
 
 async def get(client: Client, *, seconds: float = PATIENCE, **options: Any) -> Answer:
     """Get a pod within so many seconds."""
-    deadline = client._clock.now() + seconds
+    deadline = client.clock.now() + seconds
     return await client.request("get", "pods", "/api/v1/pods/a", deadline=deadline, **options)
 
 
@@ -211,9 +215,9 @@ async def test_an_answer_comes_with_its_times(telemetry: Counted) -> None:
         serving(answering(body=b'{"a":1}', Date="Wed, 21 Oct 2015 07:28:00 GMT")) as server,
         client_of(server, telemetry) as client,
     ):
-        before = client._clock.now()
+        before = client.clock.now()
         answer = await get(client)
-        after = client._clock.now()
+        after = client.clock.now()
     assert (answer.code, answer.body, answer.tries, answer.delay) == (200, b'{"a":1}', 1, 0.0)
     assert before <= answer.sent <= answer.answered <= after
     assert answer.date == 1445412480.0
@@ -242,7 +246,7 @@ async def test_a_verb_becomes_a_method(telemetry: Counted, verb: str, method: st
     """Kubernetes' verbs, HTTP's methods."""
     body = {"a": 1} if content else None
     async with serving(answering()) as server, client_of(server, telemetry) as client:
-        await client.request(verb, "pods", "/api/v1/pods", body=body, deadline=client._clock.now() + PATIENCE)
+        await client.request(verb, "pods", "/api/v1/pods", body=body, deadline=client.clock.now() + PATIENCE)
     seen = server.seen[0]
     assert (seen.method, seen.headers.get("content-type")) == (method, content)
     assert seen.body == (b'{"a":1}' if content else b"")
@@ -275,7 +279,7 @@ async def test_path_and_query_are_appended_to_the_servers_own_path(telemetry: Co
 async def test_bytes_are_sent_as_they_are(telemetry: Counted) -> None:
     """Who encodes for himself is not disturbed."""
     async with serving(answering(201)) as server, client_of(server, telemetry) as client:
-        answer = await client.request("create", "pods", "/", body=b"{ }", deadline=client._clock.now() + PATIENCE)
+        answer = await client.request("create", "pods", "/", body=b"{ }", deadline=client.clock.now() + PATIENCE)
     assert (answer.code, server.seen[0].body) == (201, b"{ }")
 
 
@@ -366,7 +370,7 @@ async def test_a_try_that_hangs_is_given_up_and_its_connection_closed(telemetry:
 async def test_only_the_last_try_is_timed(telemetry: Counted) -> None:
     """What came before is told by the number of tries."""
     async with serving(answering(503), answering()) as server, client_of(server, telemetry) as client:
-        before = client._clock.now()
+        before = client.clock.now()
         answer = await get(client)
     assert answer.sent > before + client_module._FIRST_PAUSE / 2
 
@@ -493,7 +497,7 @@ async def test_a_create_that_was_heard_but_not_answered_is_recognisable(telemetr
     """The second try finds the object there: the caller knows by the name whose it is."""
     status = b'{"kind":"Status","reason":"AlreadyExists","message":"pods \\"a\\" already exists","code":409}'
     async with serving(reset, answering(409, status)) as server, client_of(server, telemetry) as client:
-        deadline = client._clock.now() + PATIENCE
+        deadline = client.clock.now() + PATIENCE
         refusal = await refused(client.request("create", "pods", "/api/v1/pods", body={}, deadline=deadline))
     assert (refusal.refusal.exists, refusal.unanswered, refusal.tries) == (True, True, 2)
 
@@ -924,6 +928,65 @@ async def test_a_streams_second_401_is_forbidden(telemetry: Counted) -> None:
     assert (refusal.reason, reads.readings) == (Reason.FORBIDDEN, 2)
 
 
+async def connected(client: Client, seconds: float = PATIENCE) -> Answer:
+    """Get a path on a new connection."""
+    return await client.connect("/readyz", client.clock.now() + seconds)
+
+
+async def watched_at_last(client: Client, seconds: float = PATIENCE) -> None:
+    """Open a stream as a routine does, which has no loop of its own around it."""
+    async with client.stream("pods", "/", query=WATCH, connect_timeout=seconds, retries=True):
+        pass
+
+
+async def test_a_new_connections_401_is_answered_with_new_credentials(telemetry: Counted) -> None:
+    """As that of any other request."""
+    async with serving(answering(401), answering()) as server:
+        reads = Renewing(server.url, "old", "new")
+        async with client_of(server, telemetry, credentials=Credentials(reads, Clock())) as client:
+            answer = await connected(client)
+    assert (["old", "new"], 2) == ([seen.headers["authorization"] for seen in server.seen], answer.tries)
+
+
+@pytest.mark.parametrize("ask", [connected, watched_at_last])
+@pytest.mark.parametrize("trouble", [answering(503), reset])
+async def test_every_way_of_asking_is_tried_again(
+    telemetry: Counted, pauses: list[float], ask: Callable[[Client], Awaitable[object]], trouble: Behaviour
+) -> None:
+    """An API server that restarts is no failure before the deadline."""
+    async with serving(trouble, answering()) as server, client_of(server, telemetry) as client:
+        await ask(client)
+    assert (2, 1) == (len(server.seen), len(pauses))
+
+
+@pytest.mark.parametrize("ask", [connected, opened, watched_at_last])
+async def test_every_way_of_asking_after_its_deadline_is_not_the_clusters_fault(
+    telemetry: Counted, ask: Callable[[Client, float], Awaitable[object]]
+) -> None:
+    """Nothing is sent, and nothing is blamed on the API server."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        refusal = await refused(ask(client, 0.0))
+    assert (Reason.PROBER_STARVED, []) == (refusal.reason, server.seen)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+async def test_a_new_connection_tells_when_the_certificate_ends(
+    telemetry: Counted, authority: trustme.CA, name: str
+) -> None:
+    """Each answer that of its own server: several may be asked at the same time."""
+    ends = datetime(2031, 5, 4, 3, 2, 1, tzinfo=UTC)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name, not_after=ends).configure_cert(tls)
+    async with serving(answering(), tls=tls) as server:
+        url = server.url.replace("127.0.0.1", name)
+        credentials = plain_credentials(url, tls=client_tls(authority))
+        async with client_of(server, telemetry, credentials=credentials) as client:
+            answer = await client.connect(
+                "/readyz", client.clock.now() + PATIENCE, host="127.0.0.1", port=int(url.rpartition(":")[2])
+            )
+    assert ends.timestamp() == answer.certificate_end
+
+
 async def test_closing_ends_what_is_under_way(telemetry: Counted) -> None:
     """It is not tried again, and nothing is left behind."""
     async with serving(answering()) as server, client_of(server, telemetry) as client:
@@ -946,13 +1009,24 @@ LACKING = (
 
 async def listed(client: Client) -> Answer:
     """List the namespace's pods."""
-    return await client.request("list", "pods", PODS, deadline=client._clock.now() + PATIENCE)
+    return await client.request("list", "pods", PODS, deadline=client.clock.now() + PATIENCE)
 
 
 async def watched(client: Client) -> None:
     """Open a watch of the namespace's pods."""
     async with client.stream("pods", PODS, query={"watch": "1"}, connect_timeout=PATIENCE):
         pass
+
+
+async def test_a_new_connection_that_is_denied_is_kept_until_it_is_let_pass(telemetry: Counted) -> None:
+    """A path is refused in words of its own; it is a missing right, no fault of the API server."""
+    body = b'{"kind":"Status","message":"forbidden: User \\"a\\" cannot get path \\"/readyz\\"","reason":"Forbidden","code":403}'
+    async with serving(answering(403, body=body), answering()) as server, client_of(server, telemetry) as client:
+        error = await refused(connected(client))
+        kept = [(found.verb, found.resource) for found in client.denials.now()]
+        await connected(client)
+        after = client.denials.now()
+    assert (Reason.FORBIDDEN, [("get", "readyz")], ()) == (error.reason, kept, after)
 
 
 @pytest.mark.parametrize(("verb", "ask"), [("list", listed), ("watch", watched)])

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
-from fakes import FORBIDDEN, FakeApi, cluster_of, refusing
+from fakes import FORBIDDEN, FakeApi, Telemetered, cluster_of, refusing
 from virtual_time import BEGINNING, virtual, virtual_clock
 
 from khealth_exporter.cluster.errors import Refused
-from khealth_exporter.cluster.kinds import CONFIG_MAP, POD, Kind
+from khealth_exporter.cluster.kinds import CONFIG_MAP, NODE, POD, Kind
 from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.cluster.watch.watches import Watches
 
@@ -18,9 +18,9 @@ DEADLINE = BEGINNING + 20.0
 
 
 @asynccontextmanager
-async def watched(api: FakeApi, *kinds: Kind[Any]) -> AsyncIterator[Watches]:
+async def watched(api: FakeApi, *kinds: Kind[Any], figures: Telemetered | None = None) -> AsyncIterator[Watches]:
     """Watch these kinds until the block ends."""
-    watches = cluster_of(api).watches
+    watches = cluster_of(api, figures).watches
     watches.need(kinds)
     running = asyncio.create_task(watches.run())
     try:
@@ -53,6 +53,20 @@ async def test_a_kind_that_is_needed_again_is_watched_again() -> None:
         watches.need((POD,))
         await watches.see((POD,), DEADLINE)
         assert 1 == len(api.open_streams("pods"))
+
+
+@virtual
+async def test_what_khealth_did_not_create_is_not_counted() -> None:
+    """`khealth_objects` is for its own objects; nodes are the cluster's."""
+    api = FakeApi(virtual_clock())
+    figures = Telemetered(api.clock)
+    api.put("nodes", {"metadata": {"name": "node-1"}})
+    async with watched(api, POD, NODE, figures=figures) as watches:
+        await watches.see((POD, NODE), DEADLINE)
+        api.put("nodes", {"metadata": {"name": "node-2"}})
+        await asyncio.sleep(1.0)
+        counted = [figures.value("khealth_objects", kind=kind.name) for kind in (POD, NODE)]
+        assert (2, [0.0, None]) == (len(watches.of(NODE).objects), counted)
 
 
 @virtual

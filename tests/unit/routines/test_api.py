@@ -1,6 +1,8 @@
 """api, on a small cluster on virtual time."""
 
+import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from khealth_exporter.core.routine import RoutineConfig
 from khealth_exporter.core.snapshot import Attempt
 from khealth_exporter.routines.api import Api, ApiSettings
 from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.sample import Quality
 
 MAPS, SLICES = "configmaps", "endpointslices"
 OURS = {"module": "control-plane", "routine": "api"}
@@ -60,7 +63,7 @@ def stale(api: FakeApi, verb: str) -> None:
         if asked.resource == MAPS and asked.verb == "update":
             before.append(api.objects[MAPS][asked.name])
         if asked.resource == MAPS and asked.verb == verb and before:
-            body = before[-1] if verb == "get" else {"metadata": {}, "items": [before[-1]]}
+            body = before[-1] if verb == "get" else {"metadata": {"resourceVersion": "1"}, "items": [before[-1]]}
             return api.answer(asked, json.loads(json.dumps(body)))
         return None
 
@@ -218,3 +221,259 @@ async def test_a_created_object_that_is_not_found_is_a_stale_read() -> None:
     async with scene() as here:
         here.api.faults.append(refusing("get", resource=MAPS, by=refusal(404, "not found", "NotFound")))
         assert (Reason.STALE_READ, {}) == (reason(await attempted(here)), here.api.objects[MAPS])
+
+
+GARBLED = {
+    "no object": b"{}",
+    "a list": b"[]",
+    "a page": b"<html>",
+    "nothing": b"",
+    "no uid": b'{"metadata": {"name": "a", "resourceVersion": "7"}}',
+    "no version": b'{"metadata": {"name": "a", "uid": "u"}}',
+    "an absurd version": b'{"metadata": {"name": "a", "uid": "u", "resourceVersion": "latest"}}',
+}
+
+
+@pytest.mark.parametrize("body", GARBLED.values(), ids=GARBLED)
+@pytest.mark.parametrize("verb", ["create", "get", "update"])
+def test_an_answer_that_is_no_object_is_the_api_servers_error(verb: str, body: bytes) -> None:
+    """No internal error, no success, no stale read; and what a create made is deleted all the same."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+
+            async def garbled(asked: Asked) -> Answer | None:
+                if (asked.verb, asked.resource) != (verb, MAPS) or here.api.named("delete"):
+                    return None
+                if verb != "get":
+                    getattr(here.api, f"_{verb}")(asked)
+                here.api.faults.clear()
+                return here.api.answer(asked, body)
+
+            here.api.faults.append(garbled)
+            attempt = await attempted(here)
+            assert (Reason.API_ERROR, {}) == (reason(attempt), here.api.objects[MAPS])
+            assert attempt.verdict
+            assert "cannot decode answer" in attempt.verdict.note
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"metadata": {}, "items": []}'])
+def test_a_list_without_a_version_is_the_api_servers_error(body: bytes) -> None:
+    """It is no list in which the ConfigMap is missing."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+
+            async def garbled(asked: Asked) -> Answer | None:
+                return here.api.answer(asked, body) if (asked.verb, asked.resource) == ("list", MAPS) else None
+
+            here.api.faults.append(garbled)
+            assert Reason.API_ERROR is reason(await attempted(here))
+
+    run(scenario())
+
+
+def deleting(here: Scene, verb: str, times: int = 1) -> Any:
+    """Return a fault: another client deletes the ConfigMap just before the verb is asked for."""
+    seen: list[str] = []
+
+    async def fault(asked: Asked) -> None:
+        if (asked.verb, asked.resource) == (verb, MAPS) and not asked.query.get("dryRun"):
+            seen.append(verb)
+            if len(seen) == times:
+                for name in list(here.api.objects[MAPS]):
+                    here.api.remove(MAPS, name)
+
+    return fault
+
+
+@pytest.mark.parametrize(("verb", "times"), [("get", 1), ("update", 1), ("get", 2), ("list", 1)])
+def test_a_config_map_that_another_client_deletes_is_no_fault_of_the_api_server(verb: str, times: int) -> None:
+    """Wherever in the attempt that is: nothing can be said of the API server."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            here.api.faults.append(deleting(here, verb, times))
+            attempt = await attempted(here)
+            assert (Reason.INTERRUPTED, {}) == (reason(attempt), here.api.objects[MAPS])
+            assert attempt.verdict
+            assert attempt.verdict.note.endswith("was deleted by another client")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("said", "note"),
+    [
+        (refusal(403, "namespace is being terminated", "Forbidden", "NamespaceTerminating"), "being terminated"),
+        (refusal(404, "namespaces not found", "NotFound"), "namespace khealth was deleted"),
+        (UNREACHABLE, "was deleted by another client"),
+    ],
+)
+def test_a_config_map_that_goes_with_its_namespace_is_an_interruption(said: Refusal, note: str) -> None:
+    """The API server says so of itself: it lets nothing be created there."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+
+            async def trial(asked: Asked) -> Refusal | None:
+                return said if asked.query.get("dryRun") else None
+
+            here.api.faults += [deleting(here, "get"), trial]
+            attempt = await attempted(here)
+            assert attempt.verdict
+            assert (Reason.INTERRUPTED, True) == (reason(attempt), note in attempt.verdict.note)
+
+    run(scenario())
+
+
+@virtual
+async def test_a_list_that_lacks_an_existing_config_map_is_a_stale_read() -> None:
+    """Its deletion shows that it was there."""
+    async with scene() as here:
+
+        async def empty(asked: Asked) -> Answer | None:
+            none: Json = {"metadata": {"resourceVersion": "1"}, "items": []}
+            return here.api.answer(asked, none) if (asked.verb, asked.resource) == ("list", MAPS) else None
+
+        here.api.faults.append(empty)
+        attempt = await attempted(here)
+        deletes = [measured.step.name for measured in attempt.measurements if measured.step.name == "delete"]
+        assert (Reason.STALE_READ, ["delete"], {}) == (reason(attempt), deletes, here.api.objects[MAPS])
+
+
+@virtual
+async def test_a_config_map_that_another_client_changes_is_no_fault_of_the_api_server() -> None:
+    """The update conflicts, as it must."""
+    async with scene() as here:
+
+        async def change(asked: Asked) -> None:
+            if (asked.verb, asked.resource) == ("update", MAPS):
+                here.api.put(MAPS, {**here.api.objects[MAPS][asked.name], "data": {"value": "another"}})
+
+        here.api.faults.append(change)
+        attempt = await attempted(here)
+        assert attempt.verdict
+        assert (Reason.INTERRUPTED, True) == (reason(attempt), "changed by another client" in attempt.verdict.note)
+
+
+@virtual
+async def test_a_conflict_without_any_change_is_the_api_servers_fault() -> None:
+    """The object still has the version that the update named."""
+    async with scene() as here:
+        here.api.faults.append(refusing("update", resource=MAPS, by=refusal(409, "modified", "Conflict")))
+        assert Reason.API_REJECTED is reason(await attempted(here))
+
+
+def slow(*hosts: str) -> Any:
+    """Return a fault that lets connections to these addresses hang."""
+
+    async def fault(asked: Asked) -> None:
+        if asked.verb == "connect" and any(host in asked.path for host in hosts):
+            await asyncio.sleep(1e9)
+
+    return fault
+
+
+@virtual
+async def test_dead_addresses_take_no_time_of_the_steps() -> None:
+    """Every step is measured; the addresses are asked at the same time, and judged last."""
+    hosts = [f"198.18.0.{number}" for number in range(2, 6)]
+    async with scene() as here:
+        here.api.put(SLICES, slice_of(*hosts))
+        here.api.faults.append(slow(*hosts[1:]))
+        began = here.clock.now()
+        attempt = await attempted(here, endpoints=True)
+        assert Reason.ONE_API_SERVER is reason(attempt)
+        assert {step.name for step in Api.steps} == {measured.step.name for measured in attempt.measurements}
+        assert here.clock.now() - began < 6.0
+
+
+@virtual
+async def test_an_address_that_had_little_time_is_not_blamed() -> None:
+    """The steps took nearly all there was: its time-out says nothing."""
+    async with scene() as here:
+        here.api.put(SLICES, slice_of("198.18.0.2", "198.18.0.3"))
+        here.api.faults += [hanging("list", resource=SLICES, seconds=9.3), slow("198.18.0.3")]
+        assert None is reason(await attempted(here, endpoints=True))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_refusal_of_one_address_hides_no_dead_one(order: int) -> None:
+    """Whatever order they have: one answers, one is not permitted, one is dead."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            here.api.put(SLICES, slice_of(*["198.18.0.2", "198.18.0.3", "198.18.0.4"][::order]))
+
+            async def denied(asked: Asked) -> Refusal | None:
+                return FORBIDDEN if "198.18.0.4" in asked.path else None
+
+            here.api.faults += [dead("198.18.0.2"), denied]
+            assert Reason.ONE_API_SERVER is reason(await attempted(here, endpoints=True))
+
+    run(scenario())
+
+
+@virtual
+async def test_the_earliest_end_of_all_certificates_is_kept() -> None:
+    """Each address shows its own."""
+    ends = {"198.18.0.2": 1.9e9, "198.18.0.3": 1.7e9}
+    async with scene() as here:
+        here.api.put(SLICES, slice_of(*ends))
+        here.api.certificate_end = 1.8e9
+
+        async def shown(asked: Asked) -> Answer | None:
+            host = asked.path.partition(":")[0]
+            if asked.verb != "connect" or host not in ends:
+                return None
+            return replace(here.api.answer(asked, b"ok"), certificate_end=ends[host])
+
+        here.api.faults.append(shown)
+        await attempted(here, endpoints=True)
+        assert 1.7e9 == here.figures.value("khealth_api_certificate_expiry_timestamp_seconds", **OURS)
+
+
+@virtual
+async def test_a_watch_that_breaks_before_the_change_is_opened_again() -> None:
+    """It shows the change late, through no fault of the API server's: the measurement is degraded."""
+    async with scene() as here:
+
+        async def cut(asked: Asked) -> None:
+            if (asked.verb, asked.resource) == ("update", MAPS):
+                here.api.cut(UNREACHABLE)
+                await asyncio.sleep(0.01)
+
+        here.api.faults.append(cut)
+        attempt = await attempted(here)
+        quality = [measured.quality for measured in attempt.measurements if measured.step.name == "watch"]
+        assert (None, [Quality.DEGRADED]) == (reason(attempt), quality)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"type": "ERROR", "object": {"code": 410, "reason": "Expired"}}, Reason.WATCH_INTERRUPTED),
+        ({"type": "ERROR", "object": {"code": 500, "message": "broken"}}, Reason.API_ERROR),
+        ({"type": "MODIFIED", "object": {}}, Reason.API_ERROR),
+        ("<html>", Reason.API_ERROR),
+    ],
+)
+def test_a_watch_that_says_no_version_gives_the_verdict(said: object, expected: Reason) -> None:
+    """An error is judged by its own code; anything else is the API server's error."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+
+            async def say(asked: Asked) -> None:
+                if (asked.verb, asked.resource) == ("update", MAPS):
+                    (stream,) = here.api.open_streams(MAPS)
+                    stream.feed((said if isinstance(said, str) else json.dumps(said)).encode() + b"\n")
+                    await asyncio.sleep(0.01)
+
+            here.api.faults.append(say)
+            assert expected is reason(await attempted(here))
+
+    run(scenario())

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from khealth_exporter.canaries.pod_steps import CREATE, DELETE
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.permission import Permission
+from khealth_exporter.vocabulary.reading import Figure
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
@@ -111,3 +112,10 @@ def test_a_step_may_have_any_edge_for_its_objective(edge: float) -> None:
 def test_permissions_are_the_same_that_grant_the_same() -> None:
     """Whether one is optional, and why it is wanted, makes no other right."""
     assert 1 == len({Permission("list", "pods", why="a"), Permission("list", "pods", optional=True, why="b")})
+
+
+@pytest.mark.parametrize("name", ["", "nodes-failing", "Nodes", "nodes.failing", "1st"])
+def test_a_figure_whose_name_is_no_metric_name_is_an_error(name: str) -> None:
+    """Otherwise Prometheus would show it under another name."""
+    with pytest.raises(ValueError, match=r"a name has lowercase letters, digits and _"):
+        Figure(name, "Nodes.")

@@ -11,11 +11,13 @@ import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
-from prometheus_client.exposition import generate_latest
+from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from serving import BEGAN, FAILING, STATUS, WAITING, WELL, Known
 
+from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, State
+from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.vocabulary.reading import Remark
@@ -104,6 +106,20 @@ async def test_metrics_are_openmetrics_on_request(client: Client, known: Known) 
     text = generate_openmetrics(known.registry)  # type: ignore[no-untyped-call]
     expected = ("application/openmetrics-text", text)
     assert expected == (answer.content_type, await answer.read())
+
+
+@pytest.mark.parametrize("escaping", ["underscores", "allow-utf-8", "dots", "values"])
+@pytest.mark.parametrize("version", ["", "; version=0.0.1", "; version=1.0.0"])
+async def test_metrics_are_as_prometheus_client_encodes_them(
+    client: Client, known: Known, version: str, escaping: str
+) -> None:
+    """Names and escaping included, in every format that a client can request."""
+    Metrics(known.registry, Clock()).request("list", "pods", "200", 0.1)
+    for kind in ("application/openmetrics-text", "text/plain"):
+        accept = f"{kind}{version}; escaping={escaping}"
+        answer = await client.get("/metrics", headers={"Accept": accept})
+        encode, content_type = choose_encoder(accept)
+        assert (content_type, encode(known.registry)) == (answer.headers["Content-Type"], await answer.read())
 
 
 async def test_metrics_are_compressed_on_request(known: Known, server: WebServer) -> None:

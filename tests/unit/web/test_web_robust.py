@@ -2,9 +2,10 @@
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -314,21 +315,27 @@ async def test_accepted_connections_have_a_send_timeout() -> None:
         assert 30_000 == accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
 
 
-async def test_accepting_continues_after_the_limit_of_open_files(
-    monkeypatch: pytest.MonkeyPatch, crowd: AsyncExitStack
-) -> None:
-    """The connection idle longest is closed, and one error is logged."""
+def refuse(monkeypatch: pytest.MonkeyPatch, number: int, when: Callable[[], bool]) -> None:
+    """Let accept fail twice, from the moment on at which `when` holds."""
     loop = asyncio.get_running_loop()
     accept, failures = loop.sock_accept, 0
 
     async def failing(listening: socket.socket) -> Any:
         nonlocal failures
-        if failures < 2 and (failures or len(server._connections)):
+        if failures < 2 and (failures or when()):
             failures += 1
-            raise OSError(errno.EMFILE, "Too many open files")
+            raise OSError(number, os.strerror(number))
         return await accept(listening)
 
     monkeypatch.setattr(loop, "sock_accept", failing)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM], ids=errno.errorcode.get)
+async def test_a_connection_makes_room_when_the_system_has_none(
+    monkeypatch: pytest.MonkeyPatch, crowd: AsyncExitStack, number: int
+) -> None:
+    """The connection idle longest is closed, and one error is logged."""
+    refuse(monkeypatch, number, lambda: len(server._connections) > 0)
     with capture_logs() as logged:
         async with served() as (server, _):
             (first,) = await many(crowd, server, 1, None)
@@ -336,6 +343,25 @@ async def test_accepting_continues_after_the_limit_of_open_files(
             async with talk(server) as scraper:
                 assert READY == await scraper.ask()
     assert ["connection not accepted"] == [e["event"] for e in logged if e["log_level"] == "error"]
+
+
+@pytest.mark.parametrize(
+    ("number", "errors"),
+    [(errno.ECONNABORTED, 0), (errno.EPROTO, 1), (errno.EPERM, 1)],
+    ids=["aborted", "proto", "perm"],
+)
+async def test_no_connection_is_closed_when_another_one_is_not_accepted(
+    monkeypatch: pytest.MonkeyPatch, crowd: AsyncExitStack, number: int, errors: int
+) -> None:
+    """There is room: the others stay open. A client that disconnects is no error."""
+    refuse(monkeypatch, number, lambda: len(server._connections) > 0)
+    with capture_logs() as logged:
+        async with served() as (server, _):
+            (first,) = await many(crowd, server, 1, None)
+            async with talk(server) as scraper:
+                assert READY == await scraper.ask()
+            assert READY == await first.ask()
+    assert errors == len([e for e in logged if e["log_level"] == "error"])
 
 
 @pytest.mark.parametrize("host", HOSTS)
