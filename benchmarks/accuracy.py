@@ -30,7 +30,7 @@ SPANS = {
 }
 """Steps between two milestones, which a bare watcher sees too."""
 DRAWS = 400
-"""Times that the pods are drawn anew for an interval."""
+"""Number of bootstrap resamples for an interval."""
 STEPS = ("create", *SPANS, "delete")
 
 Seen = Mapping[str, Mapping[str, float]]
@@ -84,7 +84,7 @@ def differences(run: Run) -> dict[str, tuple[list[float], list[float]]]:
 
 
 def interval(run: Run, milestones: Sequence[str]) -> tuple[float, float]:
-    """Return where 95 % of the p99 ratios lie when the pods are drawn anew: how far so few pods can tell."""
+    """Return the bootstrap interval of 95 % of the p99 ratio: how precise it is with so few pods."""
     one, other = run.watchers
     pods = [
         [(sample["observed"][name], one[pod][name], other[pod][name]) for name in milestones

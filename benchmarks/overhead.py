@@ -126,7 +126,7 @@ def asked(run: Run) -> tuple[dict[str, Any], list[Goal]]:
         Goal("writes per attempt", writes / attempts, 2.0),
         Goal("reads in all, beyond the first list of each watch", reads - 2, 0),
         Goal(
-            "watches in all, beyond those that the server's time-out ended", watches - 2 * (run.seconds // LIFETIME), 2
+            "watches in all, beyond those that the server's timeout ended", watches - 2 * (run.seconds // LIFETIME), 2
         ),
     ]
 

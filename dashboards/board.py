@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards.parts import BLUE, GREY, RED, SOURCE, link
+from dashboards.parts import BLUE, GRAY, RED, SOURCE, link
 from dashboards.queries import TARGET, own
 
 RUNBOOK_URL = "http://khealth.khealth.svc:8080/runbook"
@@ -67,7 +67,7 @@ def cluster() -> dashboard.QueryVariable:
         "cluster",
         "Cluster",
         "label_values(khealth_build_info, cluster)",
-        "Clusters, where one Prometheus knows several; All where there is no such label.",
+        "Clusters, if one Prometheus monitors several. Without the label, select All.",
     )
 
 
@@ -76,7 +76,7 @@ def runbook() -> dashboard.TextBoxVariable:
     return (
         dashboard.TextBoxVariable("runbook")
         .label("Runbook")
-        .description("Where khealth's runbook is: khealth serves it at /runbook of its Service, Ingress or NodePort.")
+        .description("The URL of khealth's runbook: /runbook on its Service, Ingress or NodePort.")
         .default_value(RUNBOOK_URL)
         .current(models.VariableOption(text=RUNBOOK_URL, value=RUNBOOK_URL, selected=True))
     )
@@ -94,8 +94,8 @@ def annotations() -> Sequence[dashboard.AnnotationQuery]:
         .title_format("khealth started")
         .text_format("{{namespace}} {{pod}} {{instance}}")
         .use_value_for_time(True),
-        _annotation("New configurations", f"1000 * ({reloaded})", GREY)
-        .title_format("Configuration read again")
+        _annotation("New configurations", f"1000 * ({reloaded})", GRAY)
+        .title_format("Configuration reloaded")
         .text_format("{{namespace}} {{pod}} {{instance}}")
         .use_value_for_time(True),
     )

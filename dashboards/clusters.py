@@ -1,4 +1,4 @@
-"""Many clusters at once: a row for each, and the way to its own screen."""
+"""Many clusters at once: a row for each, with a link to its own dashboard."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,7 +22,7 @@ from dashboards.parts import (
     query,
     rows,
     single,
-    state_colours,
+    state_colors,
     states,
     thresholds,
     timeline,
@@ -32,57 +32,57 @@ from dashboards.queries import STARTUP, STEPS
 
 NONE = override("noValue", "–")  # noqa: RUF001 - a dash
 """What an empty cell shows; what a table shows that has no row would be read as if it were about the cell."""
-COUNTED = {"well": GREEN, "failing": ORANGE, "broken": RED, "unknown": "#8e8e8e"}
+COUNTED = {"healthy": GREEN, "failing": ORANGE, "broken": RED, "unknown": "#8e8e8e"}
 
 COUNTS = {
-    "well": (
-        "Clusters that are well",
-        "In how many clusters the last attempt of every routine succeeded. Good is all of them.",
+    "healthy": (
+        "Healthy clusters",
+        "Clusters in which the last attempt of every routine succeeded. Good is all of them.",
         "KhealthAbsent",
     ),
     "failing": (
         "Failing",
-        "Clusters in which something failed once, or with a matter for office hours: no room, one node. Good is 0.",
+        "Clusters in which an attempt failed once, or for a reason that is a ticket, such as one_node. Good is 0.",
         "KhealthOneNode",
     ),
     "broken": (
         "Broken",
-        "Clusters in which a component failed twice in a row or more. Good is 0. The table says which and since when.",
+        "Clusters in which a component failed twice or more in a row. Good is 0. The table shows which and since when.",
         "KhealthErrorBudgetBurn",
     ),
     "unknown": (
         "Unknown",
-        "A routine has no verdict, or one too old, and none fails; or not scraped any more since a day ago. Good is 0.",
+        "No routine fails, but one has no verdict or an outdated one; or no scrape for up to a day. Good is 0.",
         "KhealthStale",
     ),
 }
 TABLE = Told(
     "Clusters",
-    "A row for each cluster, the worst first. Component and reason: of what fails worst, or of why nothing is known;"
-    " last success: of that cluster's routine that is not well for longest. Budget left of 30 days, from the"
-    " recording rules (empty without them); p99 of pod startup (good: up to 5 s) and of writes to the API server"
-    " (good: up to 1 s) over 1 h, empty with fewer than 5 samples. Blind: the share of the last half hour's attempts"
-    " that said nothing (good: below 10 %). A click on a cluster opens its own screen.",
+    "A row for each cluster, the worst first. Click a cluster to open its dashboard. Component and reason: the"
+    " worst failure, or the reason why the state is unknown. Last success: of the routine that has failed for the"
+    " longest time. Budget left: of 30 days, needs the recording rules. Startup and API write: p99 of 1 h (good:"
+    " up to 5 s and 1 s), empty with fewer than 5 samples. Blind: the share of inconclusive attempts in the last"
+    " half hour (good: below 10 %).",
     (0, 4, 24, 9),
     ("KhealthErrorBudgetBurn", "KhealthPodStartupSlow", "KhealthApiSlow", "KhealthBlind"),
 )
 HISTORY = Told(
     "States",
-    "The worst state of any component or routine of each cluster over time; green is good. Grey: a routine has no"
+    "The worst state of any component or routine of each cluster over time. Green is good. Gray: a routine has no"
     " verdict. Blank: nothing was scraped.",
     (0, 13, 24, 7),
     ("KhealthErrorBudgetBurn", "KhealthAbsent"),
 )
 SLOW_PODS = Told(
     "Pod startup, p99 of 1 h",
-    "99 % of the pods of the hour before started within this time. Good is below the dashed line, 5 s.",
+    "99 % of the pods of the previous hour started within this time. Good is below the dashed line, 5 s.",
     (0, 20, 12, 7),
     ("KhealthPodStartupSlow",),
 )
 SLOW_WRITES = Told(
     "Writes to the API server, p99 of 1 h",
-    "99 % of khealth's writes of the hour before were answered within this time, its network included. Good is below"
-    " the dashed line, 1 s.",
+    "99 % of khealth's writes of the previous hour were answered within this time, including the network. Good is"
+    " below the dashed line, 1 s.",
     (12, 20, 12, 7),
     ("KhealthApiSlow", "KhealthApiServerOverloaded"),
 )
@@ -101,8 +101,8 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | t
 def _counts() -> Iterator[stat.Panel]:
     for number, (name, (title, meaning, section)) in enumerate(COUNTS.items()):
         told = Told(title, meaning, (6 * number, 0, 6, 4), (section,))
-        base = (None, GREEN if name == "well" else "text")
-        panel = single("none", base, *([] if name == "well" else [(1.0, COUNTED[name])]), none="0")
+        base = (None, GREEN if name == "healthy" else "text")
+        panel = single("none", base, *([] if name == "healthy" else [(1.0, COUNTED[name])]), none="0")
         yield finished(panel, told, now(f"count(({_state()}) == {ask.STATES[name]})", name))
 
 
@@ -129,7 +129,7 @@ def _table() -> table.Panel:
     panel.override_by_name("Cluster", [override("links", [way])])
     panel.override_by_name("Severity", [override("custom.hidden", True)])
     background = override("custom.cellOptions", {"type": "color-background", "mode": "basic"})
-    shades = override("thresholds", state_colours().build())
+    shades = override("thresholds", state_colors().build())
     panel.override_by_name("State", [override("mappings", [states()]), shades, background])
     panel.override_by_name("Component", [fixed(ORANGE), override("custom.cellOptions", {"type": "color-text"}), NONE])
     panel.override_by_name("Last success", [override("unit", "dateTimeFromNow"), NONE])
@@ -139,11 +139,11 @@ def _table() -> table.Panel:
         ("API write p99", "s", 1, ((None, GREEN), (0.5, ORANGE), (1.0, RED))),
         ("Blind", "percentunit", 1, ((None, GREEN), (0.05, ORANGE), (0.1, RED))),
     ):
-        panel.override_by_name(name, _coloured(unit, decimals, steps))
+        panel.override_by_name(name, _colored(unit, decimals, steps))
     return finished(panel, TABLE, *(rows(text, ref) for ref, text in _columns().items()))
 
 
-def _coloured(unit: str, decimals: int, steps: Sequence[tuple[float | None, str]]) -> list[models.DynamicConfigValue]:
+def _colored(unit: str, decimals: int, steps: Sequence[tuple[float | None, str]]) -> list[models.DynamicConfigValue]:
     return [
         override("unit", unit),
         override("decimals", decimals),

@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import AnnotationQueryPlacement, GridPos
 
-from dashboards import board, clusters, itself, overview
+from dashboards import board, clusters, itself, overview, routines
 from deploy import written
 
 FOLDER = Path(__file__).parent
@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent
 
 def khealth() -> dashboard.Dashboard:
     """Return the dashboard of one cluster."""
-    about = "Is the cluster well, since when, which part, how slow: as khealth's canaries see it."
+    about = "Whether the cluster is healthy, since when, which component is broken, and how slow pods are."
     whole = board.framed(dashboard.Dashboard("khealth"), "khealth", about)
     whole.variables([board.datasource(), board.cluster(), *_routines(), board.runbook()])
     whole.annotations([*board.annotations()])
@@ -26,12 +26,12 @@ def khealth() -> dashboard.Dashboard:
     for panel in overview.panels():
         whole.with_panel(panel)
     place = GridPos(x=0, y=itself.TOP - 1, w=24, h=1)
-    whole.with_row(dashboard.Row("khealth itself: how sure, at what cost").grid_pos(place))
+    whole.with_row(dashboard.Row("khealth itself: certainty and cost").grid_pos(place))
     for about_itself in itself.panels():
         whole.with_panel(about_itself)
-    below = GridPos(x=0, y=overview.ROUTINES_TOP - 1, w=24, h=1)
-    whole.with_row(dashboard.Row("Single routines: the API server, and every node").grid_pos(below))
-    for of_routine in overview.routines():
+    below = GridPos(x=0, y=routines.TOP - 1, w=24, h=1)
+    whole.with_row(dashboard.Row("Single routines: control-plane/api and workloads/pod").grid_pos(below))
+    for of_routine in routines.panels():
         whole.with_panel(of_routine)
     return whole
 
@@ -42,20 +42,26 @@ def _routines() -> list[dashboard.QueryVariable]:
     module = f'{namespace},module=~"$module"'
     return [
         board.chosen(
-            "namespace", "Namespace", f"label_values(khealth_build_info{{{within}}}, namespace)", "Where khealth runs."
+            "namespace",
+            "Namespace",
+            f"label_values(khealth_build_info{{{within}}}, namespace)",
+            "The namespace of khealth.",
         ),
         board.chosen(
-            "module", "Module", f"label_values(khealth_interval_seconds{{{namespace}}}, module)", "Modules of routines."
+            "module", "Module", f"label_values(khealth_interval_seconds{{{namespace}}}, module)", "Modules of khealth."
         ),
         board.chosen(
-            "routine", "Routine", f"label_values(khealth_interval_seconds{{{module}}}, routine)", "Single routines."
+            "routine",
+            "Routine",
+            f"label_values(khealth_interval_seconds{{{module}}}, routine)",
+            "Routines of the module.",
         ),
     ]
 
 
 def khealth_clusters() -> dashboard.Dashboard:
     """Return the dashboard of many clusters."""
-    about = "Every cluster in a row: its state, what fails and since when, how slow; a click leads to its own screen."
+    about = "A row for each cluster: its state, what fails and since when, and how slow pods are."
     whole = board.framed(dashboard.Dashboard("khealth: clusters"), "khealth-clusters", about)
     whole.variables([board.datasource(), board.cluster(), board.runbook()])
     whole.links([board.other("One cluster", "khealth"), board.runbook_link()])

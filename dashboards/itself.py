@@ -1,4 +1,4 @@
-"""The panels about khealth itself: how sure its figures are, what it costs, whether it is at work."""
+"""The row about khealth itself: how certain its figures are, what it costs, and whether it is active."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,8 @@ from grafana_foundation_sdk.models import common
 
 from dashboards import queries as ask
 from dashboards.parts import (
+    GRAY,
     GREEN,
-    GREY,
     ORANGE,
     RED,
     Told,
@@ -31,115 +31,117 @@ LOOP_LAG, WATCH_LAG = 0.02, 0.05
 
 LEADER = Told(
     "Leaders",
-    "How many replicas are at work, in each cluster and namespace. Good is 1, also without leader election.",
+    "The number of active replicas in each cluster and namespace. Good is 1, also without leader election.",
     (0, TOP, 3, 4),
     ("KhealthNoLeader", "KhealthManyLeaders"),
 )
 VERSION = Told(
     "Version",
-    "Which khealth was scraped last. Good is one; there are two during a rolling update.",
+    "The version of khealth at the last scrape. One version is good. A rolling update shows two.",
     (3, TOP, 3, 4),
     ("KhealthAbsent",),
 )
 CONFIGURATION = Told(
     "Configuration",
-    "Whether the configuration last read is in force: accepted is good. Refused: the one before it still is;"
-    " khealth's log says why.",
+    "Whether khealth accepted the configuration at the last reload. Accepted is good. Refused: the previous"
+    " configuration is still active, and khealth's log has the errors.",
     (6, TOP, 4, 4),
     ("KhealthConfigRefused",),
 )
 AGE = Told(
     "Age of the last attempt",
-    "In intervals of its routine, of the one that waits longest: good is up to 2. From 5 on khealth is stale and says"
-    " nothing any more.",
+    "The time since the last attempt, in intervals of the routine, for the routine with the oldest one. Good is"
+    " up to 2. From 5 on, the results of khealth are outdated.",
     (10, TOP, 4, 4),
     ("KhealthStale",),
 )
 RESTARTS = Told(
     "Restarts, 1 h",
-    "How often the process began anew within an hour, in the same place. Good is 0; marks in the graphs show when.",
+    "How often the process restarted in its pod within an hour. Good is 0. Annotations in the graphs show the times.",
     (14, TOP, 3, 4),
     ("KhealthRestarting",),
 )
 BLIND = Told(
     "Blind share, 30 m",
-    "Of the last half hour's attempts the share that said nothing of the cluster (throttled and quota have alerts of"
-    " their own), and of its samples the share that was discarded or degraded. Good is below 10 %.",
+    "The share of inconclusive attempts in the last half hour, and the shares of samples that were discarded or"
+    " degraded. Good is below 10 %. The reasons throttled and quota_exceeded have their own alerts and do not"
+    " count.",
     (17, TOP, 7, 4),
     ("KhealthBlind",),
 )
 UNCERTAINTY = Told(
     "Error bars of the measured steps",
-    "How exact the figures above are: half, and 99 %, of the steps were measured to within this. Good is some"
-    " milliseconds; near the objective's edges it decides whether a sample counts at all.",
+    "The uncertainty of the measured steps: half of them, and 99 %, have an error below this. Good is a few"
+    " milliseconds. A sample whose error bar crosses an edge of an objective is discarded.",
     (0, TOP + 4, 8, 7),
     ("KhealthBlind", "prober_starved"),
 )
 LAG = Told(
     "Watch lag",
-    "How late the watch showed what khealth itself had written. Above the dashed line (50 ms by default) steps are"
-    " called degraded. Good is some milliseconds; more is a busy API server or network.",
+    "The delay with which the watch shows khealth's own writes. Good is a few milliseconds. More than that is a"
+    " busy API server or network. Above the dashed line (50 ms by default), steps are degraded.",
     (8, TOP + 4, 8, 7),
     ("KhealthBlind", "watch_interrupted"),
 )
 BUSY = Told(
     "Event loop, busy at one time",
-    "How long khealth's own work kept it from looking. Good is below the dashed line (20 ms by default); above it"
-    " steps are called degraded: khealth needs more CPU, or has too many pods to watch.",
+    "How long khealth's own work blocked its event loop. Good is below the dashed line (20 ms by default). Above"
+    " it, steps are degraded: khealth needs more CPU, or watches too many pods.",
     (16, TOP + 4, 8, 7),
     ("KhealthBlind", "prober_starved"),
 )
 QUALITY = Told(
     "Samples by quality",
-    "Measured objects by the worst quality of their steps. Exact is good. Cold: the image's first pod on its node."
-    " Degraded: khealth or its watch was late. Discarded: too unsure to count near an objective's edge.",
+    "Measured objects, by the worst quality of their steps. Exact is good. Cold: the first pod of the image on"
+    " its node. Degraded: khealth or its watch was late. Discarded: too uncertain to count near an edge of an"
+    " objective.",
     (0, TOP + 11, 8, 7),
     ("KhealthBlind",),
 )
 INCONCLUSIVE = Told(
     "Inconclusive attempts by reason",
-    "Attempts that say nothing of the cluster, and why. They count neither as good nor as bad. Nothing is good.",
+    "Attempts without a verdict about the cluster, by reason. They count neither as success nor as failure. No"
+    " bar is good.",
     (8, TOP + 11, 8, 7),
     ("KhealthBlind", "forbidden", "throttled", "quota_exceeded", "watch_interrupted", "prober_starved", "disrupted"),
 )
 OBJECTS = Told(
-    "Objects that khealth has made",
-    "What there is of khealth's in its namespace. Good: it rises with each attempt and comes back to 0.",
+    "Objects of khealth",
+    "The number of khealth's objects in its namespace. Good: it rises with each attempt and returns to 0.",
     (16, TOP + 11, 8, 7),
     ("KhealthLeftovers",),
 )
 REQUESTS = Told(
     "Requests to the API server",
-    "How many requests a second khealth makes, by verb and the answer's code (none: no answer). Good: well below 1,"
-    " all 200 or 201; a 404 now and then is what has just been deleted.",
+    "Requests of khealth per second, by verb and status code (none: no answer). Good is far below 1, with codes"
+    " 200 and 201. A 404 from time to time is an object that was just deleted.",
     (0, TOP + 18, 8, 7),
     ("KhealthApiServerOverloaded", "throttled", "forbidden"),
 )
 COST = Told(
-    "What a request costs",
-    "The mean duration of khealth's requests, by verb and resource; the watches, which last, are left out. Good is"
-    " some milliseconds.",
+    "Duration of a request",
+    "The mean duration of khealth's requests, by verb and resource, without watches. Good is a few milliseconds.",
     (8, TOP + 18, 8, 7),
     ("KhealthApiSlow",),
 )
 WATCHES = Told(
-    "Watches opened again, and sweeps",
-    "Watches that had to be opened again, by cause, and objects of dead runs that were deleted, by kind. Nothing is"
-    " good; an end now and then is usual: the API server ends each watch after a while.",
+    "Watch restarts and sweeps",
+    "Watches that khealth had to restart, by cause, and objects of ended runs that it deleted, by kind. No bar is"
+    " good. A restart from time to time is normal: the API server ends each watch after a while.",
     (16, TOP + 18, 8, 7),
     ("watch_interrupted", "KhealthLeftovers"),
 )
 PROCESS = Told(
     "khealth's own CPU and memory",
-    "CPU in cores (left) and resident memory (right) of each process. Good is a few thousandths of a core, and memory"
-    " that does not climb for days.",
+    "CPU in cores (left) and resident memory (right) of each process. Good is a few thousandths of a core, and"
+    " memory that does not grow for days.",
     (0, TOP + 25, 12, 6),
     ("KhealthRestarting", "prober_starved"),
 )
 DURATION = Told(
     "Duration of an attempt, p50 and p99 of 1 h",
-    "Init and cleanup, without the time for which the pods are held. Good is well below the routine's timeout (20 s"
-    " by default), which bounds each of the two.",
+    "Init and cleanup, without the time for which khealth holds the pods. Good is far below the timeout of the"
+    " routine (20 s by default), which applies to each of the two.",
     (12, TOP + 25, 12, 6),
     ("KhealthStale", "pod_not_deleted"),
 )
@@ -234,7 +236,7 @@ def _requests() -> Iterator[timeseries.Panel]:
     cost = lines("s", none="No request was made.").interval("2m")
     waited = ask.mean("khealth_api_request_duration_seconds", f'{ask.TARGET},verb!="watch"', "verb, resource")
     yield finished(cost, COST, query(waited, "{{verb}} {{resource}}"))
-    again = bars("short", none="Nothing of the kind in this time.").decimals(0)
+    again = bars("short", none="No watch restarted, and nothing was swept.").decimals(0)
     restarts = f"{ask.increase('khealth_watch_restarts_total', ask.TARGET, 'cause')} > 0"
     swept = f"{ask.increase('khealth_swept_objects_total', ask.TARGET, 'kind')} > 0"
     yield finished(again, WATCHES, query(restarts, "watch: {{cause}}", "A"), query(swept, "swept: {{kind}}", "B"))
@@ -242,7 +244,7 @@ def _requests() -> Iterator[timeseries.Panel]:
 
 def _process() -> timeseries.Panel:
     panel = lines("short", none="No data: is khealth scraped?", decimals=3)
-    right = [override("unit", "bytes"), override("decimals", 0), override("custom.axisPlacement", "right"), fixed(GREY)]
+    right = [override("unit", "bytes"), override("decimals", 0), override("custom.axisPlacement", "right"), fixed(GRAY)]
     panel.override_by_query("B", right)
     cpu = ask.own(f"rate(process_cpu_seconds_total{{{ask.TARGET}}}[$__rate_interval])")
     memory = ask.own(f"process_resident_memory_bytes{{{ask.TARGET}}}")

@@ -1,4 +1,4 @@
-"""The screen that answers: is the cluster well, since when, which part, how slow."""
+"""The first screen: whether the cluster is healthy, since when, which component is broken, and how slow pods are."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards import queries as ask
-from dashboards.colours import COLOURS, PART, POD_STEPS, START
+from dashboards.colors import COLORS, PART, POD_STEPS, START
 from dashboards.parts import (
     BLUE,
     GREEN,
@@ -45,87 +45,91 @@ BROKEN = (
     "KhealthRegistryBroken",
 )
 STATE = Told(
-    "Is the cluster well?",
-    "The worst state of any component or routine, now. Well is good: the last attempt of every routine succeeded."
-    " Failing: one failed, or it is a matter for office hours (no room for a pod, one node). Broken: a component twice"
-    " in a row or more, as the alerts have it. Unknown: none fails, but of one routine or more khealth has no verdict,"
-    " or one too old. It is one attempt and one scrape behind, 75 s or so.",
+    "Is the cluster healthy?",
+    "The worst state of any component or routine now. Healthy is good: the last attempt of every routine"
+    " succeeded. Failing: an attempt failed, or the reason is a ticket (a node does not run pods, or no node has"
+    " room for a pod). Broken: a component failed twice or more in a row, as in the alerts. Unknown: nothing"
+    " fails, but at least one routine has no verdict or an outdated one. The state lags by one attempt and one"
+    " scrape, about 75 s.",
     (0, 0, 4, 4),
     ("KhealthStale", "KhealthAbsent", "KhealthSuspended"),
 )
 SINCE = Told(
     "Since",
-    "While something is not well: the last good attempt of the routine that is so for longest; the fault began"
-    " between then and one interval later. While all is well: since when, to the minute, within the time shown.",
+    "If something fails: the last success of the routine that has failed for the longest time. The fault began"
+    " between then and one interval later. If all is good: since when, to the minute, within the selected time"
+    " range.",
     (4, 0, 3, 4),
     ("KhealthErrorBudgetBurn",),
 )
 FAILING = Told(
     "What is wrong now",
-    "Every reason for which a routine fails or says nothing now, and the component that it belongs to. The reason"
-    " leads to the runbook. Attempts: failures in a row, of which two make an alert; or how many of late were"
-    " inconclusive (with an interval above an hour: since khealth started). Empty is good.",
+    "Each reason for which a routine fails or is inconclusive now, with its component. Click the reason to open"
+    " the runbook. Attempts: consecutive failures (an alert needs two), or the number of recent inconclusive"
+    " attempts. If the interval is above one hour, it counts all attempts since the start of khealth. Empty is"
+    " good.",
     (7, 0, 11, 4),
     BROKEN,
 )
 BUDGET = Told(
     "Error budget left, 30 d",
-    "Good is above 50 %. How much of the failures that the objective (99 % of attempts, unless the rules were given"
-    " another) allows in 30 days is left, of the routine that has least. Below 0: the objective is missed. It comes"
-    " from the recording rule routine:khealth_error_budget_left:ratio_30d (up to ten minutes late), because 30 days are"
-    " too long to be added up for every look.",
+    "The objective is that 99 % of attempts succeed, unless you changed it in the rules. This is the unspent"
+    " share of the failures that it allows in 30 days, for the routine with the smallest share. Good is above 50"
+    " %. Below 0, the objective is missed. The recording rule routine:khealth_error_budget_left:ratio_30d"
+    " computes it, and lags by up to ten minutes.",
     (18, 0, 3, 4),
     ("KhealthErrorBudgetBurn", "KhealthErrorBudgetBurnSlow"),
 )
 P99 = Told(
     "Pod startup, p99 of 1 h",
-    "99 % of the last hour's canaries started within this time, pulls of a new image left out: good is up to 5 s. It"
-    " lies within its bucket (4 to 5 s, for instance). A pod that never started counts with the time waited. Fewer"
-    " than 5 pods: no figure.",
+    "99 % of the canary pods of the last hour started within this time. Good is up to 5 s. Pods that may have"
+    " pulled a new image do not count. The value lies within its histogram bucket, for example 4 to 5 s. A pod"
+    " that never started counts with the time waited. With fewer than 5 pods there is no value.",
     (21, 0, 3, 4),
     ("KhealthPodStartupSlow",),
 )
 COMPONENTS = Told(
     "Components",
-    "The state of each part of the cluster over time; green is good. Grey: no attempt got as far as that part,"
-    " because an earlier one failed, or there is no verdict. Blank: nothing was scraped. A failure is put down to the"
-    " first step that broke.",
+    "The state of each component over time. Green is good. Gray: khealth has no verdict, or an earlier step"
+    " failed in every attempt. Blank: nothing was scraped. A failure is attributed to the first step that failed.",
     (0, 4, 12, 7),
     BROKEN,
 )
 ROUTINES = Told(
     "Routines",
-    "The state of each routine over time: green is good, orange one failure, red two in a row or more. Grey: no"
-    " conclusive attempt for three intervals. Blank: nothing was scraped.",
+    "The state of each routine over time. Green is good, orange is one failure, red is two or more in a row."
+    " Gray: no conclusive attempt for three intervals. Blank: nothing was scraped.",
     (12, 4, 12, 7),
     ("KhealthErrorBudgetBurn", "KhealthBlind", "KhealthSuspended"),
 )
 WAY = Told(
-    "Where a pod's start spends its time",
-    "The mean of each step, one upon the other: the longest colour is where to look; even bars are good. With a"
-    " component that is dead the step that waits for it grows to the time waited, and the later ones are missing."
-    " Each step is exact to some milliseconds; see the error bars below.",
+    "Pod startup by step",
+    "The mean duration of each step, stacked. Look at the longest bar first. Even bars are good. If a component"
+    " is down, the step that waits for it grows to the time waited, and later steps are missing. Steps are"
+    " accurate to a few milliseconds; the error bars are in the row below.",
     (0, 11, 8, 7),
     ("KhealthPodStartupSlow", "pod_not_scheduled", "kubelet_silent", "image_pull_failed"),
 )
 HEAT = Told(
     "Pod startup, each pod",
-    "How many canaries started within which time: good is one dark band far below 5 s. A second band is a second kind"
-    " of node; a slow climb is a cluster that fills up; dots above are single nodes or pulls.",
+    "How many canary pods started within which time. Good is one dark band far below 5 s. A second band is a"
+    " second kind of node. A slow rise is a cluster that fills up. Single dots above the band are slow nodes or"
+    " image pulls.",
     (8, 11, 8, 7),
     ("KhealthPodStartupSlow", "one_node"),
 )
 QUANTILES = Told(
     "Pod startup, p50 and p99 of 1 h",
-    "Half, and 99 %, of the pods of the hour before started within these times. Good is a p99 below the dashed line,"
-    " the objective: at most 5 s. A figure lies within its bucket. Fewer than 5 pods: no figure.",
+    "Half of the pods of the previous hour, and 99 % of them, started within these times. Good is a p99 below the"
+    " dashed line, the objective of 5 s. A value lies within its histogram bucket. With fewer than 5 pods there"
+    " is no value.",
     (16, 11, 8, 7),
     ("KhealthPodStartupSlow",),
 )
 REASONS = Told(
     "Failures by reason",
-    "Attempts in which the cluster failed, by where on its way. Nothing is good. Counted at the attempt's deadline,"
-    " so a fault shows some 20 s after the attempt that met it began.",
+    "Failed attempts, by reason. No bar is good. Failures count at the deadline of the attempt, so a fault shows"
+    " about 20 s after the attempt began.",
     (0, 18, 8, 6),
     (
         "pod_not_scheduled",
@@ -138,43 +142,18 @@ REASONS = Told(
 )
 GOOD = Told(
     "Good share of 1 h",
-    "The share of pods that started within 5 s and within 1 s, and of writes that the API server answered within 1 s."
-    " Counted at bucket edges, so exact. Good is above the dashed line, the objective, which is drawn if khealth's"
-    " recording rules are there. Fewer than 5 samples: no figure.",
+    "The share of pods that started within 5 s and within 1 s, and of writes that the API server answered within"
+    " 1 s. The shares are exact, because 1 s and 5 s are bucket edges. Good is above the dashed line, the"
+    " objective, which needs khealth's recording rules. With fewer than 5 samples there is no value.",
     (8, 18, 8, 6),
     ("KhealthPodStartupSlow", "KhealthApiSlow"),
 )
 SLOWEST = Told(
     "Steps, p99 of 1 h",
-    "Which step is slow for the unlucky ones. Each step measures one component: see the legend. A step of a pod that"
-    " was stuck counts with the time waited. Good: none above the dashed line, 5 s.",
+    "The slowest 1 % of each step. The legend names the component that a step measures. The step in which a pod"
+    " was stuck counts with the time waited. Good: no line above the dashed line, 5 s.",
     (16, 18, 8, 6),
     ("KhealthPodStartupSlow", "KhealthApiSlow"),
-)
-
-
-ROUTINES_TOP = 57
-"""Where the row about single routines begins, below the one about khealth itself."""
-API = Told(
-    "control-plane/api: steps, p99 of 1 h",
-    "How long the API server takes for each request of control-plane/api, and for a new connection. Good: create,"
-    " update and delete stay below the dashed line, 1 s. Fewer than 5 samples: no figure.",
-    (0, ROUTINES_TOP, 10, 6),
-    ("KhealthApiSlow", "stale_read"),
-)
-CERTIFICATE = Told(
-    "control-plane/api: certificate expires in",
-    "The time until the API server's serving certificate expires, as khealth's TLS handshakes show it. Good is more"
-    " than 14 days.",
-    (10, ROUTINES_TOP, 4, 6),
-    ("KhealthApiCertificateExpires",),
-)
-NODES = Told(
-    "workloads/pod: nodes failing",
-    "The number of nodes on which the last canary pod failed. Good is 0. khealth's status page names the nodes, and"
-    " says how long a full round over all nodes takes.",
-    (14, ROUTINES_TOP, 10, 6),
-    ("KhealthOneNode", "one_node"),
 )
 
 
@@ -195,15 +174,8 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel | statetimeline.Panel | h
     yield _slowest()
 
 
-def routines() -> Iterator[stat.Panel | timeseries.Panel]:
-    """Yield the panels of the row about single routines."""
-    yield _api()
-    yield _certificate()
-    yield _nodes()
-
-
 def _since() -> stat.Panel:
-    panel = single("dateTimeFromNow", (None, "text"), none="longer than shown")
+    panel = single("dateTimeFromNow", (None, "text"), none="before this range")
     panel.color_mode(common.BigValueColorMode.NONE)
     expression = f"{ask.not_well_since(ask.ROUTINE)} or {ask.well_since(ask.ROUTINE)}"
     return finished(panel, SINCE, now(expression, "since"))
@@ -219,7 +191,7 @@ def _failing() -> table.Panel:
         ("Value #A", "Attempts"),
         ("Value #B", "Last success"),
     )
-    panel = matrix(columns, none="Nothing, as far as khealth sees.").min_width(60)
+    panel = matrix(columns, none="No failures.").min_width(60)
     panel.override_by_name("Component", [fixed(ORANGE), override("custom.cellOptions", {"type": "color-text"})])
     panel.override_by_name("Reason", [override("links", [to_reason()]), override("custom.width", 190)])
     width = override("custom.width", 130)
@@ -247,7 +219,7 @@ def _p99() -> stat.Panel:
 
 
 def _way() -> timeseries.Panel:
-    panel = bars("s", none="No pod was made in this time.")
+    panel = bars("s", none="No pod was created in this time.")
     for step in POD_STEPS:
         panel.override_by_name(step.name, _named(step.name, PART[step.component]))
     asked = [
@@ -258,21 +230,21 @@ def _way() -> timeseries.Panel:
 
 
 def _named(step: str, component: str) -> list[models.DynamicConfigValue]:
-    color = [fixed(COLOURS[step])] if step in COLOURS else []
+    color = [fixed(COLORS[step])] if step in COLORS else []
     return [*color, override("displayName", f"{step}: {component}")]
 
 
 def _heat() -> heatmap.Panel:
-    colours = heatmap.HeatmapColorOptions().mode(heatmap_models.HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
+    colors = heatmap.HeatmapColorOptions().mode(heatmap_models.HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
     panel = (
         heatmap.Panel()
         .unit("short")
         .decimals(0)
         .thresholds(thresholds((None, GREEN)))
-        .no_value("No pod was made in this time.")
+        .no_value("No pod was created in this time.")
         .interval(STEP)
         .calculate(False)
-        .color(colours.scale(heatmap_models.HeatmapColorScale.EXPONENTIAL).exponent(0.5).reverse(False))
+        .color(colors.scale(heatmap_models.HeatmapColorScale.EXPONENTIAL).exponent(0.5).reverse(False))
         .filter_values(heatmap.FilterValueRange().le(1e-9))
         .y_axis(heatmap.YAxisConfig().unit("s").axis_placement(common.AxisPlacement.LEFT))
         .rows_frame(heatmap.RowsHeatmapOptions().layout(common.HeatmapCellLayout.AUTO))
@@ -284,7 +256,7 @@ def _heat() -> heatmap.Panel:
 
 
 def _quantiles() -> timeseries.Panel:
-    panel = lines("s", (None, GREEN), (5.0, RED), none="Fewer than 5 pods were started in an hour.").interval(HOURLY)
+    panel = lines("s", (None, GREEN), (5.0, RED), none="Fewer than 5 pods started in an hour.").interval(HOURLY)
     panel.override_by_name("p50", [fixed(GREEN)]).override_by_name("p99", [fixed(ORANGE)]).axis_soft_max(6)
     count = f"{STARTUP}_count{{{ask.ROUTINE}}}"
     return finished(
@@ -323,22 +295,3 @@ def _slowest() -> timeseries.Panel:
     figure = ask.percentile(0.99, STEPS, ask.ROUTINE, by)
     expression = ask.of_step(ask.enough(figure, f"{STEPS}_count{{{ask.ROUTINE}}}", by))
     return finished(panel, SLOWEST, query(expression, "{{routine}} {{step}}: {{component}}"))
-
-
-def _api() -> timeseries.Panel:
-    panel = lines("s", (None, GREEN), (1.0, RED), none="Fewer than 5 samples in an hour.").interval(HOURLY)
-    chosen = f'{ask.ROUTINE},module="control-plane"'
-    figure = ask.percentile(0.99, STEPS, chosen, "step")
-    return finished(panel, API, query(ask.enough(figure, f"{STEPS}_count{{{chosen}}}", "step"), "{{step}}"))
-
-
-def _certificate() -> stat.Panel:
-    panel = single("s", (None, RED), (14 * 86400.0, GREEN), none="not known")
-    expression = f"min(khealth_api_certificate_expiry_timestamp_seconds{{{ask.ROUTINE}}}) - time()"
-    return finished(panel, CERTIFICATE, now(expression, "left"))
-
-
-def _nodes() -> timeseries.Panel:
-    panel = lines("short", (None, GREEN), (1.0, RED), none="workloads/pod does not run.").decimals(0)
-    expression = f"max by (cluster, module, routine) (khealth_nodes_failing{{{ask.ROUTINE}}})"
-    return finished(panel, NODES, query(expression, "{{cluster}} {{module}}/{{routine}}"))

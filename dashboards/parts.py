@@ -10,21 +10,21 @@ from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from dashboards.colours import reasons
+from dashboards.colors import reasons
 from dashboards.queries import STATES
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 RUNBOOK = "${runbook:raw}"
 """The runbook's address, as the variable has it: nothing of it is escaped."""
-GREEN, YELLOW, ORANGE, RED, GREY, BLUE = "green", "yellow", "orange", "red", "#8e8e8e", "blue"
+GREEN, YELLOW, ORANGE, RED, GRAY, BLUE = "green", "yellow", "orange", "red", "#8e8e8e", "blue"
 WORDS: Mapping[str, tuple[str, str]] = {
     "suspended": ("Suspended", BLUE),
-    "well": ("Well", GREEN),
-    "unknown": ("Unknown", GREY),
+    "healthy": ("Healthy", GREEN),
+    "unknown": ("Unknown", GRAY),
     "failing": ("Failing", ORANGE),
     "broken": ("Broken", RED),
 }
-"""How states are called, and their colours."""
+"""How states are called, and their colors."""
 RULES_MISSING = "needs khealth's recording rules"
 HOURLY = "1m"
 """The least step of what is over an hour: it moves slowly, and each point costs an hour's samples."""
@@ -92,13 +92,13 @@ def link(title: str, url: str) -> dashboard.DashboardLink:
 
 
 def thresholds(*steps: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
-    """Return from which values on which colours hold; the first is the base, from None on."""
+    """Return from which values on which colors hold; the first is the base, from None on."""
     told = [models.Threshold(value=value, color=color) for value, color in steps]
     return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(told)
 
 
 def mapped(words: Mapping[str, tuple[str, str]]) -> models.ValueMap:
-    """Return what is shown, and in which colour, in the place of values."""
+    """Return what is shown, and in which color, in the place of values."""
     return models.ValueMap(
         options={
             value: models.ValueMappingResult(text=text, color=color, index=index)
@@ -108,22 +108,22 @@ def mapped(words: Mapping[str, tuple[str, str]]) -> models.ValueMap:
 
 
 def states() -> models.ValueMap:
-    """Return the words and colours of states."""
+    """Return the words and colors of states."""
     return mapped({str(number): WORDS[name] for name, number in STATES.items()})
 
 
-def state_colours() -> dashboard.ThresholdsConfig:
-    """Return the same colours for what goes by thresholds."""
-    return thresholds((None, GREY), *((float(number), WORDS[name][1]) for name, number in STATES.items()))
+def state_colors() -> dashboard.ThresholdsConfig:
+    """Return the same colors for what goes by thresholds."""
+    return thresholds((None, GRAY), *((float(number), WORDS[name][1]) for name, number in STATES.items()))
 
 
 def by_thresholds() -> dashboard.FieldColor:
-    """Return that a value's threshold gives its colour."""
+    """Return that a value's threshold gives its color."""
     return dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS)
 
 
 def fixed(color: str) -> models.DynamicConfigValue:
-    """Return an override: one colour, always."""
+    """Return an override: one color, always."""
     return override("color", {"mode": "fixed", "fixedColor": color})
 
 
@@ -133,7 +133,7 @@ def override(key: str, value: object) -> models.DynamicConfigValue:
 
 
 def single(unit: str, *steps: tuple[float | None, str], none: str = "no data", decimals: int = 0) -> stat.Panel:
-    """Return a panel of one large figure, coloured by thresholds."""
+    """Return a panel of one large figure, colored by thresholds."""
     return (
         stat.Panel()
         .unit(unit)
@@ -150,10 +150,10 @@ def single(unit: str, *steps: tuple[float | None, str], none: str = "no data", d
 
 
 def state_now() -> stat.Panel:
-    """Return a panel of one state, as a coloured field with a word."""
+    """Return a panel of one state, as a colored field with a word."""
     return (
         single("none", none="No data: is khealth scraped?")
-        .thresholds(state_colours())
+        .thresholds(state_colors())
         .mappings([states()])
         .color_mode(common.BigValueColorMode.BACKGROUND)
     )
@@ -165,7 +165,7 @@ def timeline(none: str = "No data: is khealth scraped?") -> statetimeline.Panel:
         statetimeline.Panel()
         .unit("none")
         .decimals(0)
-        .thresholds(state_colours())
+        .thresholds(state_colors())
         .color_scheme(by_thresholds())
         .mappings([states()])
         .no_value(none)
@@ -224,7 +224,7 @@ def bars(unit: str, *steps: tuple[float | None, str], none: str = "no data") -> 
 
 
 def by_reason(panel: timeseries.Panel) -> timeseries.Panel:
-    """Return a panel whose series are reasons: each has a shade of its component's colour."""
+    """Return a panel whose series are reasons: each has a shade of its component's color."""
     for reason, color in reasons().items():
         panel.override_by_name(reason, [fixed(color)])
     return panel

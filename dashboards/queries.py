@@ -14,7 +14,7 @@ EVERYWHERE = 'cluster=~"$cluster"'
 
 STARTUP, STEPS = "khealth_pod_startup_duration_seconds", "khealth_step_duration_seconds"
 
-STATES: Mapping[str, int] = MappingProxyType({"suspended": 0, "well": 1, "unknown": 2, "failing": 3, "broken": 4})
+STATES: Mapping[str, int] = MappingProxyType({"suspended": 0, "healthy": 1, "unknown": 2, "failing": 3, "broken": 4})
 """States as numbers, so that the worst of several is their maximum."""
 TICKETS = "pod_unschedulable|one_node|one_api_server"
 """Reasons that are no outage: they leave a component failing and never make it broken."""
@@ -34,7 +34,7 @@ _WHY = "on (cluster, job, instance, reason)"
 _WINDOWS = (("<= 120", "5m"), ("> 120 <= 600", "30m:1m"), ("> 600 <= 3600", "3h:5m"), ("> 3600", ""))
 """Of an interval in seconds, a window with two attempts or more; the longer ones by fewer points, for the cost.
 
-Above an hour there is none, as in the alerts: what was counted since khealth started is of late.
+Above an hour there is none, as in the alerts: everything since the start of khealth is recent.
 """
 
 
@@ -51,7 +51,7 @@ def recent(chosen: str, counter: str = "khealth_failures_total") -> str:
 def blamed(chosen: str) -> str:
     """Return, by process, routine, reason and component: up to 1 for a failure, 2 where two were in a row.
 
-    A product rather than a minimum, which PromQL has not: of 2 failures of late and 1 in a row half of 2 * 1 is left.
+    A product instead of a minimum, which PromQL does not have: 2 recent failures and 1 in a row give half of 2 * 1.
     """
     why = (
         f'(khealth_reason_info{{{_process(chosen)},reason!~"{TICKETS}"}}'
@@ -104,7 +104,7 @@ def routine_state(chosen: str) -> str:
 
 
 def undecided(chosen: str) -> str:
-    """Return, by process, routine and reason, how often an attempt of late said nothing, where that is all there is."""
+    """Return how many recent attempts were inconclusive, by process, routine and reason, without a verdict since."""
     counted = recent(chosen, "khealth_inconclusive_total")
     return f"(({counted}) > 0 unless {_RUN} khealth_success{{{chosen}}})"
 
@@ -222,11 +222,11 @@ def share(part: Sequence[str], counter: str, by: str = "") -> str:
 
 
 def configuration() -> str:
-    """Return whether the configuration last read is in force; a standby, where none ever was, says nothing."""
+    """Return whether the last reload was accepted; a standby without any configuration has no value."""
     ever = f"khealth_config_last_reload_success_timestamp_seconds{{{TARGET}}} > 0"
     return f"min(khealth_config_last_reload_successful{{{TARGET}}} and {_PROCESS} {ever})"
 
 
 def own(figure: str) -> str:
-    """Return a figure of processes for khealth's own alone: `process_*` is everybody's."""
+    """Return a figure of processes for khealth alone: every process exposes `process_*`."""
     return f"{figure} and {_PROCESS} khealth_build_info{{{TARGET}}}"

@@ -16,7 +16,7 @@ HEADER = """\
 # Written by `make render` from deploy/chart with its default values: change those, not this.
 """
 _HELM = re.compile(r"^ +(?:helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n", re.MULTILINE)
-"""Labels that tell whose release an object is: here it is nobody's."""
+"""Labels that name the Helm release of an object: here there is none."""
 _SOURCE = re.compile(r"^# Source: .*\n", re.MULTILINE)
 
 

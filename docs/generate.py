@@ -1,23 +1,31 @@
-"""Writes docs/metrics.md and docs/routines.md from the code; with --check, says how they differ."""
+"""Writes docs/metrics.md, docs/routines.md and the tables of docs/command-line.md from the code; --check compares."""
 
+import contextlib
+import io
 import json
+import os
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from deploy import written
+from khealth_exporter.cli.arguments import parse
 from khealth_exporter.cli.routine_catalog import ModuleDescription, RoutineDescription, describe
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.routine import RoutineSettings
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.modules import MODULES
+from khealth_exporter.simulator.faults import FAULTS, MOMENTARY, NODE_FAULTS
 from khealth_exporter.vocabulary.event import Completed, Event, Phase
 from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.reading import Reading
+from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Quality
 from khealth_exporter.vocabulary.verdict import Verdict
@@ -35,6 +43,20 @@ ABSENT = {
     "khealth_api_request_duration_seconds": "a series: until its first request",
 }
 """When a metric, or one of its series, is not there. All others are there from the start."""
+
+OPEN = {
+    "module": "a module of [routines.md](routines.md)",
+    "routine": "the name of the routine in the configuration; by default the one in [routines.md](routines.md)",
+    "step": "a step of the routine: see [routines.md](routines.md)",
+    "reason": "a reason that the routine can have: see [Reasons](#reasons)",
+    "verb": "the verb of the request, as in RBAC",
+    "resource": "the plural name of the resource, as in RBAC",
+    "code": "the HTTP status code, or `none` if there was no answer",
+    "version": "the version of khealth",
+    "python_version": "the version of Python",
+}
+"""Labels whose values are not listed, and what they are."""
+BEGIN, END = "<!-- {}: written by `make generate` -->", "<!-- end of {} -->"
 
 
 def everything() -> CollectorRegistry:
@@ -55,7 +77,7 @@ def everything() -> CollectorRegistry:
 
 def metrics_page() -> str:
     """Return docs/metrics.md."""
-    rows = [row for family in everything().collect() for row in _metric(family)]
+    families = [family for family in everything().collect() if family.name.startswith("khealth_")]
     return "\n".join(
         (
             "# Metrics",
@@ -66,24 +88,68 @@ def metrics_page() -> str:
             "",
             "| metric | type | labels | unit | meaning | absent |",
             "|---|---|---|---|---|---|",
-            *sorted(rows),
+            *sorted(map(_metric, families)),
             "",
-            "A step's buckets depend on what it measures: [routines.md](routines.md) lists their range.",
             "`khealth_step_info` and `khealth_reason_info` are joined to find the component.",
-            "A reason that several components can cause has no `khealth_reason_info`.",
+            "",
+            "## Labels",
+            "",
+            "| label | values |",
+            "|---|---|",
+            *_labels(families),
+            "",
+            "## Reasons",
+            "",
+            "A reason that several components can cause has no `khealth_reason_info`: the step that failed names the",
+            "component. The [runbook](../alerts/runbook.md) explains each reason that a routine can have.",
+            "",
+            "| reason | result | component |",
+            "|---|---|---|",
+            *(f"| `{reason}` | {reason.result} | {reason.component or 'of the step'} |" for reason in Reason),
+            "",
+            "## Buckets",
+            "",
+            "Upper bounds in seconds, without `+Inf`.",
+            "",
+            "| histogram | buckets |",
+            "|---|---|",
+            *_buckets(families),
             "",
         )
     )
 
 
-def _metric(family: Metric) -> Iterator[str]:
-    if not family.name.startswith("khealth_"):
-        return
+def _labels(families: Sequence[Metric]) -> Iterator[str]:
+    found: dict[str, set[str]] = {}
+    for sample in (sample for family in families for sample in family.samples):
+        for label, value in sample.labels.items():
+            found.setdefault(label, set()).add(value)
+    for label in sorted(found.keys() - {"le"}):
+        yield f"| `{label}` | {OPEN.get(label) or ', '.join(f'`{value}`' for value in sorted(found[label]))} |"
+
+
+def _buckets(families: Sequence[Metric]) -> Iterator[str]:
+    """Yield the bucket edges of each histogram; for steps, with the routines that have these edges."""
+    for family in sorted((family for family in families if family.type == "histogram"), key=lambda f: f.name):
+        of_series: dict[tuple[str, ...], list[str]] = {}
+        for sample in family.samples:
+            if edge := sample.labels.get("le", "+Inf").replace("+Inf", ""):
+                series = tuple(sample.labels.get(label, "") for label in ("module", "routine", "step"))
+                of_series.setdefault(series, []).append(f"{float(edge):g}")
+        routines: dict[str, dict[str, None]] = {}
+        for (module, routine, _), edges in of_series.items():
+            routines.setdefault(", ".join(edges), {})[f"`{module}/{routine}`"] = None
+        for shown, names in routines.items():
+            of = f": {', '.join(names)}" if len(routines) > 1 else ""
+            yield f"| `{family.name}`{of} | `{shown}` |"
+
+
+def _metric(family: Metric) -> str:
     labels = dict.fromkeys(name for sample in family.samples for name in sample.labels if name != "le")
     name = f"{family.name}_total" if family.type == "counter" else family.name
     unit = next((unit for ending, unit in UNITS.items() if family.name.endswith(ending)), "number")
     shown = ", ".join(f"`{label}`" for label in labels) or "-"
-    yield f"| `{name}` | {family.type} | {shown} | {unit} | {family.documentation} | {ABSENT.get(family.name, '-')} |"
+    return f"| `{name}` | {family.type} | {shown} | {unit} | {family.documentation} | {ABSENT.get(family.name, '-')} |"
 
 
 def routines_page() -> str:
@@ -148,9 +214,51 @@ def _permission(permission: Permission) -> str:
     return f"| {permission.verb} {resource} | {', '.join(words)} | {permission.why} |"
 
 
+def flags() -> Iterator[str]:
+    """Yield a table of every flag of every command, as `khealth COMMAND --help` prints them."""
+    commands = re.findall(r"^    ([a-z-]+) ", _help(), re.MULTILINE)
+    found: dict[tuple[str, str], list[str]] = {}
+    for command in commands:
+        for shown, meaning in re.findall(r"^  ([^\s-]\S*|--.*?)(?: {2,}|\n +)(\S.*)$", _help(command), re.MULTILINE):
+            found.setdefault((shown, meaning), []).append(command)
+    yield from ("| flag | commands | meaning |", "|---|---|---|")
+    for (shown, meaning), of in found.items():
+        names = "all" if of == commands else ", ".join(f"`{command}`" for command in of)
+        yield f"| `{shown}` | {names} | {meaning} |".replace("|ROUTINE`", "\\|ROUTINE`")
+
+
+def _help(*command: str) -> str:
+    out = io.StringIO()
+    with patch.dict(os.environ, {"COLUMNS": "10000"}), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        parse([*command, "--help"])
+    return out.getvalue()
+
+
+def faults() -> Iterator[str]:
+    """Yield a table of the faults of `khealth demo`."""
+    yield from ("| fault | effect | one node | once |", "|---|---|---|---|")
+    for name, effect in FAULTS.items():
+        node, once = ("yes" if name in kind else "-" for kind in (NODE_FAULTS, MOMENTARY))
+        yield f"| `{name}` | {effect} | {node} | {once} |"
+
+
+def command_line_page(text: str) -> str:
+    """Return docs/command-line.md with its tables between their marks."""
+    for name, lines in (("flags", flags()), ("faults", faults())):
+        begin, end = BEGIN.format(name), END.format(name)
+        before, _, rest = text.partition(begin)
+        text = "\n".join((f"{before}{begin}", "", *lines, "", f"{end}{rest.partition(end)[2]}"))
+    return text
+
+
 def generated() -> Mapping[Path, str]:
     """Return each page's text."""
-    return {DOCS / "metrics.md": metrics_page(), DOCS / "routines.md": routines_page()}
+    command_line = DOCS / "command-line.md"
+    return {
+        DOCS / "metrics.md": metrics_page(),
+        DOCS / "routines.md": routines_page(),
+        command_line: command_line_page(command_line.read_text()),
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The whole way to whoever is woken: khealth → Prometheus with the shipped rules → Alertmanager with the shipped routes."""
+"""The whole way to a page: khealth → Prometheus with the shipped rules → Alertmanager with the shipped routes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -112,7 +112,7 @@ class Way:
         return here + [labels["alertname"] for labels in sent if labels["severity"] == severity]
 
     def well(self) -> bool:
-        """Tell whether khealth has nothing to say, nobody is to be woken, and whoever was woken knows that it is over."""
+        """Tell whether khealth reports nothing, no page is open, and every page was resolved."""
         open_pages = [page for page in self.pages()[-1:] if page.status == "firing"]
         return self.khealth.state() == 200 and not self.firing() and not open_pages
 

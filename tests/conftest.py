@@ -17,7 +17,7 @@ settings.load_profile("quick")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add khealth's own options."""
-    parser.addoption("--write-golden", action="store_true", help="write the golden files anew")
+    parser.addoption("--write-golden", action="store_true", help="regenerate the golden files")
     parser.addoption("--no-skips", action="store_true", help="fail if any test was skipped")
 
 
@@ -36,7 +36,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 
 @pytest.fixture
 def write_golden(request: pytest.FixtureRequest) -> bool:
-    """Whether golden files are to be written anew."""
+    """Whether to regenerate the golden files."""
     return bool(request.config.getoption("--write-golden"))
 
 

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING promises and no linter checks: short files and functions, and no address that is not public."""
+"""What CONTRIBUTING promises and no linter checks: short files, no private address, no archaic word in a comment."""
 
 import ast
 import re
@@ -10,8 +10,13 @@ from pathlib import Path
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 40
 PRIVATE = re.compile(r"(?<![\w.])/(?:work|root|home)/\w+|--(?:extra-)?index-url|files\.pythonhosted|registry\.npmjs")
-"""Paths of somebody's machine, and addresses of package registries."""
-PATTERNS = {"tests/conventions.py"}
+"""Paths of one machine, and addresses of package registries."""
+ARCHAIC = re.compile(
+    r"\b(?:anew|whom|for ever|lest|of late|whichever|who(?:so)?ever|by where|seldom|[wt]?hence)\b", re.IGNORECASE
+)
+"""Words that no comment and no docstring has; `prose.py` checks the text that users read, with a longer list."""
+PATTERNS = {"tests/conventions.py", "tests/prose.py", "tests/unit/test_prose.py", "LICENSE"}
+"""Files that have them for a reason."""
 
 
 def tracked() -> list[Path]:
@@ -40,10 +45,10 @@ def too_long(path: Path) -> Iterator[str]:
                 yield f"{path}:{node.lineno}: {node.name} has {length} lines, more than {LONGEST_FUNCTION}"
 
 
-def private(path: Path) -> Iterator[str]:
-    """Yield the lines that name what only one workplace has."""
+def forbidden(path: Path) -> Iterator[str]:
+    """Yield the lines that name a private path or registry, or have an archaic word."""
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-        if PRIVATE.search(line):
+        if PRIVATE.search(line) or ARCHAIC.search(line):
             yield f"{path}:{number}: {line.strip()[:100]}"
 
 
@@ -54,7 +59,7 @@ def main() -> int:
         if path.suffix == ".py":
             wrong += too_long(path)
         if str(path) not in PATTERNS:
-            wrong += private(path)
+            wrong += forbidden(path)
     print(*wrong, sep="\n" if wrong else "")  # noqa: T201 - its purpose
     return bool(wrong)
 

@@ -27,7 +27,7 @@ ON_OCCASION = frozenset(
         "What is wrong now",
         "Failures by reason",
         "Inconclusive attempts by reason",
-        "Watches opened again, and sweeps",
+        "Watch restarts and sweeps",
         "Alerts",
         "New configurations",
         "variable cluster",

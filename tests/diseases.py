@@ -31,6 +31,81 @@ def _outage(reason: str, alert: str, component: str, severity: str = "critical")
     return Disease(_one(*WELL * 10, *failed(reason) * 12, *WELL * 40), [(alert, severity, component)])
 
 
+API, POD = "control-plane/api", "workloads/pod"
+_FAILING, _NONE_FAILING = Reading(FAILING, 2.0), Reading(FAILING, 0.0)
+
+
+def _together(*, rcscheduler: Attempt = WELL, api: Attempt = WELL, pod: Attempt = WELL) -> Life:
+    """Return the history of three routines that meet one fault: ten successes, twelve such attempts, and health again."""
+    healthy = Attempt(readings=(_NONE_FAILING,))
+    return Life(
+        {
+            "rcscheduler": [*WELL * 10, *rcscheduler * 12, *WELL * 40],
+            API: [*WELL * 10, *api * 12, *WELL * 40],
+            POD: [*healthy * 10, *pod * 12, *healthy * 40],
+        }
+    )
+
+
+_TIMEOUT, _UNBOUND, _SILENT = failed("api_timeout"), failed("pod_not_scheduled"), failed("kubelet_silent")
+TOGETHER: dict[str, Disease] = {
+    # One cause is one page, however many routines meet it, and no routine blames a healthy component.
+    "api-server-of-three": Disease(
+        [_together(rcscheduler=_TIMEOUT, api=_TIMEOUT, pod=_TIMEOUT)],
+        [("KhealthApiServerBroken", "critical", "api_server")],
+    ),
+    "scheduler-of-two": Disease(
+        [_together(rcscheduler=_UNBOUND, pod=_UNBOUND)], [("KhealthSchedulerBroken", "critical", "scheduler")]
+    ),
+    "kubelets-of-two": Disease(
+        [_together(rcscheduler=_SILENT, pod=failed("kubelet_silent", _FAILING))],
+        [("KhealthNodesBroken", "critical", "node")],
+    ),
+    "registry-of-two": Disease(
+        [_together(rcscheduler=failed("image_pull_failed"), pod=failed("image_pull_failed"))],
+        [("KhealthRegistryBroken", "critical", "registry")],
+    ),
+    "controller-manager-of-one": Disease(
+        [_together(rcscheduler=failed("pod_not_created"))],
+        [("KhealthControllerManagerBroken", "critical", "controller_manager")],
+    ),
+    "stale-reads-of-one": Disease(
+        [_together(api=failed("stale_read"))], [("KhealthApiServerBroken", "critical", "api_server")]
+    ),
+    "one-api-server-of-one": Disease(
+        [_together(api=failed("one_api_server"))], [("KhealthOneApiServer", "warning", "api_server")]
+    ),
+    "one-broken-node": Disease(
+        [_together(rcscheduler=failed("one_node"), pod=failed("one_node", Reading(FAILING, 1.0)))],
+        [("KhealthOneNode", "warning", "node")],
+    ),
+    "slow-api-of-three": Disease(
+        [Life({"rcscheduler": [*WELL * 10, *Attempt(steps={"accept": 3.0}) * 40], API: WELL * 50, POD: WELL * 50})],
+        [("KhealthApiSlow", "warning", "api_server")],
+    ),
+    # A step `create` that is slow, and measures the controller manager, is no slow write to the API server.
+    "slow-controller-manager": Disease(
+        [Life({"rcscheduler": [*WELL * 10, *Attempt(steps={"create": 3.0}) * 40], API: WELL * 50})]
+    ),
+    # The rotation visits healthy nodes between two visits of the broken one, so no two failures are in a row.
+    "one-broken-node-between-others": Disease(
+        [
+            Life(
+                {
+                    "rcscheduler": WELL * 50,
+                    POD: [
+                        *Attempt(readings=(_NONE_FAILING,)) * 10,
+                        *[failed("one_node", Reading(FAILING, 1.0)), WELL] * 8,
+                        *Attempt(readings=(_NONE_FAILING,)) * 24,
+                    ],
+                }
+            )
+        ],
+        [("KhealthOneNode", "warning", "node")],
+    ),
+}
+"""Of rcscheduler, control-plane/api and workloads/pod side by side; within the hour."""
+
 QUICK: dict[str, Disease] = {
     # A component is broken.
     "api-server": _outage("api_unreachable", "KhealthApiServerBroken", "api_server"),
@@ -133,7 +208,7 @@ QUICK: dict[str, Disease] = {
     "missed-scrapes": Disease(_one(*WELL * 60, unseen=(1000.0, 1100.0))),
     "standby": Disease([*_one(*WELL * 60), *_one(leader=False, instance="10.0.0.2:8080", pod="khealth-2")]),
     "suspended": Disease(_one(suspended=frozenset({"rcscheduler"}))),
-    "seldom": Disease(_one(WELL, WELL, failed("pod_not_ready"), WELL, WELL, WELL, interval=600.0)),
+    "rare": Disease(_one(WELL, WELL, failed("pod_not_ready"), WELL, WELL, WELL, interval=600.0)),
     "less-often": Disease(
         _one(WELL, WELL, failed("pod_not_ready"), WELL, WELL, failed("pod_not_ready"), *WELL * 6, interval=300.0)
     ),
@@ -225,6 +300,9 @@ MOMENTS: dict[str, Sequence[Life]] = {
     "gone-in-the-midst": _one(*WELL * 3, *failed("pod_not_scheduled") * 20, end=430.0),
     "over-and-then-gone": _one(*WELL * 3, *failed("pod_not_scheduled") * 3, *WELL * 20, end=460.0),
     "unseen-in-the-midst": _one(*WELL * 3, *failed("pod_not_scheduled") * 8, *WELL * 20, unseen=(400.0, 450.0)),
+    "the-server-under-three-modules": [
+        Life({name: [*WELL * 3, *failed("api_timeout") * 3, *WELL * 20] for name in ("rcscheduler", API, POD)})
+    ],
     "the-server-and-its-dependents": [
         Life(
             {

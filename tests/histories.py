@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from prometheus_client import CollectorRegistry
 from promql import asked, rules
 
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.core.metrics import Metrics
+from khealth_exporter.core.routine import Routine
 from khealth_exporter.measure.clock import Clock
-from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
+from khealth_exporter.routines.api import Api
+from khealth_exporter.routines.pod import PodRoutine
+from khealth_exporter.routines.rcscheduler import RcScheduler
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Completed, Event, Phase
 from khealth_exporter.vocabulary.reading import Reading
@@ -44,20 +47,38 @@ _STUCK = {Component.SCHEDULER: SCHEDULE, Component.NODE: SANDBOX, Component.REGI
 """The step in which a pod of a failed attempt is stuck."""
 
 
-class Whichever(RcScheduler):
-    """A routine that may fail for whatever reason there is."""
+class AnyReason(RcScheduler):
+    """A routine that can fail for every reason."""
 
-    name: ClassVar[str] = "whichever"
+    name: ClassVar[str] = "any-reason"
     reasons: ClassVar[tuple[Reason, ...]] = tuple(Reason)
+
+
+KINDS: Mapping[str, type[Routine[Any]]] = {MODULE: AnyReason, "control-plane": Api, "workloads": PodRoutine}
+"""The routine of each module."""
+PODS = {AnyReason: 3, PodRoutine: 1}
+"""Pods of an attempt."""
+REQUEST = 0.005
+"""Seconds that each step of control-plane/api takes."""
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Return the module and the label of `module/label`, or of a label of rcscheduler's."""
+    module, _, label = name.rpartition("/")
+    return module or MODULE, label
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """How one attempt goes: why it does not succeed, and what its steps take, in seconds, where that is unusual."""
+    """How one attempt goes: why it fails, and what its steps take, in seconds, where that is unusual.
+
+    `readings` are the gauges that it sets.
+    """
 
     reason: Reason | None = None
     steps: Mapping[str, float] = field(default_factory=dict)
     quality: Quality = Quality.EXACT
+    readings: tuple[Reading, ...] = ()
 
     def __mul__(self, times: int) -> list["Attempt"]:
         return [self] * times
@@ -66,17 +87,18 @@ class Attempt:
 WELL = Attempt()
 
 
-def failed(reason: str) -> Attempt:
+def failed(reason: str, *readings: Reading) -> Attempt:
     """Return an attempt that ends with a reason."""
-    return Attempt(next(known for known in Reason if known == reason))
+    return Attempt(next(known for known in Reason if known == reason), readings=readings)
 
 
 @dataclass(frozen=True)
 class Life:
     """One process of khealth, from its start (in seconds) to its end, and what its routines meet, attempt by attempt.
 
-    Without more attempts a routine does nothing any more. A standby has none, and is no leader. `left` are pods and
-    controllers that do not go; `unseen` are the times between which Prometheus does not reach it, `readings` its routines' gauges.
+    A routine is named `module/label`, or by its label alone in the module rcscheduler. After its last attempt, a
+    routine does nothing. A standby has no routines, and is no leader. `left` are pods and controllers that stay;
+    `unseen` are the times between which Prometheus does not reach the process; `readings` are its routines' gauges.
     """
 
     routines: Mapping[str, Sequence[Attempt]]
@@ -104,23 +126,22 @@ class _Process:
         self.life, self.now = life, life.begin
         self.metrics = Metrics(CollectorRegistry(), Clock(lambda: self.now, lambda: self.now))
         self.changes: Changes = [(life.refused, lambda: self.metrics.loaded(well=False))]
-        settings = {
-            label: RcSchedulerSettings(interval=life.interval, suspend=label in life.suspended)
-            for label in life.routines
-        }
-        for label in life.routines:
-            self.metrics.declare(MODULE, label, Whichever, settings[label])
-            begun = Event(MODULE, label, 1, Phase.INIT, Result.SUCCESS, 0, 0, 0, life.begin)
+        for name in life.routines:
+            module, label = _place(name)
+            kind = KINDS[module]
+            settings = kind.Settings(interval=life.interval, suspend=name in life.suspended)
+            self.metrics.declare(module, label, kind, settings)
+            begun = Event(module, label, 1, Phase.INIT, Result.SUCCESS, 0, 0, 0, life.begin)
             self.metrics.apply(replace(begun, readings=life.readings))
         if life.leader:
             self.metrics.leading(leads=True)
             self.metrics.loaded(well=True)
         self._there = {"Pod": life.left, "ReplicationController": life.left}
         self._objects(0)
-        for label, attempts in life.routines.items():
+        for name, attempts in life.routines.items():
             at = life.begin
             for attempt in attempts:
-                self._attempt(label, at, attempt)
+                self._attempt(name, at, attempt)
                 at += life.interval
         self.changes.sort(key=lambda change: change[0])
 
@@ -129,23 +150,23 @@ class _Process:
             self._there[kind] += more * each
             self.metrics.objects(kind, self._there[kind])
 
-    def _attempt(self, label: str, begin: float, attempt: Attempt) -> None:
+    def _attempt(self, name: str, begin: float, attempt: Attempt) -> None:
         """Plan what one attempt changes, and when."""
         steps = {**USUAL, **attempt.steps}
         ready = sum(steps.values())
         reached = attempt.reason is None or attempt.reason.component not in {Component.API_SERVER, Component.KHEALTH}
         end = begin + (TIMEOUT if attempt.reason else ready)
-        measured = self._measured(attempt, steps)
+        measured = _measured(KINDS[_place(name)[0]], attempt, steps)
         over = end + (0 if attempt.reason else HOLD) + ENDING
         completed = Completed(over - begin, tuple(pod.quality for pod in measured[1]))
-        self._publish(label, end, Phase.INIT, attempt.reason, measured)
-        self._publish(label, over, Phase.CLEANUP, None, ((), ()), completed, judged=attempt.reason is not None)
+        self._publish(name, end, Phase.INIT, attempt.reason, measured, readings=attempt.readings)
+        self._publish(name, over, Phase.CLEANUP, None, ((), ()), completed, judged=attempt.reason is not None)
         if reached:
             self.changes += [(begin + 0.1, lambda: self._objects(1)), (over, lambda: self._objects(-1))]
 
     def _publish(  # noqa: PLR0913, PLR0917 - an Event has these parts
         self,
-        label: str,
+        name: str,
         at: float,
         phase: Phase,
         reason: Reason | None,
@@ -153,33 +174,14 @@ class _Process:
         completed: Completed | None = None,
         *,
         judged: bool = False,
+        readings: tuple[Reading, ...] = (),
     ) -> None:
         result = reason.result if reason else Result.SUCCESS
         gives = reason is not None or (phase is Phase.CLEANUP and not judged)
         verdict = Verdict(result, reason, component=reason.component if reason else None) if gives else None
-        event = Event(
-            MODULE, label, 1, phase, result, at, at, 1, at, reason, "", verdict, *measured, completed=completed
-        )
-        self.changes.append((at, lambda: self.metrics.apply(event)))
-
-    def _measured(self, attempt: Attempt, steps: Mapping[str, float]) -> Measured:
-        """Return what is measured of the attempt, and of its three pods."""
-        reason = attempt.reason
-        if reason and (
-            reason.component in {Component.API_SERVER, Component.KHEALTH} or reason.result is not Result.FAILURE
-        ):
-            return (), ()
-        accept = Measurement(ACCEPT, steps["accept"], 0.001)
-        stuck = _STUCK.get(reason.component) if reason and reason.component else None
-        pods = []
-        for number in range(3):
-            well = reason is None or (reason is Reason.ONE_NODE and number > 0)
-            taken = list(_taken(steps if well else {**steps, **({stuck.name: TIMEOUT} if stuck else {})}, well, stuck))
-            if reason is Reason.POD_NOT_CREATED:
-                taken = [(CREATE, TIMEOUT)]
-            measured = tuple(Measurement(step, seconds, 0.001, attempt.quality) for step, seconds in taken)
-            pods.append(Sample(f"pod-{number}", str(number), "node-1", measured, {}))
-        return (accept,), tuple(pods)
+        place = _place(name)
+        event = Event(*place, 1, phase, result, at, at, 1, at, reason, "", verdict, *measured, completed=completed)
+        self.changes.append((at, lambda: self.metrics.apply(replace(event, readings=readings))))
 
     def step_to(self, now: float) -> bool:
         """Let happen what happens until then; tell whether anything did."""
@@ -189,6 +191,30 @@ class _Process:
             change()
         self.now = now
         return len(self.changes) != before
+
+
+def _measured(kind: type[Routine[Any]], attempt: Attempt, steps: Mapping[str, float]) -> Measured:
+    """Return what is measured of the attempt, and of its pods."""
+    reason = attempt.reason
+    if reason and (
+        reason.component in {Component.API_SERVER, Component.KHEALTH} or reason.result is not Result.FAILURE
+    ):
+        return (), ()
+    if kind not in PODS:
+        return tuple(Measurement(step, REQUEST, 0.001) for step in kind.steps), ()
+    accept = Measurement(ACCEPT, steps["accept"], 0.001)
+    stuck = _STUCK.get(reason.component) if reason and reason.component else None
+    pods = []
+    for number in range(PODS[kind]):
+        well = reason is None or (reason is Reason.ONE_NODE and number > 0)
+        taken = list(_taken(steps if well else {**steps, **({stuck.name: TIMEOUT} if stuck else {})}, well, stuck))
+        if reason is Reason.POD_NOT_CREATED:
+            taken = [(CREATE, TIMEOUT)]
+        measured = tuple(
+            Measurement(step, seconds, 0.001, attempt.quality) for step, seconds in taken if step in kind.steps
+        )
+        pods.append(Sample(f"pod-{number}", str(number), "node-1", measured, {}))
+    return (accept,), tuple(pods)
 
 
 def _taken(steps: Mapping[str, float], well: bool, stuck: Step | None) -> Iterator[tuple[Step, float]]:

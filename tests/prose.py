@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -267,6 +268,24 @@ def alerts() -> Iterator[list[Line]]:
     yield list(markdown_lines("alerts/runbook.md", runbook.read_text()))
 
 
+def texts(part: object) -> Iterator[str]:
+    """Yield the titles, descriptions and placeholders of a dashboard."""
+    if isinstance(part, dict):
+        yield from (text for key in ("title", "description", "noValue") if isinstance(text := part.get(key), str))
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from texts(inner)
+
+
+def dashboards() -> Iterator[list[Line]]:
+    """Yield the text of each dashboard, panel by panel."""
+    for path in sorted((ROOT / "dashboards").glob("*.json")):
+        board = json.loads(path.read_text())
+        panels = board.pop("panels")
+        yield list(said(f"dashboards/{path.name}", *texts(board)))
+        for panel in panels:
+            yield list(said(f"dashboards/{path.name}: {panel['title']}", *texts(panel)))
+
+
 KINDS: dict[str, Callable[[], Iterable[list[Line]]]] = {
     "markdown": markdown,
     "help": help_texts,
@@ -274,6 +293,7 @@ KINDS: dict[str, Callable[[], Iterable[list[Line]]]] = {
     "metrics": metrics,
     "logs": logs,
     "alerts": alerts,
+    "dashboards": dashboards,
 }
 
 

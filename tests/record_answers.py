@@ -321,7 +321,7 @@ async def priority_and_fairness(cluster: Cluster, namespace: str) -> Recorded:
     roles = namespace.replace("/api/v1", "/apis/rbac.authorization.k8s.io/v1") + "/rolebindings"
     view = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
     await cluster.make(roles, named("view", roleRef=view, subjects=[{"kind": "ServiceAccount", "name": "nobody"}]))
-    # Whoever waits for the future keeps the level's only seat for three seconds.
+    # A request that waits for a future resourceVersion keeps the level's only seat for three seconds.
     path = f"{namespace}/configmaps?resourceVersion=999999999999&resourceVersionMatch=NotOlderThan"
     async with asyncio.timeout(PATIENCE):
         while True:

@@ -1,4 +1,4 @@
-"""Routines as they might stand, for whoever looks at the status page: their attempts are made up of Events."""
+"""Routines in every state that the status page shows; their attempts are made of Events."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ NOW = 1795444200.0
 INTERVAL = 60.0
 ABOUT = About("0.1.0", "3.13.9", "https://10.96.0.1:443", NOW)
 STUCK = Measurement(SCHEDULE, 20.0, 0.004, censored=True), Measurement(STARTUP, 20.0, 0.004, censored=True)
-UNBOUND = "{0}: the scheduler has said nothing of it"
+UNBOUND = "{0}: the scheduler has not reported on the pod"
 LACKING = (
     Denied("create", "replicationcontrollers", "khealth", NOW - 900, NOW, why="make the canaries"),
     Denied("list", "nodes", "", NOW - 900, NOW, optional=True, why="tell no node is Ready from no room"),

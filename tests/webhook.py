@@ -1,4 +1,4 @@
-"""What is told by Alertmanager, to whom, and when it came."""
+"""A webhook receiver: records what Alertmanager sends, to which receiver, and when."""
 
 import threading
 import time

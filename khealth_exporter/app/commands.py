@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 NAMESPACE = "khealth"
-"""Where khealth works, unless it is told otherwise or runs in a Pod."""
+"""The default namespace outside of a Pod."""
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -121,7 +121,7 @@ async def run(
 ) -> int:
     """Exercise the cluster until asked to stop, and serve what is found; return the exit code.
 
-    `announce` is told the addresses as soon as they are served. CannotStart where credentials or addresses cannot be
+    `announce` gets the addresses as soon as they are served. CannotStart where credentials or addresses cannot be
     used, ConfigError where the web configuration cannot.
     """
     protection = ActiveWebConfig(options.web_config)

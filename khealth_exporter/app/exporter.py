@@ -65,7 +65,7 @@ class Exporter:
         self._terminated = False
 
     async def settled(self, deadline: float) -> None:
-        """Wait until the namespace can be used, as far as that can be told, or until asked to stop."""
+        """Wait until the namespace can be used or the API server does not say, or until asked to stop."""
         with contextlib.suppress(Failed, TimeoutError):
             async with asyncio.timeout(None) as self._waiting:
                 await self.cluster.namespace.settled(deadline)
@@ -106,7 +106,7 @@ class Exporter:
     def _adopt(self, config: Config) -> None:
         """Run exactly what a configuration says; what it does not change is not disturbed."""
         if self._context is None:
-            return  # Nothing runs yet: it will begin with what is in force then.
+            return  # Nothing runs yet: it will begin with the configuration that is active then.
         self._context = replace(self._context, measurement=config.measurement)
         wanted: dict[str, list[RoutineConfig]] = {}
         for routine in config.routines:
@@ -132,7 +132,7 @@ class Exporter:
         self.sweeper.cover(kind for routine, _ in wanted for kind in routine.sweeps())
 
     async def reload(self) -> tuple[str, ...]:
-        """Read the configuration again; return what is wrong with it, in lines, or () once it is in force.
+        """Read the configuration again; return what is wrong with it, in lines, or () once it is active.
 
         Routines that it stops may still be cleaning up then; a bad configuration changes nothing.
         """
@@ -157,7 +157,7 @@ class Exporter:
         return About(__version__, platform.python_version(), self._server, self._process.clock.utc())
 
     def configuration(self) -> str:
-        """Return the configuration in force."""
+        """Return the active configuration."""
         return self.reloader.config.as_yaml()
 
     def silent(self) -> tuple[str, ...]:

@@ -15,15 +15,15 @@ PERIOD = 5.0
 """Seconds between two looks at the file: a ConfigMap's is swapped behind its name, so that only its content tells."""
 READING = 60.0
 """Seconds to read the file and to check what it says: a disk that hangs must not block a reload for good."""
-_ENDING = "khealth is being stopped: it reads no configuration any more"
-_NOTHING = "this khealth was given no configuration that it could read again"
+_ENDING = "khealth is stopping: it does not reload the configuration"
+_NOTHING = "khealth has no configuration file to reload"
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
 
 
 class Load(Protocol):
-    """Reads the configuration, with what the command line says in force; raises ConfigError."""
+    """Reads the configuration and applies the command line's overrides; raises ConfigError."""
 
     def __call__(self, *, bound: Bound | None = None) -> Config:
         """Return it; for a run that is `bound` to a namespace, another one is wrong."""
@@ -37,9 +37,9 @@ class Aside(Protocol):
 
 
 class Reloader:
-    """Holds the configuration that is in force, and puts another in its place.
+    """Holds the active configuration, and replaces it.
 
-    `adopt` is told each one that comes into force.
+    `adopt` gets each one that becomes active.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it has these parts
@@ -52,12 +52,12 @@ class Reloader:
         aside: Aside,
     ) -> None:
         self.config = config
-        """The configuration in force."""
+        """The active configuration."""
         self._load, self._bound, self._adopt = load, bound, adopt
         self._metrics, self._aside = metrics, aside
         self._file = Path(config.file) if load and config.file else None
         self._seen: str | None = config.digest
-        """What tells the content that was read last, be it in force or refused."""
+        """The digest of the content that was read last, accepted or refused."""
         self._turn, self._asked = asyncio.Lock(), asyncio.Event()
         self._reading: asyncio.Future[Any] | None = None
         self._closed = False
@@ -67,7 +67,7 @@ class Reloader:
         self._asked.set()
 
     def close(self) -> None:
-        """Let nothing come into force any more."""
+        """Refuse every configuration from now on."""
         self._closed = True
 
     async def run(self) -> None:
@@ -90,13 +90,13 @@ class Reloader:
             async with self._turn:
                 seen = await self._beside(lambda: digest(file))
         except TimeoutError:
-            return False  # Whoever asks for it is told; what cannot be looked at has not changed.
+            return False  # A requested reload reports it; a file that cannot be read has not changed.
         return seen is not None and seen != self._seen
 
     async def reload(self, cause: str) -> tuple[str, ...]:
-        """Read the configuration again; return what is wrong with it, in lines, or () once it is in force.
+        """Read the configuration again; return what is wrong with it, in lines, or () once it is active.
 
-        What is in force then is what is wanted: routines that it stops may still be cleaning up.
+        Routines that the active configuration stops may still be cleaning up.
         """
         async with self._turn:
             if refused := self._refusal():
@@ -104,7 +104,7 @@ class Reloader:
             try:
                 seen, config = await self._beside(self._read)
             except TimeoutError:
-                # What a disk that hung has said in the end is not in force: it is to be read when it is back.
+                # The file was not loaded, even if the disk answers later: read it again when the disk is back.
                 self._seen = None
                 return self._refused(cause, (f"{self.config.file}: was not read within {READING:g} s",))
             except Exception as error:  # noqa: BLE001 - a bug in reading must end neither the loop nor the request
@@ -155,7 +155,7 @@ class Reloader:
         if not reading.done():
             reading.add_done_callback(
                 lambda late: late.cancelled() or late.exception()
-            )  # Nobody waits for it any more.
+            )  # Its result is no longer needed.
             raise TimeoutError
         return reading.result()
 

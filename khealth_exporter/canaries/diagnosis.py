@@ -42,7 +42,7 @@ POD_REASONS = (
 
 
 SHARED = frozenset({Reason.POD_LOST, Reason.NODES_NOT_READY})
-"""Reasons that are never one node's: whoever took the pod may be anywhere, and no node at all is Ready."""
+"""Reasons that never belong to one node: any client can have deleted the pod, and no node at all is Ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def blame(findings: Sequence[Finding], order: Sequence[Step], others: Iterable[T
 
 def alone(reason: Reason, node: str, note: str) -> str:
     """Return the note of a failure that is one node's: its reason, its node, and what was said of it."""
-    return f"{reason} on {node} alone: {note}"
+    return f"{reason} on {node} only: {note}"
 
 
 def _place(finding: Finding, order: Sequence[Step]) -> int:
@@ -89,7 +89,7 @@ def not_created(controller: ReplicationController | None, missing: int) -> Findi
     """Say why pods are missing, by what the controller manager says in the controller's status."""
     count = f"{missing} pod{'s' if missing > 1 else ''} not created"
     if controller is None:
-        return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}, and the controller is not seen")
+        return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}: the watch does not show the controller")
     if controller.refusal:
         return Finding(CREATE, _refused(controller.refusal), f"{count}: {clean(controller.refusal)}")
     if controller.status.observed_generation < controller.metadata.generation:
@@ -133,7 +133,7 @@ def _disrupted(trace: Trace[Pod], nodes: Nodes) -> _Said | None:
 
 def _lost(trace: Trace[Pod]) -> _Said | None:
     if trace.gone or trace.item.leaving:
-        return READY, Reason.POD_LOST, "deleted, and not by khealth" if trace.item.leaving else "vanished"
+        return READY, Reason.POD_LOST, "deleted, but not by khealth" if trace.item.leaving else "disappeared"
     return None
 
 
@@ -142,7 +142,7 @@ def _unscheduled(pod: Pod, nodes: Nodes) -> _Said | None:
         return None
     said = pod.condition("PodScheduled")
     if said is None or said.status != "False":
-        return SCHEDULE, Reason.POD_NOT_SCHEDULED, "the scheduler has said nothing of it"
+        return SCHEDULE, Reason.POD_NOT_SCHEDULED, "the scheduler has not reported on the pod"
     return SCHEDULE, *_answered(said, nodes)
 
 
@@ -167,12 +167,12 @@ def _answered(said: Condition, nodes: Nodes) -> tuple[Reason, str]:
 def _on_node(trace: Trace[Pod], nodes: Nodes) -> _Said:
     pod = trace.item
     if nodes.none_ready:
-        return SANDBOX, Reason.NODES_NOT_READY, f"no node is Ready; it is on {node_of(trace)}"
+        return SANDBOX, Reason.NODES_NOT_READY, f"no node is Ready; the pod is on {node_of(trace)}"
     if pod.ended:
         said = f"{pod.status.reason} {pod.status.message}".strip()
-        return START, Reason.POD_CRASHED if pod.started else Reason.POD_NOT_STARTED, said or f"it is {pod.status.phase}"
+        return START, Reason.POD_CRASHED if pod.started else Reason.POD_NOT_STARTED, said or f"phase {pod.status.phase}"
     if not pod.status.start_time:
-        return SANDBOX, Reason.KUBELET_SILENT, f"the kubelet on {node_of(trace)} has not taken it up"
+        return SANDBOX, Reason.KUBELET_SILENT, f"the kubelet on {node_of(trace)} has not accepted the pod"
     return _containers(pod) or _sandbox(pod) or _last_steps(pod)
 
 
@@ -185,7 +185,7 @@ def _containers(pod: Pod) -> _Said | None:
             return (
                 START,
                 Reason.POD_CRASHED,
-                f"container {container.name} ended with {ended.exit_code} ({ended.reason})",
+                f"container {container.name} exited with code {ended.exit_code} ({ended.reason})",
             )
         if waiting and waiting.message:
             return START, Reason.POD_NOT_STARTED, f"{waiting.reason}: {waiting.message}"
@@ -207,7 +207,7 @@ def _last_steps(pod: Pod) -> _Said:
     if not pod.started:
         return START, Reason.POD_NOT_STARTED, f"its containers have not started on {pod.spec.node_name}"
     ready = pod.condition("Ready")
-    return READY, Reason.POD_NOT_READY, (ready.message or ready.reason if ready else "") or "it is not Ready"
+    return READY, Reason.POD_NOT_READY, (ready.message or ready.reason if ready else "") or "not Ready"
 
 
 def not_deleted(traces: Sequence[Trace[Pod]], nodes: Nodes, order: Sequence[Step]) -> Finding:
@@ -216,7 +216,7 @@ def not_deleted(traces: Sequence[Trace[Pod]], nodes: Nodes, order: Sequence[Step
     ending = [trace for trace in stuck if trace.item.leaving]
     if not ending or len(ending) < len(stuck):
         left = f"{len(stuck)} pods are left" if stuck else "the controller is left"
-        return Finding(DELETE, Reason.POD_NOT_DELETED, f"{left}, and the garbage collector does not ask them to end")
+        return Finding(DELETE, Reason.POD_NOT_DELETED, f"{left}: the garbage collector has not acted")
     return blame([_not_ended(trace, nodes) for trace in ending], order, traces)
 
 
@@ -226,7 +226,7 @@ def _not_ended(trace: Trace[Pod], nodes: Nodes) -> Finding:
         return Finding(DELETE, Reason.DISRUPTED, f"{trace.item.name}: {explained}", node_of(trace), trace.progress)
     if nodes.none_ready:
         return Finding(
-            DELETE, Reason.NODES_NOT_READY, f"no node is Ready; {trace.item.name} does not end", node_of(trace)
+            DELETE, Reason.NODES_NOT_READY, f"no node is Ready; {trace.item.name} has not terminated", node_of(trace)
         )
-    note = f"{trace.item.name}: the kubelet on {node_of(trace)} does not end it"
+    note = f"{trace.item.name}: the kubelet on {node_of(trace)} has not terminated the pod"
     return Finding(DELETE, Reason.KUBELET_SILENT, note, node_of(trace), trace.progress)

@@ -48,7 +48,7 @@ class Nodes:
             return None
         node = next((node for node in self.eligible if node.name == self.only), None)
         if node is None:
-            return Reason.NO_NODE, f"node {self.only} is gone, or was tainted"
+            return Reason.NO_NODE, f"node {self.only} was removed or tainted"
         if node.cordoned:
             return Reason.NO_NODE, f"node {self.only} is cordoned or being removed"
         if not node.ready:
@@ -79,7 +79,7 @@ class Nodes:
             return f"its node {node_of(trace)} is cordoned"
         others = any(other.ready for other in self.eligible if other is not node)
         if "ready" in trace.moments and not node.ready and others:
-            return f"its node {node_of(trace)} became NotReady, other nodes are well"
+            return f"its node {node_of(trace)} became NotReady, other nodes are Ready"
         return ""
 
 

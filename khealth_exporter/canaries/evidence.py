@@ -26,7 +26,7 @@ def of_pod(trace: Trace[Pod]) -> Evidence:
         detail = state.waiting or state.terminated
         kind = "waiting" if state.waiting else "terminated" if state.terminated else "running"
         said = f" {detail.reason} {detail.message}" if detail else ""
-        before = f"; before that it ended with {last.exit_code} {last.reason}" if last else ""
+        before = f"; before that it exited with code {last.exit_code} {last.reason}" if last else ""
         lines.append(clean(f"container {container.name} {kind}{said}, {container.restart_count} restarts{before}"))
     return Evidence("Pod", pod.name, tuple(lines))
 

@@ -1,4 +1,4 @@
-"""What the API server says when it is asked before anybody is blamed: nodes, Kubernetes Events, evidence."""
+"""What the API server reports before a component is blamed: nodes, Kubernetes Events, evidence."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ EVENT_PAGES = 4
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was found out; `pulling` names the pods whose image is being pulled, so far as Events tell."""
+    """What was found out; `pulling` names the pods whose image is being pulled, by their Events."""
 
     nodes: Nodes
     pulling: frozenset[str]
@@ -50,7 +50,7 @@ async def list_events(cluster: Cluster, deadline: float) -> list[KubernetesEvent
 async def find_out(
     cluster: Cluster, owned: Owned[Any], traces: Iterable[Trace[Pod]], placement: Placement, deadline: float
 ) -> Facts:
-    """Ask for what explains a failure, and keep the evidence: the canary is gone when somebody looks."""
+    """Ask for what explains a failure, and keep the evidence: the canary is gone when an operator looks."""
     async with asyncio.TaskGroup() as group:
         nodes = group.create_task(list_nodes(cluster, deadline))
         events = group.create_task(list_events(cluster, deadline))

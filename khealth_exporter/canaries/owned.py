@@ -20,7 +20,7 @@ from khealth_exporter.vocabulary.step import Step
 T = TypeVar("T", bound=KubernetesObject)
 
 CONFIRMING = (0.0, 0.5, 1.5)
-"""Seconds before each look for what an unanswered write may have created: its request may still be under way."""
+"""Seconds before each look for what an unanswered write may have created: its request may still be in progress."""
 
 
 class Owned(Generic[T]):
@@ -136,7 +136,7 @@ class Owned(Generic[T]):
         return self.item
 
     async def find(self, deadline: float) -> T | None:
-        """Return the object to delete; None if there is none any more.
+        """Return the object to delete; None if it is gone.
 
         After an unanswered write, ask for it several times; raise Refused.
         """

@@ -132,7 +132,7 @@ class PodSet:
         """Return if the watch shows all held pods still there and Ready; raise Failed otherwise."""
         self.update()
         if self._cluster.watches.gaps(self._kinds) != self._gaps:
-            raise Failed(Reason.WATCH_INTERRUPTED, "watch interrupted in the hold: changes may have gone unseen")
+            raise Failed(Reason.WATCH_INTERRUPTED, "watch interrupted during the hold: changes may be missing")
         if self._failing:
             held = [self.traces[uid].frozen() for uid in self._held]
             raise await self._inquest(held, len(held), float("inf"), None)
@@ -194,7 +194,7 @@ class PodSet:
         pods = {pod.uid: pod for pod in await self._list(deadline)}
         known_by_uid = {trace.item.uid: trace for trace in known or ()}
         if known is not None and any(_behind(known_by_uid.get(uid), pod) for uid, pod in pods.items()):
-            raise Failed(Reason.WATCH_INTERRUPTED, "the API server shows more than the watch had at the deadline")
+            raise Failed(Reason.WATCH_INTERRUPTED, "the watch was behind the API server at the deadline")
         self.update()
         # Each is looked at until the watch has shown it, and then never again: lines may be many.
         unseen = list(pods.values())
@@ -210,7 +210,7 @@ class PodSet:
 
         caught_up = await self.until(seen, self._clock.now() + CATCHING_UP)
         if not caught_up or not self._owned.shown:
-            raise Failed(Reason.WATCH_INTERRUPTED, "the API server shows more than the watch has")
+            raise Failed(Reason.WATCH_INTERRUPTED, "the watch is behind the API server")
 
     async def _judged(self, frozen: list[Trace[Pod]], missing: int, asked: float) -> Failed:
         if missing:
@@ -223,7 +223,7 @@ class PodSet:
         if missing and not lost:
             findings.append(self._missing(self._owned.item, missing))
         if not findings:
-            raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that all is well")
+            raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that the pods are Ready")
         found = blame(findings, self._order, frozen)
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
 

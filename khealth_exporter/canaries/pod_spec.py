@@ -1,4 +1,4 @@
-"""A canary pod: small, restricted, spread over the nodes, and in nobody's way."""
+"""A canary pod: small, restricted, spread over the nodes, and in no other pod's way."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -19,7 +19,7 @@ from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Failed
 
 ENDING = 5.0
-"""Seconds that pods have at least to end by themselves: on a busy node that takes a while, and nobody is to blame."""
+"""Seconds that pods have at least to end by themselves: on a busy node that takes a while, and is no failure."""
 FORCING = 3.0
 """Seconds for deletions with grace 0, at least."""
 
@@ -56,7 +56,7 @@ class Removal:
             raise Failed(stuck.reason, stuck.note, stuck.evidence, step=stuck.step, settled=True)
 
     async def _delete_orphans(self, deadline: float) -> None:
-        """Delete the pods whose owner somebody else has removed without them."""
+        """Delete the pods whose owner was removed without them, and not by khealth."""
         if self._owned.gone and self._owned.kind is not POD:
             for trace in [trace for trace in self._pods.present() if not trace.item.leaving]:
                 await self._cluster.delete(POD, trace.item, deadline)

@@ -43,7 +43,7 @@ class Rotation:
     _turn: int = 0
     _last: str = ""
     _latest: dict[str, bool] = field(default_factory=dict)
-    """Whether the last pod on each of the last two nodes was well, by node."""
+    """Whether the last pod on each of the last two nodes succeeded, by node."""
     _again: str = ""
     """A node to try again next, because it has just failed for the first time."""
 
@@ -69,7 +69,7 @@ class Rotation:
             self._known.pop(name, None)
 
     def know(self, nodes: Iterable[Node]) -> None:
-        """Take in the nodes that were Ready before khealth watched them: they are not fresh."""
+        """Take in the nodes that were Ready before the watch began: they are not fresh."""
         self.watching = True
         self._known.update((node.name, node.uid) for node in nodes if node.ready)
 
@@ -139,7 +139,7 @@ class Rotation:
         self.outdate()
 
     def succeeded(self, node: str) -> None:
-        """Take in that a pod on this node was well."""
+        """Take in that a pod on this node succeeded."""
         self.failing.pop(node, None)
         self._note(node, well=True)
 
@@ -157,7 +157,7 @@ class Rotation:
             del self._latest[old]
 
     def well_elsewhere(self, node: str) -> bool:
-        """Tell whether the latest pod on another node was well: then a failure is that node's alone."""
+        """Tell whether the latest pod on another node succeeded: then a failure belongs to this node alone."""
         others = [well for name, well in self._latest.items() if name != node]
         return bool(others) and others[-1]
 

@@ -26,7 +26,7 @@ class Connected:
     addresses: int
     answered: int
     ends: tuple[float, ...]
-    """When the certificates end, in Unix seconds, as far as it is known."""
+    """When the certificates end, in Unix seconds; only those that are known."""
     failed: tuple[tuple[str, Refused], ...]
     """Each address that did not answer as hoped for, with the reason."""
 
@@ -36,7 +36,7 @@ class Connected:
         if dead and self.answered:
             lines = tuple(f"{address}: {refused.note}" for address, refused in dead)
             names = ", ".join(address for address, _ in dead)
-            note = f"{len(dead)} of {self.addresses} API servers do not answer: {names}"
+            note = f"{len(dead)} of {self.addresses} API server addresses do not answer: {names}"
             raise Failed(Reason.ONE_API_SERVER, note, (Evidence("EndpointSlice", "default/kubernetes", lines),))
         for _, refused in sorted(self.failed, key=lambda entry: entry in dead):
             raise refused

@@ -79,7 +79,7 @@ def _once(arguments: Arguments) -> int:
             found = app.start(app.once, options)
             told = Report(__version__, found.cluster, found.snapshots, found.answered)
             junit.write(as_junit(told) if arguments.junit else "")
-    _print(as_json(told) if arguments.json else as_text(told, colour=sys.stdout.isatty()))
+    _print(as_json(told) if arguments.json else as_text(told, color=sys.stdout.isatty()))
     return told.exit_code
 
 

@@ -74,8 +74,8 @@ async def _break(simulator: Simulator, fault: str | None) -> None:
 def configuration() -> Config:
     """Return the default configuration with shorter intervals, and the routines that it leaves out.
 
-    Without a configuration file, `run` does not report those: they are off by default. The demo does, because it is
-    what whoever writes a routine looks at first.
+    Without a configuration file, `run` does not report those: they are off by default. The demo does, because the
+    author of a routine tries it there first.
     """
     config = load(None)
     routines = (

@@ -48,7 +48,7 @@ class ModuleDescription:
 
 
 def describe(module: Module) -> ModuleDescription:
-    """Return what there is to say about a module."""
+    """Return the description of a module."""
     routines = tuple(_routine(module, kind) for kind in module.routines)
     return ModuleDescription(module.name, module.meaning, module.default, routines)
 

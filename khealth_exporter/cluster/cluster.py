@@ -57,7 +57,7 @@ class Cluster:
         self.client.denials.know(permissions)
 
     def denied(self) -> tuple[Denied, ...]:
-        """Return the rights that khealth lacks, the oldest first."""
+        """Return the missing permissions, the oldest first."""
         return self.client.denials.now()
 
     def server_time(self) -> float:
@@ -107,7 +107,7 @@ class Cluster:
         self, kind: Kind[T], item: KubernetesObject, deadline: float, *,
         policy: str | None = None, grace: int | None = None,
     ) -> Answer | None:  # fmt: skip
-        """Delete this very object (by uid) and what it owns; None if it is gone already; raise Refused.
+        """Delete this object (by uid) and what it owns; None if it is gone already; raise Refused.
 
         It is gone too if another object has its name by now. An answer that was lost counts as `lost_answer` says.
 

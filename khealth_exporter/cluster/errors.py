@@ -50,7 +50,7 @@ class Refusal:
 
     @property
     def denied(self) -> bool:
-        """Whether khealth lacks the right to ask for this: authorization's refusal, and none of admission's (403)."""
+        """Whether khealth lacks the permission for this request: refused by authorization, not by admission (403)."""
         return self.code == HTTPStatus.FORBIDDEN and self.reason is Reason.FORBIDDEN
 
     @property
@@ -76,7 +76,7 @@ class Refusal:
 
     @property
     def expired(self) -> bool:
-        """Whether the resourceVersion is too old to go on from (410)."""
+        """Whether the resourceVersion is too old to continue from (410)."""
         return self.code == HTTPStatus.GONE
 
 
@@ -178,12 +178,12 @@ def judge(code: int, body: bytes, headers: Mapping[str, str] | None = None) -> R
 
 
 def no_answer(error: BaseException) -> Refusal:
-    """Say what it means that no answer, or only a part of one, came."""
+    """Return the refusal for a missing or partial answer."""
     if getattr(error, "errno", None) in _OUR_OWN_LIMITS:
         return Refusal(Reason.PROBER_STARVED, clean(f"khealth's own machine: {error}"), retry=True)
     if isinstance(error, TimeoutError):
         return Refusal(Reason.API_TIMEOUT, clean(f"no answer in time {error}"), retry=True)
-    # An authority that was replaced while khealth runs is on the disk already: reading again mends it.
+    # An authority that was replaced while khealth runs is on the disk already: reading it again helps.
     renew = isinstance(error, ssl.SSLCertVerificationError)
     # The HTTP client's own words name Python objects; those of the system, or of OpenSSL, are its cause.
     words = str(error.__cause__ or error) or type(error).__name__
@@ -191,12 +191,12 @@ def no_answer(error: BaseException) -> Refusal:
 
 
 def no_credentials(error: BaseException) -> Refusal:
-    """Say what it means that there are no credentials: khealth cannot ask, which says nothing of the cluster."""
+    """Return the refusal for missing credentials: khealth cannot ask, so nothing is known about the cluster."""
     return Refusal(Reason.FORBIDDEN, clean(str(error) or "no credentials in time"))
 
 
 def read_status(body: bytes) -> Status:
-    """Read a `Status` object, as far as it is one; anything else becomes its message. Never raises."""
+    """Read a `Status` object; anything else becomes its message. Never raises."""
     try:
         told = msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):

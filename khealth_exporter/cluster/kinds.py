@@ -49,7 +49,7 @@ class Kind(Generic[T]):
         return Permission(verb, self.plural, self.group, scope, optional=optional, why=why)
 
     def to_make(self, *, watched: bool) -> Iterator[Permission]:
-        """Yield the rights that creating, finding, deleting and sweeping objects of this kind needs."""
+        """Yield the permissions that creating, finding, deleting and sweeping objects of this kind needs."""
         yield self._need("create", "create canaries")
         yield self._need("get", "find what an unanswered write created")
         yield self._need("delete", "delete canaries, and what dead runs left")
@@ -57,7 +57,7 @@ class Kind(Generic[T]):
             yield self._need("list", "find what dead runs left")
 
     def to_watch(self) -> Iterator[Permission]:
-        """Yield the rights that following objects of this kind needs."""
+        """Yield the permissions that following objects of this kind needs."""
         yield self._need("list", "follow canaries")
         yield self._need("watch", "follow canaries")
 

@@ -34,7 +34,7 @@ _LOOK_AGAIN = 0.25
 
 
 class NamespaceKeeper:
-    """One namespace's life, as far as it is khealth's business."""
+    """Creates, awaits and deletes the namespace of the canaries."""
 
     def __init__(self, name: str, client: Client, clock: Clock) -> None:
         self.name, self._client, self._clock = name, client, clock
@@ -51,7 +51,7 @@ class NamespaceKeeper:
             self.made = True
         except Refused as refused:
             if refused.reason is Reason.FORBIDDEN:
-                note = f"namespace {self.name} is missing, and khealth may not make it: {refused.note}"
+                note = f"namespace {self.name} does not exist, and khealth may not create it: {refused.note}"
                 raise Failed(Reason.FORBIDDEN, note) from refused
             if not refused.refusal.exists:
                 raise
@@ -76,7 +76,7 @@ class NamespaceKeeper:
             return found is None or not found.leaving
 
         if not await self._until(gone_or_well, deadline):
-            raise Failed(Reason.INTERRUPTED, f"namespace {self.name} is being deleted, and that does not end")
+            raise Failed(Reason.INTERRUPTED, f"namespace {self.name} is still terminating")
 
     async def remove(self, deadline: float) -> bool:
         """Delete the namespace if this process made it; tell whether nothing of it is left at the deadline."""

@@ -69,7 +69,7 @@ def _stat(pid: int | None) -> str:
 class Identity:
     """Which khealth this is: a word of its own in every name, the namespace, and in a cluster its Pod.
 
-    `instance` is one process start. Two processes of one Pod, such as `khealth once` beside a running khealth, are two
+    `instance` is one process start. Two processes of one Pod, such as `khealth once` next to a running khealth, are two
     instances; `runs` tells whether the process of an instance of the same Pod still exists.
     """
 
@@ -87,7 +87,7 @@ class Identity:
         return Ownership(_name(module, routine, self.run, number), labels, annotations, self.owner)
 
     def mine(self, found: KubernetesObject) -> bool:
-        """Tell whether this very run created an object."""
+        """Tell whether this run created an object."""
         return found.metadata.labels.get(RUN) == self.run
 
     def dead(self, found: KubernetesObject, server_time: float) -> bool:

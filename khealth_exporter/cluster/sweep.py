@@ -179,7 +179,7 @@ class Sweeper:
         self._cluster.telemetry.objects(kind.name, len(found))
 
     def found(self, *, everything: bool) -> tuple[Leftover, ...]:
-        """Return what there is to delete."""
+        """Return the objects to delete."""
         return tuple(found.leftover for found in self.leftovers(everything=everything))
 
     async def clear(self, wanted: tuple[Leftover, ...], deadline: float) -> tuple[Leftover, ...]:
@@ -213,7 +213,7 @@ class Sweeper:
     def leftovers(self, *, everything: bool = False) -> Iterator[_Found]:
         """Yield what dead runs left; with `everything`, all objects of any khealth, a living run's too."""
         for found in tuple(self._all()):
-            # What lacks the run's label was never created by any khealth, whoever else uses the other label.
+            # What lacks the run's label was never created by any khealth, even if it has the other label.
             named = RUN in found.item.metadata.labels and found.item.name
             if named and (everything or self._dead(found.item)):
                 yield found
@@ -230,7 +230,7 @@ class Sweeper:
             if not item.leaving:
                 await self._send(found, deadline)
             elif self._overdue(item) and not any(_owned(other.item, {item.uid}) for other in self._all()):
-                # Nobody takes its finalizer away: the controller manager is dead.
+                # Its finalizer is not removed: the controller manager is down.
                 await self._send(found, deadline, policy="Background")
             return
         owner = self._owner_of(item)

@@ -38,7 +38,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The configuration in force; `namespace` is None if khealth chooses it, `file` is "" if there is no file.
+    """The configuration; `namespace` is None if khealth chooses it, `file` is "" if there is no file.
 
     `left_out` lists routines of modules that are configured or named, which lack a required setting. `digest`
     identifies the content of the file.

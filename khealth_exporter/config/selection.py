@@ -12,7 +12,7 @@ class Candidate:
     """A routine that can run: one that the configuration lists, or a kind that it does not list, with defaults.
 
     `implied` is a kind of a module for which the configuration lists no routines. An `enabled` routine runs if the
-    command line names nothing. `missing` are the keys of required settings that nobody set.
+    command line names nothing. `missing` are the keys of required settings that are not set.
     """
 
     module: str

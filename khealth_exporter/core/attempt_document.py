@@ -47,7 +47,7 @@ def _sample(sample: Sample, steps: Sequence[Step]) -> Document:
 
 
 def durations(measurements: Iterable[Measurement], steps: Iterable[Step]) -> dict[str, float | None]:
-    """Return seconds by step, of these steps and of what was measured besides; null for a step that did not end."""
+    """Return seconds by step, of these steps and of all others that were measured; null for a step that did not end."""
     ended = {m.step.name: None if m.censored else round(m.seconds, 6) for m in measurements}
     return {name: ended.get(name) for name in dict.fromkeys((*(step.name for step in steps), *ended))}
 

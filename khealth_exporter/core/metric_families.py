@@ -15,7 +15,7 @@ from khealth_exporter.vocabulary.step import Step
 UNCERTAINTY_EDGES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 """Seconds; of khealth's own errors and delays."""
 ROUTINE = ("module", "routine")
-"""The labels of whatever is told of a routine."""
+"""The labels of every metric of a routine."""
 
 
 class LoopBusy(MetricCollector):

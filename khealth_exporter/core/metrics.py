@@ -145,7 +145,7 @@ class Metrics:
         self.leader_since.set(self._clock.utc() if leads else 0)
 
     def loaded(self, *, well: bool) -> None:
-        """Take in that a configuration came into force, or was refused."""
+        """Take in that a configuration was loaded, or was refused."""
         self.reloaded.set(well)
         if well:
             self.reloaded_at.set(self._clock.utc())

@@ -107,7 +107,7 @@ class Routine(ABC, Generic[S_co]):
     steps: ClassVar[tuple[Step, ...]]
     """What it times, in order: of several failures, the one of the earliest step counts."""
     reasons: ClassVar[tuple[Reason, ...]] = ()
-    """Why it can fail or stay inconclusive, beside COMMON_REASONS."""
+    """Why it can fail or stay inconclusive, in addition to COMMON_REASONS."""
     makes: ClassVar[tuple[Kind[Any], ...]] = ()
     """Kinds that it creates and deletes; sweeping covers them."""
     watches: ClassVar[tuple[Kind[Any], ...]] = ()
@@ -170,7 +170,7 @@ class Routine(ABC, Generic[S_co]):
         """Begin the exercise, and return when it stands."""
 
     async def poll(self) -> None:
-        """Return if all is still well."""
+        """Return if nothing has failed."""
 
     @abstractmethod
     async def cleanup(self) -> None:

@@ -163,13 +163,13 @@ class _Attempt:
     async def _phase(
         self, routine: Routine[Any], phase: Phase, seconds: float, work: Callable[[], Awaitable[None]]
     ) -> bool:
-        """Run init or the hold, and tell whether all is well."""
+        """Run init or the hold, and tell whether it succeeded."""
         begun, notes = self._clock.now(), Notes(self._runner.kind)
         routine.deadline, routine.record = begun + seconds, notes.record
         try:
             outcome = await self._bounded(phase, work, seconds + OVERTIME, self._stop)
         except asyncio.CancelledError:
-            self._end(phase, begun, _Outcome(Reason.INTERRUPTED, "the process ends"), notes)
+            self._end(phase, begun, _Outcome(Reason.INTERRUPTED, "khealth is stopping"), notes)
             raise
         self._end(phase, begun, outcome, notes)
         return outcome.reason is None
@@ -212,7 +212,7 @@ class _Attempt:
             return task.result()
         if stop and stop.requested:
             # A hold that is cut short has shown nothing wrong; an init that is cut short has shown nothing.
-            return _Outcome() if phase is Phase.POLL else _Outcome(Reason.INTERRUPTED, "khealth was asked to stop")
+            return _Outcome() if phase is Phase.POLL else _Outcome(Reason.INTERRUPTED, "khealth is stopping")
         return self._bug(phase, TimeoutError(f"{phase} did not end within its bound"))
 
     async def _guarded(self, phase: Phase, work: Callable[[], Awaitable[None]]) -> "_Outcome":

@@ -45,8 +45,8 @@ class Attempt:
     """What is known of one attempt; times in Unix seconds, `duration` in seconds of init and cleanup without the hold.
 
     `verdict` is None until there is one, `ended` None until cleanup has ended. `judged` and `judged_at` are when the
-    verdict came, the latter in monotonic seconds. Older attempts have no `samples` and no
-    `evidence` any more; what stays are `steps`, the attempt's own and those of its slowest object, and `qualities`: of
+    verdict came, the latter in monotonic seconds. Older attempts no longer have `samples` and
+    `evidence`; what stays are `steps`, the attempt's own and those of its slowest object, and `qualities`: of
     how many objects' figures, by the Quality of the same place.
     """
 

@@ -55,7 +55,7 @@ class BusySelector(selectors.DefaultSelector):
         queued = 0.0 if timeout == 0 else self._queue.waited()
         ready = super().select(timeout)
         self._woke = time.monotonic()
-        # With a time-out of 0 the loop only looks: however long that takes, it was not idle.
+        # With a timeout of 0 the loop only looks: however long that takes, it was not idle.
         if timeout != 0 and self._woke - before > _WAITED:
             self.idle_until = max(before, self._woke - (self._queue.waited() - queued))
         return ready

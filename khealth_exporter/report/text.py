@@ -7,29 +7,29 @@ from khealth_exporter.report.report import Entry, Report, entries
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement
 
-_COLOURS = {Result.SUCCESS: "32", Result.FAILURE: "31", Result.INCONCLUSIVE: "33"}
+_COLORS = {Result.SUCCESS: "32", Result.FAILURE: "31", Result.INCONCLUSIVE: "33"}
 
 
-def as_text(report: Report, *, colour: bool = False) -> str:
-    """Return the report for people, in colour if a terminal is to show it."""
+def as_text(report: Report, *, color: bool = False) -> str:
+    """Return the report as text for people, with colors if a terminal is to show it."""
     lines = [f"khealth {report.version}  {report.cluster}", ""]
     for entry in entries(report):
-        lines += (*_entry_text(entry, colour=colour), "")
-    return "\n".join((*lines, f"result: {_word(report.result, colour=colour)}"))
+        lines += (*_entry_text(entry, color=color), "")
+    return "\n".join((*lines, f"result: {_word(report.result, color=color)}"))
 
 
-def _entry_text(entry: Entry, *, colour: bool) -> Iterator[str]:
+def _entry_text(entry: Entry, *, color: bool) -> Iterator[str]:
     steps = "".join(f", {m.step.name} {_duration(m)}" for m in entry.measurements)
     name = f"{entry.status.module}/{entry.status.routine}"
-    yield f"{name}: {_word(entry.verdict.result, colour=colour)} in {_seconds(entry.seconds)}{steps}"
+    yield f"{name}: {_word(entry.verdict.result, color=color)} in {_seconds(entry.seconds)}{steps}"
     if entry.reason:
         yield printable("  " + ": ".join(filter(None, (entry.reason, entry.verdict.note))))
     yield from (f"  {line}" for line in _table(entry))
     yield from (f"  {line}" for line in printable(entry.evidence).splitlines())
 
 
-def _word(result: Result, *, colour: bool) -> str:
-    return f"\x1b[{_COLOURS[result]}m{result.value}\x1b[0m" if colour else result.value
+def _word(result: Result, *, color: bool) -> str:
+    return f"\x1b[{_COLORS[result]}m{result.value}\x1b[0m" if color else result.value
 
 
 def _table(entry: Entry) -> Iterator[str]:

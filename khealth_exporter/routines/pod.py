@@ -111,7 +111,7 @@ class PodRoutine(Routine[PodRoutineSettings]):
         self._pod.close()
 
     def _judged(self, failed: Failed) -> Failed:
-        """Return a failure as the node's alone, if the latest pod on another node was well."""
+        """Return a failure as the node's alone, if the latest pod on another node succeeded."""
         if failed.reason is Reason.NO_NODE:
             self._rotation.refused(self._node)
         elif failed.reason is Reason.DISRUPTED:
@@ -138,4 +138,4 @@ class PodRoutine(Routine[PodRoutineSettings]):
 
 
 def _vanished(_item: object, _missing: int) -> Finding:
-    return Finding(SCHEDULE, Reason.POD_LOST, "the API server accepted the pod, and does not have it")
+    return Finding(SCHEDULE, Reason.POD_LOST, "the API server accepted the pod, but does not return it")

@@ -32,7 +32,7 @@ class Access:
     ) -> None:
         """Accept the default token, `tokens` and those of service accounts; refuse what `denials` list.
 
-        The store holds the service accounts and their rights; `now` returns Unix seconds.
+        The store holds the service accounts and their permissions; `now` returns Unix seconds.
         """
         self._faults, self._store, self._now = faults, store, now
         self._users = {ADMIN_TOKEN: ADMIN, **dict(tokens)}
@@ -116,7 +116,7 @@ def _review_refused(user: str, plural: str) -> errors.ApiError:
 
 
 def _by_rules(user: str) -> bool:
-    """Tell whether the user has only the rights that RBAC gives; named users have every right."""
+    """Tell whether the user has only the permissions that RBAC gives; named users have every right."""
     return user.startswith(rbac.PREFIX) or user == rbac.ANONYMOUS
 
 

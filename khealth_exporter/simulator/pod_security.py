@@ -1,4 +1,4 @@
-"""The Pod Security Standards `baseline` and `restricted`, as far as a canary can meet them."""
+"""The Pod Security Standards `baseline` and `restricted`: the checks that apply to canaries."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final

@@ -6,10 +6,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, order=True)
 class Permission:
-    """A right that khealth needs, in RBAC's words; an optional one only sharpens a verdict or makes a convenience.
+    """A permission in RBAC's words; an optional one only makes the diagnosis more precise, or is a convenience.
 
-    One that is `outside` serves a khealth that runs beside the cluster; in a pod of it nobody has to grant it. One
-    with `when` is needed only if that setting of the routine is true.
+    One that is `outside` serves a khealth that runs outside the cluster, and is not needed in a pod. One with `when` is
+    needed only if that setting of the routine is true.
     """
 
     verb: str
@@ -28,7 +28,7 @@ class Denied:
 
     `namespace` is empty for what belongs to none. `since` and `last` are when it was refused for the first and for the
     last time, in Unix seconds; `why` is what the right is for, `note` what the API server said. An `optional` one only
-    makes verdicts less sharp.
+    makes the diagnosis less precise.
     """
 
     verb: str

@@ -49,7 +49,7 @@ class Settings(BaseModel):
 
 
 class ModuleSettings(Settings):
-    """What a module can be told beside its routines."""
+    """The settings of a module, next to its routines."""
 
     suspend: bool = False
     """Whether all its routines rest."""

@@ -124,7 +124,7 @@ def test_a_suspension_stops_cleanly_and_is_shown(target: Target) -> None:
 
 
 def test_what_is_unchanged_is_not_disturbed(target: Target) -> None:
-    """Its pods are held on while its neighbour cleans up, begins anew, and is taken away in the end."""
+    """It continues to hold its pods while its neighbor cleans up, starts again, and is removed in the end."""
     steady = settings(target, 60)
     path = write(target.folder / "khealth.yaml", steady=steady, other=settings(target, 60))
     with target.running(path) as running:

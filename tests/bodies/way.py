@@ -12,7 +12,7 @@ CHUNK = 1 << 16
 
 
 class Way:
-    """Carries bytes from a port of this machine to a server; whoever comes speaks `tls`, if that is given."""
+    """Carries bytes from a port of this machine to a server; clients connect with `tls`, if that is given."""
 
     def __init__(self, server: str, tls: ssl.SSLContext | None = None) -> None:
         url = urlsplit(server)

@@ -27,7 +27,7 @@ NOT_THERE = re.compile(
 MISUSED = re.compile(
     r"unknown|usage|see 'kubectl|required|must|invalid|parse|expected|unable to|not supported", re.IGNORECASE
 )
-"""Words of whoever does not understand; none of them is in what NOT_THERE allows."""
+"""Words of a tool that rejects its arguments; none of them is in what NOT_THERE allows."""
 AT_ONCE = 4
 SECONDS = 25.0
 
@@ -57,7 +57,7 @@ def objection(words: Words) -> str:
 
 
 def test_every_kubectl_command_of_the_runbook_is_understood() -> None:
-    """Whoever pastes one at three in the morning gets an answer, or is told that there is no such object."""
+    """Pasted at three in the morning, each gives an answer, or says that there is no such object."""
     said = kubectl("get", "nodes", "-o", "json").stdout
     node = msgspec.json.decode(said)["items"][0]["metadata"]["name"]
     real = {"CONTROL_PLANE_NODE": node, "NODE": node, "NAMESPACE": "default", "SERVICE": "kubernetes"}

@@ -67,7 +67,7 @@ async def attempted(fault: str | None = None) -> tuple[app.OnceResult, set[str]]
     ],
 )
 async def test_the_rights_of_the_chart_are_enough(fault: str | None, reason: Reason | None) -> None:
-    """For a good attempt, and to find out whom to blame and clean up without a kubelet or the controller manager.
+    """For a good attempt, and for diagnosis and cleanup without a kubelet or the controller manager.
 
     Nothing is refused but a look at the namespace, which is there.
     """

@@ -273,7 +273,7 @@ def test_hovering_an_attempt_shows_its_details(chromium: Browser, known: Known, 
         pairs = page.locator(".pane dl > div")
         told = dict(zip(pairs.locator("dt").all_text_contents(), pairs.locator("dd").all_text_contents(), strict=True))
     expected = ("2026-11-23 14:29:28", "failure", "pod_not_scheduled (scheduler)", "stuck after 20.00 s", True, True)
-    words = "the scheduler has said nothing of it" in told["note"], "phase Pending" in told["evidence"]
+    words = "the scheduler has not reported on the pod" in told["note"], "phase Pending" in told["evidence"]
     assert expected == (told["started (UTC)"], told["result"], told["reason"], told["schedule"], *words)
 
 

@@ -74,6 +74,11 @@ log.info(message)
     assert [prose.Line("a.py:2", "the first"), prose.Line("a.py:3", f"{prose.BREAK} the second")] == lines
 
 
+def test_the_text_of_a_dashboard_is_found_at_any_depth() -> None:
+    panel = {"title": "One", "type": "stat", "links": [{"title": "Two"}], "fieldConfig": {"defaults": {"noValue": "3"}}}
+    assert ["One", "Two", "3"] == list(prose.texts(panel))
+
+
 @pytest.mark.parametrize("kind", sorted(prose.KINDS))
 def test_each_kind_of_text_is_there(kind: str) -> None:
     """A check of nothing would always pass."""

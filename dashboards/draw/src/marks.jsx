@@ -1,4 +1,4 @@
-// Annotations: a dashed line from the top to the bottom of a graph, in the annotation's colour.
+// Annotations: a dashed line from the top to the bottom of a graph, in the annotation's color.
 import { useLayoutEffect } from 'react';
 
 export function Marks({ config, marks }) {

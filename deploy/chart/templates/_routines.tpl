@@ -106,7 +106,7 @@ are put into each routine that has pods and does not set them itself. */ -}}
 {{- add $whole (ceil $parts | int64) -}}
 {{- end -}}
 
-{{- /* Seconds that a cleanup may take: the longest time-out, the time to find out whom to blame, and some to end. */ -}}
+{{- /* Seconds that a cleanup can take: the longest timeout, the time for the diagnosis, and a margin. */ -}}
 {{- define "khealth.terminationGracePeriodSeconds" -}}
 {{- if not (kindIs "invalid" .Values.terminationGracePeriodSeconds) -}}
 {{- int64 .Values.terminationGracePeriodSeconds -}}

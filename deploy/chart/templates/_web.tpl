@@ -59,7 +59,7 @@ tcpSocket:
   {{- fail (printf "values: probes.type: web.config wants a certificate of every client (%s), and the kubelet has none; set probes.type to tcp" .) -}}
 {{- end -}}
 {{- if regexMatch "[1-9]" (dig "rate_limit" "interval" "" $config | toString) -}}
-  {{- fail "values: probes.type: the kubelet's questions would be counted by web.config's rate_limit too, and whoever exhausts it gets khealth restarted; set probes.type to tcp" -}}
+  {{- fail "values: probes.type: web.config's rate_limit also counts the kubelet's probes, so a client that exhausts it restarts khealth; set probes.type to tcp" -}}
 {{- end -}}
 {{- $names := list -}}
 {{- range $probes.httpHeaders }}{{ $names = append $names (lower .name) }}{{ end -}}

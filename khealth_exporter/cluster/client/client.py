@@ -1,4 +1,4 @@
-"""Requests to the API server: time-outs, retries, counting, and when exactly each was sent and answered."""
+"""Requests to the API server: timeouts, retries, counting, and when exactly each was sent and answered."""
 
 import asyncio
 import random
@@ -59,7 +59,7 @@ class Answer:
 
 
 class Stream:
-    """The body of an answer that goes on and on: a watch."""
+    """The body of an answer without an end: a watch."""
 
     def __init__(self, response: aiohttp.ClientResponse, request: str) -> None:
         self._response = response
@@ -85,7 +85,7 @@ class Client:
         self._telemetry = telemetry
         self._random = random
         self.denials = Denials(clock)
-        """The rights that khealth turned out to lack."""
+        """The permissions that khealth turned out to lack."""
         self._connections = Connections(clock, f"khealth/{__version__} ({sys.platform})")
 
     async def request(  # noqa: PLR0913 - each is part of what is asked
@@ -100,7 +100,7 @@ class Client:
         try_timeout: float = _TRY,
         retries: bool = True,
     ) -> Answer:
-        """Ask until there is an answer, or until `deadline`, a monotonic time; each try has its own time-out, in s.
+        """Ask until there is an answer, or until `deadline`, a monotonic time; each try has its own timeout, in s.
 
         No answer, 429, 502, 503 and 504 are tried again, on a new connection, as late as the server asks for. A 401
         is tried once more after reading the credentials again. Raise Refused for any other refusal at once, at the
@@ -139,8 +139,8 @@ class Client:
         """Open a watch on a connection of its own, and close it in the end.
 
         It may take `connect_timeout` seconds until the headers of the answer are there, and any time after that.
-        Raise Refused where there is no answer or another than 200, with `retries` only as `request` does; what new
-        credentials may mend is tried once more in any case.
+        Raise Refused if there is no answer or one other than 200, with `retries` only as `request` does; try once
+        more in any case if new credentials may help.
         """
         call = Call.of(self._credentials.server, "watch", resource, path, query)
 
@@ -154,7 +154,7 @@ class Client:
             opened.close()
 
     async def close(self) -> None:
-        """Close every connection; requests under way fail, and are not tried again."""
+        """Close every connection; requests in progress fail, and are not tried again."""
         await self._connections.close()
 
     async def _repeated(
@@ -214,7 +214,7 @@ class Client:
         return Answer(response.status, body, sent, answered, delay, 1, _date(response), end)
 
     async def _open(self, call: Call, seconds: float) -> aiohttp.ClientResponse | Refusal:
-        """Ask once for an answer that goes on; return it as soon as its headers are there."""
+        """Ask once for an answer without an end; return it as soon as its headers are there."""
         authorization = await self._authorization(seconds)
         if isinstance(authorization, Refusal):
             return authorization
@@ -274,7 +274,7 @@ class Client:
             pause = refusal.retry_after
         else:
             backoff = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(tries - 1, 10)) * self._random.uniform(0.5, 1)
-            # The last try comes late enough to see the cluster mended, and early enough to be answered.
+            # The last try comes late enough to see the cluster recovered, and early enough to be answered.
             pause = max(min(backoff, remaining / 2), _FIRST_PAUSE / 2)
         if pause >= remaining:
             return False

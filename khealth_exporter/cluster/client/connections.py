@@ -39,7 +39,7 @@ class Connections:
     """The connections to one API server.
 
     A request takes a connection that was kept alive, or a new one. After a failure none of the idle ones is used again
-    (behind a load balancer that drops packets all of them are dead), while the requests under way keep theirs.
+    (behind a load balancer that drops packets all of them are dead), while the requests in progress keep theirs.
     """
 
     def __init__(self, clock: Clock, user_agent: str) -> None:

@@ -1,4 +1,4 @@
-"""What khealth may not do: a record of the rights that it turned out to lack, told once when it begins and ends."""
+"""Missing permissions: a record of those that were refused, each logged once when it begins and ends."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,7 +16,7 @@ _log = structlog.get_logger()
 
 
 class Denials:
-    """The rights that were refused, each until the API server has let the same request pass."""
+    """The permissions that were refused, each until the API server has let the same request pass."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

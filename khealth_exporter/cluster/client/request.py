@@ -34,7 +34,7 @@ class Tries:
     last: Refusal | None = None
 
     def add(self, refusal: Refusal, *, cut_short: bool) -> None:
-        """Take in one more; a time-out of a try that the deadline cut short says less than an earlier refusal."""
+        """Take in one more; a timeout of a try that the deadline cut short says less than an earlier refusal."""
         self.count += 1
         self.unanswered = self.unanswered or refusal.undecided
         if self.last is None or not (cut_short and refusal.reason is Reason.API_TIMEOUT and not refusal.code):

@@ -80,7 +80,7 @@ def from_kubeconfig(paths: str, context: str) -> Loaded:
 
     `paths` are separated by colons; of several, those that do not exist are passed over.
     """
-    # The official client writes keys into files that outlive a kill: they get a directory which nobody else can read,
+    # The official client writes keys into files that outlive a kill: they get a directory that no other user can read,
     # and which is gone as soon as the keys are in memory.
     with _told_as(f"kubeconfig {paths}, context {context}"), tempfile.TemporaryDirectory(prefix="khealth-") as private:
         merged = _merger(paths).config

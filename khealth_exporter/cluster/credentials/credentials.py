@@ -155,7 +155,7 @@ def plain_credentials(
 def load_credentials(
     mode: Mode, kubeconfig: Path | None, context: str | None, clock: Clock | None = None
 ) -> Credentials:
-    """Find credentials and read them, which may run a plug-in and take up to its time-out; raise CredentialsError.
+    """Find credentials and read them, which may run a plug-in and take up to its timeout; raise CredentialsError.
 
     `auto` takes a kubeconfig where one is named, by `kubeconfig`, `context` or $KUBECONFIG; else the service account
     of the pod that it runs in; else ~/.kube/config.

@@ -67,7 +67,7 @@ def issue(section: Mapping[str, Any], cluster: Mapping[str, Any], directory: Pat
     """Run a plug-in and return what it gave, within `PATIENCE` seconds.
 
     `section` is the user's `exec`, `cluster` the kubeconfig's cluster, `directory` the kubeconfig's own. Raise
-    CredentialsError for whatever goes wrong: the official client would only log it, and go on without credentials.
+    CredentialsError for whatever goes wrong: the official client would only log it, and continue without credentials.
     """
     try:
         plugin = msgspec.convert(section, _Exec)
@@ -124,7 +124,7 @@ def _run(plugin: _Exec, request: str, directory: Path) -> bytes:
         _end(process)
     if process.returncode:
         said = complaint.decode(errors="replace").strip()[-_STANDARD_ERROR:] or "nothing on standard error"
-        raise CredentialsError(f"exec: {plugin.command} ended with {process.returncode}: {said}")
+        raise CredentialsError(f"exec: {plugin.command} exited with {process.returncode}: {said}")
     return output
 
 
@@ -144,7 +144,7 @@ def _request(plugin: _Exec, cluster: Mapping[str, Any], directory: Path) -> str:
 
 
 def _cluster(cluster: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """Return a kubeconfig's cluster as plug-ins are told of it: the authority as data, its extension as `config`."""
+    """Return a kubeconfig's cluster as plug-ins get it: the authority as data, its extension as `config`."""
     passed = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url")
     told = {name: cluster[name] for name in passed if name in cluster}
     if "certificate-authority" in cluster and "certificate-authority-data" not in cluster:

@@ -1,4 +1,4 @@
-"""The shared watches of one namespace: a kind is watched while somebody needs it."""
+"""The shared watches of one namespace: a kind is watched while a routine needs it."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -66,7 +66,7 @@ class Watches:
         blind = [watch for watch in watches if not watch.live]
         if blind:
             trouble = next((watch.trouble for watch in blind if watch.trouble), None)
-            raise trouble or Failed(Reason.API_TIMEOUT, "no list and no watch was answered in time")
+            raise trouble or Failed(Reason.API_TIMEOUT, "no list or watch request was answered in time")
 
     async def run(self) -> Never:
         """Keep the needed watches running until cancelled."""

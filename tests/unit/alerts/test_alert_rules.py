@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from deployment import ran as done
-from diseases import DAY, FINE, MOMENTS, QUICK, SLOW, Disease
+from diseases import DAY, FINE, MOMENTS, QUICK, SLOW, TOGETHER, Disease
 from promql import ALERTS, rules
 from promtool import Firing, Pace, Told, document, ran
 from promtool import told as told_of
 from tools import needs
 
+from dashboards.queries import TICKETS
 from khealth_exporter.canaries.pod_steps import SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.modules import MODULES
 from khealth_exporter.vocabulary.component import Component
@@ -21,7 +22,7 @@ from khealth_exporter.vocabulary.reason import Reason
 FILES = sorted(ALERTS.glob("*.rules.yaml"))
 RULES: Mapping[str, Mapping[str, Any]] = {rule["alert"]: rule for _, rule in rules() if "alert" in rule}
 BASE = "http://khealth.khealth.svc:8080/runbook#"
-SUITES = (QUICK, FINE, SLOW, DAY)
+SUITES = (QUICK, TOGETHER, FINE, SLOW, DAY)
 SCHEDULER = "KhealthSchedulerBroken", "critical", "scheduler"
 NODES = "KhealthNodesBroken", "critical", "node"
 API_SERVER = "KhealthApiServerBroken", "critical", "api_server"
@@ -75,6 +76,12 @@ def test_a_startup_is_blamed_on_the_component_of_its_step() -> None:
     assert {(SCHEDULE, SANDBOX, START)} == {way[way.index(SCHEDULE) : way.index(START) + 1] for way in ways}
 
 
+def test_dashboards_and_rules_agree_on_tickets() -> None:
+    """Dashboards work without recording rules, so they have a list of their own."""
+    recorded = next(r["expr"] for _, r in rules() if r.get("record") == "reason:khealth_reason_info:ticket")
+    assert [TICKETS] == re.findall(r'reason=~"([^"]*)"', recorded)
+
+
 def listened(suite: Mapping[str, Disease], pace: Pace, folder: Path, looks: Mapping[str, float] | None = None) -> Told:
     """Return what promtool tells of a suite; it knows each disease as a cluster."""
     return told_of({name: disease.lives for name, disease in suite.items()}, pace, folder, (), (looks or {}).items())
@@ -122,6 +129,8 @@ DESCRIPTIONS = {
     "The last success was at 1970-01-01 00:09:22 +0000 UTC.",
     "api-server": "failed since their last success: rcscheduler/rcscheduler with api_unreachable 11 times. "
     "The last success was at 1970-01-01 00:09:22 +0000 UTC.",
+    "certificate": "the API server's serving certificate expires in 12d 23h 25m 0s. When it has expired, no client "
+    "trusts the API server.",
     "flapping": "node failed 48.57% of the attempts of one routine. Failures of the last hour: "
     "rcscheduler/rcscheduler 17; by reason: sandbox_failed 17.",
     "slow-api": "71.43% of the last hour's writes took more than 1 s; the objective allows 1%. The 99th percentile: "
@@ -132,6 +141,30 @@ DESCRIPTIONS = {
     "Attempts in the last 30 minutes, by reason: none; samples by quality: degraded 75, exact 12.",
     "restarting": "khealth-metrics was restarted 7 times in the last hour.",
 }
+
+
+def test_one_fault_that_several_routines_meet_is_one_page(tmp_path: Path) -> None:
+    """With rcscheduler, control-plane/api and workloads/pod; the page names its component and every routine."""
+    said = listened(TOGETHER, Pace(2700, 60, 60), tmp_path, {alert: 1260.0 for alert, _, _ in _alerts(TOGETHER)})
+    expected, found = heard(TOGETHER, said)
+    assert expected == found
+    once = {name: len(disease.told) for name, disease in TOGETHER.items() if disease.told}
+    assert once == {name: len(firing) for name, firing in said.firing.items() if firing}
+    for name, parts in NAMED.items():
+        description = said.details[name, TOGETHER[name].told[0][0]][1]["description"]
+        assert [] == [part for part in parts if part not in description], description
+
+
+def _alerts(suite: Mapping[str, Disease]) -> set[tuple[str, str, str]]:
+    return {told for disease in suite.values() for told in disease.told}
+
+
+NAMED = {
+    "scheduler-of-two": ("rcscheduler/rcscheduler with pod_not_scheduled", "workloads/pod with pod_not_scheduled"),
+    "stale-reads-of-one": ("failed since their last success: control-plane/api with stale_read 11 times.",),
+    "one-broken-node-between-others": ("workloads/pod fails on 1 node. khealth's status page names the node.",),
+}
+"""What the alert of a history must name, in any order."""
 
 
 def test_what_does_not_go_is_told_where_it_is_looked_at_often_enough(tmp_path: Path) -> None:
@@ -192,6 +225,7 @@ def test_pages_begin_and_end_when_they_should(tmp_path: Path) -> None:
         "gone-in-the-midst": [Firing(*SCHEDULER, 280, 1625)],
         "over-and-then-gone": [scheduler],
         "unseen-in-the-midst": [Firing(*SCHEDULER, 280, 985)],
+        "the-server-under-three-modules": [Firing(*API_SERVER, 275, 745)],
         # It comes first, and goes last.
         "the-server-and-its-dependents": [
             Firing(*API_SERVER, 275, 745),

@@ -1,4 +1,4 @@
-"""What rules and dashboards ask for is there: and whoever asks for something else is told."""
+"""Rules and dashboards query only metrics and labels that exist, and the check finds any other."""
 
 import pytest
 from promql import ALERTS, Matcher, NotRead, asked, rules, wrong
@@ -16,7 +16,7 @@ def test_series_conditions_and_labels_are_found() -> None:
 
 
 def test_labels_that_are_made_are_known() -> None:
-    """By label_replace and label_join, whichever expression they are given."""
+    """By label_replace and label_join, with any expression."""
     text = 'sum by (q) (label_replace(f(x{a="b"}, 1), "q", "$1", "a", "(.*)")) + label_join(x, "r", ",", "a")'
     assert {"q", "r"} == asked(text).made
 

@@ -60,7 +60,7 @@ every_section = pytest.mark.parametrize("section", SECTIONS, ids=lambda section:
 
 
 def test_every_alert_and_every_reason_has_one_section_and_nothing_else_has_one() -> None:
-    """Whoever is woken finds what to do; nobody reads about what cannot happen."""
+    """Each alert and reason has a section, and no section is about something that cannot happen."""
     alerts = runbook.alerts()
     assert alerts, "alerts/*.rules.yaml hold no alert"
     assert sorted([*alerts, *Reason]) == sorted(section.name for section in SECTIONS)
@@ -83,7 +83,7 @@ def test_what_is_inconclusive_is_called_so(reason: Reason) -> None:
 
 @every_section
 def test_a_section_has_its_five_parts_in_order(section: Section) -> None:
-    """Whoever knows one section knows where to look in all."""
+    """All sections have the same order."""
     assert PARTS == tuple(name for name, _ in section.parts)
 
 
@@ -101,7 +101,7 @@ def test_a_section_says_how_to_silence_or_to_mend(section: Section) -> None:
 
 @every_section
 def test_the_first_commands_change_nothing(section: Section) -> None:
-    """Whoever copies them in haste breaks nothing more."""
+    """A hasty copy breaks nothing."""
     found = [words for command in section.first for words in runbook.stages(command) if words[0] == "kubectl"]
     verbs = {runbook.verb(words) for words in found}
     executed = {words[words.index("--") + 1] for words in found if runbook.verb(words) == "exec"}
@@ -250,7 +250,7 @@ def test_what_is_silenced_is_an_alert() -> None:
 
 @every_section
 def test_an_alerts_section_silences_that_alert_alone(section: Section) -> None:
-    """Whoever copies it silences nothing else."""
+    """A copy of it silences nothing else."""
     named = {word for command in section.commands for word in re.findall(r"alertname=(Khealth\w+)", command)}
     assert named <= ({section.name} if section.name.startswith("Khealth") else named)
 

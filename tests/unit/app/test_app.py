@@ -37,7 +37,7 @@ from khealth_exporter.vocabulary.settings import MeasurementSettings
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who asks, and whom."""
+    """The client and the server."""
 
     server: str = "https://cluster.example"
     namespace: str | None = None
@@ -452,7 +452,7 @@ def test_nothing_begins_without_the_protection_that_is_asked_for(play: Play, tmp
 
 
 def test_a_bug_in_a_loop_is_loud_and_does_not_end_it(play: Play) -> None:
-    """It is told with its trace, and the loop begins anew a second later."""
+    """It is logged with its trace, and the loop starts again a second later."""
     begun: list[float] = []
 
     async def loop() -> None:
@@ -583,7 +583,7 @@ def test_every_process_has_a_word_of_its_own() -> None:
 
 
 def test_virtual_time_tells_a_deadlock() -> None:
-    """The tests' own loop does not wait for ever for what nobody will do."""
+    """The tests' own loop does not wait indefinitely for something that will not happen."""
 
     async def waits() -> None:
         await asyncio.get_running_loop().create_future()
@@ -593,7 +593,7 @@ def test_virtual_time_tells_a_deadlock() -> None:
 
 
 def test_virtual_time_tells_a_livelock() -> None:
-    """Nor does it spin for ever."""
+    """Nor does it spin indefinitely."""
 
     async def spins() -> None:
         while True:  # noqa: ASYNC110 - that is the point

@@ -264,7 +264,7 @@ def test_nothing_is_left_of_a_routine_that_was_the_last_of_its_kinds() -> None:
 
 @SCENARIOS
 def test_attempts_of_a_routine_never_overlap(reloads: list[Reload], faults: list[Fault]) -> None:
-    """Each is over, cleaned up and all, before the next begins: whoever runs it."""
+    """Each is over, cleaned up and all, before the next begins, in any runner."""
     for attempts in play(reloads, faults).attempts.values():
         assert all(earlier.over <= later.began for earlier, later in itertools.pairwise(attempts))
 
@@ -397,7 +397,7 @@ def test_a_change_of_measurement_is_for_the_next_attempts() -> None:
 
 
 def test_no_reload_is_accepted_in_a_shutdown() -> None:
-    """What is cleaning up must not begin anew."""
+    """A routine that is cleaning up must not start again."""
 
     async def scenario() -> None:
         stage = staged({"steady": SLOW, "a": SLOW})
@@ -406,7 +406,7 @@ def test_no_reload_is_accepted_in_a_shutdown() -> None:
             await asyncio.sleep(3.0)
             stage.exporter.terminate()
             stage.file.next.append(Reload(0.0, {"steady": SLOW, "b": SLOW}))
-            assert ("khealth is being stopped: it reads no configuration any more",) == await stage.exporter.reload()
+            assert ("khealth is stopping: it does not reload the configuration",) == await stage.exporter.reload()
         assert ([], {"steady", "a"}) == (stage.small.left, set(stage.attempts))
 
     run(scenario())

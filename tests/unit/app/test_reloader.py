@@ -210,7 +210,7 @@ def test_a_refused_content_is_told_once(path: Path) -> None:
 
 
 def test_a_refused_file_that_becomes_what_it_was_is_in_force_again(path: Path) -> None:
-    """Whoever mends the file by undoing the change sees that all is well."""
+    """Undoing the change in the file also clears the error."""
 
     async def scenario() -> None:
         async with watching(path) as here:
@@ -247,7 +247,7 @@ def test_a_file_that_vanishes_is_refused_once(path: Path) -> None:
 
 
 def test_what_was_read_on_request_is_not_read_again(path: Path) -> None:
-    """Be it in force or refused, by whichever way."""
+    """If it was accepted or refused, by any trigger."""
 
     async def scenario() -> None:
         async with watching(path) as here:
@@ -261,7 +261,7 @@ def test_what_was_read_on_request_is_not_read_again(path: Path) -> None:
 
 
 def test_a_signal_has_it_read(path: Path) -> None:
-    """Though nothing has changed: whoever asks is told that it is in force."""
+    """The request gets the answer that the configuration is active, although nothing changed."""
 
     async def scenario() -> None:
         async with watching(path) as here:
@@ -294,7 +294,7 @@ def test_what_cannot_be_loaded_again_says_so(path: Path) -> None:
     async def scenario() -> None:
         figures = Telemetered(virtual_clock())
         made = Reloader(load(path), None, BOUND, lambda _: None, figures.metrics, aside)
-        expected = ("this khealth was given no configuration that it could read again",)
+        expected = ("khealth has no configuration file to reload",)
         assert expected == await made.reload("request")
 
     played(scenario)
@@ -324,7 +324,7 @@ def test_nothing_comes_into_force_once_it_is_closed(path: Path) -> None:
             here.reloader.close()
             here.write(text("three"))
             await asyncio.sleep(100.0)
-            expected = ("khealth is being stopped: it reads no configuration any more",)
+            expected = ("khealth is stopping: it does not reload the configuration",)
             assert (expected, (1.0, 0.0)) == (await here.reloader.reload("request"), here.told)
 
     assert [] == played(scenario)
@@ -344,7 +344,7 @@ def test_what_is_being_read_when_it_is_closed_does_not_come_into_force(path: Pat
 
 
 def test_one_reload_follows_another(path: Path) -> None:
-    """Whoever asks meanwhile waits, and what comes into force is what was read last."""
+    """A request in the meantime waits, and the last content that was read becomes active."""
     reading: list[int] = []
     most: list[int] = []
 

@@ -106,7 +106,7 @@ class Row:
 
 
 ROWS = (
-    Row("the scheduler has not said a word", Reason.POD_NOT_SCHEDULED, (way(A),), says="said nothing"),
+    Row("the scheduler has not reported", Reason.POD_NOT_SCHEDULED, (way(A),), says="not reported"),
     Row("it has no words where nodes are unknown", Reason.POD_NOT_SCHEDULED, (way(A),), UNKNOWN),
     Row("no room", Reason.POD_UNSCHEDULABLE, (way(unschedulable(A)),), says="Insufficient cpu"),
     Row("no room where nodes are unknown", Reason.POD_UNSCHEDULABLE, (way(unschedulable(A)),), UNKNOWN),
@@ -148,7 +148,7 @@ ROWS = (
     ),
     Row("started, not Ready", Reason.POD_NOT_READY, (way(running(A)),), says="unready status"),
     Row("lost Ready in the hold", Reason.POD_NOT_READY, (way(ready(A), running(A)),)),
-    Row("vanished", Reason.POD_LOST, (way(ready(A), gone=True),), says="vanished"),
+    Row("vanished", Reason.POD_LOST, (way(ready(A), gone=True),), says="disappeared"),
     Row("deleted by somebody", Reason.POD_LOST, (way(ready(A), leaving(ready(A))),), says="not by khealth"),
     Row("vanished before it had a node", Reason.POD_LOST, (way(A, gone=True),)),
     Row("evicted by its node's drain", Reason.DISRUPTED, (way(ready(A), leaving(disrupted(ready(A)))),), says="Eviction API"),
@@ -166,7 +166,7 @@ ROWS = (
     Row("nodes unknown, vanished", Reason.POD_LOST, (way(ready(A), gone=True),), UNKNOWN),
     Row(
         "all failing pods on one node", Reason.ONE_NODE, (way(bound(A)), way(bound(B)), way(ready(C, "node-2"))),
-        says="kubelet_silent on node-1 alone",
+        says="kubelet_silent on node-1 only",
     ),
     Row("only one node has pods", Reason.KUBELET_SILENT, (way(bound(A)), way(bound(B)), way(ready(C)))),
     Row("others got no further", Reason.SANDBOX_FAILED, (way(accepted(A)), way(accepted(B, "node-2")))),

@@ -53,9 +53,7 @@ def test_a_pod_without_a_node_says_so() -> None:
 def test_a_containers_state_is_kept() -> None:
     """What it waits for, how often it was restarted, and how it ended before that."""
     state = container(waiting("CrashLoopBackOff", "back-off 10s"), last=terminated(137, "OOMKilled"), restarts=2)
-    expected = (
-        "container pause waiting CrashLoopBackOff back-off 10s, 2 restarts; before that it ended with 137 OOMKilled"
-    )
+    expected = "container pause waiting CrashLoopBackOff back-off 10s, 2 restarts; before that it exited with code 137 OOMKilled"
     assert expected == of_pod(way(containers(pod(), state))).lines[-1]
 
 

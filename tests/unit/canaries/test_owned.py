@@ -199,7 +199,7 @@ async def test_nothing_is_made_that_may_not_be_removed_again() -> None:
 
 @virtual
 async def test_as_soon_as_deletions_are_permitted_canaries_are_made_again() -> None:
-    """Whoever has removed what was left: khealth finds out by itself."""
+    """Another client removes the leftovers, and khealth notices it by itself."""
     async with scene() as here:
         first = Attempt(here)
         await first.init()

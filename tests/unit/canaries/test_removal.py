@@ -45,7 +45,7 @@ async def test_removal_may_be_called_again() -> None:
 
 @virtual
 async def test_what_goes_by_itself_while_questions_are_asked_is_late_and_no_failure() -> None:
-    """Whoever is slow is not stuck."""
+    """Slow is not stuck."""
     async with scene() as here:
         attempt = Attempt(here)
         await attempt.init()

@@ -190,6 +190,6 @@ def test_a_node_that_takes_no_pods_has_the_nodes_listed_again() -> None:
     ("count", "interval", "words"), [(2, 30, "1 min"), (5000, 30, "41 h 40 min"), (1, 10, "10 s"), (0, 30, "0 s")]
 )
 def test_a_round_is_told_in_words(count: int, interval: float, words: str) -> None:
-    """5,000 nodes at 30 s are 42 hours: whoever runs such a cluster should know."""
+    """5,000 nodes at 30 s are 42 hours: the operator of such a cluster should know."""
     turning = rotation(*(f"n{number}" for number in range(count)))
     assert turning.round(interval).endswith(f"a full round takes {words}")

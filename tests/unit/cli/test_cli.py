@@ -222,7 +222,7 @@ def test_what_cannot_start_ends_with_2(started: Started, command: str, capsys: p
 
 
 def test_run_is_told_where_its_protection_is(started: Started) -> None:
-    """The web configuration goes to whoever serves."""
+    """The web configuration goes to the server."""
     main(["run", "--web.config.file", "web.yaml"])
     assert Path("web.yaml") == started.options.web_config
 
@@ -238,7 +238,7 @@ def test_a_web_configuration_that_cannot_be_used_ends_with_2(
 
 
 def test_once_prints_text_and_ends_with_the_reports_code(started: Started, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where no terminal listens, there is no colour."""
+    """Where no terminal listens, there is no color."""
     started.result = FOUND
     code = main(["once"])
     text = f"""\
@@ -527,7 +527,7 @@ def test_faults_are_listed(started: Started, capsys: pytest.CaptureFixture[str])
 def test_demo_logs_a_routine_that_lacks_a_setting(
     started: Started, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever writes a routine sees why it does not run: the demo has no configuration that could set it."""
+    """The author of a routine sees why it does not run: the demo has no configuration that could set it."""
     modules = (*MODULES, Module("custom", "", (Probe,)))
     monkeypatch.setattr(demo, "MODULES", modules)
     main(["demo"])

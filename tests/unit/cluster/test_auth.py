@@ -528,7 +528,7 @@ def test_a_pods_server_may_have_an_ipv6_address(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_pod_without_a_namespace_file_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: Keys) -> None:
-    """Whoever projects a token need not project the namespace."""
+    """A projected token does not need a projected namespace."""
     (in_pod(tmp_path, monkeypatch, keys) / "namespace").unlink()
     assert load_credentials("auto", None, None).namespace is None
 
@@ -695,9 +695,9 @@ def test_a_plugin_is_told_of_the_cluster_if_it_asks(
 @pytest.mark.parametrize(
     ("script", "cause"),
     [
-        ("echo 'please log in' >&2; exit 3", "ended with 3: please log in"),
-        ("exit 1", "ended with 1: nothing on standard error"),
-        ("kill -9 $$", "ended with -9"),
+        ("echo 'please log in' >&2; exit 3", "exited with 3: please log in"),
+        ("exit 1", "exited with 1: nothing on standard error"),
+        ("kill -9 $$", "exited with -9"),
         ("true", "printed no ExecCredential"),
         ("echo '{'", "printed no ExecCredential"),
         ("echo '[]'", "printed no ExecCredential"),

@@ -757,7 +757,7 @@ async def test_a_cancelled_request_is_counted_and_its_connection_closed(telemetr
 
 
 async def test_a_bound_of_the_caller_is_his_own(telemetry: Counted) -> None:
-    """A time-out around a request is a TimeoutError, not a refusal, and the try is counted."""
+    """A timeout around a request is a TimeoutError, not a refusal, and the try is counted."""
     async with serving(answering()) as server, client_of(server, telemetry) as client:
         server.script = [server.hang]
         with pytest.raises(TimeoutError):
@@ -892,7 +892,7 @@ async def test_a_stream_is_refused_at_once(telemetry: Counted, *, code: int, exp
 
 
 async def test_a_stream_that_is_not_answered_in_time_is_refused(telemetry: Counted) -> None:
-    """Its headers have a time-out, its body has none."""
+    """Its headers have a timeout, its body has none."""
     async with serving(answering()) as server, client_of(server, telemetry) as client:
         server.script = [server.hang]
         refusal = await refused(opened(client, 0.2))

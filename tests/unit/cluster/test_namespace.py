@@ -133,7 +133,7 @@ async def test_who_may_not_make_it_says_so() -> None:
     """The note says what is missing, and what is forbidden."""
     api = FakeApi(virtual_clock())
     api.faults.append(refusing("create", by=FORBIDDEN))
-    with pytest.raises(Failed, match="namespace khealth is missing, and khealth may not make it") as raised:
+    with pytest.raises(Failed, match="namespace khealth does not exist, and khealth may not create it") as raised:
         await keeper(api).make(DEADLINE)
     assert Reason.FORBIDDEN is raised.value.reason
 

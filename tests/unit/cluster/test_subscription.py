@@ -54,7 +54,7 @@ async def test_a_subscription_gets_the_lines_of_its_attempt_from_now_on() -> Non
 
 @virtual
 async def test_a_closed_subscription_gets_nothing() -> None:
-    """Whoever has gone holds no lines."""
+    """A subscriber that has left holds no lines."""
     async with watching() as seen:
         await seen.api.opened()
         closed = seen.watch.subscribe(("", "", "", "1"), Signal())
@@ -109,7 +109,7 @@ async def test_a_line_wakes_nobody_who_waits_for_the_watch_to_be_live() -> None:
 
 @virtual
 async def test_every_attempt_hears_that_the_watch_is_not_live_any_more() -> None:
-    """Whoever waits must look again: nothing more may come."""
+    """Waiters must look again: nothing more may come."""
     async with watching() as seen:
         stream = await seen.api.opened()
         signal = Counted()

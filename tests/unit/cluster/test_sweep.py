@@ -27,7 +27,7 @@ async def test_what_a_living_attempt_of_ours_made_is_untouched() -> None:
 
 @virtual
 async def test_what_an_ended_attempt_of_ours_left_is_taken() -> None:
-    """At once: whoever ended should have left nothing."""
+    """At once: a run that ended should have left nothing."""
     async with world() as here:
         here.cluster.active.add(("a", "a", "ourrun", "2"))
         here.api.put(CONTROLLERS, made("ourrun", 1))
@@ -55,7 +55,7 @@ async def test_a_living_neighbours_objects_are_untouched() -> None:
 
 @virtual
 async def test_what_is_older_than_its_max_age_is_taken() -> None:
-    """Whoever made it is dead."""
+    """Its run is dead."""
     async with world() as here:
         here.api.put(CONTROLLERS, made())
         await asyncio.sleep(102.0)

@@ -107,7 +107,7 @@ async def test_a_cleanup_that_fails_while_its_kind_is_listed_is_not_missed() -> 
 
 @virtual
 async def test_a_list_that_is_denied_is_not_asked_for_at_every_sweep() -> None:
-    """A right that is lacking comes back seldom."""
+    """A missing permission rarely comes back."""
     async with world() as here:
         here.api.faults.append(refusing("list", resource=MAPS, by=FORBIDDEN))
         for _ in range(5):
@@ -193,7 +193,7 @@ async def test_a_dropped_kind_is_listed_again_after_a_list_that_failed() -> None
 
 @virtual
 async def test_a_dropped_kind_that_may_not_be_listed_is_swept_once_the_right_is_back() -> None:
-    """Until then, it is asked for as seldom as any other."""
+    """Until then, it is listed as rarely as any other."""
     async with world() as here:
         here.sweeper.cover(WATCHED)
         here.api.put(MAPS, made("ourrun"))

@@ -27,7 +27,7 @@ async def before_succession(seen: Seen) -> tuple[FakeStream, asyncio.Task[None]]
 
 @virtual
 async def test_a_successor_is_opened_before_the_end() -> None:
-    """A stream's follower is there some seconds before its server's time-out; nothing counts as restarted."""
+    """A stream's follower is there some seconds before its server's timeout; nothing counts as restarted."""
     async with watching() as seen:
         first = await seen.api.opened()
         keep = asyncio.create_task(bookmarks(seen.api))

@@ -113,7 +113,7 @@ async def test_a_relist_of_another_kind_is_no_gap() -> None:
 
 @virtual
 async def test_a_kind_that_no_routine_needs_has_no_watch() -> None:
-    """Whoever asks for it has not declared it."""
+    """The routine has not declared it."""
     api = FakeApi(virtual_clock())
     async with watched(api, POD) as watches:
         with pytest.raises(KeyError):

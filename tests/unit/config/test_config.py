@@ -404,7 +404,7 @@ def test_that_a_file_is_gone_is_a_content_too(tmp_path: Path) -> None:
 
 
 def test_a_pipe_says_nothing_twice(tmp_path: Path) -> None:
-    """`--config <(…)` can be read once: whoever read it again would take its emptiness for the configuration."""
+    """`--config <(…)` can be read once: a second read would return an empty configuration."""
     os.mkfifo(tmp_path / "pipe")
     assert [None, None] == [digest(tmp_path / "pipe"), digest(Path("/dev/zero"))]
 

@@ -133,7 +133,7 @@ def normalised(text: str) -> str:
 
 
 def test_the_exposition_is_the_golden_one(golden_folder: Path, *, write_golden: bool) -> None:
-    """What Prometheus scrapes changes only on purpose: `make golden` writes the file anew."""
+    """What Prometheus scrapes changes only on purpose: `make golden` regenerates the file."""
     golden = golden_folder / "metrics.txt"
     text = normalised(exposition())
     if write_golden:

@@ -1,4 +1,4 @@
-"""The runner's laws, for any script of failures, time-outs, bugs, slow steps and stops."""
+"""The runner's laws, for any script of failures, timeouts, bugs, slow steps and stops."""
 
 import asyncio
 import itertools
@@ -609,7 +609,7 @@ def test_without_a_hold_nothing_is_polled() -> None:
 def test_a_stop_cuts_init_short_inconclusively() -> None:
     """An init that khealth itself ended says nothing of the cluster."""
     played = run(play({1: Script(init=Act(15.0))}, stop_at=5.0))
-    note = "khealth was asked to stop"
+    note = "khealth is stopping"
     assert [told(Reason.INTERRUPTED, note)] == verdicts(played.events)
     assert [5.0] == played.times("cleanup")
 

@@ -118,7 +118,7 @@ def of(api_server: int, controller_manager: int, scheduler: int, node: int) -> d
 
 
 SUSPENDED, GOOD, UNKNOWN, FAILING, BROKEN = (
-    ask.STATES[name] for name in ("suspended", "well", "unknown", "failing", "broken")
+    ask.STATES[name] for name in ("suspended", "healthy", "unknown", "failing", "broken")
 )
 STALLED = "pod_not_scheduled"
 COMPONENTS = {
@@ -207,7 +207,7 @@ BLIND_ONE = [
     Replica(["forbidden"] * 3, cluster="oslo", labels=OTHER),
     Replica([WELL], cluster="lisbon"),
 ]
-COUNTED = {"well": 1.0, "unknown": 1.0}
+COUNTED = {"healthy": 1.0, "unknown": 1.0}
 
 
 @pytest.mark.parametrize(("name", "wanted"), COUNTED.items())

@@ -40,7 +40,7 @@ def test_one_failure_less_does_not_trip_it(window: str, interval: str, ratio: fl
 
 @pytest.mark.parametrize("least", [5, 7])
 def test_the_long_window_needs_some_failures(least: int) -> None:
-    """However seldom attempts are."""
+    """However rare attempts are."""
     assert (least, 36) == failures("6h", "10m", 0.01, least)
 
 

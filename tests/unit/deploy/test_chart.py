@@ -294,7 +294,7 @@ def test_another_longest_timeout_replaces_the_pod(helm: charts.Helm) -> None:
     ],
 )  # fmt: skip
 def test_stopping_takes_as_long_as_the_slowest_cleanup(helm: charts.Helm, values: Json, seconds: int) -> None:
-    """Its time-out, the time to find out whom to blame, and ten seconds."""
+    """Its timeout, the time for the diagnosis, and ten seconds."""
     manifests = helm.template(values)
     assert seconds == manifests.pod["terminationGracePeriodSeconds"]
     assert OVERTIME == 15.0
@@ -621,7 +621,7 @@ def test_the_network_policy_lets_it_do_its_work(helm: charts.Helm) -> None:
 
 
 def test_only_prometheus_comes_in_without_a_node_port(helm: charts.Helm) -> None:
-    """Whoever else should may be added."""
+    """You can add others."""
     for service in ({"enabled": False}, {"type": "ClusterIP"}):
         spec = helm.template({"service": service}).one("NetworkPolicy")["spec"]
         assert [True] == ["from" in rule for rule in spec["ingress"]]
@@ -751,8 +751,8 @@ def test_a_secret_of_ones_own_is_used_as_it_is(helm: charts.Helm) -> None:
         (
             {"web": {"config": {"rate_limit": {"interval": "100ms", "burst": 9}}}},
             (
-                "values: probes.type: the kubelet's questions would be counted by web.config's rate_limit too, "
-                "and whoever exhausts it gets khealth restarted; set probes.type to tcp"
+                "values: probes.type: web.config's rate_limit also counts the kubelet's probes, "
+                "so a client that exhausts it restarts khealth; set probes.type to tcp"
             ),
         ),
         (
@@ -780,7 +780,7 @@ def test_a_secret_of_ones_own_is_used_as_it_is(helm: charts.Helm) -> None:
     ],
 )
 def test_what_could_not_work_is_refused(helm: charts.Helm, values: Json, message: str) -> None:
-    """A probe that is never answered would restart khealth for ever."""
+    """A probe that is never answered would restart khealth again and again."""
     assert message in helm.refusal(values)
 
 
@@ -811,7 +811,7 @@ def test_helm_test_is_one_attempt(helm: charts.Helm) -> None:
 
 
 def test_namespaces_are_restricted(helm: charts.Helm) -> None:
-    """Each that is made, to the standard of whichever Kubernetes it is."""
+    """Each object is valid for the version of Kubernetes."""
     made = {d["metadata"]["name"]: d["metadata"]["labels"] for d in helm.template(charts.ELSEWHERE) if d["kind"] == "Namespace"}  # fmt: skip
     security = {
         f"pod-security.kubernetes.io/{mode}{suffix}": value

@@ -219,11 +219,11 @@ def test_every_binding_is_khealths_own_account(helm: charts.Helm, name: str) -> 
 
 
 def test_rights_can_be_left_to_others(helm: charts.Helm) -> None:
-    """Whoever writes roles by other means gets none from here."""
+    """If you manage roles by other means, the chart creates none."""
     kinds = helm.template({"rbac": {"create": False}, "serviceAccount": {"create": False}}).kinds
     assert [] == [kind for kind in kinds if "Role" in kind or "Account" in kind]
 
 
 def test_each_right_says_what_it_is_for(helm: charts.Helm) -> None:
-    """Beside it, for whoever has to approve of it."""
+    """In a file next to it, for the person who has to approve it."""
     assert "- list # diagnosis: tell `no node is Ready` from `no room`" in helm.template({}).text

@@ -199,7 +199,7 @@ def test_the_catalogue_marks_what_is_off_by_default() -> None:
 
 
 def test_the_catalogue_follows_from_the_classes() -> None:
-    """Each kind with its own rights, time-out and pods."""
+    """Each kind with its own rights, timeout and pods."""
     told = catalogue((Module("more", "", (Quiet,)), *MODULES), ())
     rcscheduler = told["modules"]["rcscheduler"]["routines"]["rcscheduler"]
     leases = {

@@ -225,13 +225,13 @@ def test_text_shows_the_evidence_of_a_failure() -> None:
     ("verdict", "word"),
     [(WELL, "\x1b[32msuccess\x1b[0m"), (BROKEN, "\x1b[31mfailure\x1b[0m"), (UNSURE, "\x1b[33minconclusive\x1b[0m")],
 )
-def test_a_terminal_gets_colour(verdict: Verdict, word: str) -> None:
+def test_a_terminal_gets_color(verdict: Verdict, word: str) -> None:
     """Green, red and yellow, where somebody sees them."""
-    assert as_text(_report(_attempt(verdict)), colour=True).endswith(f"result: {word}")
+    assert as_text(_report(_attempt(verdict)), color=True).endswith(f"result: {word}")
 
 
 def test_what_the_cluster_says_commands_no_terminal() -> None:
-    """A pod's message cannot move the cursor of whoever reads the report."""
+    """A pod's message cannot move the cursor of the reader's terminal."""
     verdict = Verdict(Result.FAILURE, Reason.POD_CRASHED, "\x1b[2Joops")
     assert "\x1b" not in as_text(_report(_attempt(verdict)))
 

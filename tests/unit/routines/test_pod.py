@@ -102,7 +102,7 @@ async def test_a_broken_node_is_one_node() -> None:
         break_node(here, "node-2")
         status = await ran(here, 50.0)
         assert [None, Reason.ONE_NODE] == reasons(status)
-        assert "kubelet_silent on node-2 alone" in (
+        assert "kubelet_silent on node-2 only" in (
             status.attempts[1].verdict.note if status.attempts[1].verdict else ""
         )
 

@@ -88,7 +88,7 @@ def test_what_is_read_can_be_written(text: str) -> None:
 
 @pytest.mark.parametrize("value", [5, 0.5, "5", None, True])
 def test_a_file_has_to_name_the_unit(value: object) -> None:
-    """A bare number in a file is refused, whichever kind of number it is."""
+    """A bare number in a file is refused, integer or not."""
     with pytest.raises(ValidationError, match="timeout"):
         Timed.model_validate_json('{"timeout": ' + str(value).lower().replace("none", "null") + "}")
 

@@ -223,7 +223,7 @@ def test_a_failure_is_shown_with_sentence_note_evidence_and_runbook() -> None:
     said = why.text
     words = (
         "The scheduler did not bind the pod. pod_not_scheduled (scheduler)",
-        "the scheduler has said nothing of it",
+        "the scheduler has not reported on the pod",
         "phase Pending on no node",
     )
     links = [link.attributes["href"] for link in why.all("a")]

@@ -1,4 +1,4 @@
-"""The steps and the reasons that the code knows: components in words, and the same colours in every panel."""
+"""The steps and the reasons that the code knows: components in words, and the same colors in every panel."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from khealth_exporter.vocabulary.reason import Reason
 PART: Mapping[str, str] = MappingProxyType(
     {component.value: component.value.replace("_", " ") for component in Component}
 )
-COLOURS: Mapping[str, str] = MappingProxyType(
+COLORS: Mapping[str, str] = MappingProxyType(
     {
         "accept": "#8f8f8f",
         "create": "#5794F2",
@@ -46,7 +46,7 @@ SHADES: Mapping[str, Sequence[str]] = MappingProxyType(
 
 
 def reasons() -> Mapping[str, str]:
-    """Return every reason's colour."""
+    """Return every reason's color."""
     found: dict[str, str] = {}
     for component, shades in SHADES.items():
         own = [reason.value for reason in Reason if (reason.component or "") == component]
