@@ -166,6 +166,10 @@ QUICK: dict[str, Disease] = {
     "blind": Disease(
         _one(*WELL * 10, *[WELL, failed("watch_interrupted")] * 20), [("KhealthBlind", "warning", "khealth")]
     ),
+    "most-nodes-full": Disease(
+        _one(*WELL * 2, *[WELL, failed("no_node"), failed("no_node")] * 20), [("KhealthBlind", "warning", "khealth")]
+    ),
+    "one-node-of-four-full": Disease(_one(*WELL * 10, *[WELL, WELL, WELL, failed("no_node")] * 20), []),
     "forbidden": Disease(_one(*WELL * 10, *failed("forbidden") * 40), [("KhealthBlind", "warning", "khealth")]),
     "degraded": Disease(
         _one(*WELL * 10, *Attempt(quality=Quality.DEGRADED) * 40), [("KhealthBlind", "warning", "khealth")]
