@@ -230,6 +230,11 @@ SLOW: dict[str, Disease] = {
         _one(*[*WELL * 24, failed("sandbox_failed")] * 9, interval=300.0),
         [("KhealthErrorBudgetBurnSlow", "warning", "node")],
     ),
+    "one-node-of-four-full-rarely": Disease(_one(*[WELL, WELL, WELL, failed("no_node")] * 25, interval=600.0)),
+    "most-nodes-full-rarely": Disease(
+        _one(*[WELL, failed("no_node"), failed("no_node")] * 33, interval=600.0),
+        [("KhealthBlind", "warning", "khealth")],
+    ),
     # Neither burn rate wakes anybody again, or leaves a ticket, once the outage is over.
     "paged-for-an-hour": Disease(
         _one(*WELL * 24, *failed("kubelet_silent") * 12, *WELL * 169, interval=300.0),

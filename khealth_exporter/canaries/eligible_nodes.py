@@ -46,6 +46,8 @@ class Nodes:
         """Return why the only node takes no pod, as far as its state says; None if that explains nothing."""
         if not self.only or not self.known:
             return None
+        if self.none_ready:
+            return Reason.NODES_NOT_READY, "no node is Ready"
         node = next((node for node in self.eligible if node.name == self.only), None)
         if node is None:
             return Reason.NO_NODE, f"node {self.only} was removed or tainted"

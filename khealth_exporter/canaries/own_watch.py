@@ -22,8 +22,10 @@ from khealth_exporter.vocabulary.verdict import Failed
 
 T = TypeVar("T", bound=KubernetesObject)
 
-_PAUSE = 0.1
-"""Seconds before a watch that has ended is opened again."""
+_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+"""Seconds before a watch that has ended is opened again; twice as long each time, up to the longest."""
+_ENDINGS = 4
+"""Watches that end before they show a write, from which on that is no coincidence."""
 _CATCHING_UP = 1.0
 """Seconds after that in which its lines may be old news."""
 
@@ -40,7 +42,7 @@ class OwnWatch(Generic[T]):
         self._arrivals: list[tuple[int, Moment]] = []
         self._failed: Failed | None = None
         self._changed = Signal()
-        self._open = False
+        self._open, self._endings = False, 0
         self._opened = self._heard = self._clock.now()
 
     def stream(self) -> AbstractAsyncContextManager[Stream]:
@@ -60,7 +62,7 @@ class OwnWatch(Generic[T]):
         try:
             await self._read(first, again=False)
             while True:
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(min(_LONGEST_PAUSE, _PAUSE * 2 ** min(self._endings, 10)))
                 async with self.stream() as stream:
                     await self._read(stream, again=True)
         except Failed as failed:
@@ -84,7 +86,7 @@ class OwnWatch(Generic[T]):
             if not refused.refusal.retry:
                 raise
         finally:
-            self._open = False
+            self._open, self._endings = False, self._endings + 1
 
     def _version(self, raw: bytes) -> int:
         try:
@@ -107,6 +109,9 @@ class OwnWatch(Generic[T]):
             return moment
         if self._failed:
             raise self._failed
+        if self._endings >= _ENDINGS:
+            note = f"{self._endings} watches ended before they showed a write that the API server has acknowledged"
+            raise Failed(Reason.API_ERROR, note)
         if not self._open:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch ended before it showed the write")
         note = "the watch does not show a write that the API server has acknowledged"

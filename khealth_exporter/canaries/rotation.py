@@ -26,7 +26,8 @@ class Rotation:
     known to be that node's alone, and one broken node never looks as if all were: if nothing is known of the others, as
     after a start, another node comes in between. If a whole round gives no result on another node, it is tried again
     all the same. While a node keeps failing, every second turn goes to the failing nodes, in the order of their last
-    visits, and the others to the rotation: one broken node does not hide the rest.
+    visits, and the others to the rotation: one broken node does not hide the rest. But for that first second try, no
+    node has two turns in a row while there is another.
     """
 
     nodes: tuple[str, ...] = ()
@@ -35,13 +36,16 @@ class Rotation:
     failing: dict[str, _Visit] = field(default_factory=dict)
     """The nodes on which the last pod failed."""
     fresh: dict[str, bool] = field(default_factory=dict)
-    """Nodes that became Ready for the first time and have had no pod yet; True once an attempt has chosen them."""
+    """Nodes that became Ready for the first time and have had no pod yet; True once an attempt has begun since."""
     watching: bool = False
     """Whether the nodes that were Ready at first are known."""
     _known: dict[str, str] = field(default_factory=dict)
     """The nodes that are not new, by name, with their uids: another node of the same name is a new one."""
     _turn: int = 0
     _last: str = ""
+    """Where the rotation is."""
+    _previous: str = ""
+    """The node of the last turn."""
     _latest: dict[str, bool] = field(default_factory=dict)
     """Whether the last pod on each of the last two nodes succeeded, by node."""
     _again: str = ""
@@ -98,28 +102,33 @@ class Rotation:
 
     @property
     def awaited(self) -> bool:
-        """Whether a fresh node has not been chosen yet: one that was, and had no pod, waits for the next slot."""
+        """Whether no attempt has begun since a node became fresh: one that fails is repeated in the next slot only."""
         return not all(self.fresh.values())
+
+    def begin(self) -> None:
+        """Take in that an attempt begins: for the nodes that are fresh now, no other one begins early."""
+        self.fresh = dict.fromkeys(self.fresh, True)
 
     def next(self) -> str | None:
         """Return the node of the next pod; None if there is no usable node."""
         self._turn += 1
         chosen = self._chosen()
-        if chosen in self.fresh:
-            self.fresh[chosen] = True
         if chosen == self._again:
             self._again = ""
+        self._previous = chosen or ""
         return chosen
 
     def _chosen(self) -> str | None:
         if self.fresh:
-            return min(self.fresh, key=lambda name: self.fresh[name])
+            return min(self.fresh)
         due = [name for name in self.failing if name in self.nodes and self._due(name)]
         if self._again in due:
             return self._again
+        others = [name for name in self.nodes if name != self._previous] or self.nodes
+        due = [name for name in due if name in others]
         if due and self._turn % 2 == 0:
             return min(due, key=lambda name: self.failing[name].turn)
-        eligible = [name for name in self.nodes if name not in self.failing or name in due] or self.nodes
+        eligible = [name for name in others if name not in self.failing or name in due] or self.nodes
         if not eligible:
             return None
         self._last = next((name for name in eligible if name > self._last), eligible[0])

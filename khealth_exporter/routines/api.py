@@ -89,7 +89,8 @@ class Api(Routine[ApiSettings]):
             self._check(await self._get("get after update"), updated, "get after update", GET)
             self._check(await self._listed(updated.uid), updated, "list after update", LIST)
             seen = await watch.shows(updated, self.deadline)
-            self.record(self._map.ruler.answer(WATCH, answer.sent, seen.at, delay=seen.delay, tries=answer.tries))
+            delay = max(seen.delay, answer.delay)
+            self.record(self._map.ruler.answer(WATCH, answer.sent, seen.at, delay=delay, tries=answer.tries))
         if self.settings.endpoints:
             await self._connect_to_each()
 
@@ -149,6 +150,8 @@ class Api(Routine[ApiSettings]):
         _, found = decoded_page(CONFIG_MAP, answer)
         if listed := next((item for item in found if item.uid == uid), None):
             return listed
+        if not self.ownership.marks(await self._get("get after list")):
+            raise Failed(Reason.INTERRUPTED, "the labels of the ConfigMap were changed by another client")
         raise await self._missing("list after update", LIST)
 
     async def _missing(self, what: str, step: Step) -> Failed:

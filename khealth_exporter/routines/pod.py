@@ -59,7 +59,7 @@ class PodRoutine(Routine[PodRoutineSettings]):
         super().__init__(attempt, settings, context)
         self._rotation = rotation_of(attempt.module, attempt.routine, context)
         self._pod = Owned(POD, self.ownership, context, self.changed)
-        self._node = ""
+        self._node, self._well = "", False
         self._pods: PodSet | None = None
         self._removal: Removal | None = None
 
@@ -80,6 +80,7 @@ class PodRoutine(Routine[PodRoutineSettings]):
 
     async def init(self) -> None:
         """Create the pod on the next node, and wait until it is Ready."""
+        self._rotation.begin()
         await self.context.cluster.watches.see((POD,), self.deadline)
         self._node = await next_node(self._rotation, self.context, self.settings.pod.placement, self.deadline)
         placement = replace(self.settings.pod.placement, node=self._node)
@@ -89,7 +90,7 @@ class PodRoutine(Routine[PodRoutineSettings]):
             self.record(await self._pod.create(self._manifest(placement), self.deadline, ACCEPT))
             self._rotation.visited(self._node)
             await self._pods.all_ready(1, self.deadline, self.record)
-            self._rotation.succeeded(self._node)
+            self._well = True
         except Failed as failed:
             raise self._judged(failed) from failed
         finally:
@@ -101,8 +102,12 @@ class PodRoutine(Routine[PodRoutineSettings]):
             return
         try:
             await self._removal.run(self.deadline, self.settings.timeout, self.record)
+            if self._well:
+                self._rotation.succeeded(self._node)
         except Failed as failed:
             raise self._judged(failed) from failed
+        finally:
+            self._report()
 
     def close(self) -> None:
         """Let a sweep take what is left."""
@@ -114,7 +119,7 @@ class PodRoutine(Routine[PodRoutineSettings]):
         """Return a failure as the node's alone, if the latest pod on another node succeeded."""
         if failed.reason is Reason.NO_NODE:
             self._rotation.refused(self._node)
-        elif failed.reason is Reason.DISRUPTED:
+        elif failed.reason in {Reason.DISRUPTED, Reason.NODES_NOT_READY}:
             self._rotation.outdate()
         failure = failed.reason in POD_REASONS and failed.reason.result is Result.FAILURE
         if not failure or failed.reason in SHARED or failed.component is not Component.NODE:

@@ -148,6 +148,8 @@ async def test_a_write_whose_answer_is_lost_is_a_success_measured_from_the_first
     assert Quality.EXACT is not measured[step].quality
     # Whenever it was done: the error bar reaches back to the first try.
     assert measured[step].uncertainty >= measured[step].seconds > 0
+    if step == "update":  # The watch shows the same write.
+        assert measured["watch"].uncertainty >= measured["update"].uncertainty
 
 
 async def written(here: Scene, name: str = "a") -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from khealth_exporter import __version__
+from khealth_exporter.cluster.client.authorized import authorized
 from khealth_exporter.cluster.client.certificate import CertifiedResponse
 from khealth_exporter.cluster.client.connections import Connections, Stamps
 from khealth_exporter.cluster.client.denied_permissions import Denials
@@ -186,12 +187,14 @@ class Client:
 
     async def _try(self, call: Call, remaining: float, seconds: float, *, fresh: bool = False) -> Answer | Refusal:
         """Ask once, on a `fresh` connection or a kept one: `seconds` for the answer, `remaining` for credentials."""
-        authorization = await self._authorization(remaining)
+        until = asyncio.get_running_loop().time() + remaining
+        authorization = await authorized(self._credentials, self.clock, remaining)
         if isinstance(authorization, Refusal):
             return authorization
         stamps, code = Stamps(self.clock.now()), "none"
         try:
             async with (
+                asyncio.timeout_at(until),
                 asyncio.timeout(seconds),
                 self._connections.lease(fresh=fresh) as session,
                 await self._ask(session, call, authorization, stamps) as response,
@@ -215,12 +218,13 @@ class Client:
 
     async def _open(self, call: Call, seconds: float) -> aiohttp.ClientResponse | Refusal:
         """Ask once for an answer without an end; return it as soon as its headers are there."""
-        authorization = await self._authorization(seconds)
+        until = asyncio.get_running_loop().time() + seconds
+        authorization = await authorized(self._credentials, self.clock, seconds)
         if isinstance(authorization, Refusal):
             return authorization
         stamps, code = Stamps(self.clock.now()), "none"
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout_at(until):
                 response = await self._ask(self._connections.single, call, authorization, stamps)
                 code = str(response.status)
                 if response.status == HTTPStatus.OK:
@@ -231,13 +235,6 @@ class Client:
             return no_answer(error)
         finally:
             self._telemetry.request(call.verb, call.resource, code, self.clock.now() - stamps.start)
-
-    async def _authorization(self, seconds: float) -> Mapping[str, str] | Refusal:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._credentials.headers()
-        except (CredentialsError, TimeoutError) as error:
-            return no_credentials(error)
 
     async def _ask(
         self, session: aiohttp.ClientSession, call: Call, authorization: Mapping[str, str], stamps: Stamps

@@ -59,6 +59,15 @@ def test_a_node_that_failed_first_of_all_is_tried_again_after_one_other() -> Non
     assert ["a", "b", "a"] == visited
 
 
+def test_no_node_has_a_third_turn_in_a_row() -> None:
+    """What is known of the others may be older than an outage of all."""
+    turning, visited = rotation("a", "b"), []
+    for _ in range(6):
+        visited.append(str(turning.next()))
+        turning.succeeded("a") if len(visited) == 1 else turning.failed(visited[-1], Reason.KUBELET_SILENT)
+    assert ["a", "b", "b", "a", "b", "a"] == visited
+
+
 def test_the_only_node_is_tried_again() -> None:
     """No other one can be asked."""
     turning = rotation("a")
@@ -172,6 +181,7 @@ def test_a_fresh_node_stays_so_until_it_has_a_pod() -> None:
     turning = rotation("a")
     seen(turning, "b")
     awaited = turning.awaited
+    turning.begin()
     chosen = [turning.next(), turning.next()]
     assert (True, ["b", "b"], False) == (awaited, chosen, turning.awaited)
     turning.visited("b")

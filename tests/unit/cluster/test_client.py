@@ -617,6 +617,25 @@ class Slow(Credentials):
         return {}
 
 
+class Late(Credentials):
+    """Credentials that leave an answer next to no time."""
+
+    async def headers(self) -> dict[str, str]:
+        """Wait for most of the time that there is."""
+        await asyncio.sleep(0.8)
+        return {}
+
+
+async def test_credentials_that_take_nearly_all_the_time_are_no_fault_of_the_api_server(telemetry: Counted) -> None:
+    """Nothing is sent whose answer could not come in time."""
+    async with serving(answering()) as server:
+        server.script = [server.hang]
+        async with client_of(server, telemetry, credentials=Late(lambda: Loaded(server.url), Clock())) as client:
+            asked = refused(get(client, seconds=1.0)), refused(opened(client, 1.0))
+            found = await asyncio.gather(*asked)
+    assert ([Reason.FORBIDDEN, Reason.FORBIDDEN], []) == ([refusal.reason for refusal in found], server.seen)
+
+
 @pytest.mark.parametrize(("kind", "note"), [(Expired, "please log in"), (Slow, "no credentials in time")])
 async def test_without_credentials_nothing_is_sent(telemetry: Counted, kind: type[Credentials], note: str) -> None:
     """It says nothing of the cluster, and is not counted as a request."""

@@ -345,6 +345,39 @@ async def test_a_list_that_lacks_an_existing_config_map_is_a_stale_read() -> Non
 
 
 @virtual
+async def test_a_config_map_whose_labels_another_client_changes_is_no_fault_of_the_api_server() -> None:
+    """The list by labels rightly lacks it."""
+    async with scene() as here:
+
+        async def relabel(asked: Asked) -> None:
+            if (asked.verb, asked.resource) == ("list", MAPS) and here.api.objects.get(MAPS):
+                (item,) = here.api.objects[MAPS].values()
+                here.api.put(MAPS, {**item, "metadata": {**item["metadata"], "labels": {}}})
+
+        here.api.faults.append(relabel)
+        attempt = await attempted(here)
+        assert attempt.verdict
+        assert (Reason.INTERRUPTED, True) == (reason(attempt), "labels" in attempt.verdict.note)
+
+
+@virtual
+async def test_watches_that_all_end_at_once_are_the_api_servers_error() -> None:
+    """A proxy cuts them, for example; they are not opened ten times a second."""
+    async with scene() as here:
+        tell = here.api._tell
+        here.api._tell = lambda resource, *told: None if resource == MAPS else tell(resource, *told)  # type: ignore[method-assign]
+
+        async def end(asked: Asked) -> None:
+            if (asked.verb, asked.resource) == ("watch", MAPS):
+                here.small.later(0.02, here.api.cut)
+
+        here.api.faults.append(end)
+        attempt = await attempted(here)
+        assert Reason.API_ERROR is reason(attempt)
+        assert 15 >= len(here.api.named("watch", MAPS))
+
+
+@virtual
 async def test_a_config_map_that_another_client_changes_is_no_fault_of_the_api_server() -> None:
     """The update conflicts, as it must."""
     async with scene() as here:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from documents import node, unschedulable
-from fakes import FORBIDDEN, TIMEOUT, refusing
+from fakes import FORBIDDEN, TIMEOUT, UNAVAILABLE, refusing
 from small_cluster import Scene, pinned_to, scene
 from virtual_time import run, virtual
 
@@ -113,7 +113,7 @@ async def test_a_node_that_failed_is_tried_again_next() -> None:
     async with scene() as here:
         break_node(here, "node-2")
         await ran(here, 200.0)
-        assert ["node-1", "node-2", "node-2", "node-2", "node-3", "node-2", "node-1"] == nodes_asked_for(here)
+        assert ["node-1", "node-2", "node-2", "node-3", "node-1", "node-2", "node-3"] == nodes_asked_for(here)
 
 
 @virtual
@@ -183,8 +183,51 @@ async def test_a_broken_node_that_comes_first_is_one_node_as_soon_as_another_is_
     async with scene() as here:
         break_node(here, "node-1")
         status = await ran(here, 110.0)
-        assert ["node-1", "node-2", "node-1", "node-1"] == nodes_asked_for(here)
-        assert [Reason.KUBELET_SILENT, None, Reason.ONE_NODE, Reason.ONE_NODE] == reasons(status)
+        assert ["node-1", "node-2", "node-1", "node-3"] == nodes_asked_for(here)
+        assert [Reason.KUBELET_SILENT, None, Reason.ONE_NODE, None] == reasons(status)
+
+
+@virtual
+async def test_a_node_that_does_not_end_its_pods_hides_no_other() -> None:
+    """They become Ready there all the same."""
+    async with scene() as here:
+        ended = here.small._deleted
+
+        def stuck(resource: str, item: Any, options: Any) -> bool:
+            if pinned_to(item) == "node-2" and options.get("gracePeriodSeconds") != 0:
+                return False
+            return ended(resource, item, options)
+
+        here.api.deleted = stuck
+        status = await ran(here, 250.0)
+        assert {"node-1", "node-2", "node-3"} == set(nodes_asked_for(here)[3:])
+        assert {None, Reason.ONE_NODE} == set(reasons(status))
+        assert 1.0 == here.figures.value("khealth_nodes_failing", **OURS)
+
+
+@virtual
+async def test_nodes_that_are_not_ready_any_more_are_no_one_node() -> None:
+    """The list that the pods go by is up to five minutes old; the one that the verdict goes by is new."""
+    async with scene() as here:
+
+        def go() -> None:
+            here.small.stuck = dict.fromkeys(range(9), "created")
+            here.small.change = dict.fromkeys(range(9), unschedulable)
+            for name in here.small.nodes:
+                here.api.put("nodes", node(name, ready="Unknown", taints=("node.kubernetes.io/unreachable",)))
+
+        here.small.later(20.0, go)
+        assert [None, *[Reason.NODES_NOT_READY] * 3] == reasons(await ran(here, 110.0))
+
+
+@virtual
+async def test_a_new_node_is_no_reason_for_more_attempts_while_nodes_cannot_be_listed() -> None:
+    """The attempt fails before it can choose the node."""
+    async with scene() as here:
+        here.small.later(301.0, here.api.faults.append, refusing("list", resource="nodes", by=UNAVAILABLE))
+        here.small.later(305.0, here.api.put, "nodes", node("node-9"))
+        status = await ran(here, 400.0, new_nodes=True)
+        assert 4 >= len([reason for reason in reasons(status) if reason is Reason.API_ERROR])
 
 
 @virtual

@@ -1,0 +1,25 @@
+"""The headers that say who asks, in time for an answer."""
+
+import asyncio
+from collections.abc import Mapping
+
+from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError
+from khealth_exporter.cluster.errors import Refusal, no_credentials
+from khealth_exporter.measure.clock import Clock
+
+_LEAST = 1.0
+"""Seconds, or half of its time, that an answer must have after the credentials were ready: less says nothing of it."""
+
+
+async def authorized(credentials: Credentials, clock: Clock, seconds: float) -> Mapping[str, str] | Refusal:
+    """Return the headers that say who asks, unless they come so late that the API server has no time to answer."""
+    began = clock.now()
+    try:
+        async with asyncio.timeout(seconds):
+            headers = await credentials.headers()
+    except (CredentialsError, TimeoutError) as error:
+        return no_credentials(error)
+    spent = clock.now() - began
+    if seconds - spent < min(_LEAST, seconds / 2):
+        return no_credentials(TimeoutError(f"the credentials took {spent:.1f} s of {seconds:.1f} s"))
+    return headers
