@@ -23,7 +23,12 @@ ROUTINE = {"replicas": REPLICAS, "timeout": "8500ms", "pod_ttl": "500ms", "poll_
 """The shortest interval that leaves cleanup its time; three routines at once, so that it does not take half an hour."""
 LIFETIME = 230.0
 """Seconds that a watch lives at least."""
-IMPORTED = "import khealth_exporter.cli, khealth_exporter.app, sys; sys.stdout.write('.'); sys.stdout.flush(); input()"
+IMPORTED = """
+import khealth_exporter.cli, khealth_exporter.app.commands, sys
+sys.stdout.write('.')
+sys.stdout.flush()
+input()
+"""
 
 Log = Mapping[str, Sequence[Use]]
 """By program, what it had used after each interval."""
