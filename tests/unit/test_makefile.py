@@ -26,8 +26,8 @@ def words_of(tmp_path: Path) -> Callable[..., list[str]]:
 
 
 def _output(words: list[str], folder: Path) -> str:
-    # A make that runs the tests hands its own flags and level on, and those change what another make prints.
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    # A make that runs the tests hands on its flags and its variables, such as ARGS, in the environment.
+    variables = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     run = subprocess.run(words, cwd=folder, env=variables, check=True, capture_output=True, text=True, timeout=60)  # noqa: S603
     return run.stdout
 
