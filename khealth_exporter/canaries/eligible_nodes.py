@@ -48,7 +48,7 @@ class Nodes:
             return None
         if self.none_ready:
             return Reason.NODES_NOT_READY, "no node is Ready"
-        node = next((node for node in self.eligible if node.name == self.only), None)
+        node = self._named(self.only)
         if node is None:
             return Reason.NO_NODE, f"node {self.only} was removed or tainted"
         if node.cordoned:
@@ -70,19 +70,23 @@ class Nodes:
 
     def disrupts(self, trace: Trace[Pod]) -> str:
         """Return how its node explains that a pod went, or nothing."""
-        if not self.known or not node_of(trace):
+        name = node_of(trace)
+        if not self.known or not name:
             return ""
-        node = next((node for node in self.eligible if node.name == node_of(trace)), None)
-        if node_of(trace) not in self.names:
-            return f"its node {node_of(trace)} is gone"
+        if name not in self.names:
+            return f"its node {name} is gone"
+        node = self._named(name)
         if node is None:
             return ""
         if node.cordoned:
-            return f"its node {node_of(trace)} is cordoned"
+            return f"its node {name} is cordoned"
         others = any(other.ready for other in self.eligible if other is not node)
         if "ready" in trace.moments and not node.ready and others:
-            return f"its node {node_of(trace)} became NotReady, other nodes are Ready"
+            return f"its node {name} became NotReady, other nodes are Ready"
         return ""
+
+    def _named(self, name: str) -> Node | None:
+        return next((node for node in self.eligible if node.name == name), None)
 
 
 def _tolerated(node: Node, keys: set[str]) -> bool:

@@ -62,9 +62,7 @@ class Rotation:
     def renew(self, usable: Iterable[str], now: float) -> None:
         """Take in the names of the usable nodes; what was known of any other is forgotten."""
         self.nodes, self.listed_at = tuple(sorted(usable)), now
-        self._keep(set(self.nodes))
-
-    def _keep(self, names: Collection[str]) -> None:
+        names = set(self.nodes)
         self.failing = {name: visit for name, visit in self.failing.items() if name in names}
         self._latest = {name: well for name, well in self._latest.items() if name in names}
         for name in [name for name in self.fresh if name not in names]:

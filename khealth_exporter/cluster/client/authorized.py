@@ -1,4 +1,4 @@
-"""The headers that say who asks, in time for an answer."""
+"""The Authorization header of a request."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from khealth_exporter.cluster.errors import Refusal, no_credentials
 from khealth_exporter.measure.clock import Clock
 
 _LEAST = 1.0
-"""Seconds, or half of its time, that an answer must have after the credentials were ready: less says nothing of it."""
+"""Seconds that an answer needs at least after the credentials are ready; half of all the time if that is less."""
 
 
 async def authorized(credentials: Credentials, clock: Clock, seconds: float) -> Mapping[str, str] | Refusal:
-    """Return the headers that say who asks, unless they come so late that the API server has no time to answer."""
+    """Return the Authorization header, or a Refusal if the credentials leave too little time for an answer."""
     began = clock.now()
     try:
         async with asyncio.timeout(seconds):

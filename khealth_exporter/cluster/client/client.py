@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -109,10 +110,7 @@ class Client:
         `retries` the first answer stands.
         """
         call = Call.of(self._credentials.server, verb, resource, path, query, body)
-
-        async def once(remaining: float, seconds: float) -> Answer | Refusal:
-            return await self._try(call, remaining, seconds)
-
+        once = partial(self._try, call)
         answer, tries = await self._repeated(call, once, deadline, try_timeout=try_timeout, retries=retries)
         return replace(answer, tries=tries)
 
@@ -126,11 +124,7 @@ class Client:
         if host:
             name = self._credentials.server_hostname or call.url.host or ""
             call = replace(call, url=call.url.with_host(host).with_port(port), server_name=name)
-
-        async def once(remaining: float, seconds: float) -> Answer | Refusal:
-            return await self._try(call, remaining, seconds, fresh=True)
-
-        answer, tries = await self._repeated(call, once, deadline)
+        answer, tries = await self._repeated(call, partial(self._try, call, fresh=True), deadline)
         return replace(answer, tries=tries)
 
     @asynccontextmanager
@@ -144,11 +138,8 @@ class Client:
         more in any case if new credentials may help.
         """
         call = Call.of(self._credentials.server, "watch", resource, path, query)
-
-        async def once(_remaining: float, seconds: float) -> aiohttp.ClientResponse | Refusal:
-            return await self._open(call, seconds)
-
-        opened, _ = await self._repeated(call, once, self.clock.now() + connect_timeout, retries=retries)
+        deadline = self.clock.now() + connect_timeout
+        opened, _ = await self._repeated(call, partial(self._open, call), deadline, retries=retries)
         try:
             yield Stream(opened, str(call))
         finally:
@@ -161,7 +152,7 @@ class Client:
     async def _repeated(
         self,
         call: Call,
-        once: Callable[[float, float], Awaitable[T | Refusal]],
+        once: Callable[[Mapping[str, str], float], Awaitable[T | Refusal]],
         deadline: float,
         *,
         try_timeout: float = _TRY,
@@ -173,7 +164,11 @@ class Client:
         """
         tries = Tries()
         while (remaining := deadline - self.clock.now()) > 0 and not self._connections.closed:
-            outcome = await once(remaining, min(try_timeout, remaining))
+            authorization = await authorized(self._credentials, self.clock, remaining)
+            if isinstance(authorization, Refusal):
+                outcome: T | Refusal = authorization
+            else:
+                outcome = await once(authorization, min(try_timeout, deadline - self.clock.now()))
             self.denials.take(call.verb, call.resource, call.namespace, outcome)
             if not isinstance(outcome, Refusal):
                 return outcome, tries.count + 1
@@ -185,16 +180,13 @@ class Client:
         last = tries.last or Refusal(Reason.PROBER_STARVED, "its deadline had passed before it could be sent")
         raise call.refused(last, tries)
 
-    async def _try(self, call: Call, remaining: float, seconds: float, *, fresh: bool = False) -> Answer | Refusal:
-        """Ask once, on a `fresh` connection or a kept one: `seconds` for the answer, `remaining` for credentials."""
-        until = asyncio.get_running_loop().time() + remaining
-        authorization = await authorized(self._credentials, self.clock, remaining)
-        if isinstance(authorization, Refusal):
-            return authorization
+    async def _try(
+        self, call: Call, authorization: Mapping[str, str], seconds: float, *, fresh: bool = False
+    ) -> Answer | Refusal:
+        """Ask once, on a `fresh` connection or a kept one, with so many seconds for the answer."""
         stamps, code = Stamps(self.clock.now()), "none"
         try:
             async with (
-                asyncio.timeout_at(until),
                 asyncio.timeout(seconds),
                 self._connections.lease(fresh=fresh) as session,
                 await self._ask(session, call, authorization, stamps) as response,
@@ -216,15 +208,13 @@ class Client:
         end = response.certificate_end if isinstance(response, CertifiedResponse) else None
         return Answer(response.status, body, sent, answered, delay, 1, _date(response), end)
 
-    async def _open(self, call: Call, seconds: float) -> aiohttp.ClientResponse | Refusal:
+    async def _open(
+        self, call: Call, authorization: Mapping[str, str], seconds: float
+    ) -> aiohttp.ClientResponse | Refusal:
         """Ask once for an answer without an end; return it as soon as its headers are there."""
-        until = asyncio.get_running_loop().time() + seconds
-        authorization = await authorized(self._credentials, self.clock, seconds)
-        if isinstance(authorization, Refusal):
-            return authorization
         stamps, code = Stamps(self.clock.now()), "none"
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout(seconds):
                 response = await self._ask(self._connections.single, call, authorization, stamps)
                 code = str(response.status)
                 if response.status == HTTPStatus.OK:
