@@ -3,6 +3,9 @@
 import time
 from collections.abc import Callable
 
+_READINGS, _TOGETHER = 5, 50e-6
+"""Readings of both clocks at most, and seconds within which they count as one."""
+
 
 class Clock:
     """One process's time: durations are of the monotonic clock, and its anchor translates them to UTC."""
@@ -26,6 +29,20 @@ class Clock:
     def utc(self, at: float | None = None) -> float:
         """Return a monotonic time (now, if None) in Unix seconds."""
         return (self._monotonic() if at is None else at) + self._offset
+
+    def both(self) -> tuple[float, float]:
+        """Return the monotonic time and the machine's UTC clock of the same moment, in seconds.
+
+        The UTC clock is read itself, not the anchor. Where khealth was interrupted between the two readings, they are
+        taken again.
+        """
+        for _ in range(_READINGS):
+            before = self._monotonic()
+            utc = self._utc()
+            after = self._monotonic()
+            if after - before < _TOGETHER:
+                break
+        return (before + after) / 2, utc
 
     def follow(self, idle_since: Callable[[], float]) -> None:
         """Take from this function when the event loop was last idle, in monotonic seconds."""

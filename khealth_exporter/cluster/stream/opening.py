@@ -1,0 +1,112 @@
+"""Opening a stream: connection, proxy, TLS, request, and the answer's head."""
+
+import ssl
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from yarl import URL
+
+from khealth_exporter.cluster.stream.http_reader import GarbledAnswerError, Head, HeadReader
+from khealth_exporter.cluster.stream.wire import Wire
+from khealth_exporter.measure.arrival import Arrival
+from khealth_exporter.measure.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to reach a server."""
+
+    url: URL
+    tls: ssl.SSLContext | None
+    """How to talk TLS; None for http://."""
+    server_name: str
+    """The name that the server's certificate must bear."""
+    proxy: URL | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An answer whose head has come, what came of its body with it, and when that arrived."""
+
+    wire: Wire
+    head: Head
+    rest: bytes
+    arrival: Arrival
+
+
+async def ask(way: Way, headers: Mapping[str, str], clock: Clock) -> Opened:
+    """Send a GET on a connection of its own, and return its answer once the head has come; raise OSError."""
+    first = way.proxy or way.url
+    wire = await Wire.connect(_host(first), _port(first), clock)
+    try:
+        through_proxy = await _reach(wire, way)
+        told = {"Host": _authority(way.url), **headers}
+        if through_proxy:
+            told |= _proxy_authorization(way.proxy)
+        where = str(way.url.with_user(None)) if through_proxy else way.url.raw_path_qs
+        await wire.send(_request("GET", where, told))
+        return await _answer(wire)
+    except BaseException:
+        wire.close()
+        raise
+
+
+async def _reach(wire: Wire, way: Way) -> bool:
+    """Begin TLS, with the proxy and then with the server; tell whether the proxy itself reads what is sent next."""
+    if way.proxy and way.proxy.scheme == "https":
+        await wire.start_tls(way.tls or ssl.create_default_context(), _host(way.proxy))
+    if way.tls is None:
+        return way.proxy is not None
+    if way.proxy:
+        server = f"{_bracketed(way.url)}:{_port(way.url)}"
+        await wire.send(_request("CONNECT", server, {"Host": server, **_proxy_authorization(way.proxy)}))
+        opened = await _answer(wire)
+        if opened.head.status != HTTPStatus.OK:
+            raise ConnectionRefusedError(f"the proxy answers CONNECT with HTTP {opened.head.status}")
+        if opened.rest:
+            raise GarbledAnswerError("the proxy sends more than an answer to CONNECT")
+    await wire.start_tls(way.tls, way.server_name)
+    return False
+
+
+async def _answer(wire: Wire) -> Opened:
+    reader = HeadReader()
+    while True:
+        data, arrival = await wire.receive()
+        if arrival is None:
+            break
+        if found := reader.feed(data):
+            return Opened(wire, *found, arrival)
+    raise GarbledAnswerError("the connection ended before an answer")
+
+
+def _request(method: str, where: str, headers: Mapping[str, str]) -> bytes:
+    lines = [f"{method} {where} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("a header with a line break")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _proxy_authorization(proxy: URL | None) -> Mapping[str, str]:
+    if proxy is None or proxy.user is None:
+        return {}
+    said = f"{proxy.user}:{proxy.password or ''}".encode()
+    return {"Proxy-Authorization": f"Basic {b64encode(said).decode()}"}
+
+
+def _host(url: URL) -> str:
+    return url.host or ""
+
+
+def _port(url: URL) -> int:
+    return url.port or 0
+
+
+def _bracketed(url: URL) -> str:
+    return f"[{url.raw_host}]" if ":" in (url.raw_host or "") else url.raw_host or ""
+
+
+def _authority(url: URL) -> str:
+    return _bracketed(url) if url.is_default_port() else f"{_bracketed(url)}:{url.port}"
