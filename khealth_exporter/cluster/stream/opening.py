@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from yarl import URL
 
-from khealth_exporter.cluster.stream.http_reader import GarbledAnswerError, Head, HeadReader
+from khealth_exporter.cluster.stream.http_reader import Body, GarbledAnswerError, Head, HeadReader
 from khealth_exporter.cluster.stream.wire import Wire
 from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
@@ -28,10 +28,11 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An answer whose head has come, what came of its body with it, and when that arrived."""
+    """An answer whose head has come; `rest` is what came of its body with it, and `arrival` when."""
 
     wire: Wire
     head: Head
+    body: Body
     rest: bytes
     arrival: Arrival
 
@@ -78,7 +79,8 @@ async def _answer(wire: Wire) -> Opened:
         if arrival is None:
             break
         if found := reader.feed(data):
-            return Opened(wire, *found, arrival)
+            head, rest = found
+            return Opened(wire, head, Body(head), rest, arrival)
     raise GarbledAnswerError("the connection ended before an answer")
 
 

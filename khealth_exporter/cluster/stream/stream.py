@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from khealth_exporter.cluster.errors import Refused, no_answer
-from khealth_exporter.cluster.stream.http_reader import Body
 from khealth_exporter.cluster.stream.opening import Opened
 from khealth_exporter.measure.arrival import Arrival
 
@@ -15,7 +14,6 @@ class Stream:
 
     def __init__(self, opened: Opened, request: str) -> None:
         self._opened, self._request = opened, request
-        self._body = Body(opened.head)
         self._rest = opened.rest
 
     async def follow(self, take: Take) -> None:
@@ -27,20 +25,20 @@ class Stream:
         failed: list[Exception] = []
 
         def receive(data: bytes, arrival: Arrival) -> bool:
-            if told := self._body.feed(data):
+            if told := self._opened.body.feed(data):
                 try:
                     take(told, arrival)
                 except Exception as error:  # noqa: BLE001 - it is the taker's, no fault of the connection
                     failed.append(error)
                     return True
-            return self._body.ended
+            return self._opened.body.ended
 
         try:
             rest, self._rest = self._rest, b""
             if not receive(rest, self._opened.arrival):
                 await self._opened.wire.follow(receive)
                 if not failed:
-                    self._body.close()
+                    self._opened.body.close()
         except OSError as error:
             raise Refused(no_answer(error), self._request) from error
         if failed:

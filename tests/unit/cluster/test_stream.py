@@ -1,0 +1,289 @@
+"""Streams on sockets of their own: the ways to a server, and everything that can go wrong on them."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trustme
+from yarl import URL
+
+from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.stream.opening import Way, ask
+from khealth_exporter.cluster.stream.stream import Stream
+from khealth_exporter.measure.arrival import Arrival
+from khealth_exporter.measure.clock import Clock
+
+PATIENCE = 20.0
+"""Seconds after which a test has failed that waits for something."""
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@dataclass
+class Authority:
+    """A certificate authority, and both sides of its TLS."""
+
+    ca: trustme.CA = field(default_factory=trustme.CA)
+
+    def server(self, name: str) -> ssl.SSLContext:
+        """Return what a server of this name talks."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.ca.issue_cert(name).configure_cert(context)
+        return context
+
+    def client(self) -> ssl.SSLContext:
+        """Return what trusts it."""
+        context = ssl.create_default_context()
+        self.ca.configure_trust(context)
+        return context
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """Whom both sides trust."""
+    return Authority()
+
+
+@asynccontextmanager
+async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Serve connections on a port, and close them all in the end."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        tasks.add(task)
+        try:
+            await serve(reader, writer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            tasks.discard(task)
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass
+class Says:
+    """A server that notes the request's head, and then says this."""
+
+    parts: tuple[bytes, ...]
+    heads: list[str] = field(default_factory=list)
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        for part in self.parts:
+            writer.write(part)
+            await writer.drain()
+
+
+@dataclass
+class Proxy:
+    """A proxy that leads every CONNECT to one port."""
+
+    port: int
+    answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n"
+    heads: list[str] = field(default_factory=list)
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(self.answer)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            await asyncio.gather(_pass(reader, far_writer), _pass(far_reader, writer))
+        finally:
+            far_writer.close()
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(1000):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof() if writer.can_write_eof() else writer.close()
+
+
+async def told(way: Way) -> bytes:
+    """Return all that a stream tells."""
+    stream = Stream(await ask(way, {"Accept": "application/json"}, Clock()), "watch pods")
+    try:
+        return await stream.read_all(1000)
+    finally:
+        stream.close()
+
+
+def answer(*lines: bytes) -> tuple[bytes, ...]:
+    """Return a chunked answer, in the pieces that it is sent in."""
+    return (CHUNKED, *(b"%x\r\n%s\r\n" % (len(line), line) for line in lines), b"0\r\n\r\n")
+
+
+async def test_a_request_says_what_it_must() -> None:
+    """Host, with its port, and the target as it was given."""
+    server = Says(answer(b"a\n", b"b\n"))
+    async with serving(server) as port:
+        assert b"a\nb\n" == await told(Way(URL(f"http://127.0.0.1:{port}/x?labelSelector=a%3Db"), None, ""))
+    head = f"GET /x?labelSelector=a%3Db HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: application/json\r\n\r\n"
+    assert [head] == server.heads
+
+
+async def test_tls_is_verified_by_the_servers_name(authority: Authority) -> None:
+    """And not by the address that was connected to."""
+    server = Says(answer(b"a\n"))
+    async with serving(server, authority.server("kubernetes")) as port:
+        url = URL(f"https://127.0.0.1:{port}/")
+        assert b"a\n" == await told(Way(url, authority.client(), "kubernetes"))
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await told(Way(url, authority.client(), "127.0.0.1"))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_tunnel_leads_through_a_proxy(authority: Authority, scheme: str) -> None:
+    """CONNECT, with the proxy's own credentials, which the server does not see; in TLS too, where the proxy asks it."""
+    server = Says(answer(b"a\n"))
+    proxied = authority.server("127.0.0.1") if scheme == "https" else None
+    async with serving(server, authority.server("kubernetes")) as port:
+        proxy = Proxy(port)
+        async with serving(proxy, proxied) as way_in:
+            proxy_url = URL(f"{scheme}://me:secret@127.0.0.1:{way_in}")
+            way = Way(URL("https://kubernetes:6443/x"), authority.client(), "kubernetes", proxy_url)
+            assert b"a\n" == await told(way)
+    assert "CONNECT kubernetes:6443 HTTP/1.1" in proxy.heads[0]
+    assert "Proxy-Authorization: Basic bWU6c2VjcmV0" in proxy.heads[0]
+    assert ["GET /x HTTP/1.1\r\nHost: kubernetes:6443\r\nAccept: application/json\r\n\r\n"] == server.heads
+
+
+async def test_without_tls_the_proxy_is_asked_for_the_whole_url() -> None:
+    """There is no tunnel."""
+    proxy = Says(answer(b"a\n"))
+    async with serving(proxy) as port:
+        way = Way(URL("http://kubernetes/x?a=b"), None, "", URL(f"http://me@127.0.0.1:{port}"))
+        assert b"a\n" == await told(way)
+    assert proxy.heads[0].startswith("GET http://kubernetes/x?a=b HTTP/1.1\r\nHost: kubernetes\r\n")
+    assert "Proxy-Authorization: Basic bWU6" in proxy.heads[0]
+
+
+@pytest.mark.parametrize(
+    "said", [b"HTTP/1.1 407 Who are you?\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nmore", b"what?\r\n\r\n", b""]
+)
+async def test_a_proxy_that_refuses_is_an_error(authority: Authority, said: bytes) -> None:
+    """Nothing is sent to what may not be the server."""
+    proxy = Says((said,))
+    async with serving(proxy) as port:
+        with pytest.raises(OSError, match=r"CONNECT|HTTP answer|before an answer|sends more"):
+            await told(Way(URL("https://kubernetes/x"), authority.client(), "", URL(f"http://127.0.0.1:{port}")))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"",),
+        (b"garbage\r\n\r\n",),
+        (b"HTTP/1.1 200 OK\r\n",),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",),
+    ],
+)
+async def test_what_is_no_answer_is_an_error(parts: tuple[bytes, ...]) -> None:
+    """With the words of what came."""
+    async with serving(Says(parts)) as port:
+        with pytest.raises(OSError, match=r"no HTTP|before an answer|Content-Length"):
+            await told(Way(URL(f"http://127.0.0.1:{port}/"), None, ""))
+
+
+@pytest.mark.parametrize("parts", [(b"5\r\nab",), (b"zz\r\n",), (b"2\r\nab",)])
+async def test_a_stream_that_breaks_is_refused(parts: tuple[bytes, ...]) -> None:
+    """A chunk that is cut is no end."""
+    async with serving(Says((CHUNKED, *parts))) as port:
+        with pytest.raises(Refused):
+            await told(Way(URL(f"http://127.0.0.1:{port}/"), None, ""))
+
+
+async def test_lines_are_handed_on_as_they_arrive(authority: Authority) -> None:
+    """Each with its arrival, stamped by the kernel, TLS or not."""
+    arrivals: list[tuple[bytes, Arrival]] = []
+    go = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(CHUNKED)
+        for line in (b"2\r\na\n\r\n", b"2\r\nb\n\r\n", b"0\r\n\r\n"):
+            await go.wait()
+            go.clear()
+            writer.write(line)
+
+    def take(data: bytes, arrival: Arrival) -> None:
+        arrivals.append((data, arrival))
+        go.set()
+
+    clock = Clock()
+    async with serving(serve, authority.server("kubernetes")) as port:
+        opened = await ask(Way(URL(f"https://127.0.0.1:{port}/"), authority.client(), "kubernetes"), {}, clock)
+        stream = Stream(opened, "watch pods")
+        before = clock.now()
+        go.set()
+        await stream.follow(take)
+        stream.close()
+    assert [b"a\n", b"b\n"] == [data for data, _ in arrivals]
+    assert all(arrival.stamped for _, arrival in arrivals)
+    assert before - 0.001 <= arrivals[0][1].at <= arrivals[1][1].at <= clock.now()
+
+
+async def test_what_arrives_while_nobody_follows_keeps_its_time() -> None:
+    """A stream may be left and taken up again; nothing is lost, and the kernel knows when it came."""
+    sent = asyncio.Event()
+    clock = Clock()
+    times: list[float] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(CHUNKED)
+        await sent.wait()
+        writer.write(b"2\r\na\n\r\n0\r\n\r\n")
+        times.append(clock.now())
+
+    arrivals: list[Arrival] = []
+    async with serving(serve) as port:
+        stream = Stream(await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {}, clock), "watch pods")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await stream.follow(lambda _, arrival: arrivals.append(arrival))
+        sent.set()
+        await asyncio.sleep(0.1)
+        read = clock.now()
+        await stream.follow(lambda _, arrival: arrivals.append(arrival))
+        stream.close()
+    assert abs(arrivals[0].at - times[0]) < 0.05 < read - times[0] + 0.001
+    assert arrivals[0].stamped
+
+
+async def test_what_the_taker_raises_is_raised() -> None:
+    """An OSError of its own is no broken connection."""
+
+    def take(_data: bytes, _: Arrival) -> None:
+        raise FileNotFoundError("mine")
+
+    async with serving(Says(answer(b"a\n"))) as port:
+        stream = Stream(await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {}, Clock()), "watch pods")
+        with pytest.raises(FileNotFoundError, match="mine"):
+            await stream.follow(take)
+        stream.close()
+
+
+async def test_a_header_cannot_smuggle_another() -> None:
+    """A token with a line break comes from a broken file."""
+    async with serving(Says(answer())) as port:
+        with pytest.raises(ValueError, match="line break"):
+            await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {"Authorization": "a\r\nb: c"}, Clock())
