@@ -13,14 +13,16 @@ from unittest.mock import Mock
 
 from prometheus_client import CollectorRegistry
 
-from khealth_exporter.cluster.client.client import Answer, Client, Stream
+from khealth_exporter.cluster.client.client import Answer, Client
 from khealth_exporter.cluster.client.denied_permissions import Denials
 from khealth_exporter.cluster.client.request import namespace_of
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refusal, Refused, judge
 from khealth_exporter.cluster.ownership import Identity
+from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.routine import Context
+from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 
@@ -104,17 +106,18 @@ Fault = Callable[[Asked], Awaitable[Refusal | Answer | None]]
 class FakeStream(Stream):
     """A watch whose bytes are what a test says."""
 
-    def __init__(self, asked: Asked) -> None:
-        self.asked = asked
+    def __init__(self, asked: Asked, clock: Clock) -> None:
+        self.asked, self._clock = asked, clock
         self.closed: float | None = None
         self._chunks: asyncio.Queue[bytes | Refusal] = asyncio.Queue()
 
-    async def read(self) -> bytes:
-        """Return what was fed next."""
-        chunk = await self._chunks.get()
-        if isinstance(chunk, Refusal):
-            raise Refused(chunk, "watch")
-        return chunk
+    async def follow(self, take: Callable[[bytes, Arrival], None]) -> None:
+        """Hand on what was fed; no kernel stamps it."""
+        while chunk := await self._chunks.get():
+            if isinstance(chunk, Refusal):
+                raise Refused(chunk, "watch")
+            now = self._clock.now()
+            take(chunk, Arrival(now, self._clock.delay(now), stamped=False))
 
     def feed(self, *chunks: bytes) -> None:
         """Let bytes arrive, each chunk by itself."""
@@ -377,7 +380,7 @@ class FakeApi(Client):
         self.denials.take("watch", resource, namespace_of(path), refused)
         if refused is not None:
             raise Refused(refused, "watch")
-        stream = FakeStream(asked)
+        stream = FakeStream(asked, self.clock)
         self.streams.append(stream)
         self._opened.append(stream)
         self._new.set()

@@ -8,14 +8,15 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from khealth_exporter.cluster.client.client import Stream
 from khealth_exporter.cluster.client.lookup import identified
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.decoding import WatchLine, number_of, parse
 from khealth_exporter.cluster.errors import Refused, judge
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
+from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.cluster.watch.subscription import Signal
+from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
@@ -72,16 +73,20 @@ class OwnWatch(Generic[T]):
     async def _read(self, stream: Stream, *, again: bool) -> None:
         """Read one stream until it ends or breaks; raise Failed for what opening it again does not mend."""
         self._open, self._opened, rest = True, self._clock.now(), b""
+
+        def take(chunk: bytes, arrival: Arrival) -> None:
+            nonlocal rest
+            at = arrival.at
+            *lines, rest = (rest + chunk).split(b"\n")
+            recovered = again and at - self._opened < _CATCHING_UP
+            delay = max(arrival.uncertainty, at - self._heard if recovered else 0.0)
+            moment = Moment(at, delay, recovered)
+            self._heard = self._heard if recovered else at
+            self._arrivals += [(self._version(line), moment) for line in lines if line]
+            self._changed.fire()
+
         try:
-            while chunk := await stream.read():
-                at = self._clock.now()
-                *lines, rest = (rest + chunk).split(b"\n")
-                recovered = again and at - self._opened < _CATCHING_UP
-                delay = max(self._clock.delay(at), at - self._heard if recovered else 0.0)
-                moment = Moment(at, delay, recovered)
-                self._heard = self._heard if recovered else at
-                self._arrivals += [(self._version(line), moment) for line in lines if line]
-                self._changed.fire()
+            await stream.follow(take)
         except Refused as refused:
             if not refused.refusal.retry:
                 raise

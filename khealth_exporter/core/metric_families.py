@@ -18,24 +18,25 @@ ROUTINE = ("module", "routine")
 """The labels of every metric of a routine."""
 
 
-class LoopBusy(MetricCollector):
-    """`khealth_event_loop_busy_seconds`, counted by hand: an observation at each iteration must cost little."""
+class OwnDelay(MetricCollector):
+    """A histogram of one of khealth's own delays, counted by hand: an observation must cost little."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, meaning: str) -> None:
+        self._name, self._meaning = name, meaning
         self._counts = [0] * (len(UNCERTAINTY_EDGES) + 1)
         self._bounds = _bounds(UNCERTAINTY_EDGES)
         self._sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Take in one iteration's busy time."""
+        """Take in one delay."""
         self._counts[bisect_left(UNCERTAINTY_EDGES, seconds)] += 1
         self._sum += seconds
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the histogram."""
         yield HistogramMetricFamily(
-            "khealth_event_loop_busy_seconds",
-            "Busy time of each iteration of the event loop.",
+            self._name,
+            self._meaning,
             buckets=list(zip(self._bounds, accumulate(self._counts), strict=True)),
             sum_value=self._sum,
         )

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from khealth_exporter import __version__
 from khealth_exporter.cluster.watch.watch import CAUSES
-from khealth_exporter.core.metric_families import ROUTINE, UNCERTAINTY_EDGES, Health, LoopBusy, StepHistograms
+from khealth_exporter.core.metric_families import ROUTINE, UNCERTAINTY_EDGES, Health, OwnDelay, StepHistograms
 from khealth_exporter.core.routine import Routine, RoutineSettings
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.event import Event
@@ -136,8 +136,13 @@ class Metrics:
         self._watch_lag = self._histogram(
             "watch_lag_seconds", "Delay with which a watch showed khealth's own writes.", (), UNCERTAINTY_EDGES
         )
-        self._loop_busy = LoopBusy()
+        self._loop_busy = OwnDelay("khealth_event_loop_busy_seconds", "Busy time of each iteration of the event loop.")
+        self._watch_read_delay = OwnDelay(
+            "khealth_watch_read_delay_seconds",
+            "Time from when the kernel receives bytes of a watch until khealth reads them.",
+        )
         self.registry.register(self._loop_busy)
+        self.registry.register(self._watch_read_delay)
 
     def leading(self, *, leads: bool) -> None:
         """Take in that this replica has become the leader, or is the leader no longer."""
@@ -260,6 +265,10 @@ class Metrics:
     def watch_lag(self, seconds: float) -> None:
         """Take in how late a watch showed a write."""
         self._watch_lag.observe(seconds)
+
+    def watch_read_delay(self, seconds: float) -> None:
+        """Take how long what a watch told waited between the kernel and khealth."""
+        self._watch_read_delay.observe(seconds)
 
     def loop_busy(self, seconds: float) -> None:
         """Take in how long the event loop was busy."""

@@ -15,6 +15,9 @@ class Telemetry(Protocol):
     def watch_lag(self, seconds: float) -> None:
         """Take a bound of how late the watch shows what was written."""
 
+    def watch_read_delay(self, seconds: float) -> None:
+        """Take how long what a watch told waited between the kernel and khealth."""
+
     def loop_busy(self, seconds: float) -> None:
         """Take how long one iteration kept the event loop busy."""
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 import aiohttp
+from yarl import URL
 
 from khealth_exporter import __version__
 from khealth_exporter.cluster.client.authorized import authorized
@@ -22,6 +23,8 @@ from khealth_exporter.cluster.client.denied_permissions import Denials
 from khealth_exporter.cluster.client.request import Call, Tries
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError
 from khealth_exporter.cluster.errors import Refusal, Refused, judge, no_answer, no_credentials
+from khealth_exporter.cluster.stream.opening import Way, ask
+from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.telemetry import Telemetry
@@ -34,6 +37,8 @@ _LONGEST_PAUSE = 2.0
 
 _TRY = 10.0
 """Seconds for one try."""
+
+_HEADERS = {"User-Agent": f"khealth/{__version__} ({sys.platform})", "Accept": "application/json"}
 
 _NO_ANSWER = (TimeoutError, OSError, aiohttp.ClientError)
 
@@ -60,24 +65,6 @@ class Answer:
     certificate_end: float | None = None
 
 
-class Stream:
-    """The body of an answer without an end: a watch."""
-
-    def __init__(self, response: aiohttp.ClientResponse, request: str) -> None:
-        self._response = response
-        self._request = request
-
-    async def read(self) -> bytes:
-        """Return what has arrived since the last call, waiting for at least a byte; empty at the end.
-
-        Raise Refused where the connection broke.
-        """
-        try:
-            return await self._response.content.readany()
-        except _NO_ANSWER as error:
-            raise Refused(no_answer(error), self._request) from error
-
-
 class Client:
     """Asks one API server, and measures its answers; to be made inside the running event loop."""
 
@@ -88,7 +75,8 @@ class Client:
         self._random = random
         self.denials = Denials(clock)
         """The permissions that khealth turned out to lack."""
-        self._connections = Connections(clock, f"khealth/{__version__} ({sys.platform})")
+        self._connections = Connections(clock, _HEADERS)
+        self._streams: set[Stream] = set()
 
     async def request(  # noqa: PLR0913 - each is part of what is asked
         self,
@@ -139,14 +127,18 @@ class Client:
         """
         call = Call.of(self._credentials.server, "watch", resource, path, query)
         deadline = self.clock.now() + connect_timeout
-        opened, _ = await self._repeated(call, partial(self._open, call), deadline, retries=retries)
+        stream, _ = await self._repeated(call, partial(self._open, call), deadline, retries=retries)
+        self._streams.add(stream)
         try:
-            yield Stream(opened, str(call))
+            yield stream
         finally:
-            opened.close()
+            self._streams.discard(stream)
+            stream.close()
 
     async def close(self) -> None:
-        """Close every connection; requests in progress fail, and are not tried again."""
+        """Close every connection; requests under way fail, and are not tried again."""
+        for stream in self._streams:
+            stream.close()
         await self._connections.close()
 
     async def _repeated(
@@ -208,23 +200,29 @@ class Client:
         end = response.certificate_end if isinstance(response, CertifiedResponse) else None
         return Answer(response.status, body, sent, answered, delay, 1, _date(response), end)
 
-    async def _open(
-        self, call: Call, authorization: Mapping[str, str], seconds: float
-    ) -> aiohttp.ClientResponse | Refusal:
+    async def _open(self, call: Call, authorization: Mapping[str, str], seconds: float) -> Stream | Refusal:
         """Ask once for an answer without an end; return it as soon as its headers are there."""
-        stamps, code = Stamps(self.clock.now()), "none"
+        began, code = self.clock.now(), "none"
         try:
             async with asyncio.timeout(seconds):
-                response = await self._ask(self._connections.single, call, authorization, stamps)
-                code = str(response.status)
-                if response.status == HTTPStatus.OK:
-                    return response
-                async with response:
-                    return judge(response.status, await response.read(), response.headers)
-        except _NO_ANSWER as error:
+                opened = await ask(self._way(call), {**_HEADERS, **call.headers, **authorization}, self.clock)
+                code = str(opened.head.status)
+                stream = Stream(opened, str(call))
+                if opened.head.status == HTTPStatus.OK:
+                    return stream
+                with closing(stream):
+                    return judge(opened.head.status, await stream.read_all(), opened.head.named)
+        except Refused as refused:
+            return refused.refusal
+        except (TimeoutError, OSError) as error:
             return no_answer(error)
         finally:
-            self._telemetry.request(call.verb, call.resource, code, self.clock.now() - stamps.start)
+            self._telemetry.request(call.verb, call.resource, code, self.clock.now() - began)
+
+    def _way(self, call: Call) -> Way:
+        credentials = self._credentials
+        name = call.server_name or credentials.server_hostname or call.url.host or ""
+        return Way(call.url, credentials.tls, name, URL(credentials.proxy) if credentials.proxy else None)
 
     async def _ask(
         self, session: aiohttp.ClientSession, call: Call, authorization: Mapping[str, str], stamps: Stamps

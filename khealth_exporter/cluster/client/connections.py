@@ -1,7 +1,7 @@
 """Connections: kept alive between requests, and given up together once one of them has gone dead."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -42,9 +42,9 @@ class Connections:
     (behind a load balancer that drops packets all of them are dead), while the requests in progress keep theirs.
     """
 
-    def __init__(self, clock: Clock, user_agent: str) -> None:
+    def __init__(self, clock: Clock, headers: Mapping[str, str]) -> None:
         self._clock = clock
-        self._user_agent = user_agent
+        self._headers = headers
         self._kept = self._session(aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE, limit=_LIMIT))
         self._single = self._session(aiohttp.TCPConnector(force_close=True, limit=0))
         self._users: Counter[aiohttp.ClientSession] = Counter()
@@ -94,7 +94,7 @@ class Connections:
     def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=connector,
-            headers={"User-Agent": self._user_agent, "Accept": "application/json"},
+            headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             trace_configs=[_stamping(self._clock)],

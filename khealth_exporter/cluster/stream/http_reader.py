@@ -26,6 +26,11 @@ class Head:
     status: int
     headers: Mapping[str, str]
 
+    @property
+    def named(self) -> Mapping[str, str]:
+        """The headers with the names that HTTP's standard writes."""
+        return {name.title(): value for name, value in self.headers.items()}
+
 
 class HeadReader:
     """Collects an answer's head; interim answers (1xx) are left out."""

@@ -44,11 +44,11 @@ class Stream:
         if failed:
             raise failed[0]
 
-    async def read_all(self, most: int) -> bytes:
-        """Return the whole body, or its beginning if it has more than so many bytes; raise Refused."""
+    async def read_all(self) -> bytes:
+        """Return the whole body; raise Refused."""
         parts: list[bytes] = []
         await self.follow(lambda data, _: parts.append(data))
-        return b"".join(parts)[:most]
+        return b"".join(parts)
 
     def close(self) -> None:
         """Close the connection at once."""

@@ -9,14 +9,16 @@ from typing import Generic, Never, TypeVar
 import msgspec
 import structlog
 
-from khealth_exporter.cluster.client.client import Answer, Client, Stream
+from khealth_exporter.cluster.client.client import Answer, Client
 from khealth_exporter.cluster.client.lookup import paged
 from khealth_exporter.cluster.decoding import number_of
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
+from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.cluster.watch.line_reader import Broken, LineReader
 from khealth_exporter.cluster.watch.subscription import Key, Line, Signal, Subscription, Subscriptions
+from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.telemetry import Telemetry
@@ -220,19 +222,26 @@ class Watch(Generic[T]):
         """Take what a stream says for so many seconds; Broken when it ends before, or falls silent."""
         heard = self._clock.now()
         end = heard + seconds
+
+        def take(chunk: bytes, arrival: Arrival) -> None:
+            nonlocal heard
+            heard = arrival.read
+            self._rest = self._take(self._rest + chunk, arrival)
+
         while self._clock.now() < min(end, heard + SILENCE):
             # One timer for many chunks, set again only when it expires: one for each would cost as much as its lines.
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(min(end, heard + SILENCE)):
-                    while chunk := await stream.read():
-                        heard = self._clock.now()
-                        self._rest = self._take(self._rest + chunk, heard, self._clock.delay(heard))
+                    await stream.follow(take)
                     raise Broken("ended", relist=False)
         if self._clock.now() < end:
             raise Broken("silent", relist=True)
 
-    def _take(self, data: bytes, at: float, delay: float) -> bytes:
+    def _take(self, data: bytes, arrival: Arrival) -> bytes:
         """Tell every whole line of what arrived, and return the rest."""
+        at, delay = arrival.at, arrival.uncertainty
+        if arrival.stamped:
+            self._telemetry.watch_read_delay(arrival.delay)
         recovered = self._resuming and at - self._opened < _CATCHING_UP
         if recovered:
             delay = max(delay, at - self._heard)

@@ -21,6 +21,8 @@ from khealth_exporter.cluster.client.client import Answer, Client
 from khealth_exporter.cluster.credentials.credential_files import Loaded
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, plain_credentials
 from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.stream.stream import Stream
+from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 
@@ -65,6 +67,9 @@ class Counted:
         """Take no notice."""
 
     def watch_lag(self, seconds: float) -> None:
+        """Take no notice."""
+
+    def watch_read_delay(self, seconds: float) -> None:
         """Take no notice."""
 
     def loop_busy(self, seconds: float) -> None:
@@ -788,6 +793,24 @@ async def test_a_bound_of_the_caller_is_his_own(telemetry: Counted) -> None:
 # --- streams ---------------------------------------------------------------------------------------------------------
 
 
+async def read(stream: Stream) -> bytes:
+    """Return what arrives next; empty at the end."""
+    arrived: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def take(data: bytes, _: Arrival) -> None:
+        arrived.set_result(data)
+        following.cancel()
+
+    following = asyncio.ensure_future(stream.follow(take))
+    try:
+        await following
+    except asyncio.CancelledError:
+        if not arrived.done():
+            following.cancel()
+            raise
+    return arrived.result() if arrived.done() else b""
+
+
 class Lines:
     """A stream of which a test says what it sends, and when."""
 
@@ -820,9 +843,9 @@ async def test_a_stream_gives_bytes_as_they_arrive(telemetry: Counted) -> None:
         assert telemetry.requests == [("watch", "pods", "200")]
         for chunk in (b'{"type":', b'"ADDED"}\n'):
             lines.queue.put_nowait(chunk)
-            assert await stream.read() == chunk
+            assert await read(stream) == chunk
         lines.queue.put_nowait(None)
-        assert await stream.read() == b""
+        assert await read(stream) == b""
     seen = server.seen[0]
     assert (seen.method, seen.target) == ("GET", "/api/v1/pods?watch=1&resourceVersion=5")
     assert seen.headers["accept-encoding"] == "identity"
@@ -838,9 +861,9 @@ async def test_a_stream_may_be_silent_for_longer_than_it_took_to_open(telemetry:
     ):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(2.2):
-                await stream.read()
+                await read(stream)
         lines.queue.put_nowait(b"late")
-        assert await stream.read() == b"late"
+        assert await read(stream) == b"late"
         lines.queue.put_nowait(None)
 
 
@@ -874,7 +897,7 @@ async def test_a_stream_that_is_left_closes_its_connection(telemetry: Counted) -
 
     async with serving(endless) as server, client_of(server, telemetry) as client:
         async with client.stream("pods", "/", query=WATCH, connect_timeout=PATIENCE) as stream:
-            await stream.read()
+            await read(stream)
         async with asyncio.timeout(PATIENCE):
             await gone.wait()
 
@@ -889,9 +912,9 @@ async def test_a_stream_that_breaks_is_refused(telemetry: Counted) -> None:
         client.stream("pods", "/", query=WATCH, connect_timeout=PATIENCE) as stream,
     ):
         lines.queue.put_nowait(b"a")
-        assert await stream.read() == b"a"
+        assert await read(stream) == b"a"
         lines.queue.put_nowait(None)
-        refusal = await refused(stream.read())
+        refusal = await refused(read(stream))
     assert refusal.reason is Reason.API_UNREACHABLE
 
 

@@ -121,7 +121,7 @@ async def told(way: Way) -> bytes:
     """Return all that a stream tells."""
     stream = Stream(await ask(way, {"Accept": "application/json"}, Clock()), "watch pods")
     try:
-        return await stream.read_all(1000)
+        return await stream.read_all()
     finally:
         stream.close()
 
