@@ -136,7 +136,7 @@ class Client:
             stream.close()
 
     async def close(self) -> None:
-        """Close every connection; requests under way fail, and are not tried again."""
+        """Close every connection; requests in progress fail, and are not tried again."""
         for stream in self._streams:
             stream.close()
         await self._connections.close()

@@ -28,6 +28,8 @@ class Wire:
         self._socket = sock
         self._loop = asyncio.get_running_loop()
         self._layers: list[TlsLayer] = []
+        self._over: asyncio.Future[None] | None = None
+        """Done when nothing more is handed on to who follows."""
         self._arrivals = ArrivalClock(clock)
         self._arrivals.watch(sock)
 
@@ -77,22 +79,28 @@ class Wire:
         Raise OSError where it breaks, and what `take` raises. While nobody follows, the kernel keeps what comes, with
         the time of its arrival.
         """
-        over: asyncio.Future[None] = self._loop.create_future()
+        if self._socket.fileno() < 0:
+            raise ConnectionAbortedError("the connection is closed")
+        over = self._over = self._loop.create_future()
 
         def readable() -> None:
             if over.done():
                 return
             try:
-                if self._read(take):
-                    over.set_result(None)
+                ended = self._read(take)
             except Exception as error:  # noqa: BLE001 - it is for who follows
-                over.set_exception(error)
+                _set(over, error)
+            else:
+                if ended:
+                    _set(over)
 
         self._loop.add_reader(self._socket, readable)
         try:
             await over
         finally:
-            self._loop.remove_reader(self._socket)
+            self._over = None
+            if self._socket.fileno() >= 0:
+                self._loop.remove_reader(self._socket)
 
     def _read(self, take: Callable[[bytes, Arrival], bool]) -> bool:
         """Read once, and tell whether that was the last time."""
@@ -118,6 +126,19 @@ class Wire:
             raise ConnectionAbortedError("the server does not read what TLS has to tell it")
 
     def close(self) -> None:
-        """Close the connection at once."""
-        self._loop.remove_reader(self._socket)
-        self._socket.close()
+        """Close the connection at once; who follows it is told."""
+        if self._over:
+            _set(self._over, ConnectionAbortedError("the connection is closed"))
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+
+
+def _set(over: asyncio.Future[None], error: Exception | None = None) -> None:
+    """End a wait, unless it has ended: who is told of bytes may have closed the connection."""
+    if over.done():
+        return
+    if error is None:
+        over.set_result(None)
+    else:
+        over.set_exception(error)

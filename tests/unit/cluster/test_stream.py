@@ -44,7 +44,7 @@ class Authority:
 
 @pytest.fixture(scope="module")
 def authority() -> Authority:
-    """Whom both sides trust."""
+    """The authority that both sides trust."""
     return Authority()
 
 
@@ -82,13 +82,16 @@ class Says:
 
     parts: tuple[bytes, ...]
     heads: list[str] = field(default_factory=list)
+    stay: bool = False
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
+        """Serve one connection; `stay` until the other side closes it."""
         self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
         for part in self.parts:
             writer.write(part)
             await writer.drain()
+        if self.stay:
+            await reader.read()
 
 
 @dataclass
@@ -267,6 +270,17 @@ async def test_what_arrives_while_nobody_follows_keeps_its_time() -> None:
         stream.close()
     assert abs(arrivals[0].at - times[0]) < 0.05 < read - times[0] + 0.001
     assert arrivals[0].stamped
+
+
+async def test_closing_ends_what_is_followed() -> None:
+    """Who follows is told, and does not wait any longer."""
+    async with serving(Says((CHUNKED, b"2\r\na\n\r\n"), stay=True)) as port:
+        stream = Stream(await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {}, Clock()), "watch pods")
+        following = asyncio.ensure_future(stream.follow(lambda _data, _arrival: stream.close()))
+        with pytest.raises(Refused, match="closed"):
+            await following
+        with pytest.raises(Refused, match="closed"):
+            await stream.follow(lambda _data, _arrival: None)
 
 
 async def test_what_the_taker_raises_is_raised() -> None:
