@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from khealth_exporter.cli import main
-from khealth_exporter.cluster.credentials import credential_files
+from khealth_exporter.cluster.credentials import service_account
 
 if __name__ == "__main__":
-    credential_files.SERVICE_ACCOUNT = Path(sys.argv[1])
+    service_account.SERVICE_ACCOUNT = Path(sys.argv[1])
     sys.exit(main(sys.argv[2:]))

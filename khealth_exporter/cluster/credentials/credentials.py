@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from khealth_exporter.cluster.credentials import credential_files
-from khealth_exporter.cluster.credentials.credential_files import Loaded
+from khealth_exporter.cluster.credentials import service_account
 from khealth_exporter.cluster.credentials.exec_plugin import PATIENCE, CredentialsError
+from khealth_exporter.cluster.credentials.loaded import Loaded, bearer
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.daemon_thread import in_daemon_thread
 
@@ -131,7 +131,7 @@ class Credentials:
         # The old token holds until the API server says otherwise; the file may be in the middle of its replacement.
         with suppress(OSError, ValueError, CredentialsError):
             async with asyncio.timeout(_PATIENCE):
-                self._authorization = credential_files.bearer(await in_daemon_thread(file.read_text))
+                self._authorization = bearer(await in_daemon_thread(file.read_text))
 
     async def _renew_ahead(self) -> None:
         expires = self._loaded.expires or 0
@@ -147,7 +147,7 @@ def plain_credentials(
     server: str, *, tls: ssl.SSLContext | None = None, token: str | None = None, namespace: str | None = None
 ) -> Credentials:
     """Return credentials that need no reading: for a simulated cluster, and for tests."""
-    authorization = credential_files.bearer(token) if token else None
+    authorization = bearer(token) if token else None
     loaded = Loaded(server.rstrip("/"), tls=tls, namespace=namespace, authorization=authorization)
     return Credentials(lambda: loaded, Clock())
 
@@ -161,23 +161,21 @@ def load_credentials(
     of the pod that it runs in; else ~/.kube/config.
     """
     named = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG", "")
-    if mode == "in-cluster" or (mode == "auto" and not named and not context and _in_pod()):
-        return Credentials(credential_files.from_service_account, clock or Clock())
+    if mode == "in-cluster" or (mode == "auto" and not named and not context and service_account.in_pod()):
+        return Credentials(service_account.from_service_account, clock or Clock())
     paths = named or _home_kubeconfig()
     if mode == "auto" and not named and not context and not Path(paths).exists():
         raise CredentialsError(
             "no credentials: neither --kubeconfig nor $KUBECONFIG is set; this is no pod, as $KUBERNETES_SERVICE_HOST"
-            f" or {credential_files.SERVICE_ACCOUNT}/token is missing; and {paths} does not exist"
+            f" or {service_account.SERVICE_ACCOUNT}/token is missing; and {paths} does not exist"
         )
+    from khealth_exporter.cluster.credentials import kubeconfig as files  # noqa: PLC0415 - 17 MiB, not needed in a pod
+
     # The context stays the same for good: who switches kubectl to another cluster does not mean khealth.
     return Credentials(
-        partial(credential_files.from_kubeconfig, paths, context or credential_files.current_context(paths)),
+        partial(files.from_kubeconfig, paths, context or files.current_context(paths)),
         clock or Clock(),
     )
-
-
-def _in_pod() -> bool:
-    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and (credential_files.SERVICE_ACCOUNT / "token").is_file()
 
 
 def _home_kubeconfig() -> str:

@@ -23,8 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kubernetes.client import Configuration
 
-from khealth_exporter.cluster.credentials import credential_files, exec_plugin
 from khealth_exporter.cluster.credentials import credentials as credentials_module
+from khealth_exporter.cluster.credentials import exec_plugin, loaded, service_account
 from khealth_exporter.cluster.credentials.credentials import (
     Credentials,
     CredentialsError,
@@ -62,7 +62,7 @@ def private_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         if name.startswith(("KUBE", "HTTP", "http", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(credential_files, "SERVICE_ACCOUNT", tmp_path / "serviceaccount")
+    monkeypatch.setattr(service_account, "SERVICE_ACCOUNT", tmp_path / "serviceaccount")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
@@ -204,7 +204,7 @@ def test_nothing_found_names_all_that_was_tried(tmp_path: Path) -> None:
 
 def test_in_cluster_mode_outside_a_pod_is_an_error() -> None:
     """It is said where the service account was looked for."""
-    with pytest.raises(CredentialsError, match=r"service account in .*serviceaccount: Service host/port is not set"):
+    with pytest.raises(CredentialsError, match=r"service account in .*serviceaccount: KUBERNETES_SERVICE_HOST or"):
         load_credentials("in-cluster", None, None)
 
 
@@ -488,14 +488,14 @@ def test_keys_are_on_the_disk_only_while_they_are_read(
 ) -> None:
     """They are in a directory of khealth's own that nobody else can enter, and it is gone afterwards."""
     modes: list[int] = []
-    build = credential_files._tls
+    build = loaded._tls
 
-    def spy(configuration: Configuration) -> ssl.SSLContext:
+    def spy(found: loaded.Found) -> ssl.SSLContext:
         modes.extend(directory.stat().st_mode & 0o777 for directory in private_files.iterdir())
-        assert Path(str(configuration.key_file)).is_relative_to(private_files)
-        return build(configuration)
+        assert Path(str(found.key)).is_relative_to(private_files)
+        return build(found)
 
-    monkeypatch.setattr(credential_files, "_tls", spy)
+    monkeypatch.setattr(loaded, "_tls", spy)
     load(kubeconfig({"client-certificate-data": encoded(keys.certificate), "client-key-data": encoded(keys.key)}))
     assert modes == [0o700]
     assert list(private_files.iterdir()) == []
@@ -884,11 +884,11 @@ class Gate:
         self.open.set()
         self.readings = 0
 
-    def __call__(self) -> credential_files.Loaded:
+    def __call__(self) -> loaded.Loaded:
         self.readings += 1
         self.began.set()
         assert self.open.wait(20)
-        return credential_files.Loaded("https://a", authorization=str(self.readings))
+        return loaded.Loaded("https://a", authorization=str(self.readings))
 
     def close(self) -> None:
         """Let the next reading wait."""

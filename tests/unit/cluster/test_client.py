@@ -18,8 +18,8 @@ from aiohttp import web
 import khealth_exporter
 from khealth_exporter.cluster.client import client as client_module
 from khealth_exporter.cluster.client.client import Answer, Client
-from khealth_exporter.cluster.credentials.credential_files import Loaded
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, plain_credentials
+from khealth_exporter.cluster.credentials.loaded import Loaded
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.measure.arrival import Arrival
