@@ -19,7 +19,7 @@ from khealth_exporter.cluster.client.request import namespace_of
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refusal, Refused, judge
 from khealth_exporter.cluster.ownership import Identity
-from khealth_exporter.cluster.stream.stream import Stream
+from khealth_exporter.cluster.stream.stream import Stream, Take
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.routine import Context
 from khealth_exporter.measure.arrival import Arrival
@@ -111,13 +111,20 @@ class FakeStream(Stream):
         self.closed: float | None = None
         self._chunks: asyncio.Queue[bytes | Refusal] = asyncio.Queue()
 
-    async def follow(self, take: Callable[[bytes, Arrival], None]) -> None:
+    async def follow(self, take: Take, _patience: float = 0.0) -> None:
         """Hand on what was fed; no kernel stamps it."""
         while chunk := await self._chunks.get():
             if isinstance(chunk, Refusal):
                 raise Refused(chunk, "watch")
             now = self._clock.now()
-            take(chunk, Arrival(now, self._clock.delay(now), stamped=False))
+            take([(chunk, Arrival(now, self._clock.delay(now), stamped=False))])
+
+    def flush(self) -> None:
+        """What was fed comes by itself."""
+
+    def queued(self) -> float:
+        """Nobody waits for a processor."""
+        return 0.0
 
     def feed(self, *chunks: bytes) -> None:
         """Let bytes arrive, each chunk by itself."""

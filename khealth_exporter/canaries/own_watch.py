@@ -1,7 +1,7 @@
 """A watch that one attempt opens for one object of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from typing import Generic, TypeVar
@@ -14,9 +14,9 @@ from khealth_exporter.cluster.decoding import WatchLine, number_of, parse
 from khealth_exporter.cluster.errors import Refused, judge
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
+from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.cluster.watch.subscription import Signal
-from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
@@ -74,15 +74,16 @@ class OwnWatch(Generic[T]):
         """Read one stream until it ends or breaks; raise Failed for what opening it again does not mend."""
         self._open, self._opened, rest = True, self._clock.now(), b""
 
-        def take(chunk: bytes, arrival: Arrival) -> None:
+        def take(pieces: Sequence[Piece]) -> None:
             nonlocal rest
-            at = arrival.at
-            *lines, rest = (rest + chunk).split(b"\n")
-            recovered = again and at - self._opened < _CATCHING_UP
-            delay = max(arrival.uncertainty, at - self._heard if recovered else 0.0)
-            moment = Moment(at, delay, recovered)
-            self._heard = self._heard if recovered else at
-            self._arrivals += [(self._version(line), moment) for line in lines if line]
+            for data, arrival in pieces:
+                at = arrival.at
+                *lines, rest = (rest + data).split(b"\n")
+                recovered = again and at - self._opened < _CATCHING_UP
+                delay = max(arrival.uncertainty, at - self._heard if recovered else 0.0)
+                moment = Moment(at, delay, recovered)
+                self._heard = self._heard if recovered else at
+                self._arrivals += [(self._version(line), moment) for line in lines if line]
             self._changed.fire()
 
         try:

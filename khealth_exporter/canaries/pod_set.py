@@ -82,7 +82,9 @@ class PodSet:
         self._owned.update()
         for line in self._lines.drain():
             uid = line.object.uid
-            trace = self.traces.setdefault(uid, Trace(WAY, line.object))
+            trace = self.traces.get(uid)
+            if trace is None:
+                trace = self.traces[uid] = Trace(WAY, line.object)
             trace.take(line.object, Moment(line.at, line.delay, line.recovered), removed=line.type == "DELETED")
             self.spoilt = self.spoilt or trace.gone or trace.item.leaving
             (self._present.discard if trace.gone else self._present.add)(uid)

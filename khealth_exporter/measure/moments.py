@@ -3,12 +3,13 @@
 from collections import deque
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 _WRITES = 32
 """Writes of our own whose lag is remembered: sixteen attempts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """When something was seen (monotonic seconds), and how much earlier, for khealth's own doing, it may have been."""
 
     at: float

@@ -64,9 +64,9 @@ class Trace(Generic[T]):
     def take(self, item: T, moment: Moment, *, removed: bool) -> None:
         """Take in what one line of the watch shows."""
         self.item = item
-        self.moments.setdefault(self.way.created, moment)
-        for name in (self.way.removed,) if removed else self.way.reached(item):
-            self.moments.setdefault(name, moment)
+        for name in (self.way.created, self.way.removed) if removed else self.way.reached(item):
+            if name not in self.moments:
+                self.moments[name] = moment
 
     def behind(self, item: T) -> bool:
         """Tell whether the API server says that the object is further on than the watch showed; removed is furthest."""

@@ -177,6 +177,7 @@ class Client:
     ) -> Answer | Refusal:
         """Ask once, on a `fresh` connection or a kept one, with so many seconds for the answer."""
         stamps, code = Stamps(self.clock.now()), "none"
+        queued = self.clock.queued()
         try:
             async with (
                 asyncio.timeout(seconds),
@@ -185,7 +186,7 @@ class Client:
             ):
                 body = await response.read()
                 answered = self.clock.now()
-                delay = self.clock.delay(answered)
+                delay = self.clock.delay(answered) + self.clock.queued() - queued
                 code = str(response.status)
                 refusal = None if _done(response) else judge(response.status, body, response.headers)
                 if refusal and refusal.retry:

@@ -47,7 +47,7 @@ async def ask(way: Way, headers: Mapping[str, str], clock: Clock) -> Opened:
         if through_proxy:
             told |= _proxy_authorization(way.proxy)
         where = str(way.url.with_user(None)) if through_proxy else way.url.raw_path_qs
-        await wire.send(_request("GET", where, told))
+        wire.send(_request("GET", where, told))
         return await _answer(wire)
     except BaseException:
         wire.close()
@@ -62,7 +62,7 @@ async def _reach(wire: Wire, way: Way) -> bool:
         return way.proxy is not None
     if way.proxy:
         server = f"{_bracketed(way.url)}:{_port(way.url)}"
-        await wire.send(_request("CONNECT", server, {"Host": server, **_proxy_authorization(way.proxy)}))
+        wire.send(_request("CONNECT", server, {"Host": server, **_proxy_authorization(way.proxy)}))
         opened = await _answer(wire)
         if opened.head.status != HTTPStatus.OK:
             raise ConnectionRefusedError(f"the proxy answers CONNECT with HTTP {opened.head.status}")

@@ -1,12 +1,12 @@
 """The body of an answer that goes on: a watch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from khealth_exporter.cluster.errors import Refused, no_answer
 from khealth_exporter.cluster.stream.opening import Opened
-from khealth_exporter.measure.arrival import Arrival
+from khealth_exporter.cluster.stream.socket_reader import Piece
 
-Take = Callable[[bytes, Arrival], None]
+Take = Callable[[Sequence[Piece]], None]
 
 
 class Stream:
@@ -16,38 +16,51 @@ class Stream:
         self._opened, self._request = opened, request
         self._rest = opened.rest
 
-    async def follow(self, take: Take) -> None:
-        """Hand on the body's bytes as they arrive, until it ends.
+    async def follow(self, take: Take, patience: float = 0.0) -> None:
+        """Hand on the body's bytes as they arrive, until it ends; each may wait `patience` seconds for others.
 
         Raise Refused where the connection breaks, and whatever `take` raises. It may be called again after it was
-        cancelled: what arrives meanwhile waits in the kernel, which stamps it.
+        cancelled: what arrives meanwhile is kept, with its time.
         """
-        failed: list[Exception] = []
+        body, failed = self._opened.body, list[Exception]()
 
-        def receive(data: bytes, arrival: Arrival) -> bool:
-            if told := self._opened.body.feed(data):
+        def receive(pieces: Sequence[Piece]) -> bool:
+            told: list[Piece] = []
+            try:
+                for data, arrival in pieces:
+                    if part := body.feed(data):
+                        told.append((part, arrival))
+            finally:
                 try:
-                    take(told, arrival)
+                    if told:
+                        take(told)
                 except Exception as error:  # noqa: BLE001 - it is the taker's, no fault of the connection
                     failed.append(error)
-                    return True
-            return self._opened.body.ended
+            return bool(failed) or body.ended
 
         try:
             rest, self._rest = self._rest, b""
-            if not receive(rest, self._opened.arrival):
-                await self._opened.wire.follow(receive)
+            if not receive([(rest, self._opened.arrival)]):
+                await self._opened.wire.follow(receive, patience)
                 if not failed:
-                    self._opened.body.close()
+                    body.close()
         except OSError as error:
             raise Refused(no_answer(error), self._request) from error
         if failed:
             raise failed[0]
 
+    def flush(self) -> None:
+        """Hand on what has arrived, without patience."""
+        self._opened.wire.flush()
+
+    def queued(self) -> float:
+        """Return how long, in seconds, the reader has waited for a processor since this was asked last."""
+        return self._opened.wire.queued()
+
     async def read_all(self) -> bytes:
         """Return the whole body; raise Refused."""
         parts: list[bytes] = []
-        await self.follow(lambda data, _: parts.append(data))
+        await self.follow(lambda pieces: parts.extend(data for data, _ in pieces))
         return b"".join(parts)
 
     def close(self) -> None:

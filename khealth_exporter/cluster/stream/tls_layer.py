@@ -2,8 +2,8 @@
 
 import ssl
 
-_READ = 64 << 10
-"""Bytes that one call decrypts at most; a TLS record has 16 KiB."""
+_READ = 16 << 10
+"""Bytes that one call decrypts at most: a TLS record."""
 
 
 class TlsLayer:
@@ -35,9 +35,11 @@ class TlsLayer:
         self._incoming.write(data)
         parts: list[bytes] = []
         try:
-            while part := self._tls.read(_READ):
+            while self._incoming.pending or self._tls.pending():
+                if not (part := self._tls.read(_READ)):
+                    self.ended = True
+                    break
                 parts.append(part)
-            self.ended = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:

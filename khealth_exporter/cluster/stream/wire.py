@@ -1,37 +1,40 @@
 """A TCP connection that is read with the kernel's time stamps, through as many layers of TLS as it has."""
 
 import asyncio
+import math
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from aiohappyeyeballs import start_connection
 
+from khealth_exporter.cluster.stream.socket_reader import Piece, SocketReader
 from khealth_exporter.cluster.stream.tls_layer import TlsLayer
-from khealth_exporter.measure.arrival import ANCILLARY, Arrival, ArrivalClock
+from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
-
-_READ = 64 << 10
-"""Bytes that are read at once: a busy watch's line is a few KiB."""
 
 _NEXT_ADDRESS = 0.25
 """Seconds until the next of a name's addresses is tried beside the first (RFC 8305)."""
 
+Receive = Callable[[Sequence[Piece]], bool]
+
 
 class Wire:
-    """A connection; what it receives is read as soon as the event loop finds it, and stamped by the kernel."""
+    """A connection; what it receives is read as soon as it comes, and stamped by the kernel."""
 
     def __init__(self, sock: socket.socket, clock: Clock) -> None:
-        sock.setblocking(False)  # noqa: FBT003 - the function has no keyword
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = sock
         self._loop = asyncio.get_running_loop()
         self._layers: list[TlsLayer] = []
+        self._receive: Receive | None = None
         self._over: asyncio.Future[None] | None = None
-        """Done when nothing more is handed on to who follows."""
-        self._arrivals = ArrivalClock(clock)
-        self._arrivals.watch(sock)
+        self._timer: asyncio.TimerHandle | None = None
+        self._patience = 0.0
+        self._ended = self._closed = False
+        self._reader = SocketReader(sock, clock, self._tell)
 
     @classmethod
     async def connect(cls, host: str, port: int, clock: Clock) -> "Wire":
@@ -48,7 +51,7 @@ class Wire:
                 complete = layer.handshake(data)
             finally:
                 if told := layer.outgoing():  # An alert tells the server why, where the handshake has failed.
-                    await self.send(told)
+                    self.send(told)
             if complete:
                 break
             data, _ = await self.receive()
@@ -56,82 +59,117 @@ class Wire:
                 raise ConnectionResetError("the server ended the connection in the middle of the TLS handshake")
         self._layers.append(layer)
 
-    async def send(self, data: bytes) -> None:
-        """Send these bytes; raise OSError."""
-        for layer in reversed(self._layers):
+    def send(self, data: bytes) -> None:
+        """Send these bytes, which are few; raise OSError."""
+        self._send(data, self._layers)
+
+    def _send(self, data: bytes, layers: list[TlsLayer]) -> None:
+        for layer in reversed(layers):
             data = layer.encrypt(data)
-        await self._loop.sock_sendall(self._socket, data)
+        # The kernel takes 16 KiB at least, and nothing else is on its way.
+        if self._socket.send(data, socket.MSG_DONTWAIT) < len(data):
+            raise ConnectionAbortedError("the server does not read what it is sent")
 
     async def receive(self) -> tuple[bytes, Arrival | None]:
-        """Return what has come, at least a byte; none at the end. Raise OSError."""
-        received: list[tuple[bytes, Arrival]] = []
+        """Return what has come, at least a byte, and when the last of it came; none at the end. Raise OSError."""
+        received: list[Piece] = []
 
-        def take(data: bytes, arrival: Arrival) -> bool:
-            received.append((data, arrival))
+        def take(pieces: Sequence[Piece]) -> bool:
+            received.extend(pieces)
             return True
 
         await self.follow(take)
-        return received[0] if received else (b"", None)
+        return b"".join(data for data, _ in received), received[-1][1] if received else None
 
-    async def follow(self, take: Callable[[bytes, Arrival], bool]) -> None:
-        """Hand on what comes until `take` says that it has enough, or the connection ends.
+    async def follow(self, receive: Receive, patience: float = 0.0) -> None:
+        """Hand on what comes until `receive` says that it has enough, or the connection ends.
 
-        Raise OSError where it breaks, and what `take` raises. While nobody follows, the kernel keeps what comes, with
-        the time of its arrival.
+        Raise OSError where it breaks, and what `receive` raises. While there is much to come, it is handed on together
+        each `patience` seconds; while nobody follows, it is kept. It always has the time of its arrival.
         """
-        if self._socket.fileno() < 0:
-            raise ConnectionAbortedError("the connection is closed")
         over = self._over = self._loop.create_future()
-
-        def readable() -> None:
-            if over.done():
-                return
-            try:
-                ended = self._read(take)
-            except Exception as error:  # noqa: BLE001 - it is for who follows
-                _set(over, error)
-            else:
-                if ended:
-                    _set(over)
-
-        self._loop.add_reader(self._socket, readable)
+        self._receive, self._patience = receive, patience
+        self.flush()
         try:
             await over
         finally:
             self._over = None
-            if self._socket.fileno() >= 0:
-                self._loop.remove_reader(self._socket)
 
-    def _read(self, take: Callable[[bytes, Arrival], bool]) -> bool:
-        """Read once, and tell whether that was the last time."""
+    def _tell(self) -> None:
+        """Wake the event loop, from the reader's thread."""
+        with suppress(RuntimeError):  # The loop is closed.
+            self._loop.call_soon_threadsafe(self._told)
+
+    def _told(self) -> None:
+        """Take what the reader told of, soon or at once."""
+        if self._patience and not self._reader.urgent:
+            self._wait_a_while()
+        else:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand on at once what has come, to whoever follows."""
+        over, receive, self._receive = self._over, self._receive, None
+        if over is None or receive is None or over.done():
+            return  # What is received may lead to another call: it waits for its turn.
         try:
-            data, ancillary, _, _ = self._socket.recvmsg(_READ, ANCILLARY)
-        except (BlockingIOError, InterruptedError):
-            return False
-        if not data:
-            return True
-        arrival = self._arrivals.arrival(ancillary)
-        for depth, layer in enumerate(self._layers):
-            data = layer.decrypt(data)
-            if told := layer.outgoing():
-                self._answer(depth, told)
-        enough = bool(data) and take(data, arrival)
-        return enough or any(layer.ended for layer in self._layers)
+            came, ended = self._hand_on(receive)
+        except Exception as error:  # noqa: BLE001 - it is for who follows
+            _set(over, error)
+            return
+        self._receive = receive
+        if ended:
+            _set(over)
+        elif came and self._patience:
+            self._wait_a_while()
+        elif self._timer is None and not self._reader.ask():
+            self._loop.call_soon(self._told)
 
-    def _answer(self, depth: int, data: bytes) -> None:
-        """Send what TLS has to say of itself, through the layers below."""
-        for layer in reversed(self._layers[:depth]):
-            data = layer.encrypt(data)
-        if self._socket.send(data) < len(data):
-            raise ConnectionAbortedError("the server does not read what TLS has to tell it")
+    def _wait_a_while(self) -> None:
+        """Look again later, together with other wires: each time that the event loop wakes up costs."""
+        if self._timer is None and self._over:
+            due = (math.floor(self._loop.time() / self._patience) + 1) * self._patience
+            self._timer = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self.flush()
+
+    def _hand_on(self, receive: Receive) -> tuple[bool, bool]:
+        """Hand on what has come, and tell whether there was anything, and whether that is all."""
+        taken, pieces = self._reader.take(), list[Piece]()
+        try:
+            for data, arrival in taken:
+                self._ended = self._ended or not data
+                if told := self._decrypted(data):
+                    pieces.append((told, arrival))
+        finally:
+            enough = bool(pieces) and receive(pieces)
+        if self._closed:
+            raise ConnectionAbortedError("the connection is closed")
+        if self._reader.failed and not enough:
+            raise self._reader.failed
+        return bool(taken), enough or self._ended or any(layer.ended for layer in self._layers)
+
+    def _decrypted(self, data: bytes) -> bytes:
+        for depth, layer in enumerate(self._layers):
+            data = layer.decrypt(data) if data else data
+            if told := layer.outgoing():
+                self._send(told, self._layers[:depth])
+        return data
+
+    def queued(self) -> float:
+        """Return how long, in seconds, the reader has waited for a processor since this was asked last."""
+        return self._reader.queued()
 
     def close(self) -> None:
         """Close the connection at once; who follows it is told."""
+        self._closed = True
+        if self._timer:
+            self._timer.cancel()
         if self._over:
             _set(self._over, ConnectionAbortedError("the connection is closed"))
-        if self._socket.fileno() >= 0:
-            self._loop.remove_reader(self._socket)
-            self._socket.close()
+        self._reader.close()
 
 
 def _set(over: asyncio.Future[None], error: Exception | None = None) -> None:

@@ -4,8 +4,9 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from khealth_exporter.cluster.objects import KubernetesObject
 
@@ -14,8 +15,7 @@ Key = tuple[str, ...]
 """Values of khealth's own labels: which attempt an object belongs to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line(Generic[T]):
+class Line(Struct, Generic[T], frozen=True):
     """What a watch said of an object.
 
     `at` is the monotonic time when its bytes were read; it may have been true up to `delay` seconds earlier for
@@ -35,9 +35,8 @@ class Subscription(Generic[T]):
     `key` selects the objects whose labels hold the same values of khealth's own labels; None selects all objects.
     """
 
-    def __init__(self, key: Key | None, changed: "Signal", forget: Callable[["Subscription[T]"], None]) -> None:
-        self.key, self.changed = key, changed
-        self._forget = forget
+    def __init__(self, key: Key | None, changed: "Signal", source: "Subscriptions[T]") -> None:
+        self.key, self.changed, self._source = key, changed, source
         self._lines: deque[Line[T]] = deque()
 
     def take(self, line: Line[T]) -> None:
@@ -46,7 +45,7 @@ class Subscription(Generic[T]):
 
     def close(self) -> None:
         """Take no more lines."""
-        self._forget(self)
+        self._source.forget(self)
         self._lines.clear()
 
     def clear(self) -> None:
@@ -55,6 +54,7 @@ class Subscription(Generic[T]):
 
     def drain(self) -> Iterator[Line[T]]:
         """Yield what has arrived since the last call."""
+        self._source.flush()
         while self._lines:
             yield self._lines.popleft()
 
@@ -92,9 +92,13 @@ class Signal:
 
 
 class Subscriptions(Generic[T]):
-    """The subscriptions of one watch, by key: what a line costs does not grow with their number."""
+    """The subscriptions of one watch, by key: what a line costs does not grow with their number.
 
-    def __init__(self) -> None:
+    `flush` makes the watch take in what has arrived and waits for more.
+    """
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        self.flush = flush
         self._open: dict[Key | None, set[Subscription[T]]] = {}
         self._told: set[Subscription[T]] = set()
         """Those that have new lines since their signal was last fired."""
@@ -104,11 +108,12 @@ class Subscriptions(Generic[T]):
 
     def add(self, key: Key | None, changed: Signal) -> Subscription[T]:
         """Return a new subscription."""
-        subscription = Subscription(key, changed, self._forget)
+        subscription = Subscription(key, changed, self)
         self._open.setdefault(key, set()).add(subscription)
         return subscription
 
-    def _forget(self, subscription: Subscription[T]) -> None:
+    def forget(self, subscription: Subscription[T]) -> None:
+        """Hand it no more lines."""
         found = self._open.get(subscription.key, set())
         found.discard(subscription)
         if not found:

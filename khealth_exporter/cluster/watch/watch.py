@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Generic, Never, TypeVar
 
@@ -15,6 +15,7 @@ from khealth_exporter.cluster.decoding import number_of
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
+from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.cluster.watch.line_reader import Broken, LineReader
 from khealth_exporter.cluster.watch.subscription import Key, Line, Signal, Subscription, Subscriptions
@@ -41,6 +42,8 @@ CAUSES = (
 """Why a watch is opened again, as counted; a refusal is counted under its reason."""
 LONGEST_LINE = 8 << 20
 """Bytes; no object that the API server stores is larger than etcd's 1.5 MiB."""
+PATIENCE = 0.5
+"""Seconds that a line waits to be handed on together with others. Its time is that of its arrival."""
 _BACKOFF = (0.1, 5.0)
 """Seconds of the first and of the longest pause before trying again; each is jittered by half."""
 _CATCHING_UP = 1.0
@@ -92,7 +95,8 @@ class Watch(Generic[T]):
         self._rest = b""
         self._heard = self._opened = clock.now()
         self._resuming = False
-        self._subscriptions = Subscriptions[T]()
+        self._subscriptions = Subscriptions[T](self._flush)
+        self._followed: Stream | None = None
         self._reader = LineReader(kind.type)
 
     def subscribe(self, key: Key | None, changed: Signal) -> Subscription[T]:
@@ -222,22 +226,29 @@ class Watch(Generic[T]):
         """Take what a stream says for so many seconds; Broken when it ends before, or falls silent."""
         heard = self._clock.now()
         end = heard + seconds
+        self._followed = stream
 
-        def take(chunk: bytes, arrival: Arrival) -> None:
+        def take(pieces: Sequence[Piece]) -> None:
             nonlocal heard
-            heard = arrival.read
-            self._rest = self._take(self._rest + chunk, arrival)
+            for data, arrival in pieces:
+                heard = arrival.read
+                self._rest = self._take(self._rest + data, arrival, stream)
+            self._subscriptions.fire()
 
         while self._clock.now() < min(end, heard + SILENCE):
             # One timer for many chunks, set again only when it expires: one for each would cost as much as its lines.
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(min(end, heard + SILENCE)):
-                    await stream.follow(take)
+                    await stream.follow(take, PATIENCE)
                     raise Broken("ended", relist=False)
         if self._clock.now() < end:
             raise Broken("silent", relist=True)
 
-    def _take(self, data: bytes, arrival: Arrival) -> bytes:
+    def _flush(self) -> None:
+        if self._followed:
+            self._followed.flush()
+
+    def _take(self, data: bytes, arrival: Arrival, stream: Stream) -> bytes:
         """Tell every whole line of what arrived, and return the rest."""
         at, delay = arrival.at, arrival.uncertainty
         if arrival.stamped:
@@ -249,13 +260,16 @@ class Watch(Generic[T]):
             self._resuming, self._heard = False, at
         self.progressed = at
         *lines, rest = data.split(b"\n")
-        for line in lines:
+        early = 0.0
+        if len(lines) > 1 or (lines and rest):
+            # Only the last of what arrived together has the time of the arrival.
+            early = min(arrival.spread, stream.queued()) if arrival.woke else arrival.spread
+        last = len(lines) if rest else len(lines) - 1
+        for number, line in enumerate(lines):
             if line:
-                self._take_line(line, at, delay, recovered)
+                self._take_line(line, at, delay if number == last else max(delay, early), recovered)
         if len(rest) > LONGEST_LINE:
             raise Broken("garbled", relist=True)
-        if lines:
-            self._subscriptions.fire()
         return rest
 
     def _take_line(self, raw: bytes, at: float, delay: float, recovered: bool) -> None:

@@ -5,7 +5,7 @@ import gzip
 import random
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,8 +21,8 @@ from khealth_exporter.cluster.client.client import Answer, Client
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, plain_credentials
 from khealth_exporter.cluster.credentials.loaded import Loaded
 from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
-from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 
@@ -797,8 +797,8 @@ async def read(stream: Stream) -> bytes:
     """Return what arrives next; empty at the end."""
     arrived: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
-    def take(data: bytes, _: Arrival) -> None:
-        arrived.set_result(data)
+    def take(pieces: Sequence[Piece]) -> None:
+        arrived.set_result(b"".join(data for data, _ in pieces))
         following.cancel()
 
     following = asyncio.ensure_future(stream.follow(take))

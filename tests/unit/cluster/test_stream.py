@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ from yarl import URL
 
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.stream.opening import Way, ask
+from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
@@ -216,7 +217,7 @@ async def test_a_stream_that_breaks_is_refused(parts: tuple[bytes, ...]) -> None
 
 async def test_lines_are_handed_on_as_they_arrive(authority: Authority) -> None:
     """Each with its arrival, stamped by the kernel, TLS or not."""
-    arrivals: list[tuple[bytes, Arrival]] = []
+    arrivals: list[Piece] = []
     go = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -227,8 +228,8 @@ async def test_lines_are_handed_on_as_they_arrive(authority: Authority) -> None:
             go.clear()
             writer.write(line)
 
-    def take(data: bytes, arrival: Arrival) -> None:
-        arrivals.append((data, arrival))
+    def take(pieces: Sequence[Piece]) -> None:
+        arrivals.extend(pieces)
         go.set()
 
     clock = Clock()
@@ -262,11 +263,11 @@ async def test_what_arrives_while_nobody_follows_keeps_its_time() -> None:
         stream = Stream(await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {}, clock), "watch pods")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await stream.follow(lambda _, arrival: arrivals.append(arrival))
+                await stream.follow(lambda pieces: arrivals.extend(arrival for _, arrival in pieces))
         sent.set()
         await asyncio.sleep(0.1)
         read = clock.now()
-        await stream.follow(lambda _, arrival: arrivals.append(arrival))
+        await stream.follow(lambda pieces: arrivals.extend(arrival for _, arrival in pieces))
         stream.close()
     assert abs(arrivals[0].at - times[0]) < 0.05 < read - times[0] + 0.001
     assert arrivals[0].stamped
@@ -276,17 +277,17 @@ async def test_closing_ends_what_is_followed() -> None:
     """Who follows is told, and does not wait any longer."""
     async with serving(Says((CHUNKED, b"2\r\na\n\r\n"), stay=True)) as port:
         stream = Stream(await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {}, Clock()), "watch pods")
-        following = asyncio.ensure_future(stream.follow(lambda _data, _arrival: stream.close()))
+        following = asyncio.ensure_future(stream.follow(lambda _: stream.close()))
         with pytest.raises(Refused, match="closed"):
             await following
         with pytest.raises(Refused, match="closed"):
-            await stream.follow(lambda _data, _arrival: None)
+            await stream.follow(lambda _: None)
 
 
 async def test_what_the_taker_raises_is_raised() -> None:
     """An OSError of its own is no broken connection."""
 
-    def take(_data: bytes, _: Arrival) -> None:
+    def take(_: Sequence[Piece]) -> None:
         raise FileNotFoundError("mine")
 
     async with serving(Says(answer(b"a\n"))) as port:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from khealth_exporter.measure.arrival import ANCILLARY, SO_TIMESTAMPNS, Arrival, ArrivalClock
+from khealth_exporter.measure.arrival import ANCILLARY, SO_TIMESTAMPNS, Ancillary, Arrival, ArrivalClock
 from khealth_exporter.measure.clock import Clock
 
 UTC = 1_700_000_000.0
@@ -26,9 +26,15 @@ class Hands:
         self.monotonic += seconds
         self.utc += seconds
 
-    def arrival(self, stamp: float | None) -> Arrival:
+    def arrival(self, stamp: float | None, *, busy: float = 0.0) -> Arrival:
         """Read bytes that the kernel stamped with this time of its UTC clock."""
-        return self.arrivals.arrival([] if stamp is None else stamped(stamp))
+        return self.read([] if stamp is None else stamped(stamp), busy=busy)
+
+    def read(self, ancillary: Ancillary, *, busy: float = 0.0, apart: float = 0.0) -> Arrival:
+        """Read bytes with this ancillary data; khealth may be interrupted between two readings of the clock."""
+        before, utc = self.monotonic, self.utc
+        self.pass_by(apart)
+        return self.arrivals.arrival((ancillary, busy, before, utc, self.monotonic))
 
 
 def stamped(stamp: float) -> list[tuple[int, int, bytes]]:
@@ -63,15 +69,34 @@ def test_a_stamp_of_a_moment_ago_is_never_in_the_future(hands: Hands) -> None:
 def test_a_stamp_out_of_the_sockets_life_is_refused(hands: Hands, late: float) -> None:
     """It is of another clock than the one that is read."""
     hands.pass_by(10.0)
-    assert Arrival(110.0, 0.0, stamped=False) == hands.arrival(hands.utc - late)
+    arrival = hands.arrival(hands.utc - late)
+    assert (110.0, 0.0, False) == (arrival.at, arrival.delay, arrival.stamped)
 
 
 def test_no_stamp_is_the_time_of_reading(hands: Hands) -> None:
     """With what the event loop's busy time leaves open."""
-    hands.clock.follow(lambda: hands.monotonic - 0.125)
-    arrival = hands.arrival(None)
-    assert Arrival(100.0, 0.125, stamped=False) == arrival
+    arrival = hands.arrival(None, busy=0.125)
+    assert (100.0, 0.125, False) == (arrival.at, arrival.delay, arrival.stamped)
     assert (100.0, 0.125) == (arrival.read, arrival.uncertainty)
+
+
+def test_an_interruption_between_two_readings_spoils_no_stamp(hands: Hands) -> None:
+    """The clocks' difference of a moment ago is better than one that was read with a pause."""
+    hands.pass_by(1.0)
+    stamp = hands.utc - 0.25
+    arrival = hands.read(stamped(stamp), apart=0.5)
+    assert arrival.stamped
+    assert [100.75, 0.75] == pytest.approx([arrival.at, arrival.delay], abs=1e-6)
+
+
+def test_what_was_read_at_once_may_have_come_since_the_last_reading(hands: Hands) -> None:
+    """The stamp is of the last segment; the first one came after what was read before."""
+    hands.pass_by(10.0)
+    hands.arrival(hands.utc - 0.25)
+    assert not (second := hands.arrival(hands.utc - 0.125)).woke
+    assert 0.125 == pytest.approx(second.spread, abs=1e-6)
+    hands.pass_by(1.0)
+    assert hands.arrival(hands.utc - 0.25).woke
 
 
 @pytest.mark.parametrize("jump", [-3600.0, -0.005, 0.005, 3600.0])
@@ -96,7 +121,7 @@ def test_a_clock_that_is_slewed_spoils_nothing(hands: Hands) -> None:
 def test_a_stamp_that_is_none_counts_as_none(hands: Hands, data: bytes) -> None:
     """Another kind, or cut short."""
     hands.pass_by(1.0)
-    assert not hands.arrivals.arrival([(socket.SOL_SOCKET, SO_TIMESTAMPNS, data), (socket.SOL_SOCKET, 1, data)]).stamped
+    assert not hands.read([(socket.SOL_SOCKET, SO_TIMESTAMPNS, data), (socket.SOL_SOCKET, 1, data)]).stamped
 
 
 @pytest.fixture
@@ -122,7 +147,7 @@ def test_the_kernel_stamps_what_waits_to_be_read(pair: tuple[socket.socket, sock
         while clock.now() < after + 0.05:
             pass
         data, ancillary, _, _ = near.recvmsg(10, ANCILLARY)
-        arrival = arrivals.arrival(ancillary)
+        arrival = arrivals.arrival((ancillary, 0.0, *clock.readings()))
         if arrival.stamped:
             break
     assert b"x" == data

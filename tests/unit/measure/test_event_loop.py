@@ -1,15 +1,13 @@
-"""How long the event loop was busy, and how long the kernel let khealth wait."""
+"""How long the event loop was busy."""
 
 import asyncio
 import os
 import selectors
+import threading
 import time
-from pathlib import Path
-
-import pytest
 
 from khealth_exporter.measure.clock import Clock
-from khealth_exporter.measure.event_loop import BusySelector, RunQueue, measured_loop
+from khealth_exporter.measure.event_loop import BusySelector, measured_loop
 
 
 def test_busy_time_is_what_passes_between_two_waits() -> None:
@@ -58,28 +56,19 @@ def test_a_measured_loop_tells_of_its_busy_time() -> None:
     assert min(told) >= 0
 
 
-def test_the_kernels_account_of_waiting_only_grows() -> None:
-    """Seconds that the thread has waited for a processor, since it began."""
-    queue = RunQueue()
-    first, second = queue.waited(), queue.waited()
-    queue.close()
-    assert 0.0 <= first <= second
-
-
-def test_without_the_kernels_account_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no such file, the wait is unknown and taken for nothing."""
-
-    def missing(*_: object) -> int:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(os, "open", missing)
-    assert 0.0 == RunQueue().waited()
-
-
-def test_a_closed_account_says_nothing(tmp_path: Path) -> None:
-    """After `close`, no file is held, and closing again does no harm."""
-    assert tmp_path
-    queue = RunQueue()
-    queue.close()
-    queue.close()
-    assert 0.0 == queue.waited()
+def test_a_loop_that_waits_is_idle() -> None:
+    """Whoever asks from another thread meanwhile hears that nothing keeps the loop busy."""
+    reading, writing = os.pipe()
+    try:
+        with BusySelector(lambda _: None) as selector:
+            selector.register(reading, selectors.EVENT_READ)
+            asker = threading.Thread(target=selector.select, args=(20.0,))
+            asker.start()
+            before = selector.idle_until
+            while selector.idle_until <= before:
+                time.sleep(0.001)
+            os.write(writing, b"x")
+            asker.join()
+    finally:
+        os.close(reading)
+        os.close(writing)
