@@ -16,6 +16,7 @@ from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
+from khealth_exporter.cluster.watch.line_reader import Broken, LineSplitter
 from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.vocabulary.reason import Reason
@@ -72,22 +73,25 @@ class OwnWatch(Generic[T]):
 
     async def _read(self, stream: Stream, *, again: bool) -> None:
         """Read one stream until it ends or breaks; raise Failed for what opening it again does not mend."""
-        self._open, self._opened, rest = True, self._clock.now(), b""
+        self._open, self._opened = True, self._clock.now()
+        splitter = LineSplitter(stream.queued)
 
         def take(pieces: Sequence[Piece]) -> None:
-            nonlocal rest
             for data, arrival in pieces:
                 at = arrival.at
-                *lines, rest = (rest + data).split(b"\n")
                 recovered = again and at - self._opened < _CATCHING_UP
                 delay = max(arrival.uncertainty, at - self._heard if recovered else 0.0)
-                moment = Moment(at, delay, recovered)
                 self._heard = self._heard if recovered else at
-                self._arrivals += [(self._version(line), moment) for line in lines if line]
+                self._arrivals += [
+                    (self._version(line), Moment(at, max(delay, early), recovered))
+                    for line, early in splitter.split(data, arrival)
+                ]
             self._changed.fire()
 
         try:
             await stream.follow(take)
+        except Broken as broken:
+            raise Failed(Reason.API_ERROR, "a watch event is longer than any object") from broken
         except Refused as refused:
             if not refused.refusal.retry:
                 raise

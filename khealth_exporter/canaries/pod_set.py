@@ -92,6 +92,11 @@ class PodSet:
             if uid in self._held:
                 (self._failing.discard if uid in self._well else self._failing.add)(uid)
 
+    def catch_up(self) -> None:
+        """Take in all that has arrived; a condition that waits is evaluated by it, so none may call it."""
+        self._owned.changed.flush()
+        self.update()
+
     async def until(self, true: Callable[[], bool], deadline: float) -> bool:
         """Wait until a condition holds for what was seen; tell whether it does when the deadline comes."""
 
@@ -132,7 +137,7 @@ class PodSet:
 
     async def verify(self, deadline: float) -> None:
         """Return if the watch shows all held pods still there and Ready; raise Failed otherwise."""
-        self.update()
+        self.catch_up()
         if self._cluster.watches.gaps(self._kinds) != self._gaps:
             raise Failed(Reason.WATCH_INTERRUPTED, "watch interrupted during the hold: changes may be missing")
         if self._failing:
@@ -197,7 +202,7 @@ class PodSet:
         known_by_uid = {trace.item.uid: trace for trace in known or ()}
         if known is not None and any(_behind(known_by_uid.get(uid), pod) for uid, pod in pods.items()):
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch was behind the API server at the deadline")
-        self.update()
+        self.catch_up()
         # Each is looked at until the watch has shown it, and then never again: lines may be many.
         unseen = list(pods.values())
         # A pod that was created after the question may be younger than the answer.

@@ -44,7 +44,7 @@ class Removal:
         """
         if not self._owned.begun:
             return
-        self._pods.update()
+        self._pods.catch_up()
         await self._owned.delete(deadline)
         await self._delete_orphans(deadline)
         since = self._owned.asked.at if self._owned.asked else self._clock.now()
@@ -82,7 +82,7 @@ class Removal:
         """
         now = Moment(self._clock.now())
         stuck = self._stuck or await self._stuck_by()
-        self._pods.update()
+        self._pods.catch_up()
         if self._owned.gone and self._pods.empty:
             return  # Late, but by itself.
         self._stuck = stuck

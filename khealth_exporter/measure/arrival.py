@@ -3,7 +3,6 @@
 import socket
 import struct
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
 
 from msgspec import Struct
@@ -13,9 +12,8 @@ from khealth_exporter.measure.clock import Clock
 SO_TIMESTAMPNS: int = getattr(socket, "SO_TIMESTAMPNS", 35)
 """Python lacks the name; 35 is Linux's number on every processor that Python runs on, but for SPARC and PA-RISC."""
 
-_TIMESPEC = struct.Struct("@ll")
-ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size)
-"""Bytes that `recvmsg` needs for the stamp."""
+ANCILLARY = socket.CMSG_SPACE(2 * struct.calcsize("@l"))
+"""Bytes that a read needs for the stamp."""
 
 _COARSE = 1e-3
 """Seconds by which the two clocks may differ between two readings; a clock that is set jumps by more."""
@@ -27,89 +25,72 @@ _TOGETHER = 50e-6
 """Seconds within which two readings of clocks count as one; in between the kernel may let others run."""
 
 
-Ancillary = Iterable[tuple[int, int, bytes]]
-"""What `recvmsg` returns beside the bytes."""
-
-Reading = tuple[Ancillary, float, float, float, float]
-"""What is noted when bytes are read; to make sense of it has time.
-
-Beside the ancillary data, how long khealth may have been too busy to read them; the monotonic time, the machine's UTC
-clock, and the monotonic time again; all in seconds.
-"""
-
-
 class Arrival(Struct, frozen=True):
     """When some bytes arrived, in monotonic seconds.
 
-    `stamped`: the kernel told, and `delay` is how much later khealth read them, in seconds; it is not part of `at`.
-    Otherwise `at` is when they were read, and `delay` is how much earlier they may have arrived.
-    `spread` is how much earlier than the last of them the first may have arrived, in seconds; where they `woke` the
-    reader, it is no more than the reader then waited for a processor.
+    `stamped`: the kernel told, and `delay` is how much later khealth was there to read them, in seconds, if that is
+    known. Otherwise `at` is when they were read, and `delay` is how much earlier they may have arrived.
+    `spread` is how much earlier than the last of them the first may have arrived, in seconds; no earlier than a
+    processor was free to read it, unless khealth was `late` to ask for it.
     """
 
     at: float
-    delay: float
+    delay: float | None
     stamped: bool
     spread: float = 0.0
-    woke: bool = False
-
-    @property
-    def read(self) -> float:
-        """When khealth read them, in monotonic seconds."""
-        return self.at + self.delay if self.stamped else self.at
+    late: bool = False
 
     @property
     def uncertainty(self) -> float:
         """How much earlier the last of them may have arrived, in seconds."""
-        return 0.0 if self.stamped else self.delay
+        return 0.0 if self.stamped else self.delay or 0.0
 
 
 class ArrivalClock:
-    """Reads the stamps of one socket.
+    """Makes sense of the stamps of one socket.
 
     A stamp is of the machine's UTC clock, which may be set at any time. It counts only while that clock keeps pace with
     the monotonic one.
     """
 
     def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         before, utc, after = clock.readings()
-        self._read = self._began = (before + after) / 2
-        self._offset = utc - self._read
-        self._last_at = self._last_read = self._read
+        self._now = self._began = self._last = (before + after) / 2
+        self._offset = utc - self._now
+        self._jumped = False
 
-    def watch(self, sock: socket.socket) -> None:
-        """Ask the kernel to stamp what this socket receives; where it cannot, every arrival is unstamped."""
+    def watch(self, sock: socket.socket) -> bool:
+        """Ask the kernel to stamp what this socket receives, and tell whether it may do so."""
         if sys.platform == "linux":
             with suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+                return True
+        return False
 
-    def arrival(self, reading: Reading) -> Arrival:
-        """Return the arrival of what was read."""
-        ancillary, busy, before, utc, after = reading
+    def look(self) -> None:
+        """Read the clocks: what is asked for next has been read by now."""
+        before, utc, after = self._clock.readings()
         now = (before + after) / 2
         offset = utc - now
-        allowed = _COARSE + _DRIFT * (now - self._read) + (after - before) / 2
-        jumped = abs(offset - self._offset) > allowed
-        if after - before > _TOGETHER and not jumped:
-            now, offset = after, self._offset
-        else:
-            self._read, self._offset = now, offset
-        stamp = None if jumped else _stamp(ancillary)
-        delay = now + offset - stamp if stamp is not None else -1.0
-        if stamped := -_COARSE < delay <= now - self._began:
-            delay = max(0.0, delay)
-            at = now - delay
-        else:
-            at, delay = now, busy
-        spread, woke = max(0.0, at - self._last_at), at > self._last_read + _COARSE
-        self._last_at, self._last_read = at, now
-        return Arrival(at, delay, stamped, spread, woke)
+        allowed = _COARSE + _DRIFT * (now - self._now) + (after - before) / 2
+        self._jumped = abs(offset - self._offset) > allowed
+        if after - before > _TOGETHER and not self._jumped:
+            offset = self._offset
+        self._now, self._offset = now, offset
 
+    def arrival(self, stamp: float | None, asked: float | None, woke: float | None) -> Arrival:
+        """Return when bytes with this stamp (Unix seconds) arrived.
 
-def _stamp(ancillary: Ancillary) -> float | None:
-    """Return the stamp in Unix seconds."""
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) >= _TIMESPEC.size:
-            seconds, nanoseconds = _TIMESPEC.unpack_from(data)
-            return float(seconds) + float(nanoseconds) / 1e9
-    return None
+        Where khealth itself asked for them, and not the kernel on its behalf, `asked` is when, and `woke` when it had
+        them.
+        """
+        at = self._now if stamp is None else stamp - self._offset
+        stamped = stamp is not None and not self._jumped and self._began <= at < self._now + _COARSE
+        if stamped:
+            delay = None if woke is None else max(0.0, woke - at)
+        else:
+            at = self._now if woke is None else woke
+            delay = self._now - at + self._clock.delay(self._now)
+        spread, self._last = max(0.0, at - self._last), at
+        return Arrival(at, delay, stamped, spread, asked is not None and at <= asked)

@@ -1,72 +1,70 @@
 """A thread that only reads one socket: of what arrives, it knows when."""
 
+import select
 import socket
+import struct
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from khealth_exporter.measure.arrival import ANCILLARY, Arrival, ArrivalClock, Reading
+from khealth_exporter.cluster.stream.segments import Segments, SingleReads
+from khealth_exporter.measure.arrival import Arrival, ArrivalClock
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.run_queue import RunQueue
 
+_MOST = 1024
+"""Reads that wait for the event loop at most; then the kernel keeps what comes."""
+
+_TIMEVAL = struct.Struct("@ll")
+
 Piece = tuple[bytes, Arrival]
 """Bytes that were read at once, and when they arrived."""
-
-_READ = 64 << 10
-"""Bytes that are read at once: a busy watch's line is a few KiB."""
-
-_MANY, _MOST = 64, 1024
-"""Reads of which the event loop is told at once; reads at which the thread waits for the loop, and the kernel keeps
-what comes."""
 
 
 class SocketReader:
     """Reads a socket in a thread of its own, and tells the event loop of what has come.
 
-    A thread that waits in recvmsg is the cheapest way to read each segment as it arrives. It does nothing but note
-    the time: all else is cheaper done at once for many.
+    With `patience`, in seconds, what comes within that time is told of at once: to wake up costs more than a line.
     """
 
     def __init__(self, sock: socket.socket, clock: Clock, tell: Callable[[], None]) -> None:
         """Begin to read; `tell` is called in the thread where something has come and nobody is told yet."""
+        self.patience = 0.0
         self.failed: OSError | None = None
         """Why nothing more comes, where that is no end."""
         self._socket, self._tell, self._clock = sock, tell, clock
         self._arrivals = ArrivalClock(clock)
-        self._arrivals.watch(sock)
-        self._read: deque[tuple[bytes, Reading]] = deque()
+        self._stamped = self._arrivals.watch(sock)
+        try:
+            self._segments: Segments | SingleReads = Segments(sock)
+        except AttributeError:
+            self._segments = SingleReads(sock)
+        self._lock = threading.Lock()
+        """Held by who takes from the segments."""
+        self._read: list[Piece] = []
+        self._asked: float | None = None
+        self._woke: float | None = None
+        """When the thread asked for the first bytes of those that come now, and woke up to read them."""
         self._room = threading.Event()
         self._queue: RunQueue | None = None
-        self._queued = 0.0
-        self._told = self._closed = self._ended = self._full = False
+        self._queued = self._limit = 0.0
+        self._told = self._closed = False
         sock.settimeout(None)
         threading.Thread(target=self._run, name="khealth-watch-reader", daemon=True).start()
 
     def take(self) -> list[Piece]:
         """Return what has come; no bytes are the end."""
-        pieces = []
-        while self._read:
-            data, reading = self._read.popleft()
-            pieces.append((data, self._arrivals.arrival(reading)))
-        if self._full:
-            self._room.set()
-        return pieces
+        self._told = False
+        self._collect()
+        with self._lock:
+            read, self._read = self._read, []
+        self._room.set()
+        return read
 
     def queued(self) -> float:
         """Return how long, in seconds, the thread has waited for a processor since this was asked last."""
         before, self._queued = self._queued, self._queue.waited() if self._queue else 0.0
         return self._queued - before
-
-    @property
-    def urgent(self) -> bool:
-        """Whether what has come should be taken at once: it is much, or all."""
-        return len(self._read) >= _MANY or self._ended
-
-    def ask(self) -> bool:
-        """Ask to be told of what comes; False if something is there already."""
-        self._told = False
-        return not self._read
 
     def close(self) -> None:
         """End the thread, which closes the socket."""
@@ -84,27 +82,46 @@ class SocketReader:
         finally:
             self._queue.close()
             self._socket.close()
-            self._ended = True
             self._tell()
 
     def _read_all(self) -> None:
-        receive, note, delay = self._socket.recvmsg, self._read.append, self._clock.delay
-        monotonic, utc = self._clock.monotonic, self._clock.utc_now
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
         while not self._closed:
-            data, ancillary, _, _ = receive(_READ, ANCILLARY)
-            before = monotonic()
-            note((data, (ancillary, 0.0 if ancillary else delay(before), before, utc(), monotonic())))
-            if not self._told or not len(self._read) % _MANY:
+            asked = self._clock.now()
+            poll.poll()
+            self._asked, self._woke = asked, self._clock.now()
+            patience = self.patience if self._stamped else 0.0
+            self._bound(patience)
+            with suppress(BlockingIOError):
+                self._segments.receive(patience)
+            if self._collect():
+                return
+            if not self._told:
                 self._told = True
                 self._tell()
-            if not data:
-                return
             if len(self._read) >= _MOST:
-                self._wait_for_room()
+                self._room.clear()
+                if len(self._read) >= _MOST and not self._closed:
+                    self._room.wait()
 
-    def _wait_for_room(self) -> None:
-        self._room.clear()
-        self._full = True
-        if len(self._read) >= _MOST and not self._closed:
-            self._room.wait()
-        self._full = False
+    def _collect(self) -> bool:
+        """Take over what the kernel has read, and tell whether the end is among it."""
+        with self._lock:
+            if segments := list(self._segments.take()):
+                self._arrivals.look()
+            for data, stamp in segments:
+                arrival = self._arrivals.arrival(stamp, self._asked, self._woke)
+                self._asked = self._woke = None
+                self._stamped = self._stamped and (arrival.stamped or stamp is not None)
+                self._read.append((data, arrival))
+                if not data:
+                    return True
+        return False
+
+    def _bound(self, seconds: float) -> None:
+        """Let a read wait for so long for its first byte; 0 is without a limit."""
+        if seconds != self._limit:
+            self._limit = seconds
+            limit = _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1e6))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)

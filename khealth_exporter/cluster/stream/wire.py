@@ -1,7 +1,6 @@
 """A TCP connection that is read with the kernel's time stamps, through as many layers of TLS as it has."""
 
 import asyncio
-import math
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -31,8 +30,6 @@ class Wire:
         self._layers: list[TlsLayer] = []
         self._receive: Receive | None = None
         self._over: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._patience = 0.0
         self._ended = self._closed = False
         self._reader = SocketReader(sock, clock, self._tell)
 
@@ -84,11 +81,11 @@ class Wire:
     async def follow(self, receive: Receive, patience: float = 0.0) -> None:
         """Hand on what comes until `receive` says that it has enough, or the connection ends.
 
-        Raise OSError where it breaks, and what `receive` raises. While there is much to come, it is handed on together
-        each `patience` seconds; while nobody follows, it is kept. It always has the time of its arrival.
+        Raise OSError where it breaks, and what `receive` raises. What comes within `patience` seconds is handed on
+        together; while nobody follows, it is kept. It always has the time of its arrival.
         """
         over = self._over = self._loop.create_future()
-        self._receive, self._patience = receive, patience
+        self._receive, self._reader.patience = receive, patience
         self.flush()
         try:
             await over
@@ -98,48 +95,27 @@ class Wire:
     def _tell(self) -> None:
         """Wake the event loop, from the reader's thread."""
         with suppress(RuntimeError):  # The loop is closed.
-            self._loop.call_soon_threadsafe(self._told)
-
-    def _told(self) -> None:
-        """Take what the reader told of, soon or at once."""
-        if self._patience and not self._reader.urgent:
-            self._wait_a_while()
-        else:
-            self.flush()
+            self._loop.call_soon_threadsafe(self.flush)
 
     def flush(self) -> None:
-        """Hand on at once what has come, to whoever follows."""
+        """Hand on at once what has come, to who follows."""
         over, receive, self._receive = self._over, self._receive, None
         if over is None or receive is None or over.done():
             return  # What is received may lead to another call: it waits for its turn.
         try:
-            came, ended = self._hand_on(receive)
+            ended = self._hand_on(receive)
         except Exception as error:  # noqa: BLE001 - it is for who follows
             _set(over, error)
             return
         self._receive = receive
         if ended:
             _set(over)
-        elif came and self._patience:
-            self._wait_a_while()
-        elif self._timer is None and not self._reader.ask():
-            self._loop.call_soon(self._told)
 
-    def _wait_a_while(self) -> None:
-        """Look again later, together with other wires: each time that the event loop wakes up costs."""
-        if self._timer is None and self._over:
-            due = (math.floor(self._loop.time() / self._patience) + 1) * self._patience
-            self._timer = self._loop.call_at(due, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
-        self.flush()
-
-    def _hand_on(self, receive: Receive) -> tuple[bool, bool]:
-        """Hand on what has come, and tell whether there was anything, and whether that is all."""
-        taken, pieces = self._reader.take(), list[Piece]()
+    def _hand_on(self, receive: Receive) -> bool:
+        """Hand on what has come, and tell whether that is all."""
+        pieces: list[Piece] = []
         try:
-            for data, arrival in taken:
+            for data, arrival in self._reader.take():
                 self._ended = self._ended or not data
                 if told := self._decrypted(data):
                     pieces.append((told, arrival))
@@ -149,7 +125,7 @@ class Wire:
             raise ConnectionAbortedError("the connection is closed")
         if self._reader.failed and not enough:
             raise self._reader.failed
-        return bool(taken), enough or self._ended or any(layer.ended for layer in self._layers)
+        return enough or self._ended or any(layer.ended for layer in self._layers)
 
     def _decrypted(self, data: bytes) -> bytes:
         for depth, layer in enumerate(self._layers):
@@ -165,8 +141,6 @@ class Wire:
     def close(self) -> None:
         """Close the connection at once; who follows it is told."""
         self._closed = True
-        if self._timer:
-            self._timer.cancel()
         if self._over:
             _set(self._over, ConnectionAbortedError("the connection is closed"))
         self._reader.close()

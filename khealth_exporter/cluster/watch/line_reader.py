@@ -1,5 +1,6 @@
 """Reading the lines of a watch."""
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import msgspec
@@ -7,8 +8,12 @@ import msgspec
 from khealth_exporter.cluster.decoding import ReadLine, WatchLine, decode, parse
 from khealth_exporter.cluster.errors import judge
 from khealth_exporter.cluster.objects import KubernetesObject
+from khealth_exporter.measure.arrival import Arrival
 
 T = TypeVar("T", bound=KubernetesObject)
+
+LONGEST_LINE = 8 << 20
+"""Bytes; no object that the API server stores is larger than etcd's 1.5 MiB."""
 
 
 class Broken(Exception):  # noqa: N818 - a turn that watches take, no error
@@ -17,6 +22,29 @@ class Broken(Exception):  # noqa: N818 - a turn that watches take, no error
     def __init__(self, cause: str, *, relist: bool) -> None:
         super().__init__(cause)
         self.cause, self.relist = cause, relist
+
+
+class LineSplitter:
+    """Splits what arrives into lines; `queued` tells how long its reader waited for a processor since it was asked."""
+
+    def __init__(self, queued: Callable[[], float]) -> None:
+        self._queued = queued
+        self._rest = b""
+
+    def split(self, data: bytes, arrival: Arrival) -> list[tuple[bytes, float]]:
+        """Return each whole line, with how much earlier than the arrival it may have come, in seconds.
+
+        Raise Broken if a line is longer than any object.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            raise Broken("garbled", relist=True)
+        early = 0.0
+        if len(lines) > 1 or (lines and self._rest):
+            # Only the last of what arrived together has the time of the arrival.
+            early = arrival.spread if arrival.late else min(arrival.spread, self._queued())
+        last = len(lines) - (not self._rest)
+        return [(line, early if number < last else 0.0) for number, line in enumerate(lines) if line]
 
 
 class LineReader(Generic[T]):

@@ -54,7 +54,6 @@ class Subscription(Generic[T]):
 
     def drain(self) -> Iterator[Line[T]]:
         """Yield what has arrived since the last call."""
-        self._source.flush()
         while self._lines:
             yield self._lines.popleft()
 
@@ -63,6 +62,8 @@ class Signal:
     """Lets others wait until a condition holds, and evaluates it again at each change."""
 
     def __init__(self) -> None:
+        self.sources: set[Callable[[], None]] = set()
+        """What makes each watch that fires it take in what has arrived and waits for more."""
         self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
     def fire(self) -> None:
@@ -75,8 +76,14 @@ class Signal:
                 except Exception as error:  # noqa: BLE001 - it is the waiter's bug, not the caller's
                     future.set_exception(error)
 
+    def flush(self) -> None:
+        """Let everything count that has arrived: before a decision, not in a condition, as it fires the signal."""
+        for flush in tuple(self.sources):
+            flush()
+
     async def until(self, true: Callable[[], bool], deadline: float = math.inf) -> bool:
         """Wait until a condition holds, and tell whether it does; at the deadline, a monotonic time, at the latest."""
+        self.flush()
         if true():
             return True
         future = asyncio.get_running_loop().create_future()
@@ -85,6 +92,7 @@ class Signal:
             async with asyncio.timeout_at(None if math.isinf(deadline) else deadline):
                 await future
         except TimeoutError:
+            self.flush()
             return true()
         finally:
             del self._waiting[future]
@@ -109,6 +117,7 @@ class Subscriptions(Generic[T]):
     def add(self, key: Key | None, changed: Signal) -> Subscription[T]:
         """Return a new subscription."""
         subscription = Subscription(key, changed, self)
+        changed.sources.add(self.flush)
         self._open.setdefault(key, set()).add(subscription)
         return subscription
 

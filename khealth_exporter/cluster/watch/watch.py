@@ -17,7 +17,7 @@ from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
-from khealth_exporter.cluster.watch.line_reader import Broken, LineReader
+from khealth_exporter.cluster.watch.line_reader import Broken, LineReader, LineSplitter
 from khealth_exporter.cluster.watch.subscription import Key, Line, Signal, Subscription, Subscriptions
 from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
@@ -40,9 +40,7 @@ CAUSES = (
     "api_unreachable", "api_timeout", "api_error", "api_rejected", "throttled", "forbidden", "prober_starved",
 )  # fmt: skip
 """Why a watch is opened again, as counted; a refusal is counted under its reason."""
-LONGEST_LINE = 8 << 20
-"""Bytes; no object that the API server stores is larger than etcd's 1.5 MiB."""
-PATIENCE = 0.5
+PATIENCE = 0.4
 """Seconds that a line waits to be handed on together with others. Its time is that of its arrival."""
 _BACKOFF = (0.1, 5.0)
 """Seconds of the first and of the longest pause before trying again; each is jittered by half."""
@@ -92,7 +90,7 @@ class Watch(Generic[T]):
         self.progressed = clock.now()
         """When it last did anything, in monotonic seconds: waiting for a server that is away is progress."""
         self._version = ""
-        self._rest = b""
+        self._splitter = LineSplitter(float)
         self._heard = self._opened = clock.now()
         self._resuming = False
         self._subscriptions = Subscriptions[T](self._flush)
@@ -194,7 +192,7 @@ class Watch(Generic[T]):
         async with AsyncExitStack() as last:
             stream, lifetime = await self._open(last)
             while True:
-                self._rest = b""
+                self._splitter = LineSplitter(stream.queued)
                 await self._read(stream, lifetime - SUCCESSION)
                 async with AsyncExitStack() as opening:
                     async with asyncio.TaskGroup() as group:
@@ -231,8 +229,8 @@ class Watch(Generic[T]):
         def take(pieces: Sequence[Piece]) -> None:
             nonlocal heard
             for data, arrival in pieces:
-                heard = arrival.read
-                self._rest = self._take(self._rest + data, arrival, stream)
+                heard = arrival.at
+                self._take(data, arrival)
             self._subscriptions.fire()
 
         while self._clock.now() < min(end, heard + SILENCE):
@@ -248,10 +246,10 @@ class Watch(Generic[T]):
         if self._followed:
             self._followed.flush()
 
-    def _take(self, data: bytes, arrival: Arrival, stream: Stream) -> bytes:
-        """Tell every whole line of what arrived, and return the rest."""
+    def _take(self, data: bytes, arrival: Arrival) -> None:
+        """Tell every whole line of what arrived."""
         at, delay = arrival.at, arrival.uncertainty
-        if arrival.stamped:
+        if arrival.stamped and arrival.delay is not None:
             self._telemetry.watch_read_delay(arrival.delay)
         recovered = self._resuming and at - self._opened < _CATCHING_UP
         if recovered:
@@ -259,18 +257,8 @@ class Watch(Generic[T]):
         else:
             self._resuming, self._heard = False, at
         self.progressed = at
-        *lines, rest = data.split(b"\n")
-        early = 0.0
-        if len(lines) > 1 or (lines and rest):
-            # Only the last of what arrived together has the time of the arrival.
-            early = min(arrival.spread, stream.queued()) if arrival.woke else arrival.spread
-        last = len(lines) if rest else len(lines) - 1
-        for number, line in enumerate(lines):
-            if line:
-                self._take_line(line, at, delay if number == last else max(delay, early), recovered)
-        if len(rest) > LONGEST_LINE:
-            raise Broken("garbled", relist=True)
-        return rest
+        for line, early in self._splitter.split(data, arrival):
+            self._take_line(line, at, max(delay, early), recovered)
 
     def _take_line(self, raw: bytes, at: float, delay: float, recovered: bool) -> None:
         try:

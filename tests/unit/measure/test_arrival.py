@@ -1,46 +1,37 @@
 """When bytes arrived: the kernel's stamp, as long as the clocks can be trusted."""
 
-import math
 import socket
-import struct
-from collections.abc import Iterator
 
 import pytest
 
-from khealth_exporter.measure.arrival import ANCILLARY, SO_TIMESTAMPNS, Ancillary, Arrival, ArrivalClock
+from khealth_exporter.measure.arrival import Arrival, ArrivalClock
 from khealth_exporter.measure.clock import Clock
 
 UTC = 1_700_000_000.0
 
 
 class Hands:
-    """Two clocks that a test sets."""
+    """Two clocks that a test sets; `interruption` passes, in seconds, between two readings of them."""
 
     def __init__(self) -> None:
-        self.monotonic, self.utc = 100.0, UTC
-        self.clock = Clock(lambda: self.monotonic, lambda: self.utc)
+        self.monotonic, self.utc, self.interruption = 100.0, UTC, 0.0
+        self.clock = Clock(lambda: self.monotonic, self._utc)
         self.arrivals = ArrivalClock(self.clock)
+
+    def _utc(self) -> float:
+        now = self.utc
+        self.pass_by(self.interruption)
+        return now
 
     def pass_by(self, seconds: float) -> None:
         """Let time pass."""
         self.monotonic += seconds
         self.utc += seconds
 
-    def arrival(self, stamp: float | None, *, busy: float = 0.0) -> Arrival:
+    def arrival(self, stamp: float | None, *, asked: float | None = None, woke: float | None = None) -> Arrival:
         """Read bytes that the kernel stamped with this time of its UTC clock."""
-        return self.read([] if stamp is None else stamped(stamp), busy=busy)
-
-    def read(self, ancillary: Ancillary, *, busy: float = 0.0, apart: float = 0.0) -> Arrival:
-        """Read bytes with this ancillary data; khealth may be interrupted between two readings of the clock."""
-        before, utc = self.monotonic, self.utc
-        self.pass_by(apart)
-        return self.arrivals.arrival((ancillary, busy, before, utc, self.monotonic))
-
-
-def stamped(stamp: float) -> list[tuple[int, int, bytes]]:
-    """Return what recvmsg returns beside the bytes."""
-    fraction, seconds = math.modf(stamp)
-    return [(socket.SOL_SOCKET, SO_TIMESTAMPNS, struct.pack("@ll", int(seconds), round(fraction * 1e9)))]
+        self.arrivals.look()
+        return self.arrivals.arrival(stamp, asked, woke)
 
 
 @pytest.fixture
@@ -52,17 +43,24 @@ def hands() -> Hands:
 def test_the_stamp_is_the_arrival(hands: Hands) -> None:
     """What khealth took to read is known, and no part of the error."""
     hands.pass_by(10.0)
-    arrival = hands.arrival(hands.utc - 0.25)
+    arrival = hands.arrival(hands.utc - 0.25, asked=105.0, woke=109.875)
     assert arrival.stamped
-    assert [109.75, 0.25, 110.0] == pytest.approx([arrival.at, arrival.delay, arrival.read], abs=1e-6)
+    assert [109.75, 0.125] == pytest.approx([arrival.at, arrival.delay], abs=1e-6)
     assert 0.0 == arrival.uncertainty
 
 
-def test_a_stamp_of_a_moment_ago_is_never_in_the_future(hands: Hands) -> None:
-    """The two clocks are read one after the other."""
+def test_what_the_kernel_read_by_itself_has_no_known_delay(hands: Hands) -> None:
+    """It arrived when it arrived."""
     hands.pass_by(10.0)
-    arrival = hands.arrival(hands.utc + 0.0005)
-    assert (110.0, 0.0, True) == (arrival.at, arrival.delay, arrival.stamped)
+    arrival = hands.arrival(hands.utc - 0.25)
+    assert (True, None, 0.0) == (arrival.stamped, arrival.delay, arrival.uncertainty)
+
+
+def test_a_stamp_of_a_moment_ago_may_seem_to_be_in_the_future(hands: Hands) -> None:
+    """The two clocks are read one after the other; the delay is never below 0."""
+    hands.pass_by(10.0)
+    arrival = hands.arrival(hands.utc + 0.0005, asked=105.0, woke=110.0)
+    assert (0.0, True) == (arrival.delay, arrival.stamped)
 
 
 @pytest.mark.parametrize("late", [-3600.0, -0.01, 10.5, 3600.0])
@@ -70,33 +68,40 @@ def test_a_stamp_out_of_the_sockets_life_is_refused(hands: Hands, late: float) -
     """It is of another clock than the one that is read."""
     hands.pass_by(10.0)
     arrival = hands.arrival(hands.utc - late)
-    assert (110.0, 0.0, False) == (arrival.at, arrival.delay, arrival.stamped)
+    assert (110.0, False) == (arrival.at, arrival.stamped)
 
 
 def test_no_stamp_is_the_time_of_reading(hands: Hands) -> None:
-    """With what the event loop's busy time leaves open."""
-    arrival = hands.arrival(None, busy=0.125)
-    assert (100.0, 0.125, False) == (arrival.at, arrival.delay, arrival.stamped)
-    assert (100.0, 0.125) == (arrival.read, arrival.uncertainty)
+    """With what a busy event loop leaves open."""
+    hands.clock.follow(lambda: 99.9375)
+    hands.pass_by(0.0625)
+    arrival = hands.arrival(None, asked=99.0, woke=100.0)
+    assert (100.0, 0.1875, False) == (arrival.at, arrival.delay, arrival.stamped)
+    assert 0.1875 == arrival.uncertainty
 
 
 def test_an_interruption_between_two_readings_spoils_no_stamp(hands: Hands) -> None:
     """The clocks' difference of a moment ago is better than one that was read with a pause."""
     hands.pass_by(1.0)
     stamp = hands.utc - 0.25
-    arrival = hands.read(stamped(stamp), apart=0.5)
+    hands.interruption = 0.5
+    arrival = hands.arrival(stamp)
     assert arrival.stamped
-    assert [100.75, 0.75] == pytest.approx([arrival.at, arrival.delay], abs=1e-6)
+    assert 100.75 == pytest.approx(arrival.at, abs=1e-6)
 
 
 def test_what_was_read_at_once_may_have_come_since_the_last_reading(hands: Hands) -> None:
     """The stamp is of the last segment; the first one came after what was read before."""
     hands.pass_by(10.0)
     hands.arrival(hands.utc - 0.25)
-    assert not (second := hands.arrival(hands.utc - 0.125)).woke
-    assert 0.125 == pytest.approx(second.spread, abs=1e-6)
-    hands.pass_by(1.0)
-    assert hands.arrival(hands.utc - 0.25).woke
+    assert 0.125 == pytest.approx(hands.arrival(hands.utc - 0.125).spread, abs=1e-6)
+
+
+@pytest.mark.parametrize(("asked", "late"), [(109.0, False), (109.9, True), (None, False)])
+def test_who_asks_late_is_told(hands: Hands, asked: float | None, *, late: bool) -> None:
+    """What waited then did so for khealth, and not for a processor."""
+    hands.pass_by(10.0)
+    assert late == hands.arrival(hands.utc - 0.25, asked=asked, woke=110.0).late
 
 
 @pytest.mark.parametrize("jump", [-3600.0, -0.005, 0.005, 3600.0])
@@ -117,39 +122,8 @@ def test_a_clock_that_is_slewed_spoils_nothing(hands: Hands) -> None:
         assert hands.arrival(hands.utc - 0.0001).stamped
 
 
-@pytest.mark.parametrize("data", [b"", b"short"])
-def test_a_stamp_that_is_none_counts_as_none(hands: Hands, data: bytes) -> None:
-    """Another kind, or cut short."""
-    hands.pass_by(1.0)
-    assert not hands.read([(socket.SOL_SOCKET, SO_TIMESTAMPNS, data), (socket.SOL_SOCKET, 1, data)]).stamped
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Two ends of a TCP connection."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
-        far, _ = server.accept()
-        with far:
-            yield near, far
-
-
-def test_the_kernel_stamps_what_waits_to_be_read(pair: tuple[socket.socket, socket.socket]) -> None:
-    """However long khealth does something else: it arrived before."""
-    near, far = pair
-    clock = Clock()
-    arrivals = ArrivalClock(clock)
-    arrivals.watch(near)
-    # The kernel switches its stamps on a moment after the first socket asks for them.
-    while True:
-        before = clock.now()
-        far.sendall(b"x")
-        after = clock.now()
-        while clock.now() < after + 0.05:
-            pass
-        data, ancillary, _, _ = near.recvmsg(10, ANCILLARY)
-        arrival = arrivals.arrival((ancillary, 0.0, *clock.readings()))
-        if arrival.stamped:
-            break
-    assert b"x" == data
-    assert before - 0.001 <= arrival.at <= after + 0.001
-    assert arrival.delay >= 0.049
+def test_a_socket_that_cannot_be_stamped_is_no_error(hands: Hands) -> None:
+    """Every arrival is then the time of reading."""
+    with socket.socket() as closed:
+        pass
+    assert not hands.arrivals.watch(closed)

@@ -57,7 +57,7 @@ def test_a_measured_loop_tells_of_its_busy_time() -> None:
 
 
 def test_a_loop_that_waits_is_idle() -> None:
-    """Whoever asks from another thread meanwhile hears that nothing keeps the loop busy."""
+    """Another thread that asks meanwhile hears that nothing keeps the loop busy."""
     reading, writing = os.pipe()
     try:
         with BusySelector(lambda _: None) as selector:

@@ -1,0 +1,198 @@
+"""Reading a socket in a thread: every segment with the kernel's time, handed on in time."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+
+import pytest
+
+from khealth_exporter.cluster.stream import socket_reader
+from khealth_exporter.cluster.stream.segments import Segments, SingleReads
+from khealth_exporter.cluster.stream.socket_reader import Piece, SocketReader
+from khealth_exporter.measure.arrival import SO_TIMESTAMPNS, ArrivalClock
+from khealth_exporter.measure.clock import Clock
+
+PATIENCE = 20.0
+"""Seconds after which a test has failed that waits for something."""
+
+
+@contextmanager
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Provide two ends of a TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
+        far, _ = server.accept()
+        far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with far:
+            yield near, far
+
+
+@dataclass
+class Reading:
+    """A reader, the other end of its socket, and what it has told of."""
+
+    reader: SocketReader
+    far: socket.socket
+    clock: Clock
+    pieces: list[Piece] = field(default_factory=list)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def said(self) -> bytes:
+        """All that has been taken."""
+        return b"".join(data for data, _ in self.pieces)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Take what is told of until something holds."""
+        async with asyncio.timeout(PATIENCE):
+            while not true():
+                await self.told.wait()
+                self.told.clear()
+                self.pieces += self.reader.take()
+
+
+@asynccontextmanager
+async def reading(patience: float = 0.0) -> AsyncIterator[Reading]:
+    """Read a socket."""
+    loop, clock = asyncio.get_running_loop(), Clock()
+    with pair() as (near, far):
+        told = asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # The loop is closed.
+                loop.call_soon_threadsafe(told.set)
+
+        reader = SocketReader(near, clock, tell)
+        reader.patience = patience
+        try:
+            yield Reading(reader, far, clock, told=told)
+        finally:
+            reader.close()
+
+
+async def stamped(read: Reading) -> None:
+    """Return once the kernel stamps: it begins a moment after the first socket has asked for it."""
+    while not (read.pieces and read.pieces[-1][1].stamped):
+        count = len(read.pieces)
+        read.far.sendall(b".")
+        await read.until(lambda: len(read.pieces) > count)  # noqa: B023 - it is called at once
+    read.pieces.clear()
+
+
+async def test_segments_are_handed_on_together_each_with_its_own_time() -> None:
+    """However late: what arrived 50 ms apart is seen 50 ms apart."""
+    async with reading() as read:
+        await stamped(read)
+        read.reader.patience = 0.2
+        sent = []
+        for part in b"abc":
+            sent.append(read.clock.now())
+            read.far.sendall(bytes([part]))
+            await asyncio.sleep(0.05)
+        await read.until(lambda: len(read.said) == 3)
+        assert [b"a", b"b", b"c"] == [data for data, _ in read.pieces]
+        assert all(arrival.stamped for _, arrival in read.pieces)
+        for (_, arrival), at in zip(read.pieces, sent, strict=True):
+            assert abs(arrival.at - at) < 0.04
+
+
+async def test_what_has_come_can_be_taken_before_patience_ends() -> None:
+    """Though the thread is still in its system call."""
+    async with reading(3600.0) as read:
+        read.far.sendall(b"a")
+        async with asyncio.timeout(PATIENCE):
+            while not read.said:
+                read.pieces += read.reader.take()
+                await asyncio.sleep(0.001)
+        read.far.sendall(b"b")
+        async with asyncio.timeout(PATIENCE):
+            while len(read.said) < 2:
+                read.pieces += read.reader.take()
+                await asyncio.sleep(0.001)
+    assert b"ab" == read.said
+
+
+@pytest.mark.parametrize("patience", [0.0, 0.05])
+async def test_much_more_than_the_buffers_hold_arrives_whole(patience: float) -> None:
+    """In order, up to the end."""
+    data = bytes(range(256)) * 20_000
+    async with reading(patience) as read:
+        sending = asyncio.to_thread(read.far.sendall, data)
+        await asyncio.gather(sending, read.until(lambda: len(read.said) == len(data)))
+        assert data == read.said
+        read.far.shutdown(socket.SHUT_WR)
+        await read.until(lambda: not read.pieces[-1][0])
+
+
+async def test_a_reader_waits_for_a_loop_that_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel keeps what comes, and in the end the server waits: no memory fills up."""
+    monkeypatch.setattr(socket_reader, "_MOST", 4)
+    async with reading() as read:
+        for part in b"abcdefgh":
+            read.far.sendall(bytes([part]))
+            await asyncio.sleep(0.01)
+        assert len(read.reader.take()) <= 5
+        read.far.sendall(b"z")
+        await read.until(lambda: read.said.endswith(b"z"))
+
+
+async def test_a_connection_that_breaks_is_told() -> None:
+    """By its error, after what had come."""
+    async with reading() as read:
+        read.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        read.far.close()
+        await read.until(lambda: read.reader.failed is not None)
+        assert isinstance(read.reader.failed, ConnectionResetError)
+
+
+async def test_without_stamps_each_read_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that gives none: nothing is held back, and the arrival says so."""
+    monkeypatch.setattr(ArrivalClock, "watch", lambda *_: False)
+    async with reading(3600.0) as read:
+        before = read.clock.now()
+        read.far.sendall(b"a")
+        await read.until(lambda: read.said == b"a")
+        arrival = read.pieces[0][1]
+        assert not arrival.stamped
+        assert before <= arrival.at <= read.clock.now()
+
+
+async def test_a_system_without_the_call_reads_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS."""
+
+    def missing(_: socket.socket) -> Segments:
+        raise AttributeError("recvmmsg")
+
+    monkeypatch.setattr(socket_reader, "Segments", missing)
+    async with reading() as read:
+        read.far.sendall(b"a")
+        await read.until(lambda: read.said == b"a")
+        assert not read.pieces[0][1].stamped
+        read.far.shutdown(socket.SHUT_WR)
+        await read.until(lambda: not read.pieces[-1][0])
+
+
+def test_a_stamp_of_another_kind_is_none() -> None:
+    """What the kernel did not say is not made up."""
+    with pair() as (near, far):
+        read = Segments(near)
+        far.sendall(b"a")
+        read.receive(0.0)
+        assert [(b"a", None)] == list(read.take())
+        near.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        far.close()
+        read.receive(0.0)
+        assert [(b"", None)] == list(read.take())
+        assert not list(read.take())
+
+
+def test_an_error_of_the_call_is_raised() -> None:
+    """With its number."""
+    with pair() as (near, _):
+        read, single = Segments(near), SingleReads(near)
+        near.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            read.receive(0.0)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            single.receive(0.0)
