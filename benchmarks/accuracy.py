@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.audit import Interval, Truth, lines, truth
 from benchmarks.figures import Goal, conclude, needed, parser, percentile, table
 from benchmarks.harness import configuration, events, namespace, program, samples, wait_for_watcher, watched
+from benchmarks.repeated import Found, parsed, repeated
 from khealth_exporter.canaries.pod_steps import WAY
 
 NAMESPACE = "bench-accuracy"
@@ -29,6 +31,7 @@ SPANS = {
     "startup": ("created", "started"),
 }
 """Steps between two milestones, which a bare watcher sees too."""
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 DRAWS = 400
 """Number of bootstrap resamples for an interval."""
 STEPS = ("create", *SPANS, "delete")
@@ -157,6 +160,36 @@ def _true(told: Truth, pod: str, step: str) -> Interval | None:
     return begin.until(end) if begin and end else None
 
 
+def milestones_against_truth(run: Run) -> tuple[dict[str, Any], list[Goal]]:
+    """Compare when khealth and the bare watchers saw each milestone with the audit log, and print it."""
+    figures: dict[str, Any] = {}
+    for name in WAY.milestones:
+        ours, bare = milestone_errors(run, name)
+        figures[name] = {"pods": len(ours)}
+        for label, share in QUANTILES.items():
+            figures[name][f"{label}_ms"] = 1000 * percentile(ours, share)
+            figures[name][f"bare_{label}_ms"] = 1000 * percentile(bare, share)
+    heads = ("milestone", *figures[WAY.created])
+    table("How late each milestone was seen, by the audit log", heads, _rows(figures))
+    goals = []
+    for label in QUANTILES:
+        over = max(figure[f"{label}_ms"] - figure[f"bare_{label}_ms"] for figure in figures.values())
+        goals.append(Goal(f"error of a milestone beyond the bare watchers', {label}, worst milestone, ms", over, 0.0))
+    return figures, goals
+
+
+def milestone_errors(run: Run, name: str) -> tuple[list[float], list[float]]:
+    """Return how far khealth, and both bare watchers, are off a milestone's true time, in seconds."""
+    ours, bare = [], []
+    for pod, sample in run.khealth.items():
+        true = run.truth.pods.get(pod, {}).get(name)
+        seen = [watcher[pod][name] for watcher in run.watchers if name in watcher.get(pod, {})]
+        if true and name in sample["observed"] and len(seen) == len(run.watchers):
+            ours.append(abs(true.error(sample["observed"][name])))
+            bare += [abs(true.error(at)) for at in seen]
+    return ours, bare
+
+
 def against_truth(run: Run) -> tuple[dict[str, Any], list[Goal]]:
     """Compare khealth's steps with the audit log, and print it."""
     measured: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
@@ -170,7 +203,9 @@ def against_truth(run: Run) -> tuple[dict[str, Any], list[Goal]]:
     table("khealth's steps against the audit log", ("step", *figures["all"]), _rows(figures))
     inside = figures["all"]["inside_bar"] if "all" in figures else 0.0
     worst = min((figure["inside_bar"] for figure in figures.values()), default=0.0)
+    bar = figures["all"]["bar_p50_ms"] if "all" in figures else float("nan")
     return figures, [
+        Goal("median error bar, ms", bar, 40.0),
         Goal("truths that lie within the error bar: all steps", inside, 0.99, at_least=True),
         Goal("the same: worst step", worst, 0.99, at_least=True),
     ]
@@ -193,18 +228,29 @@ def _rows(figures: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
     return [[name, *known.values()] for name, known in figures.items()]
 
 
+def measured(log: Path, pods: int, seconds: float) -> Found:
+    """Take the figures once."""
+    run = observe(log, pods, seconds)
+    print(f"{len(run.khealth)} pods")
+    pairs, goals = beside(run)
+    milestones, nearer = milestones_against_truth(run)
+    steps, more = against_truth(run)
+    figures = {
+        "pods": len(run.khealth),
+        "beside_bare_watchers": pairs,
+        "milestones_against_the_audit_log": milestones,
+        "steps_against_the_audit_log": steps,
+    }
+    return figures, [Goal("pods", len(run.khealth), pods, at_least=True), *goals, *nearer, *more]
+
+
 def main() -> int:
     """Take the figures."""
     arguments = parser(__doc__)
     arguments.add_argument("--pods", type=int, default=500, help="how many")
-    given = arguments.parse_args()
-    run = observe(needed(given.audit_log), given.pods, given.seconds)
-    print(f"{len(run.khealth)} pods")
-    pairs, goals = beside(run)
-    steps, more = against_truth(run)
-    figures = {"pods": len(run.khealth), "beside_bare_watchers": pairs, "against_the_audit_log": steps}
-    enough = Goal("pods", len(run.khealth), given.pods, at_least=True)
-    return conclude("accuracy", figures, [enough, *goals, *more], insist=given.insist)
+    given = parsed(arguments)
+    figures, goals = repeated(partial(measured, needed(given.audit_log), given.pods, given.seconds), given.runs)
+    return conclude("accuracy", figures, goals, insist=given.insist)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import IO, Any
 from khealth_exporter.canaries.pod_steps import WAY
 from khealth_exporter.cluster.decoding import decode
 from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.modules import MODULES
 from khealth_exporter.vocabulary.event import Phase
 
 ROOT = Path(__file__).parent.parent
@@ -52,11 +53,18 @@ def program(*command: object, out: IO[bytes] | int = subprocess.DEVNULL) -> Iter
             process.wait()
 
 
-def configuration(file: Path, namespace: str, routines: Mapping[str, Mapping[str, object]]) -> Path:
-    """Write a configuration of rcscheduler routines; JSON is YAML too."""
-    known = {name: {"kind": "rcscheduler", **settings} for name, settings in routines.items()}
-    file.write_text(json.dumps({"namespace": namespace, "modules": {"rcscheduler": known}}), encoding="utf-8")
+def configuration(
+    file: Path, namespace: str, routines: Mapping[str, Mapping[str, object]], kind: str = "rcscheduler"
+) -> Path:
+    """Write a configuration of routines of one kind; JSON is YAML too."""
+    known = {name: {"kind": kind, **settings} for name, settings in routines.items()}
+    file.write_text(json.dumps({"namespace": namespace, "modules": {module_of(kind): known}}), encoding="utf-8")
     return file
+
+
+def module_of(kind: str) -> str:
+    """Return the module that has a kind of routine."""
+    return next(module.name for module in MODULES if any(routine.name == kind for routine in module.routines))
 
 
 def events(file: Path) -> list[dict[str, Any]]:

@@ -9,20 +9,43 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.audit import lines, requests
 from benchmarks.figures import Goal, conclude, needed, parser, percentile, table
-from benchmarks.harness import ROOT, configuration, namespace, program, wait_for_watcher
+from benchmarks.harness import ROOT, configuration, module_of, namespace, program, wait_for_watcher
+from benchmarks.naive import REPLICAS
 from benchmarks.process import Use, use
+from benchmarks.repeated import Found, parsed, repeated
 
 BUSY, IDLE, NAIVE = "bench-overhead", "bench-overhead-idle", "bench-overhead-naive"
-REPLICAS, ROUTINES, INTERVAL, WARM_UP = 3, 3, 18.0, 3
-ROUTINE = {"replicas": REPLICAS, "timeout": "8500ms", "pod_ttl": "500ms", "poll_interval": "500ms"}
+ROUTINES, INTERVAL, WARM_UP = 3, 18.0, 3
 """The shortest interval that leaves cleanup its time; three routines at once, so that it does not take half an hour."""
 LIFETIME = 230.0
 """Seconds that a watch lives at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of routine: its settings, what it creates, and what a bare watcher of it watches."""
+
+    name: str
+    settings: Mapping[str, object]
+    creates: str
+    watched: str
+
+
+_HURRIED = {"timeout": "8500ms", "pod_ttl": "500ms", "poll_interval": "500ms"}
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("rcscheduler", {"replicas": REPLICAS, **_HURRIED}, "replicationcontrollers", "pods"),
+        Kind("pod", _HURRIED, "pods", "pods"),
+        Kind("api", {"timeout": "8500ms"}, "configmaps", "configmaps"),
+    )
+}
 IMPORTED = """
 import khealth_exporter.cli, khealth_exporter.app.commands, sys
 sys.stdout.write('.')
@@ -38,6 +61,7 @@ Log = Mapping[str, Sequence[Use]]
 class Run:
     """What was seen of every program."""
 
+    kind: Kind
     used: Log
     imported: float
     naive: Sequence[Mapping[str, float]]
@@ -56,15 +80,15 @@ def baseline() -> float:
     return found
 
 
-def observe(log: Path, attempts: int, naive: int, seconds: float) -> Run:
+def observe(log: Path, kind: Kind, attempts: int, naive: int, seconds: float) -> Run:
     """Let khealth make its attempts, watched by bare watchers, with an idle khealth beside; then the naive script."""
     start = log.stat().st_size
     with ExitStack() as around:
         for name in (BUSY, IDLE, NAIVE):
             around.enter_context(namespace(name))
         folder = Path(around.enter_context(tempfile.TemporaryDirectory()))
-        used, took = _watched(folder, attempts, seconds)
-        command = [sys.executable, "-m", "benchmarks.naive", NAIVE, str(naive), str(REPLICAS)]
+        used, took = _watched(folder, kind, attempts, seconds)
+        command = [sys.executable, "-m", "benchmarks.naive", NAIVE, str(naive), kind.name]
         said = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60 + 20 * naive, check=True).stdout
         time.sleep(1)
         told = list(lines(log, start, BUSY))
@@ -72,27 +96,28 @@ def observe(log: Path, attempts: int, naive: int, seconds: float) -> Run:
         "khealth": requests((e for e in told if _about(e, BUSY)), "khealth/"),
         "naive": requests((e for e in told if _about(e, NAIVE)), "bench-naive"),
     }
-    return Run(used, baseline(), [json.loads(line) for line in said.splitlines()], asked, took)
+    return Run(kind, used, baseline(), [json.loads(line) for line in said.splitlines()], asked, took)
 
 
 def _about(event: Mapping[str, Any], namespace: str) -> bool:
     return bool(event.get("objectRef", {}).get("namespace") == namespace)
 
 
-def _watched(folder: Path, attempts: int, seconds: float) -> tuple[Log, float]:
+def _watched(folder: Path, kind: Kind, attempts: int, seconds: float) -> tuple[Log, float]:
     end = time.monotonic() + seconds
     with ExitStack() as running:
         processes = {}
         for name, mode in (("bare watcher", ()), ("bare watcher that decodes", ("decode",))):
             file = folder / name
             out = running.enter_context(file.open("wb"))
-            processes[name] = running.enter_context(program("-m", "benchmarks.watcher", BUSY, *mode, out=out))
+            watcher = ("-m", "benchmarks.watcher", BUSY, kind.watched, *mode)
+            processes[name] = running.enter_context(program(*watcher, out=out))
             wait_for_watcher(file)
         for name, where, interval in (("khealth, idle", IDLE, "1h"), ("khealth", BUSY, f"{INTERVAL:g}s")):
-            routines = {f"rcscheduler-{number}": {**ROUTINE, "interval": interval} for number in range(ROUTINES)}
-            settings = configuration(folder / where, where, routines)
-            command = ("-m", "khealth_exporter", "run", "--config", settings, "--listen", "127.0.0.1:0", "rcscheduler")
-            processes[name] = running.enter_context(program(*command))
+            routines = {f"{kind.name}-{n}": {**kind.settings, "interval": interval} for n in range(ROUTINES)}
+            settings = configuration(folder / where, where, routines, kind.name)
+            command = ("-m", "khealth_exporter", "run", "--config", settings, "--listen", "127.0.0.1:0")
+            processes[name] = running.enter_context(program(*command, module_of(kind.name)))
         begun = time.monotonic()
         used: dict[str, list[Use]] = {name: [] for name in processes}
         for number in range(1, attempts // ROUTINES + 1):
@@ -111,7 +136,7 @@ def cost(log: Sequence[Use]) -> float:
 
 def asked(run: Run) -> tuple[dict[str, Any], list[Goal]]:
     """Print what was asked of the API server."""
-    counted, attempts = run.asked["khealth"], run.asked["khealth"]["create", "replicationcontrollers"]
+    counted, attempts = run.asked["khealth"], run.asked["khealth"]["create", run.kind.creates]
     writes = sum(count for (verb, _), count in counted.items() if verb not in ("get", "list", "watch"))
     reads = sum(count for (verb, _), count in counted.items() if verb in ("get", "list"))
     watches = sum(count for (verb, _), count in counted.items() if verb == "watch")
@@ -120,19 +145,20 @@ def asked(run: Run) -> tuple[dict[str, Any], list[Goal]]:
         "khealth": {"attempts": attempts, "writes": writes / attempts, "reads": reads, "watches": watches},
         "naive": {
             "attempts": len(run.naive),
-            "writes": sum(n for (verb, _), n in naive.items() if verb in ("create", "delete")) / len(run.naive),
+            "writes": sum(n for (verb, _), n in naive.items() if verb not in ("get", "list")) / len(run.naive),
             "reads": sum(n for (verb, _), n in naive.items() if verb in ("get", "list")),
             "watches": 0,
         },
     }
     heads = ("requests", "attempts", "writes per attempt", "reads in all", "watches in all")
     table("What is asked of the API server", heads, [[name, *row.values()] for name, row in figures.items()])
+    if run.kind.name != "rcscheduler":
+        return figures, []
+    ended = 2 * (run.seconds // LIFETIME)
     return figures, [
         Goal("writes per attempt", writes / attempts, 2.0),
         Goal("reads in all, beyond the first list of each watch", reads - 2, 0),
-        Goal(
-            "watches in all, beyond those that the server's timeout ended", watches - 2 * (run.seconds // LIFETIME), 2
-        ),
+        Goal("watches in all, beyond those that the server's timeout ended", watches - ended, 2),
     ]
 
 
@@ -151,8 +177,8 @@ def memory(run: Run) -> tuple[dict[str, Any], list[Goal]]:
         f"Resident memory in {len(log) * ROUTINES} attempts", ("khealth", "MiB"), [list(row) for row in figures.items()]
     )
     return figures, [
-        Goal("resident memory at the end, to that after the warm-up", late / early, 1.02),
-        Goal("highest resident memory, MiB", run.used["khealth"][-1].highest, 70.0),
+        Goal(f"{run.kind.name}: resident memory at the end, to that after the warm-up", late / early, 1.02),
+        Goal(f"{run.kind.name}: highest resident memory, MiB", run.used["khealth"][-1].highest, 75.0),
     ]
 
 
@@ -163,9 +189,27 @@ def processor(run: Run) -> tuple[dict[str, Any], list[Goal]]:
     costs["naive script"] = 1000 * percentile([attempt["cpu_seconds"] for attempt in run.naive], 0.5)
     bare = costs["bare watcher"]
     rows = [[name, ms, ms / bare if bare else float("nan")] for name, ms in costs.items()]
-    table(f"Processor time of an attempt with {REPLICAS} pods", ("program", "ms", "to the bare watcher's"), rows)
-    ratio = costs["khealth, of the attempt alone"] / bare if bare else float("nan")
-    return costs, [Goal("processor time of an attempt, to the bare watcher's", ratio, 2.0)]
+    table(f"Processor time of an attempt of {run.kind.name}", ("program", "ms", "to the bare watcher's"), rows)
+    if run.kind.name != "rcscheduler":
+        return costs, []
+    khealth, nan = costs["khealth, of the attempt alone"], float("nan")
+    return costs, [
+        Goal("processor time of an attempt, to the bare watcher's", khealth / bare if bare else nan, 2.0),
+        Goal("processor time of an attempt, to the naive script's", khealth / costs["naive script"], 1.0),
+    ]
+
+
+def measured(log: Path, kinds: Sequence[Kind], attempts: int, naive: int, seconds: float) -> Found:
+    """Take the figures of each kind once."""
+    figures: dict[str, Any] = {}
+    goals: list[Goal] = []
+    for kind in kinds:
+        print(f"\n### {kind.name}")
+        run = observe(log, kind, attempts, naive, seconds)
+        parts = {"requests": asked(run), "memory": memory(run), "processor": processor(run)}
+        figures[kind.name] = {name: found for name, (found, _) in parts.items()}
+        goals += [goal for _, more in parts.values() for goal in more]
+    return figures, goals
 
 
 def main() -> int:
@@ -173,13 +217,13 @@ def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--attempts", type=int, default=63, help="of khealth, over all its routines")
     arguments.add_argument("--naive", type=int, default=5, help="attempts of the naive script")
-    given = arguments.parse_args()
+    arguments.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="of routines")
+    given = parsed(arguments)
     if given.attempts <= 2 * WARM_UP * ROUTINES:
         arguments.error(f"--attempts must be above {2 * WARM_UP * ROUTINES}")
-    run = observe(needed(given.audit_log), given.attempts, given.naive, given.seconds)
-    parts = {"requests": asked(run), "memory": memory(run), "processor": processor(run)}
-    figures = {name: found for name, (found, _) in parts.items()}
-    goals = [goal for _, more in parts.values() for goal in more]
+    log, kinds = needed(given.audit_log), [KINDS[name] for name in given.kinds]
+    once = partial(measured, log, kinds, given.attempts, given.naive, given.seconds)
+    figures, goals = repeated(once, given.runs)
     return conclude("overhead", figures, goals, insist=given.insist)
 
 

@@ -8,13 +8,13 @@ import time
 from benchmarks.access import Access
 
 
-def watch(access: Access, namespace: str, *, decode: bool = False) -> None:
-    """Write each line of a namespace's pod watch to standard output, preceded by its arrival in Unix seconds.
+def watch(access: Access, namespace: str, resource: str = "pods", *, decode: bool = False) -> None:
+    """Write each line of a namespace's watch to standard output, preceded by its arrival in Unix seconds.
 
     With `decode` it also reads what the line says, as anyone must who wants to know more than that something happened.
     """
     connection = access.connection()
-    path = f"/api/v1/namespaces/{namespace}/pods?watch=1&allowWatchBookmarks=true&timeoutSeconds=3600"
+    path = f"/api/v1/namespaces/{namespace}/{resource}?watch=1&allowWatchBookmarks=true&timeoutSeconds=3600"
     connection.request("GET", path, headers={**access.headers, "User-Agent": "bench-watcher"})
     response = connection.getresponse()
     os.write(1, b"%d watching\n" % response.status)
@@ -25,4 +25,4 @@ def watch(access: Access, namespace: str, *, decode: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    watch(Access.load(), sys.argv[1], decode="decode" in sys.argv[2:])
+    watch(Access.load(), *sys.argv[1:3], decode="decode" in sys.argv[3:])

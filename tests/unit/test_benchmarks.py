@@ -1,15 +1,23 @@
 """The benchmarks' own sums: what they read from the audit log, and what they make of it."""
 
 import json
+import os
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.audit import Interval, lines, requests, truth, unix
+from benchmarks.accuracy import Run, milestone_errors
+from benchmarks.audit import Interval, Truth, lines, requests, truth, unix
 from benchmarks.figures import Goal, conclude, percentile
-from benchmarks.process import Use
+from benchmarks.load import Load
+from benchmarks.naive import ATTEMPTS
+from benchmarks.overhead import KINDS
+from benchmarks.process import Use, use
+from benchmarks.repeated import repeated
 from benchmarks.scrape import FRESH, KEPT, Seen, cost, goals, summary
 
 
@@ -191,3 +199,65 @@ class TestScrape:
     def test_a_handshakes_cost_is_its_share(self) -> None:
         """In milliseconds of processor time."""
         assert 2.0 == pytest.approx(cost(Use(1.0, 0, 0), Use(1.4, 0, 0), 200))
+
+
+class TestRepeated:
+    """Several runs of one measurement."""
+
+    @pytest.mark.parametrize(("at_least", "worst"), [(False, 3.0), (True, 1.0)])
+    def test_a_goal_is_judged_by_its_worst_run(
+        self, capsys: pytest.CaptureFixture[str], *, at_least: bool, worst: float
+    ) -> None:
+        """And the runs are printed with their spread, and each with its load."""
+        found = iter((1.0, 3.0, 2.0))
+
+        def measure() -> tuple[dict[str, Any], list[Goal]]:
+            return {"mine": 1}, [Goal("goal", next(found), 2.0, at_least=at_least)]
+
+        figures, goals = repeated(measure, 3)
+        assert [Goal("goal", worst, 2.0, at_least=at_least)] == goals
+        assert [1, 1, 1] == [run["mine"] for run in figures["runs"]]
+        assert all(run["load"]["lowest"] <= run["load"]["highest"] for run in figures["runs"])
+        assert "| goal | 1.000 | 3.000 | 2.000 |  2.000 |" in capsys.readouterr().out
+
+    def test_a_run_without_a_figure_spoils_the_goal(self) -> None:
+        """Nobody knows what it would have been."""
+        found = iter((1.0, float("nan")))
+        _, (goal,) = repeated(lambda: ({}, [Goal("goal", next(found), 2.0)]), 2)
+        assert not goal.met
+
+    def test_the_load_is_seen_throughout(self) -> None:
+        """Though nothing else asks for it."""
+        with Load() as load:
+            pass
+        figures = load.figures()
+        assert figures["lowest"] <= figures["median"] <= figures["highest"]
+
+
+class TestMilestones:
+    """How late a milestone was seen."""
+
+    def test_only_pods_that_all_have_seen_are_compared(self) -> None:
+        """By the distance to the interval in which it happened."""
+        told = Truth()
+        for pod in ("a", "b"):
+            told.pods[pod]["created"] = Interval(10.0, 11.0)
+        seen = {pod: {"observed": {"created": 11.25}} for pod in ("a", "b", "c")}
+        run = Run(seen, ({"a": {"created": 11.5}, "b": {"created": 9.0}}, {"a": {"created": 10.5}}), told)
+        assert ([0.25], [0.5, 0.0]) == milestone_errors(run, "created")
+
+
+def test_each_kind_has_a_naive_script_beside_it() -> None:
+    """Otherwise its cost has no reference."""
+    assert KINDS.keys() == ATTEMPTS.keys()
+
+
+def test_processor_time_is_of_all_threads_to_the_nanosecond() -> None:
+    """Of those that have ended too."""
+    before = use(os.getpid()).cpu
+    began = time.process_time()
+    thread = threading.Thread(target=lambda: sum(range(100_000)))
+    thread.start()
+    thread.join()
+    spent = time.process_time() - began
+    assert use(os.getpid()).cpu - before >= spent > 0
