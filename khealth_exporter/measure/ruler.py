@@ -21,10 +21,11 @@ class Ruler:
     def measure(self, step: Step, begin: Moment, end: Moment, *, censored: bool = False) -> Measurement:
         """Return a step's duration between two moments that watches showed.
 
-        One that comes out negative is 0, and its error bar is at least what was cut off.
+        One that comes out negative is 0, and its error bar is at least what was cut off. Where one update showed both
+        ends, the API server itself knows of no time between them.
         """
         seconds = end.at - begin.at
-        uncertainty = max(begin.delay, end.delay) + self.lag.possible
+        uncertainty = 0.0 if end is begin else max(begin.delay, end.delay) + self.lag.possible
         late = max(begin.delay, end.delay) > self.limits.loop_lag or self.lag.certain > self.limits.watch_lag
         measured = Measurement(
             step,

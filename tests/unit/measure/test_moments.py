@@ -18,18 +18,30 @@ def test_the_worse_of_two_lags_is_worse_in_both() -> None:
     assert Lag(2.0, 5.0) == Lag(1.0, 5.0).or_worse(Lag(2.0, 3.0))
 
 
-def test_the_worst_recent_lag_is_remembered() -> None:
-    """What any attempt's write told is held against the pods of all, for a while."""
+def possible(*seconds: float) -> float:
+    """Return how late the watches may be after writes that were so late."""
     lags = Lags()
-    lags.note(Lag(0.0, 0.5))
-    lags.note(Lag(0.0, 0.1))
-    assert 0.5 == lags.possible
+    for late in seconds:
+        lags.note(Lag(0.0, late))
+    return lags.possible
+
+
+def test_without_a_write_no_lag_is_known() -> None:
+    """There is nothing to estimate from."""
+    assert 0.0 == possible()
+
+
+def test_of_few_writes_the_worst_counts() -> None:
+    """What any attempt's write told is held against the pods of all, for a while."""
+    assert 0.5 == possible(0.5, *[0.1] * 18)
+
+
+def test_of_many_writes_a_slow_one_is_left_out() -> None:
+    """It tells of its own attempt; two of twenty tell of the cluster."""
+    assert 0.1 == possible(5.0, *[0.1] * 19)
+    assert 0.5 == possible(5.0, 0.5, *[0.1] * 18)
 
 
 def test_an_old_lag_is_forgotten() -> None:
-    """After sixteen attempts a lag says nothing of today."""
-    lags = Lags()
-    lags.note(Lag(0.0, 0.5))
-    for _ in range(32):
-        lags.note(Lag(0.0, 0.1))
-    assert 0.1 == lags.possible
+    """After thirty-two attempts it says nothing of today."""
+    assert 0.1 == possible(*[0.5] * 64, *[0.1] * 64)

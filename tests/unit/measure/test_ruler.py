@@ -38,6 +38,13 @@ def test_the_error_bar_covers_what_khealth_knows_of_its_own_delay(begin: Moment,
     assert measured.uncertainty >= max(begin.delay, end.delay) + lag.possible
 
 
+def test_two_ends_of_one_update_are_no_time_apart() -> None:
+    """Whatever the watch's lag: it is the same for both."""
+    moment = Moment(5.0, 0.5)
+    measured = Ruler(LIMITS, Lag(0.0, 0.25)).measure(CREATE, moment, moment)
+    assert (0.0, 0.0) == (measured.seconds, measured.uncertainty)
+
+
 @pytest.mark.parametrize(
     ("begin", "end", "lag", "quality"),
     [
