@@ -18,6 +18,9 @@ from benchmarks.naive import ATTEMPTS
 from benchmarks.overhead import KINDS
 from benchmarks.process import Use, use
 from benchmarks.repeated import repeated
+from benchmarks.scale import Seen as Scaled
+from benchmarks.scale import goals as scale_goals
+from benchmarks.scale import slope
 from benchmarks.scrape import FRESH, KEPT, Seen, cost, goals, summary
 
 
@@ -261,3 +264,26 @@ def test_processor_time_is_of_all_threads_to_the_nanosecond() -> None:
     thread.join()
     spent = time.process_time() - began
     assert use(os.getpid()).cpu - before >= spent > 0
+
+
+class TestScale:
+    """What more pods cost."""
+
+    @staticmethod
+    def seen(pods: int, line_ms: float) -> Scaled:
+        """Return an attempt in which all went well."""
+        return Scaled(pods, 1, pods, 7 * pods, 0, 0, 8 * pods, line_ms, 80.0, 0)
+
+    @pytest.mark.parametrize(("costs", "growth"), [((0.5, 0.5, 0.5), 0.0), ((0.5, 1.0, 1.5), 1.0)])
+    def test_growth_is_the_slope_of_a_straight_line(self, costs: tuple[float, ...], growth: float) -> None:
+        """To the mean, for 1,000 pods more."""
+        seen = [self.seen(pods, ms) for pods, ms in zip((500, 1000, 1500), costs, strict=True)]
+        assert growth == pytest.approx(slope(seen))
+
+    def test_what_went_well_meets_the_goals(self) -> None:
+        """All of them."""
+        assert all(goal.met for goal in scale_goals([self.seen(50, 0.5), self.seen(1000, 0.5)], 1))
+
+    def test_one_number_of_pods_shows_no_growth(self) -> None:
+        """There is nothing to fit."""
+        assert 4 == len(scale_goals([self.seen(50, 0.5)], 1))
