@@ -110,17 +110,31 @@ class FakeStream(Stream):
         self.asked, self._clock = asked, clock
         self.closed: float | None = None
         self._chunks: asyncio.Queue[bytes | Refusal] = asyncio.Queue()
+        self._held: list[bytes] = []
+        self._take: Take | None = None
 
     async def follow(self, take: Take, _patience: float = 0.0) -> None:
         """Hand on what was fed; no kernel stamps it."""
+        self._take = take
         while chunk := await self._chunks.get():
             if isinstance(chunk, Refusal):
                 raise Refused(chunk, "watch")
-            now = self._clock.now()
-            take([(chunk, Arrival(now, self._clock.delay(now), stamped=False))])
+            self._hand_on(chunk)
+
+    def _hand_on(self, *chunks: bytes) -> None:
+        assert self._take
+        now = self._clock.now()
+        self._take([(chunk, Arrival(now, self._clock.delay(now), stamped=False)) for chunk in chunks])
 
     def flush(self) -> None:
-        """What was fed comes by itself."""
+        """Hand on what was held."""
+        held, self._held = self._held, []
+        if held:
+            self._hand_on(*held)
+
+    def hold(self, kind: str, item: Json) -> None:
+        """Let one line arrive that is handed on only when it is asked for."""
+        self._held.append(line(kind, item))
 
     def queued(self) -> float:
         """Nobody waits for a processor."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from virtual_time import BEGINNING, virtual
-from watching import settle, watching
+from watching import settle, versioned, watching
 
 from khealth_exporter.cluster.watch.subscription import Signal
 
@@ -161,3 +161,45 @@ async def test_a_condition_that_raises_harms_only_who_waits_for_it() -> None:
         await asyncio.sleep(1.0)
         broken.append(True)
         signal.fire()
+
+
+@virtual
+async def test_what_waits_to_be_handed_on_counts_at_the_deadline() -> None:
+    """And when the wait begins: patience never makes a decision worse."""
+    async with watching() as seen:
+        stream = await seen.api.opened()
+        signal = Signal()
+        wanted = seen.watch.subscribe(None, signal)
+        lines: list[str] = []
+
+        def shown(name: str) -> bool:
+            lines.extend(told.object.name for told in wanted.drain())
+            return name in lines
+
+        stream.hold("ADDED", versioned("a", 101))
+        assert await signal.until(lambda: shown("a"), BEGINNING + 5.0)
+        asyncio.get_running_loop().call_later(1.0, stream.hold, "ADDED", versioned("b", 102))
+        assert await signal.until(lambda: shown("b"), BEGINNING + 10.0)
+        assert BEGINNING + 10.0 == asyncio.get_running_loop().time()
+
+
+@virtual
+async def test_two_waiters_of_one_signal_survive_what_a_flush_brings() -> None:
+    """A flush fires the signal: each condition is decided once."""
+    async with watching() as seen:
+        stream = await seen.api.opened()
+        signal = Signal()
+        wanted = seen.watch.subscribe(None, signal)
+        lines: list[str] = []
+
+        def shown() -> bool:
+            lines.extend(told.object.name for told in wanted.drain())
+            return bool(lines)
+
+        waiters = [asyncio.ensure_future(signal.until(shown, BEGINNING + 10.0)) for _ in range(2)]
+        await settle()
+        stream.hold("ADDED", versioned("a", 101))
+        stream.hold("ADDED", versioned("b", 102))
+        signal.flush()
+        assert [True, True] == await asyncio.gather(*waiters)
+        assert ["a", "b"] == lines
