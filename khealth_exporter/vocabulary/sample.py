@@ -18,7 +18,10 @@ class Quality(StrEnum):
     @property
     def rank(self) -> int:
         """The place in the order from best (0) to worst."""
-        return list(Quality).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {quality: rank for rank, quality in enumerate(Quality)}
 
 
 @dataclass(frozen=True, slots=True)
