@@ -56,7 +56,7 @@ class ArrivalClock:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         before, utc, after = clock.readings()
-        self._now = self._began = self._last = (before + after) / 2
+        self._now = self._began = self._last = self._known = (before + after) / 2
         self._offset = utc - self._now
         self._jumped = False
 
@@ -89,8 +89,12 @@ class ArrivalClock:
         stamped = stamp is not None and not self._jumped and self._began <= at < self._now + _COARSE
         if stamped:
             delay = None if woke is None else max(0.0, woke - at)
+        elif woke is not None:
+            at, delay = woke, self._now - woke + self._clock.delay(self._now)
         else:
-            at = self._now if woke is None else woke
-            delay = self._now - at + self._clock.delay(self._now)
+            # The kernel has read them at some time since the last bytes of which it is known when they came.
+            at, delay = self._now, self._now - self._known
+        if stamped or woke is not None:
+            self._known = at
         spread, self._last = max(0.0, at - self._last), at
         return Arrival(at, delay, stamped, spread, asked is not None and at <= asked)

@@ -1,6 +1,7 @@
 """A thread that only reads one socket: of what arrives, it knows when."""
 
 import select
+import signal
 import socket
 import struct
 import threading
@@ -74,6 +75,8 @@ class SocketReader:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _run(self) -> None:
+        # A signal would end a system call that has a time limit; the main thread takes it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._queue = RunQueue()
         try:
             self._read_all()
@@ -93,7 +96,7 @@ class SocketReader:
             self._asked, self._woke = asked, self._clock.now()
             patience = self.patience if self._stamped else 0.0
             self._bound(patience)
-            with suppress(BlockingIOError):
+            with suppress(BlockingIOError, InterruptedError):
                 self._segments.receive(patience)
             if self._collect():
                 return
@@ -113,7 +116,8 @@ class SocketReader:
             for data, stamp in segments:
                 arrival = self._arrivals.arrival(stamp, self._asked, self._woke)
                 self._asked = self._woke = None
-                self._stamped = self._stamped and (arrival.stamped or stamp is not None)
+                # The kernel begins to stamp a moment after the first socket has asked for it.
+                self._stamped = stamp is not None or not data
                 self._read.append((data, arrival))
                 if not data:
                     return True

@@ -196,3 +196,34 @@ def test_an_error_of_the_call_is_raised() -> None:
             read.receive(0.0)
         with pytest.raises(OSError, match="Bad file descriptor"):
             single.receive(0.0)
+
+
+async def test_a_call_that_a_signal_ends_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost."""
+    receive, interruptions = Segments.receive, [InterruptedError(), BlockingIOError()]
+
+    def interrupted(read: Segments, seconds: float) -> None:
+        if interruptions:
+            raise interruptions.pop()
+        receive(read, seconds)
+
+    monkeypatch.setattr(Segments, "receive", interrupted)
+    async with reading() as read:
+        read.far.sendall(b"a")
+        await read.until(lambda: read.said == b"a")
+    assert not interruptions
+
+
+async def test_a_kernel_that_begins_to_stamp_late_is_trusted_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first bytes are handed on one by one, later ones together."""
+    stamp, unstamped = Segments._stamp, [1, 2]
+
+    def late(read: Segments, number: int) -> float | None:
+        return None if unstamped and unstamped.pop() else stamp(read, number)
+
+    monkeypatch.setattr(Segments, "_stamp", late)
+    async with reading() as read:
+        for count in range(1, 3):
+            read.far.sendall(b".")
+            await read.until(lambda: len(read.pieces) == count)  # noqa: B023 - it is called at once
+        await stamped(read)

@@ -80,6 +80,17 @@ def test_no_stamp_is_the_time_of_reading(hands: Hands) -> None:
     assert 0.1875 == arrival.uncertainty
 
 
+def test_what_the_kernel_read_by_itself_without_a_stamp_came_at_any_time_since() -> None:
+    """Since the last bytes of which it is known when they came: all of them, not only the first."""
+    hands = Hands()
+    hands.pass_by(1.0)
+    hands.arrivals.look()
+    hands.arrivals.arrival(None, 100.5, 100.75)
+    for _ in range(2):
+        arrival = hands.arrivals.arrival(None, None, None)
+        assert (101.0, 0.25, False) == (arrival.at, arrival.uncertainty, arrival.stamped)
+
+
 def test_an_interruption_between_two_readings_spoils_no_stamp(hands: Hands) -> None:
     """The clocks' difference of a moment ago is better than one that was read with a pause."""
     hands.pass_by(1.0)
