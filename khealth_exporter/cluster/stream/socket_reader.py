@@ -1,5 +1,6 @@
 """A thread that only reads one socket: of what arrives, it knows when."""
 
+import errno
 import select
 import signal
 import socket
@@ -15,6 +16,12 @@ from khealth_exporter.measure.run_queue import RunQueue
 
 _MOST = 1024
 """Reads that wait for the event loop at most; then the kernel keeps what comes."""
+
+_REFUSED = (errno.ENOSYS, errno.EPERM)
+"""How a sandbox refuses a system call that it does not know."""
+
+_REST = 64 << 10
+"""Bytes that are read at once after an error."""
 
 _TIMEVAL = struct.Struct("@ll")
 
@@ -81,6 +88,7 @@ class SocketReader:
         try:
             self._read_all()
         except OSError as error:
+            self._read_rest()
             self.failed = error
         finally:
             self._queue.close()
@@ -97,7 +105,7 @@ class SocketReader:
             patience = self.patience if self._stamped else 0.0
             self._bound(patience)
             with suppress(BlockingIOError, InterruptedError):
-                self._segments.receive(patience)
+                self._receive(patience)
             if self._collect():
                 return
             if not self._told:
@@ -107,6 +115,21 @@ class SocketReader:
                 self._room.clear()
                 if len(self._read) >= _MOST and not self._closed:
                     self._room.wait()
+
+    def _read_rest(self) -> None:
+        """Read what had come before the connection broke: recvmmsg tells of the error first."""
+        with suppress(OSError), self._lock:
+            while data := self._socket.recv(_REST, socket.MSG_DONTWAIT):
+                self._arrivals.look()
+                self._read.append((data, self._arrivals.arrival(None, None, None)))
+
+    def _receive(self, patience: float) -> None:
+        try:
+            self._segments.receive(patience)
+        except OSError as error:
+            if error.errno not in _REFUSED or isinstance(self._segments, SingleReads):
+                raise
+            self._segments = SingleReads(self._socket)
 
     def _collect(self) -> bool:
         """Take over what the kernel has read, and tell whether the end is among it."""

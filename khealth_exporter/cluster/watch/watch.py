@@ -46,7 +46,6 @@ _BACKOFF = (0.1, 5.0)
 """Seconds of the first and of the longest pause before trying again; each is jittered by half."""
 _CATCHING_UP = 1.0
 """Seconds after a resumed stream's opening in which its lines may be old news."""
-
 _LIVED = 5.0
 """Seconds after which a stream that breaks was a good one."""
 
@@ -197,9 +196,10 @@ class Watch(Generic[T]):
                 async with AsyncExitStack() as opening:
                     async with asyncio.TaskGroup() as group:
                         reading = group.create_task(self._read(stream, SUCCESSION + SILENCE))
-                        stream, lifetime = await self._open(opening)
+                        following, lifetime = await self._open(opening)
+                        stream.flush()  # What waits has its time; the successor would tell it with a later one.
                         reading.cancel()
-                    successor = opening.pop_all()
+                    stream, successor = following, opening.pop_all()
                 await last.aclose()
                 last.push_async_exit(successor)
 

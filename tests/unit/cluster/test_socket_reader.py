@@ -1,6 +1,7 @@
 """Reading a socket in a thread: every segment with the kernel's time, handed on in time."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -140,10 +141,12 @@ async def test_a_reader_waits_for_a_loop_that_does_not_take(monkeypatch: pytest.
 async def test_a_connection_that_breaks_is_told() -> None:
     """By its error, after what had come."""
     async with reading() as read:
+        read.far.sendall(b"last")
         read.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         read.far.close()
         await read.until(lambda: read.reader.failed is not None)
         assert isinstance(read.reader.failed, ConnectionResetError)
+        assert b"last" == read.said + b"".join(data for data, _ in read.reader.take())
 
 
 async def test_without_stamps_each_read_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,3 +230,16 @@ async def test_a_kernel_that_begins_to_stamp_late_is_trusted_then(monkeypatch: p
             read.far.sendall(b".")
             await read.until(lambda: len(read.pieces) == count)  # noqa: B023 - it is called at once
         await stamped(read)
+
+
+async def test_a_sandbox_that_refuses_the_call_is_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may know the name, and not permit it."""
+
+    def refuse(_: Segments, _seconds: float) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(Segments, "receive", refuse)
+    async with reading() as read:
+        read.far.sendall(b"a")
+        await read.until(lambda: read.said == b"a")
+        assert not read.pieces[0][1].stamped

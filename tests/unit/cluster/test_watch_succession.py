@@ -67,6 +67,20 @@ async def test_lines_while_a_successor_is_opened_are_told_once() -> None:
 
 
 @virtual
+async def test_what_waits_to_be_handed_on_is_told_before_the_successor_takes_over() -> None:
+    """It has its time; the successor would tell it with a later one."""
+    async with watching() as seen:
+        first, keep = await before_succession(seen)
+        seen.api.faults.append(hanging("watch", seconds=4.0))
+        await asyncio.sleep(SUCCESSION / 2)
+        first.hold("ADDED", versioned("held", 10_000))
+        await seen.api.opened()
+        await settle()
+        keep.cancel()
+        assert [("ADDED", "held")] == seen.told()
+
+
+@virtual
 async def test_a_line_is_not_late_because_its_successor_opens() -> None:
     """While a slow successor opens, the old stream's lines are stamped when they arrive."""
     async with watching() as seen:
