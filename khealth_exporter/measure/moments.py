@@ -8,7 +8,7 @@ from msgspec import Struct
 
 _WRITES = 64
 """Writes of our own whose lag is remembered: thirty-two attempts."""
-_SHARE = 0.95
+_SHARE = 0.98
 """The share of them that the lag which counts is not below: one slow answer does not widen the bars of all pods. What
 share of the true durations lies within such a bar is measured: docs/accuracy.md."""
 
