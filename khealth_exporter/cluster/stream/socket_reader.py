@@ -56,6 +56,8 @@ class SocketReader:
         self._room = threading.Event()
         self._queue: RunQueue | None = None
         self._queued = self._limit = 0.0
+        self._wait: float | None = None
+        """How long it waited for a processor before what was taken last, once that was asked."""
         self._told = self._closed = False
         sock.settimeout(None)
         threading.Thread(target=self._run, name="khealth-watch-reader", daemon=True).start()
@@ -63,6 +65,7 @@ class SocketReader:
     def take(self) -> list[Piece]:
         """Return what has come; no bytes are the end."""
         self._told = False
+        self._wait = None
         self._collect()
         with self._lock:
             read, self._read = self._read, []
@@ -70,9 +73,14 @@ class SocketReader:
         return read
 
     def queued(self) -> float:
-        """Return how long, in seconds, the thread has waited for a processor since this was asked last."""
-        before, self._queued = self._queued, self._queue.waited() if self._queue else 0.0
-        return self._queued - before
+        """Return how long, in seconds, the thread has waited for a processor up to what was taken last.
+
+        It counts from the last time that this was asked for earlier bytes.
+        """
+        if self._wait is None:
+            before, self._queued = self._queued, self._queue.waited() if self._queue else 0.0
+            self._wait = self._queued - before
+        return self._wait
 
     def close(self) -> None:
         """End the thread, which closes the socket."""

@@ -14,6 +14,7 @@ from khealth_exporter.cluster.stream.segments import Segments, SingleReads
 from khealth_exporter.cluster.stream.socket_reader import Piece, SocketReader
 from khealth_exporter.measure.arrival import SO_TIMESTAMPNS, ArrivalClock
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.measure.run_queue import RunQueue
 
 PATIENCE = 20.0
 """Seconds after which a test has failed that waits for something."""
@@ -243,3 +244,17 @@ async def test_a_sandbox_that_refuses_the_call_is_read_one_by_one(monkeypatch: p
         read.far.sendall(b"a")
         await read.until(lambda: read.said == b"a")
         assert not read.pieces[0][1].stamped
+
+
+async def test_all_that_is_taken_at_once_has_waited_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line that asks first does not use it up; what is taken later has waited since."""
+    waited = iter((0.5, 0.75))
+    async with reading() as read:
+        read.far.sendall(b"a")
+        await read.until(lambda: read.said == b"a")
+        monkeypatch.setattr(RunQueue, "waited", lambda _: next(waited))
+        assert [0.5, 0.5] == [read.reader.queued(), read.reader.queued()]
+        read.far.sendall(b"b")
+        await read.until(lambda: read.said == b"ab")
+        assert 0.25 == read.reader.queued()
+        monkeypatch.undo()
