@@ -17,9 +17,8 @@ class Clock:
 
     def anchor(self) -> None:
         """Measure the difference to UTC again, so that a long run follows the machine's corrected clock."""
-        before = self.monotonic()
-        utc = self.utc_now()
-        self._offset = utc - (before + self.monotonic()) / 2
+        before, utc, after = self.readings()
+        self._offset = utc - (before + after) / 2
 
     def now(self) -> float:
         """Return the monotonic time, in seconds."""

@@ -54,7 +54,7 @@ class Stream:
         self._opened.wire.flush()
 
     def queued(self) -> float:
-        """Return how long, in seconds, the reader has waited for a processor since this was asked last."""
+        """Return how long, in seconds, the reader has waited for a processor up to what was handed on last."""
         return self._opened.wire.queued()
 
     async def read_all(self) -> bytes:

@@ -135,7 +135,7 @@ class Wire:
         return data
 
     def queued(self) -> float:
-        """Return how long, in seconds, the reader has waited for a processor since this was asked last."""
+        """Return how long, in seconds, the reader has waited for a processor up to what was handed on last."""
         return self._reader.queued()
 
     def close(self) -> None:

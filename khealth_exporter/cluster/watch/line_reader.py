@@ -25,7 +25,7 @@ class Broken(Exception):  # noqa: N818 - a turn that watches take, no error
 
 
 class LineSplitter:
-    """Splits what arrives into lines; `queued` tells how long its reader waited for a processor since it was asked."""
+    """Splits what arrives into lines; `queued` tells how long its reader waited for a processor."""
 
     def __init__(self, queued: Callable[[], float]) -> None:
         self._queued = queued

@@ -18,8 +18,8 @@ Key = tuple[str, ...]
 class Line(Struct, Generic[T], frozen=True):
     """What a watch said of an object.
 
-    `at` is the monotonic time when its bytes were read; it may have been true up to `delay` seconds earlier for
-    khealth's own doing: a busy event loop or, for a `recovered` line, a stream that was broken.
+    `at` is the monotonic time when its bytes arrived; it may have been true up to `delay` seconds earlier for
+    khealth's own doing: a reader that came late or, for a `recovered` line, a stream that was broken.
     """
 
     type: str
