@@ -129,6 +129,8 @@ class Client:
         deadline = self.clock.now() + connect_timeout
         stream, _ = await self._repeated(call, partial(self._open, call), deadline, retries=retries)
         self._streams.add(stream)
+        if self._connections.closed:
+            stream.close()  # It was being opened when all was closed.
         try:
             yield stream
         finally:

@@ -36,7 +36,10 @@ class SocketReader:
     """
 
     def __init__(self, sock: socket.socket, clock: Clock, tell: Callable[[], None]) -> None:
-        """Begin to read; `tell` is called in the thread where something has come and nobody is told yet."""
+        """Begin to read; `tell` is called in the thread where something has come and nobody is told yet.
+
+        The socket is the reader's from now on: only its thread may close it, which knows it by its number.
+        """
         self.patience = 0.0
         self.failed: OSError | None = None
         """Why nothing more comes, where that is no end."""

@@ -15,6 +15,8 @@ class Stream:
     def __init__(self, opened: Opened, request: str) -> None:
         self._opened, self._request = opened, request
         self._rest = opened.rest
+        self._failed: Exception | None = None
+        """What a taker raised; it is told though who followed was cancelled meanwhile."""
 
     async def follow(self, take: Take, patience: float = 0.0) -> None:
         """Hand on the body's bytes as they arrive, until it ends; each may wait `patience` seconds for others.
@@ -22,7 +24,7 @@ class Stream:
         Raise Refused where the connection breaks, and whatever `take` raises. It may be called again after it was
         cancelled: what arrives meanwhile is kept, with its time.
         """
-        body, failed = self._opened.body, list[Exception]()
+        body = self._opened.body
 
         def receive(pieces: Sequence[Piece]) -> bool:
             told: list[Piece] = []
@@ -35,19 +37,19 @@ class Stream:
                     if told:
                         take(told)
                 except Exception as error:  # noqa: BLE001 - it is the taker's, no fault of the connection
-                    failed.append(error)
-            return bool(failed) or body.ended
+                    self._failed = error
+            return self._failed is not None or body.ended
 
         try:
             rest, self._rest = self._rest, b""
             if not receive([(rest, self._opened.arrival)]):
                 await self._opened.wire.follow(receive, patience)
-                if not failed:
+                if not self._failed:
                     body.close()
         except OSError as error:
             raise Refused(no_answer(error), self._request) from error
-        if failed:
-            raise failed[0]
+        if self._failed:
+            raise self._failed
 
     def flush(self) -> None:
         """Hand on what has arrived, without patience."""

@@ -1,6 +1,7 @@
 """A TCP connection that is read with the kernel's time stamps, through as many layers of TLS as it has."""
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -31,14 +32,22 @@ class Wire:
         self._receive: Receive | None = None
         self._over: asyncio.Future[None] | None = None
         self._ended = self._closed = False
+        self._failed: Exception | None = None
+        """Why nothing more can be handed on."""
         self._reader = SocketReader(sock, clock, self._tell)
 
     @classmethod
     async def connect(cls, host: str, port: int, clock: Clock) -> "Wire":
         """Connect to the first of the host's addresses that answers; raise OSError."""
-        loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return cls(await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1), clock)
+        loop, sock = asyncio.get_running_loop(), None
+        try:
+            addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            sock = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1)
+            return cls(sock, clock)
+        except RuntimeError as error:
+            if sock:
+                sock.close()
+            raise OSError(errno.EAGAIN, str(error)) from error  # The system permits no more threads.
 
     async def start_tls(self, context: ssl.SSLContext, name: str) -> None:
         """Talk TLS from now on, inside of what is there; raise OSError, ssl.SSLError among them."""
@@ -105,6 +114,7 @@ class Wire:
         try:
             ended = self._hand_on(receive)
         except Exception as error:  # noqa: BLE001 - it is for who follows
+            self._failed = error  # Who follows may be cancelled in this turn; it is told to who follows next.
             _set(over, error)
             return
         self._receive = receive
@@ -113,6 +123,8 @@ class Wire:
 
     def _hand_on(self, receive: Receive) -> bool:
         """Hand on what has come, and tell whether that is all."""
+        if self._failed:
+            raise self._failed
         pieces: list[Piece] = []
         try:
             for data, arrival in self._reader.take():

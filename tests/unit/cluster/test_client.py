@@ -941,6 +941,30 @@ async def test_a_stream_that_is_not_answered_in_time_is_refused(telemetry: Count
     assert (refusal.reason, telemetry.codes) == (Reason.API_TIMEOUT, ["none"])
 
 
+async def test_a_stream_that_is_being_opened_ends_with_its_client(telemetry: Counted) -> None:
+    """It would be followed for ever otherwise."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await answered.wait()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(PATIENCE)
+        return response
+
+    async def follow() -> None:
+        async with client.stream("pods", "/", query=WATCH, connect_timeout=PATIENCE) as stream:
+            await stream.follow(lambda _: None)
+
+    async with serving(slow) as server, client_of(server, telemetry) as client, asyncio.timeout(PATIENCE):
+        following = asyncio.ensure_future(follow())
+        await asked.wait()
+        await client.close()
+        answered.set()
+        assert "closed" in (await refused(following)).note
+
+
 async def test_a_stream_to_nobody_is_refused(telemetry: Counted) -> None:
     """As a request would be."""
     with closed_port() as url:

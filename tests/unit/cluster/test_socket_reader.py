@@ -65,7 +65,8 @@ async def reading(patience: float = 0.0) -> AsyncIterator[Reading]:
             with suppress(RuntimeError):  # The loop is closed.
                 loop.call_soon_threadsafe(told.set)
 
-        reader = SocketReader(near, clock, tell)
+        # Its thread closes it: closed from here, its number might be another socket's before the thread notices.
+        reader = SocketReader(near.dup(), clock, tell)
         reader.patience = patience
         try:
             yield Reading(reader, far, clock, told=told)

@@ -1,16 +1,21 @@
 """Streams on sockets of their own: the ways to a server, and everything that can go wrong on them."""
 
 import asyncio
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, Never
 
 import pytest
 import trustme
+from aiohappyeyeballs import start_connection
 from yarl import URL
 
 from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.stream import wire
 from khealth_exporter.cluster.stream.opening import Way, ask
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
@@ -295,6 +300,62 @@ async def test_what_the_taker_raises_is_raised() -> None:
         with pytest.raises(FileNotFoundError, match="mine"):
             await stream.follow(take)
         stream.close()
+
+
+async def test_a_failure_is_told_though_who_followed_is_cancelled_meanwhile() -> None:
+    """To who follows next: what was lost must not stay unseen."""
+
+    def take(_: Sequence[Piece]) -> Never:
+        following.cancel()
+        raise FileNotFoundError("mine")
+
+    async with serving(Says((CHUNKED, b"2\r\na\n\r\n"), stay=True)) as port:
+        stream = Stream(await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {}, Clock()), "watch pods")
+        following: asyncio.Future[None] = asyncio.ensure_future(stream.follow(take))
+        with pytest.raises((asyncio.CancelledError, FileNotFoundError)):
+            await following
+        with pytest.raises(FileNotFoundError, match="mine"):
+            await stream.follow(take)
+        stream.close()
+    async with serving(Says((CHUNKED,), stay=True)) as port:
+        below = await wire.Wire.connect("127.0.0.1", port, Clock())
+        below.send(b"\r\n\r\n")
+        following = asyncio.ensure_future(below.follow(take))
+        with pytest.raises((asyncio.CancelledError, FileNotFoundError)):
+            await following
+        with pytest.raises(FileNotFoundError, match="mine"):
+            await below.follow(take)
+        below.close()
+
+
+@pytest.mark.parametrize("name", ["asyncio", "khealth"])
+async def test_a_system_without_room_for_a_thread_is_no_answer(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """As without room for a socket, be it to look up a name or to read: nothing is left open."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith(name):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    closed: list[socket.socket] = []
+    async with serving(Says(answer())) as port:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        monkeypatch.setattr(wire, "start_connection", noting(closed))
+        with pytest.raises(OSError, match="can't start new thread"):
+            await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {}, Clock())
+        monkeypatch.undo()
+    assert [-1] * (name == "khealth") == [sock.fileno() for sock in closed]
+
+
+def noting(sockets: list[socket.socket]) -> Callable[..., Awaitable[socket.socket]]:
+    """Return what connects as the product does, and notes the socket."""
+
+    async def connected(*arguments: Any, **options: Any) -> socket.socket:
+        sockets.append(await start_connection(*arguments, **options))
+        return sockets[-1]
+
+    return connected
 
 
 async def test_a_header_cannot_smuggle_another() -> None:
