@@ -16,7 +16,7 @@ from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
-from khealth_exporter.cluster.watch.line_reader import Broken, LineSplitter
+from khealth_exporter.cluster.watch.line_reader import Broken, Continuity, LineSplitter
 from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.vocabulary.reason import Reason
@@ -28,8 +28,6 @@ _PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 """Seconds before a watch that has ended is opened again; twice as long each time, up to the longest."""
 _ENDINGS = 4
 """Watches that end before they show a write, from which on that is no coincidence."""
-_CATCHING_UP = 1.0
-"""Seconds after that in which its lines may be old news."""
 
 
 class OwnWatch(Generic[T]):
@@ -45,7 +43,7 @@ class OwnWatch(Generic[T]):
         self._failed: Failed | None = None
         self._changed = Signal()
         self._open, self._endings = False, 0
-        self._opened = self._heard = self._clock.now()
+        self._continuity = Continuity(self._clock.now())
 
     def stream(self) -> AbstractAsyncContextManager[Stream]:
         """Open the watch; Refused is raised on entering."""
@@ -73,17 +71,14 @@ class OwnWatch(Generic[T]):
 
     async def _read(self, stream: Stream, *, again: bool) -> None:
         """Read one stream until it ends or breaks; raise Failed for what opening it again does not mend."""
-        self._open, self._opened = True, self._clock.now()
+        self._open, self._continuity.opened, self._continuity.resuming = True, self._clock.now(), again
         splitter = LineSplitter(stream.queued)
 
         def take(pieces: Sequence[Piece]) -> None:
             for data, arrival in pieces:
-                at = arrival.at
-                recovered = again and at - self._opened < _CATCHING_UP
-                delay = max(arrival.uncertainty, at - self._heard if recovered else 0.0)
-                self._heard = self._heard if recovered else at
+                delay, recovered = self._continuity.delay(arrival)
                 self._arrivals += [
-                    (self._version(line), Moment(at, max(delay, early), recovered))
+                    (self._version(line), Moment(arrival.at, max(delay, early), recovered))
                     for line, early in splitter.split(data, arrival)
                 ]
             self._changed.fire()

@@ -31,7 +31,7 @@ class Arrival(Struct, frozen=True):
     `stamped`: the kernel told, and `delay` is how much later khealth was there to read them, in seconds, if that is
     known. Otherwise `at` is when they were read, and `delay` is how much earlier they may have arrived.
     `spread` is how much earlier than the last of them the first may have arrived, in seconds; no earlier than a
-    processor was free to read it, unless khealth was `late` to ask for it.
+    processor was free to read it, unless khealth was `late` to ask for it. `more` came along that cannot be read yet.
     """
 
     at: float
@@ -39,6 +39,7 @@ class Arrival(Struct, frozen=True):
     stamped: bool
     spread: float = 0.0
     late: bool = False
+    more: bool = False
 
     @property
     def uncertainty(self) -> float:
@@ -59,6 +60,8 @@ class ArrivalClock:
         self._now = self._began = self._last = self._known = (before + after) / 2
         self._offset = utc - self._now
         self._jumped = False
+        self._stamp: float | None = None
+        self._spread, self._late = 0.0, False
 
     def watch(self, sock: socket.socket) -> bool:
         """Ask the kernel to stamp what this socket receives, and tell whether it may do so."""
@@ -96,5 +99,7 @@ class ArrivalClock:
             at, delay = self._now, self._now - self._known
         if stamped or woke is not None:
             self._known = at
-        spread, self._last = max(0.0, at - self._last), at
-        return Arrival(at, delay, stamped, spread, asked is not None and at <= asked)
+        if stamp is None or stamp != self._stamp:  # Otherwise they waited together, and needed several reads.
+            self._spread, self._late = max(0.0, at - self._last), asked is not None and at <= asked
+        self._stamp, self._last = stamp, at
+        return Arrival(at, delay, stamped, self._spread, self._late)

@@ -2,15 +2,15 @@
 
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from yarl import URL
 
 from khealth_exporter.cluster.stream.http_reader import Body, GarbledAnswerError, Head, HeadReader
+from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.wire import Wire
-from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
 
 
@@ -28,13 +28,12 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An answer whose head has come; `rest` is what came of its body with it, and `arrival` when."""
+    """An answer whose head has come; `rest` is what came of its body with it."""
 
     wire: Wire
     head: Head
     body: Body
-    rest: bytes
-    arrival: Arrival
+    rest: Sequence[Piece]
 
 
 async def ask(way: Way, headers: Mapping[str, str], clock: Clock) -> Opened:
@@ -74,13 +73,11 @@ async def _reach(wire: Wire, way: Way) -> bool:
 
 async def _answer(wire: Wire) -> Opened:
     reader = HeadReader()
-    while True:
-        data, arrival = await wire.receive()
-        if arrival is None:
-            break
-        if found := reader.feed(data):
-            head, rest = found
-            return Opened(wire, head, Body(head), rest, arrival)
+    while pieces := await wire.receive():
+        for number, (data, arrival) in enumerate(pieces, 1):
+            if found := reader.feed(data):
+                head, rest = found
+                return Opened(wire, head, Body(head), [(rest, arrival)] * bool(rest) + pieces[number:])
     raise GarbledAnswerError("the connection ended before an answer")
 
 

@@ -41,8 +41,8 @@ class Stream:
             return self._failed is not None or body.ended
 
         try:
-            rest, self._rest = self._rest, b""
-            if not receive([(rest, self._opened.arrival)]):
+            rest, self._rest = self._rest, ()
+            if not receive(rest):
                 await self._opened.wire.follow(receive, patience)
                 if not self._failed:
                     body.close()

@@ -5,6 +5,9 @@ import ssl
 _READ = 16 << 10
 """Bytes that one call decrypts at most: a TLS record."""
 
+_HEADER = 5
+"""Bytes before a record's content; the last two are its length."""
+
 
 class TlsLayer:
     """One side of a TLS connection, apart from what carries its bytes."""
@@ -14,11 +17,14 @@ class TlsLayer:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         self.ended = False
         """Whether the other side has said that nothing more comes."""
+        self._left = 0
+        """Bytes that are missing of the latest record."""
+        self._header = b""
+        """The beginning of a header."""
 
     def handshake(self, data: bytes) -> bool:
         """Take what came (at first nothing), and tell whether the handshake is complete; raise ssl.SSLError."""
-        if data:
-            self._incoming.write(data)
+        self._take(data)
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -32,7 +38,7 @@ class TlsLayer:
 
     def decrypt(self, data: bytes) -> bytes:
         """Return what these bytes contain; they may end within a record. Raise ssl.SSLError."""
-        self._incoming.write(data)
+        self._take(data)
         parts: list[bytes] = []
         try:
             while self._incoming.pending or self._tls.pending():
@@ -45,6 +51,18 @@ class TlsLayer:
         except ssl.SSLZeroReturnError:
             self.ended = True
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    @property
+    def partial(self) -> bool:
+        """Whether the latest record has not come whole."""
+        return self._left > 0 or bool(self._header)
+
+    def _take(self, data: bytes) -> None:
+        self._incoming.write(data)
+        data, at = self._header + data, self._left
+        while at + _HEADER <= len(data):
+            at += _HEADER + int.from_bytes(data[at + _HEADER - 2 : at + _HEADER])
+        self._left, self._header = max(0, at - len(data)), data[at:]
 
     def outgoing(self) -> bytes:
         """Return what TLS itself has to send: its part of the handshake, or the answer to a change of keys."""

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from aiohappyeyeballs import start_connection
+from msgspec.structs import replace
 
 from khealth_exporter.cluster.stream.socket_reader import Piece, SocketReader
 from khealth_exporter.cluster.stream.tls_layer import TlsLayer
-from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
 
 _NEXT_ADDRESS = 0.25
@@ -60,7 +60,7 @@ class Wire:
                     self.send(told)
             if complete:
                 break
-            data, _ = await self.receive()
+            data = b"".join([part for part, _ in await self.receive()])
             if not data:
                 raise ConnectionResetError("the server ended the connection in the middle of the TLS handshake")
         self._layers.append(layer)
@@ -76,8 +76,8 @@ class Wire:
         if self._socket.send(data, socket.MSG_DONTWAIT) < len(data):
             raise ConnectionAbortedError("the server does not read what it is sent")
 
-    async def receive(self) -> tuple[bytes, Arrival | None]:
-        """Return what has come, at least a byte, and when the last of it came; none at the end. Raise OSError."""
+    async def receive(self) -> list[Piece]:
+        """Return what has come, at least a byte; nothing at the end. Raise OSError."""
         received: list[Piece] = []
 
         def take(pieces: Sequence[Piece]) -> bool:
@@ -85,7 +85,7 @@ class Wire:
             return True
 
         await self.follow(take)
-        return b"".join(data for data, _ in received), received[-1][1] if received else None
+        return received
 
     async def follow(self, receive: Receive, patience: float = 0.0) -> None:
         """Hand on what comes until `receive` says that it has enough, or the connection ends.
@@ -130,7 +130,8 @@ class Wire:
             for data, arrival in self._reader.take():
                 self._ended = self._ended or not data
                 if told := self._decrypted(data):
-                    pieces.append((told, arrival))
+                    more = any(layer.partial for layer in self._layers)
+                    pieces.append((told, replace(arrival, more=True) if more else arrival))
         finally:
             enough = bool(pieces) and receive(pieces)
         if self._closed:

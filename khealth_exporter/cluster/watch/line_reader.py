@@ -15,6 +15,9 @@ T = TypeVar("T", bound=KubernetesObject)
 LONGEST_LINE = 8 << 20
 """Bytes; no object that the API server stores is larger than etcd's 1.5 MiB."""
 
+_CATCHING_UP = 1.0
+"""Seconds after a resumed stream's opening in which its lines may be old news."""
+
 
 class Broken(Exception):  # noqa: N818 - a turn that watches take, no error
     """A stream that is over, with the cause as counted, and whether only a new list can be trusted."""
@@ -39,12 +42,29 @@ class LineSplitter:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LONGEST_LINE:
             raise Broken("garbled", relist=True)
-        early = 0.0
-        if len(lines) > 1 or (lines and self._rest):
+        early, more = 0.0, bool(self._rest) or arrival.more
+        if len(lines) > 1 or (lines and more):
             # Only the last of what arrived together has the time of the arrival.
             early = arrival.spread if arrival.late else min(arrival.spread, self._queued())
-        last = len(lines) - (not self._rest)
+        last = len(lines) - (not more)
         return [(line, early if number < last else 0.0) for number, line in enumerate(lines) if line]
+
+
+class Continuity:
+    """Tells what a watch shows as it happens from what it has missed, and now shows late."""
+
+    def __init__(self, now: float) -> None:
+        self.heard = self.opened = now
+        """When the watch last showed anything as it happened, and when its stream was opened, in monotonic seconds."""
+        self.resuming = False
+        """Whether the stream goes on after a gap, which is not over yet."""
+
+    def delay(self, arrival: Arrival) -> tuple[float, bool]:
+        """Return how much earlier what arrives may have happened, in seconds, and whether it may be old news."""
+        if self.resuming and arrival.at - self.opened < _CATCHING_UP:
+            return max(arrival.uncertainty, arrival.at - self.heard), True
+        self.resuming, self.heard = False, arrival.at
+        return arrival.uncertainty, False
 
 
 class LineReader(Generic[T]):

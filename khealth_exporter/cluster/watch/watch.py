@@ -17,7 +17,7 @@ from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
-from khealth_exporter.cluster.watch.line_reader import Broken, LineReader, LineSplitter
+from khealth_exporter.cluster.watch.line_reader import Broken, Continuity, LineReader, LineSplitter
 from khealth_exporter.cluster.watch.subscription import Key, Line, Signal, Subscription, Subscriptions
 from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
@@ -44,8 +44,6 @@ PATIENCE = 0.4
 """Seconds that a line waits to be handed on together with others. Its time is that of its arrival."""
 _BACKOFF = (0.1, 5.0)
 """Seconds of the first and of the longest pause before trying again; each is jittered by half."""
-_CATCHING_UP = 1.0
-"""Seconds after a resumed stream's opening in which its lines may be old news."""
 _LIVED = 5.0
 """Seconds after which a stream that breaks was a good one."""
 
@@ -90,8 +88,7 @@ class Watch(Generic[T]):
         """When it last did anything, in monotonic seconds: waiting for a server that is away is progress."""
         self._version = ""
         self._splitter = LineSplitter(float)
-        self._heard = self._opened = clock.now()
-        self._resuming = False
+        self._continuity = Continuity(clock.now())
         self._subscriptions = Subscriptions[T](self._flush)
         self._followed: Stream | None = None
         self._reader = LineReader(kind.type)
@@ -112,7 +109,7 @@ class Watch(Generic[T]):
         """Keep the set live until cancelled; whatever the server does, it tries again."""
         listed, failures = False, 0
         # Where an earlier call has crashed, changes may have gone unseen.
-        self.live, self._resuming = False, bool(self._version)
+        self.live, self._continuity.resuming = False, bool(self._version)
         while True:
             began = self._clock.now()
             try:
@@ -130,14 +127,14 @@ class Watch(Generic[T]):
                 listed = listed and not refused.refusal.expired and refused.reason is not Reason.API_REJECTED
                 self._restarting("expired" if refused.refusal.expired else str(refused.reason), refused)
             # One that had lived is opened again at once: an API server that restarts, or a balancer that cuts.
-            lived = self._opened >= began and self._clock.now() - self._opened > _LIVED
+            lived = self._continuity.opened >= began and self._clock.now() - self._continuity.opened > _LIVED
             failures = 0 if lived else failures + 1
             if failures:
                 longest = min(_BACKOFF[1], _BACKOFF[0] * 2.0 ** min(failures, 16))
                 await asyncio.sleep(longest * self._random.uniform(0.5, 1))
 
     def _restarting(self, cause: str, trouble: Refused | None = None) -> None:
-        self.live, self._resuming = False, True
+        self.live, self._continuity.resuming = False, True
         self.trouble = trouble or self.trouble
         self.progressed = self._clock.now()
         self._telemetry.watch_restarted(cause)
@@ -174,8 +171,8 @@ class Watch(Generic[T]):
 
     def _replace(self, found: dict[str, T]) -> None:
         now = self._clock.now()
-        delay, self._heard = now - self._heard, now
-        self.gaps += self._resuming
+        delay, self._continuity.heard = now - self._continuity.heard, now
+        self.gaps += self._continuity.resuming
         for uid, item in list(self.objects.items()):
             if uid not in found:
                 self._tell(Line("DELETED", item, now, delay, recovered=True))
@@ -215,7 +212,7 @@ class Watch(Generic[T]):
         stream = await stack.enter_async_context(
             self._client.stream(self.resource, self.path, query=query, connect_timeout=TRY_TIMEOUT)
         )
-        self._opened = self.progressed = self._clock.now()
+        self._continuity.opened = self.progressed = self._clock.now()
         self.live, self.trouble = True, None
         self._announce()
         return stream, lifetime
@@ -248,17 +245,12 @@ class Watch(Generic[T]):
 
     def _take(self, data: bytes, arrival: Arrival) -> None:
         """Tell every whole line of what arrived."""
-        at, delay = arrival.at, arrival.uncertainty
         if arrival.stamped and arrival.delay is not None:
             self._telemetry.watch_read_delay(arrival.delay)
-        recovered = self._resuming and at - self._opened < _CATCHING_UP
-        if recovered:
-            delay = max(delay, at - self._heard)
-        else:
-            self._resuming, self._heard = False, at
-        self.progressed = at
+        delay, recovered = self._continuity.delay(arrival)
+        self.progressed = arrival.at
         for line, early in self._splitter.split(data, arrival):
-            self._take_line(line, at, max(delay, early), recovered)
+            self._take_line(line, arrival.at, max(delay, early), recovered)
 
     def _take_line(self, raw: bytes, at: float, delay: float, recovered: bool) -> None:
         try:

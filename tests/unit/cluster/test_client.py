@@ -942,7 +942,7 @@ async def test_a_stream_that_is_not_answered_in_time_is_refused(telemetry: Count
 
 
 async def test_a_stream_that_is_being_opened_ends_with_its_client(telemetry: Counted) -> None:
-    """It would be followed for ever otherwise."""
+    """It would be followed without end otherwise."""
     asked, answered = asyncio.Event(), asyncio.Event()
 
     async def slow(request: web.Request) -> web.StreamResponse:

@@ -278,6 +278,17 @@ async def test_what_arrives_while_nobody_follows_keeps_its_time() -> None:
     assert arrivals[0].stamped
 
 
+async def test_what_comes_with_the_head_has_its_own_time() -> None:
+    """Each read of it, not the last one for all."""
+    async with serving(Says((CHUNKED, b"2\r\na\n\r\n", b"0\r\n\r\n"))) as port:
+        opened = await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {}, Clock())
+        stream, arrivals = Stream(opened, "watch pods"), list[float]()
+        await stream.follow(lambda pieces: arrivals.extend(arrival.at for _, arrival in pieces))
+        stream.close()
+    known = [arrival.at for data, arrival in opened.rest if data.startswith(b"2")]
+    assert known in ([], arrivals)
+
+
 async def test_closing_ends_what_is_followed() -> None:
     """Who follows is told, and does not wait any longer."""
     async with serving(Says((CHUNKED, b"2\r\na\n\r\n"), stay=True)) as port:

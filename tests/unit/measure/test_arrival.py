@@ -115,6 +115,17 @@ def test_who_asks_late_is_told(hands: Hands, asked: float | None, *, late: bool)
     assert late == hands.arrival(hands.utc - 0.25, asked=asked, woke=110.0).late
 
 
+def test_what_waited_together_may_have_come_as_early_though_it_takes_several_reads(hands: Hands) -> None:
+    """The kernel gives all of it one stamp."""
+    hands.pass_by(10.0)
+    stamp = hands.utc - 0.25
+    hands.arrivals.look()
+    together = [hands.arrivals.arrival(stamp, 109.9, 110.0), *(hands.arrivals.arrival(stamp, None, None),) * 2]
+    assert [(9.75, True)] * 3 == [(round(arrival.spread, 6), arrival.late) for arrival in together]
+    alone = hands.arrivals.arrival(stamp + 0.125, None, None)
+    assert (0.125, False) == (round(alone.spread, 6), alone.late)
+
+
 @pytest.mark.parametrize("jump", [-3600.0, -0.005, 0.005, 3600.0])
 def test_a_clock_that_was_set_spoils_one_stamp(hands: Hands, jump: float) -> None:
     """The stamp may be of before, the reading of after; the next one counts again."""

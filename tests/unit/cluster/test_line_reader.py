@@ -1,0 +1,50 @@
+"""Lines of a watch: which of them has the time of its arrival, and which may be old news."""
+
+import pytest
+
+from khealth_exporter.cluster.watch.line_reader import LONGEST_LINE, Broken, Continuity, LineSplitter
+from khealth_exporter.measure.arrival import Arrival
+
+
+def arrival(at: float = 10.0, *, spread: float = 0.25, late: bool = False, more: bool = False) -> Arrival:
+    """Bytes of which the first may have arrived earlier than the last."""
+    return Arrival(at, None, stamped=True, spread=spread, late=late, more=more)
+
+
+@pytest.mark.parametrize(
+    ("data", "came", "early"),
+    [
+        (b"a\n", arrival(), [0.0]),
+        (b"a\nb\n", arrival(), [0.125, 0.0]),
+        (b"a\nb\n", arrival(late=True), [0.25, 0.0]),
+        (b"a\nb\n", arrival(spread=0.0625), [0.0625, 0.0]),
+        (b"a\nb", arrival(), [0.125]),
+        (b"a\n", arrival(more=True), [0.125]),
+        (b"a\n\nb\n", arrival(more=True), [0.125, 0.125]),
+        (b"a", arrival(more=True), []),
+    ],
+)
+def test_only_the_last_of_what_came_together_has_the_time_of_the_arrival(
+    data: bytes, came: Arrival, early: list[float]
+) -> None:
+    """Be the last one a line, the beginning of a line, or what TLS cannot decrypt yet."""
+    assert early == [waited for _, waited in LineSplitter(lambda: 0.125).split(data, came)]
+
+
+def test_a_line_longer_than_any_object_is_garbage() -> None:
+    """It does not fill the memory."""
+    splitter = LineSplitter(float)
+    assert not splitter.split(b"a" * LONGEST_LINE, arrival())
+    with pytest.raises(Broken, match="garbled"):
+        splitter.split(b"a", arrival())
+
+
+def test_a_stream_that_goes_on_after_a_gap_shows_old_news_at_first() -> None:
+    """Each may have happened at any time since the last news; a second later all is as it was."""
+    continuity = Continuity(1.0)
+    assert (0.0, False) == continuity.delay(arrival(2.0))
+    continuity.resuming, continuity.opened = True, 10.0
+    assert (8.5, True) == continuity.delay(arrival(10.5))
+    assert (8.75, True) == continuity.delay(arrival(10.75))
+    assert (0.0, False) == continuity.delay(arrival(11.0))
+    assert (0.0, False) == continuity.delay(arrival(11.25))
