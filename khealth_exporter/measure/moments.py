@@ -8,9 +8,11 @@ from msgspec import Struct
 
 _WRITES = 64
 """Writes of our own whose lag is remembered: thirty-two attempts."""
-_SHARE = 0.98
-"""The share of them that the lag which counts is not below: one slow answer does not widen the bars of all pods. What
-share of the true durations lies within such a bar is measured: docs/accuracy.md."""
+_SHARE = 0.9
+"""The share of them that the lag which counts is not below: a few slow answers do not widen the bars of all pods."""
+_FACTOR = 2.0
+"""How many times as late the watches may be while khealth writes nothing: the API server is busiest then. What share
+of the true durations lies within such a bar is measured: docs/accuracy.md."""
 
 
 class Moment(Struct, frozen=True):
@@ -41,8 +43,7 @@ class Lag:
 class Lags:
     """What khealth's latest writes, of all attempts, say about the lag of the watches.
 
-    The API server is busiest when khealth writes nothing, so a high quantile of them counts for every pod; of a few,
-    the worst.
+    A multiple of a high quantile of them counts for every pod; of a few, of the worst.
     """
 
     def __init__(self) -> None:
@@ -53,4 +54,4 @@ class Lags:
     def note(self, lag: Lag) -> None:
         """Take note of one more write's."""
         self._recent.append(lag.possible)
-        self.possible = sorted(self._recent)[math.ceil(_SHARE * len(self._recent)) - 1]
+        self.possible = _FACTOR * sorted(self._recent)[math.ceil(_SHARE * len(self._recent)) - 1]
