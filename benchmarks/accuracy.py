@@ -1,5 +1,6 @@
 """How exact khealth's times are: beside two bare watchers of the same pods, and against the API server's audit log."""
 
+import math
 import random
 import sys
 import tempfile
@@ -49,7 +50,7 @@ class Run:
     truth: Truth
 
 
-def observe(log: Path, pods: int, seconds: float) -> Run:
+def observe(log: Path, pods: int, seconds: float, interval: float) -> Run:
     """Let khealth exercise the cluster until so many pods have gone, watched by two others."""
     end = time.monotonic() + seconds
     start = log.stat().st_size
@@ -61,7 +62,7 @@ def observe(log: Path, pods: int, seconds: float) -> Run:
                 running.enter_context(program("-m", "benchmarks.watcher", NAMESPACE, out=out))
                 wait_for_watcher(file)
             settings = configuration(Path(folder) / "config.yaml", NAMESPACE, ROUTINES)
-            running.enter_context(program("-m", "benchmarks.recorder", settings, recorded))
+            running.enter_context(program("-m", "benchmarks.recorder", settings, recorded, interval))
             while time.monotonic() < end and len(gone(recorded)) < pods:
                 time.sleep(2)
         time.sleep(1)
@@ -221,16 +222,22 @@ def _figures(found: Sequence[tuple[float, float, float]], bare: Sequence[float])
         "bare_error_p99_ms": 1000 * percentile(bare, 0.99),
         "bar_p50_ms": 1000 * percentile([bar for _, bar, _ in found], 0.5),
         "inside_bar": sum(abs(error) <= bar for error, bar, _ in found) / len(found),
+        "bar_factor_for_99": percentile([_factor(abs(error), bar) for error, bar, _ in found], 0.99),
     }
+
+
+def _factor(error: float, bar: float) -> float:
+    """Return how many times as long a bar would have to be."""
+    return error / bar if bar else math.inf if error else 0.0
 
 
 def _rows(figures: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
     return [[name, *known.values()] for name, known in figures.items()]
 
 
-def measured(log: Path, pods: int, seconds: float) -> Found:
+def measured(log: Path, pods: int, seconds: float, interval: float) -> Found:
     """Take the figures once."""
-    run = observe(log, pods, seconds)
+    run = observe(log, pods, seconds, interval)
     print(f"{len(run.khealth)} pods")
     pairs, goals = beside(run)
     milestones, nearer = milestones_against_truth(run)
@@ -248,8 +255,12 @@ def main() -> int:
     """Take the figures."""
     arguments = parser(__doc__)
     arguments.add_argument("--pods", type=int, default=500, help="how many")
+    arguments.add_argument(
+        "--interval", type=float, default=1.0, help="of attempts, in s; the shortest busies a machine"
+    )
     given = parsed(arguments)
-    figures, goals = repeated(partial(measured, needed(given.audit_log), given.pods, given.seconds), given.runs)
+    once = partial(measured, needed(given.audit_log), given.pods, given.seconds, given.interval)
+    figures, goals = repeated(once, given.runs)
     return conclude("accuracy", figures, goals, insist=given.insist)
 
 

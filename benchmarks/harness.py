@@ -39,9 +39,15 @@ def namespace(name: str) -> Iterator[str]:
 
 
 @contextmanager
-def program(*command: object, out: IO[bytes] | int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program of this Python until the block ends; its log goes to standard error."""
-    process = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, stdout=out, env=os.environ)
+def program(
+    *command: object, out: IO[bytes] | int = subprocess.DEVNULL, apart: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program of this Python until the block ends; its log goes to standard error.
+
+    One that is `apart` has a session of its own: Linux shares processors between sessions first, as between pods.
+    """
+    words = [sys.executable, *map(str, command)]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=out, env=os.environ, start_new_session=apart)
     try:
         yield process
     finally:

@@ -1,5 +1,6 @@
 """What khealth costs: requests, memory and processor time, beside a bare watcher and a naive script."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -21,8 +22,8 @@ from benchmarks.process import Use, use
 from benchmarks.repeated import Found, parsed, repeated
 
 BUSY, IDLE, NAIVE = "bench-overhead", "bench-overhead-idle", "bench-overhead-naive"
-ROUTINES, INTERVAL, WARM_UP = 3, 18.0, 3
-"""The shortest interval that leaves cleanup its time; three routines at once, so that it does not take half an hour."""
+INTERVAL, WARM_UP = 18.0, 3
+"""The shortest interval that leaves cleanup its time."""
 LIFETIME = 230.0
 """Seconds that a watch lives at least."""
 
@@ -62,6 +63,7 @@ class Run:
     """What was seen of every program."""
 
     kind: Kind
+    routines: int
     used: Log
     imported: float
     naive: Sequence[Mapping[str, float]]
@@ -80,31 +82,31 @@ def baseline() -> float:
     return found
 
 
-def observe(log: Path, kind: Kind, attempts: int, naive: int, seconds: float) -> Run:
+def observe(log: Path, kind: Kind, given: argparse.Namespace) -> Run:
     """Let khealth make its attempts, watched by bare watchers, with an idle khealth beside; then the naive script."""
     start = log.stat().st_size
     with ExitStack() as around:
         for name in (BUSY, IDLE, NAIVE):
             around.enter_context(namespace(name))
         folder = Path(around.enter_context(tempfile.TemporaryDirectory()))
-        used, took = _watched(folder, kind, attempts, seconds)
-        command = [sys.executable, "-m", "benchmarks.naive", NAIVE, str(naive), kind.name]
-        said = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60 + 20 * naive, check=True).stdout
+        used, took = _watched(folder, kind, given)
+        command = [sys.executable, "-m", "benchmarks.naive", NAIVE, str(given.naive), kind.name]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60 + 20 * given.naive, check=True).stdout
         time.sleep(1)
         told = list(lines(log, start, BUSY))
     asked = {
         "khealth": requests((e for e in told if _about(e, BUSY)), "khealth/"),
         "naive": requests((e for e in told if _about(e, NAIVE)), "bench-naive"),
     }
-    return Run(kind, used, baseline(), [json.loads(line) for line in said.splitlines()], asked, took)
+    return Run(kind, given.routines, used, baseline(), [json.loads(line) for line in said.splitlines()], asked, took)
 
 
 def _about(event: Mapping[str, Any], namespace: str) -> bool:
     return bool(event.get("objectRef", {}).get("namespace") == namespace)
 
 
-def _watched(folder: Path, kind: Kind, attempts: int, seconds: float) -> tuple[Log, float]:
-    end = time.monotonic() + seconds
+def _watched(folder: Path, kind: Kind, given: argparse.Namespace) -> tuple[Log, float]:
+    end = time.monotonic() + given.seconds
     with ExitStack() as running:
         processes = {}
         for name, mode in (("bare watcher", ()), ("bare watcher that decodes", ("decode",))):
@@ -114,13 +116,13 @@ def _watched(folder: Path, kind: Kind, attempts: int, seconds: float) -> tuple[L
             processes[name] = running.enter_context(program(*watcher, out=out))
             wait_for_watcher(file)
         for name, where, interval in (("khealth, idle", IDLE, "1h"), ("khealth", BUSY, f"{INTERVAL:g}s")):
-            routines = {f"{kind.name}-{n}": {**kind.settings, "interval": interval} for n in range(ROUTINES)}
+            routines = {f"{kind.name}-{n}": {**kind.settings, "interval": interval} for n in range(given.routines)}
             settings = configuration(folder / where, where, routines, kind.name)
             command = ("-m", "khealth_exporter", "run", "--config", settings, "--listen", "127.0.0.1:0")
             processes[name] = running.enter_context(program(*command, module_of(kind.name)))
         begun = time.monotonic()
         used: dict[str, list[Use]] = {name: [] for name in processes}
-        for number in range(1, attempts // ROUTINES + 1):
+        for number in range(1, given.attempts // given.routines + 1):
             time.sleep(max(0.0, min(begun + number * INTERVAL, end) - time.monotonic()))
             for name, process in processes.items():
                 used[name].append(use(process.pid))
@@ -129,9 +131,9 @@ def _watched(folder: Path, kind: Kind, attempts: int, seconds: float) -> tuple[L
     return used, time.monotonic() - begun
 
 
-def cost(log: Sequence[Use]) -> float:
+def cost(log: Sequence[Use], routines: int) -> float:
     """Return the processor time of an attempt, in milliseconds, after the warm-up."""
-    return 1000 * (log[-1].cpu - log[WARM_UP - 1].cpu) / (len(log) - WARM_UP) / ROUTINES
+    return 1000 * (log[-1].cpu - log[WARM_UP - 1].cpu) / (len(log) - WARM_UP) / routines
 
 
 def asked(run: Run) -> tuple[dict[str, Any], list[Goal]]:
@@ -174,7 +176,9 @@ def memory(run: Run) -> tuple[dict[str, Any], list[Goal]]:
         "highest": run.used["khealth"][-1].highest,
     }
     table(
-        f"Resident memory in {len(log) * ROUTINES} attempts", ("khealth", "MiB"), [list(row) for row in figures.items()]
+        f"Resident memory in {len(log) * run.routines} attempts",
+        ("khealth", "MiB"),
+        [list(row) for row in figures.items()],
     )
     return figures, [
         Goal(f"{run.kind.name}: resident memory at the end, to that after the warm-up", late / early, 1.02),
@@ -184,7 +188,7 @@ def memory(run: Run) -> tuple[dict[str, Any], list[Goal]]:
 
 def processor(run: Run) -> tuple[dict[str, Any], list[Goal]]:
     """Print how much processor time an attempt costs."""
-    costs = {name: cost(log) for name, log in run.used.items()}
+    costs = {name: cost(log, run.routines) for name, log in run.used.items()}
     costs["khealth, of the attempt alone"] = costs["khealth"] - costs["khealth, idle"]
     costs["naive script"] = 1000 * percentile([attempt["cpu_seconds"] for attempt in run.naive], 0.5)
     bare = costs["bare watcher"]
@@ -199,13 +203,13 @@ def processor(run: Run) -> tuple[dict[str, Any], list[Goal]]:
     ]
 
 
-def measured(log: Path, kinds: Sequence[Kind], attempts: int, naive: int, seconds: float) -> Found:
+def measured(log: Path, kinds: Sequence[Kind], given: argparse.Namespace) -> Found:
     """Take the figures of each kind once."""
     figures: dict[str, Any] = {}
     goals: list[Goal] = []
     for kind in kinds:
         print(f"\n### {kind.name}")
-        run = observe(log, kind, attempts, naive, seconds)
+        run = observe(log, kind, given)
         parts = {"requests": asked(run), "memory": memory(run), "processor": processor(run)}
         figures[kind.name] = {name: found for name, (found, _) in parts.items()}
         goals += [goal for _, more in parts.values() for goal in more]
@@ -216,14 +220,14 @@ def main() -> int:
     """Take the figures."""
     arguments = parser(__doc__)
     arguments.add_argument("--attempts", type=int, default=63, help="of khealth, over all its routines")
+    arguments.add_argument("--routines", type=int, default=3, help="at once, so that it takes less time")
     arguments.add_argument("--naive", type=int, default=5, help="attempts of the naive script")
     arguments.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="of routines")
     given = parsed(arguments)
-    if given.attempts <= 2 * WARM_UP * ROUTINES:
-        arguments.error(f"--attempts must be above {2 * WARM_UP * ROUTINES}")
+    if given.attempts <= 2 * WARM_UP * given.routines:
+        arguments.error(f"--attempts must be above {2 * WARM_UP * given.routines}")
     log, kinds = needed(given.audit_log), [KINDS[name] for name in given.kinds]
-    once = partial(measured, log, kinds, given.attempts, given.naive, given.seconds)
-    figures, goals = repeated(once, given.runs)
+    figures, goals = repeated(partial(measured, log, kinds, given), given.runs)
     return conclude("overhead", figures, goals, insist=given.insist)
 
 

@@ -16,9 +16,6 @@ from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.event_loop import measured_loop
 from khealth_exporter.vocabulary.event import Event
 
-INTERVAL = 1.0
-"""Seconds: shorter than any attempt."""
-
 
 class RecordingMetrics(Metrics):
     """khealth's metrics, which also write down what they are told."""
@@ -35,21 +32,21 @@ class RecordingMetrics(Metrics):
         self._out.flush()
 
 
-def hurried(config: Config) -> Config:
-    """Return the configuration with attempts that follow each other at once; a file may not ask for that."""
-    routines = (replace(r, settings=r.settings.model_copy(update={"interval": INTERVAL})) for r in config.routines)
+def hurried(config: Config, interval: float) -> Config:
+    """Return the configuration with attempts so many seconds apart, or at once; a file may not ask for that."""
+    routines = (replace(r, settings=r.settings.model_copy(update={"interval": interval})) for r in config.routines)
     return replace(config, routines=tuple(routines))
 
 
-def record(configuration: Path, out: TextIO) -> int:
+def record(configuration: Path, interval: float, out: TextIO) -> int:
     """Run khealth with this configuration until SIGTERM, and return its exit code."""
     clock = Clock()
     process = app.Process(clock, RecordingMetrics(CollectorRegistry(), clock, out))
-    options = app.Options(hurried(load(configuration, only=("rcscheduler",))))
+    options = app.Options(hurried(load(configuration, only=("rcscheduler",)), interval))
     with asyncio.Runner(loop_factory=lambda: measured_loop(clock, process.metrics.loop_busy)) as runner:
         return runner.run(app.run(options, process=process))
 
 
 if __name__ == "__main__":
     with Path(sys.argv[2]).open("w", encoding="utf-8") as file:
-        sys.exit(record(Path(sys.argv[1]), file))
+        sys.exit(record(Path(sys.argv[1]), float(sys.argv[3]) if sys.argv[3:] else 1.0, file))
