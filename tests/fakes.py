@@ -109,6 +109,8 @@ class FakeStream(Stream):
     def __init__(self, asked: Asked, clock: Clock) -> None:
         self.asked, self._clock = asked, clock
         self.closed: float | None = None
+        self.hushed = False
+        """Whether it says nothing more, not even bookmarks, and stays open."""
         self._chunks: asyncio.Queue[bytes | Refusal] = asyncio.Queue()
         self._held: list[bytes] = []
         self._take: Take | None = None
@@ -116,6 +118,7 @@ class FakeStream(Stream):
     async def follow(self, take: Take, _patience: float = 0.0) -> None:
         """Hand on what was fed; no kernel stamps it."""
         self._take = take
+        self.flush()
         while chunk := await self._chunks.get():
             if isinstance(chunk, Refusal):
                 raise Refused(chunk, "watch")
@@ -147,7 +150,8 @@ class FakeStream(Stream):
 
     def say(self, kind: str, item: Json) -> None:
         """Let one line arrive."""
-        self.feed(line(kind, item))
+        if not self.hushed:
+            self.feed(line(kind, item))
 
     def end(self, why: Refusal | Literal[b""] = b"") -> None:
         """End the stream, or break its connection."""

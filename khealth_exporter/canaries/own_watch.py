@@ -75,13 +75,14 @@ class OwnWatch(Generic[T]):
         splitter = LineSplitter(stream.queued)
 
         def take(pieces: Sequence[Piece]) -> None:
-            for data, arrival in pieces:
-                delay, recovered = self._continuity.delay(arrival)
-                self._arrivals += [
-                    (self._version(line), Moment(arrival.at, max(delay, early), recovered))
-                    for line, early in splitter.split(data, arrival)
-                ]
-            self._changed.fire()
+            try:
+                for data, arrival in pieces:
+                    delay, recovered = self._continuity.delay(arrival)
+                    for line, early in splitter.split(data, arrival):
+                        version = self._version(line)
+                        self._arrivals.append((version, Moment(arrival.at, max(delay, early), recovered)))
+            finally:
+                self._changed.fire()
 
         try:
             await stream.follow(take)

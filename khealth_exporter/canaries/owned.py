@@ -100,6 +100,7 @@ class Owned(Generic[T]):
         Raise Refused, or Failed(api_error) if the answer is no object: it may have been created all the same.
         """
         await self._cluster.check_deletable(self.kind, self.ownership.name, deadline)
+        self.changed.flush()  # Its watches are attentive from now on.
         self.begun, self._sent = True, self._clock.now()
         try:
             answer = await self._cluster.create(self.kind, manifest, deadline)
@@ -157,15 +158,15 @@ class Owned(Generic[T]):
         target = await self.find(deadline)
         if target is None or self.asked:
             return None
+        self.changed.flush()
         now = self._clock.now()
         first = self._first_asked = self._first_asked or now
         answer = await self._cluster.delete(self.kind, target, deadline)
         if answer and answer.tries == 1 and first == now:
             self.asked = Moment(answer.sent)
+            self._delete = answer.sent, answer.answered
         else:
             self.asked = Moment(first, self._clock.now() - first)
-        if answer:
-            self._delete = answer.sent, answer.answered
         self.gone = self.gone or self._lines is None
         return answer
 

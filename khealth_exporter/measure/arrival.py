@@ -60,8 +60,6 @@ class ArrivalClock:
         self._now = self._began = self._last = self._known = (before + after) / 2
         self._offset = utc - self._now
         self._jumped = False
-        self._stamp: float | None = None
-        self._spread, self._late = 0.0, False
 
     def watch(self, sock: socket.socket) -> bool:
         """Ask the kernel to stamp what this socket receives, and tell whether it may do so."""
@@ -82,11 +80,11 @@ class ArrivalClock:
             offset = self._offset
         self._now, self._offset = now, offset
 
-    def arrival(self, stamp: float | None, asked: float | None, woke: float | None) -> Arrival:
+    def arrival(self, stamp: float | None, asked: float | None, woke: float | None, *, full: bool = False) -> Arrival:
         """Return when bytes with this stamp (Unix seconds) arrived.
 
-        Where khealth itself asked for them, and not the kernel on its behalf, `asked` is when, and `woke` when it had
-        them.
+        `asked` is when khealth asked for them, and `woke` when it had them, where it was not the kernel that read them
+        on its behalf. A `full` read may have left behind what came before its stamp.
         """
         at = self._now if stamp is None else stamp - self._offset
         stamped = stamp is not None and not self._jumped and self._began <= at < self._now + _COARSE
@@ -99,7 +97,5 @@ class ArrivalClock:
             at, delay = self._now, self._now - self._known
         if stamped or woke is not None:
             self._known = at
-        if stamp is None or stamp != self._stamp:  # Otherwise they waited together, and needed several reads.
-            self._spread, self._late = max(0.0, at - self._last), asked is not None and at <= asked
-        self._stamp, self._last = stamp, at
-        return Arrival(at, delay, stamped, self._spread, self._late)
+        spread, self._last = max(0.0, at - self._last), self._last if full else at
+        return Arrival(at, delay, stamped, spread, asked is not None and at <= asked)

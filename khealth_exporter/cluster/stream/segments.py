@@ -11,7 +11,7 @@ from khealth_exporter.measure.arrival import ANCILLARY, SO_TIMESTAMPNS
 _READS = 32
 """Reads of one call."""
 
-_SIZE = 8 << 10
+SIZE = 8 << 10
 """Bytes of one read: most lines of a watch are shorter."""
 
 _UNREAD = 0xFFFFFFFF
@@ -63,12 +63,12 @@ class Segments:
         """Raise AttributeError where the system has no recvmmsg."""
         self._descriptor = sock.fileno()
         self._receive = ctypes.CDLL(None, use_errno=True).recvmmsg
-        self._data = (ctypes.c_char * _SIZE * _READS)()
+        self._data = (ctypes.c_char * SIZE * _READS)()
         self._control = (ctypes.c_char * ANCILLARY * _READS)()
         self._vectors = (_Vector * _READS)()
         self._messages = (_Message * _READS)()
         for number, message in enumerate(self._messages):
-            self._vectors[number] = _Vector(ctypes.addressof(self._data[number]), _SIZE)
+            self._vectors[number] = _Vector(ctypes.addressof(self._data[number]), SIZE)
             message.header.vectors, message.header.vector_count = ctypes.addressof(self._vectors[number]), 1
             message.header.control = ctypes.addressof(self._control[number])
         self._taken = _READS
@@ -118,7 +118,7 @@ class SingleReads:
 
     def receive(self, _seconds: float) -> None:
         """Read once; raise OSError."""
-        self._read.append((self._socket.recv(_SIZE), None))
+        self._read.append((self._socket.recv(SIZE), None))
 
     def take(self) -> Iterator[Segment]:
         """Yield what has been read and not been taken."""

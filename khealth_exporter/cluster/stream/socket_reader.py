@@ -1,6 +1,8 @@
 """A thread that only reads one socket: of what arrives, it knows when."""
 
 import errno
+import math
+import os
 import select
 import signal
 import socket
@@ -9,7 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from khealth_exporter.cluster.stream.segments import Segments, SingleReads
+from khealth_exporter.cluster.stream.segments import SIZE, Segments, SingleReads
 from khealth_exporter.measure.arrival import Arrival, ArrivalClock
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.run_queue import RunQueue
@@ -23,6 +25,9 @@ _REFUSED = (errno.ENOSYS, errno.EPERM)
 _REST = 64 << 10
 """Bytes that are read at once after an error."""
 
+_ATTENTION = 1.0
+"""Seconds for which a thread is attentive after bytes came, or somebody looked for some."""
+
 _TIMEVAL = struct.Struct("@ll")
 
 Piece = tuple[bytes, Arrival]
@@ -33,6 +38,9 @@ class SocketReader:
     """Reads a socket in a thread of its own, and tells the event loop of what has come.
 
     With `patience`, in seconds, what comes within that time is told of at once: to wake up costs more than a line.
+
+    A thread that wakes up to read may have to wait for Python, and what comes meanwhile gets one stamp. So while more
+    is expected it is attentive: it waits in the very call that reads, for `patience` at a time.
     """
 
     def __init__(self, sock: socket.socket, clock: Clock, tell: Callable[[], None]) -> None:
@@ -56,34 +64,43 @@ class SocketReader:
         self._asked: float | None = None
         self._woke: float | None = None
         """When the thread asked for the first bytes of those that come now, and woke up to read them."""
+        self._attentive = -math.inf
+        """Until when it is attentive, in monotonic seconds."""
+        self._polls = False
+        """Whether it may wait for bytes outside of that call."""
+        self._kick: int | None = None
+        """What wakes the thread up to become attentive; the lock is held while it is used."""
         self._room = threading.Event()
         self._queue: RunQueue | None = None
         self._queued = self._limit = 0.0
-        self._wait: float | None = None
-        """How long it waited for a processor before what was taken last, once that was asked."""
+        self.waited = 0.0
+        """How long, in seconds, the thread has waited for a processor between what was taken before and what was last;
+        infinite where the kernel does not tell."""
         self._told = self._closed = False
         sock.settimeout(None)
         threading.Thread(target=self._run, name="khealth-watch-reader", daemon=True).start()
 
     def take(self) -> list[Piece]:
         """Return what has come; no bytes are the end."""
+        if not self._told:
+            self._attend()
         self._told = False
-        self._wait = None
         self._collect()
         with self._lock:
             read, self._read = self._read, []
         self._room.set()
+        if read and self._queue:
+            before, self._queued = self._queued, self._queue.waited()
+            self.waited = self._queued - before if self._queue.known else math.inf
         return read
 
-    def queued(self) -> float:
-        """Return how long, in seconds, the thread has waited for a processor up to what was taken last.
-
-        It counts from the last time that this was asked for earlier bytes.
-        """
-        if self._wait is None:
-            before, self._queued = self._queued, self._queue.waited() if self._queue else 0.0
-            self._wait = self._queued - before
-        return self._wait
+    def _attend(self) -> None:
+        """Make the thread attentive: somebody looks for bytes of which it has not told."""
+        self._attentive = self._clock.now() + _ATTENTION
+        if self._polls and self.patience:
+            with self._lock:
+                if self._kick is not None:
+                    os.eventfd_write(self._kick, 1)
 
     def close(self) -> None:
         """End the thread, which closes the socket."""
@@ -97,6 +114,8 @@ class SocketReader:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._queue = RunQueue()
         try:
+            if self._stamped:
+                self._kick = os.eventfd(0, os.EFD_CLOEXEC)
             self._read_all()
         except OSError as error:
             self._read_rest()
@@ -104,28 +123,57 @@ class SocketReader:
         finally:
             self._queue.close()
             self._socket.close()
+            with self._lock:
+                kick, self._kick = self._kick, None
+            if kick is not None:
+                os.close(kick)
             self._tell()
 
     def _read_all(self) -> None:
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
+        for source in (self._socket, self._kick):
+            if source is not None:
+                poll.register(source, select.POLLIN)
         while not self._closed:
-            asked = self._clock.now()
-            poll.poll()
-            self._asked, self._woke = asked, self._clock.now()
-            patience = self.patience if self._stamped else 0.0
+            if not self._come(poll):
+                continue
+            patience = self._held_back
             self._bound(patience)
             with suppress(BlockingIOError, InterruptedError):
                 self._receive(patience)
             if self._collect():
                 return
-            if not self._told:
-                self._told = True
-                self._tell()
-            if len(self._read) >= _MOST:
-                self._room.clear()
-                if len(self._read) >= _MOST and not self._closed:
-                    self._room.wait()
+            if self._read:
+                self._hand_on()
+
+    @property
+    def _held_back(self) -> float:
+        """How long, in seconds, what comes may wait for more: without stamps it would lose its time."""
+        return self.patience if self._stamped else 0.0
+
+    def _come(self, poll: select.poll) -> bool:
+        """Wait for bytes, unless they are to be waited for while reading; tell whether to read."""
+        self._polls, asked, woke = True, self._clock.now(), None
+        if not self._held_back or asked >= self._attentive:
+            sources = {source for source, _ in poll.poll()}
+            if self._kick in sources:
+                os.eventfd_read(self._kick)
+            if self._socket.fileno() not in sources:
+                return False
+            woke = self._clock.now()
+        self._polls, self._asked, self._woke = False, asked, woke
+        return True
+
+    def _hand_on(self) -> None:
+        """Tell the event loop of what has come, and wait if it takes nothing."""
+        self._attentive = self._clock.now() + _ATTENTION
+        if not self._told:
+            self._told = True
+            self._tell()
+        if len(self._read) >= _MOST:
+            self._room.clear()
+            if len(self._read) >= _MOST and not self._closed:
+                self._room.wait()
 
     def _read_rest(self) -> None:
         """Read what had come before the connection broke: recvmmsg tells of the error first."""
@@ -148,8 +196,8 @@ class SocketReader:
             if segments := list(self._segments.take()):
                 self._arrivals.look()
             for data, stamp in segments:
-                arrival = self._arrivals.arrival(stamp, self._asked, self._woke)
-                self._asked = self._woke = None
+                arrival = self._arrivals.arrival(stamp, self._asked, self._woke, full=len(data) == SIZE)
+                self._woke = None
                 # The kernel begins to stamp a moment after the first socket has asked for it.
                 self._stamped = stamp is not None or not data
                 self._read.append((data, arrival))

@@ -47,7 +47,7 @@ class Wire:
         except RuntimeError as error:
             if sock:
                 sock.close()
-            raise OSError(errno.EAGAIN, str(error)) from error  # The system permits no more threads.
+            raise OSError(errno.ENOMEM, str(error)) from error  # The system permits no more threads.
 
     async def start_tls(self, context: ssl.SSLContext, name: str) -> None:
         """Talk TLS from now on, inside of what is there; raise OSError, ssl.SSLError among them."""
@@ -55,9 +55,12 @@ class Wire:
         while True:
             try:
                 complete = layer.handshake(data)
-            finally:
-                if told := layer.outgoing():  # An alert tells the server why, where the handshake has failed.
-                    self.send(told)
+            except ssl.SSLError:
+                with suppress(OSError):  # An alert tells the server why, if it still listens.
+                    self.send(layer.outgoing())
+                raise
+            if told := layer.outgoing():
+                self.send(told)
             if complete:
                 break
             data = b"".join([part for part, _ in await self.receive()])
@@ -149,7 +152,7 @@ class Wire:
 
     def queued(self) -> float:
         """Return how long, in seconds, the reader has waited for a processor up to what was handed on last."""
-        return self._reader.queued()
+        return self._reader.waited
 
     def close(self) -> None:
         """Close the connection at once; who follows it is told."""

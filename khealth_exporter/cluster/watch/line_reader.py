@@ -1,5 +1,6 @@
 """Reading the lines of a watch."""
 
+import math
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -37,17 +38,20 @@ class LineSplitter:
     def split(self, data: bytes, arrival: Arrival) -> list[tuple[bytes, float]]:
         """Return each whole line, with how much earlier than the arrival it may have come, in seconds.
 
-        Raise Broken if a line is longer than any object.
+        Without a stamp that includes how long the reader waited for a processor, as far as the kernel tells. Raise
+        Broken if a line is longer than any object.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LONGEST_LINE:
             raise Broken("garbled", relist=True)
-        early, more = 0.0, bool(self._rest) or arrival.more
-        if len(lines) > 1 or (lines and more):
+        queued = self._queued()
+        if arrival.stamped:
             # Only the last of what arrived together has the time of the arrival.
-            early = arrival.spread if arrival.late else min(arrival.spread, self._queued())
-        last = len(lines) - (not more)
-        return [(line, early if number < last else 0.0) for number, line in enumerate(lines) if line]
+            early, last = arrival.spread if arrival.late else min(arrival.spread, queued), 0.0
+        else:
+            early = last = arrival.uncertainty + (queued if math.isfinite(queued) else 0.0)
+        together = len(lines) - (not (self._rest or arrival.more))
+        return [(line, early if number < together else last) for number, line in enumerate(lines) if line]
 
 
 class Continuity:

@@ -193,7 +193,11 @@ class Watch(Generic[T]):
                 async with AsyncExitStack() as opening:
                     async with asyncio.TaskGroup() as group:
                         reading = group.create_task(self._read(stream, SUCCESSION + SILENCE))
-                        following, lifetime = await self._open(opening)
+                        try:
+                            following, lifetime = await self._open(opening)
+                        except Refused:
+                            await reading  # It is good until it ends.
+                            raise Broken("ended", relist=False) from None
                         stream.flush()  # What waits has its time; the successor would tell it with a later one.
                         reading.cancel()
                     stream, successor = following, opening.pop_all()
@@ -230,11 +234,13 @@ class Watch(Generic[T]):
                 self._take(data, arrival)
             self._subscriptions.fire()
 
-        while self._clock.now() < min(end, heard + SILENCE):
+        limit = looked = heard
+        while looked < limit or limit < min(end, heard + SILENCE):
             # One timer for many chunks, set again only when it expires: one for each would cost as much as its lines.
+            limit, looked = min(end, heard + SILENCE), self._clock.now()
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(min(end, heard + SILENCE)):
-                    await stream.follow(take, PATIENCE)
+                async with asyncio.timeout_at(limit):
+                    await stream.follow(take, PATIENCE)  # At first it takes what is there.
                     raise Broken("ended", relist=False)
         if self._clock.now() < end:
             raise Broken("silent", relist=True)

@@ -1,5 +1,7 @@
 """Lines of a watch: which of them has the time of its arrival, and which may be old news."""
 
+import math
+
 import pytest
 
 from khealth_exporter.cluster.watch.line_reader import LONGEST_LINE, Broken, Continuity, LineSplitter
@@ -29,6 +31,18 @@ def test_only_the_last_of_what_came_together_has_the_time_of_the_arrival(
 ) -> None:
     """Be the last one a line, the beginning of a line, or what TLS cannot decrypt yet."""
     assert early == [waited for _, waited in LineSplitter(lambda: 0.125).split(data, came)]
+
+
+@pytest.mark.parametrize(("queued", "early"), [(0.125, 0.1875), (math.inf, 0.0625)])
+def test_without_a_stamp_every_line_may_have_waited_for_the_reader(queued: float, early: float) -> None:
+    """Beside what is known of the event loop; a wait that the kernel does not tell is left out."""
+    came = Arrival(10.0, 0.0625, stamped=False)
+    assert [early] * 2 == [waited for _, waited in LineSplitter(lambda: queued).split(b"a\nb\n", came)]
+
+
+def test_where_the_wait_is_unknown_all_since_the_last_arrival_counts() -> None:
+    """An unknown bound is none."""
+    assert [0.25, 0.0] == [waited for _, waited in LineSplitter(lambda: math.inf).split(b"a\nb\n", arrival())]
 
 
 def test_a_line_longer_than_any_object_is_garbage() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Never
@@ -14,13 +14,16 @@ import trustme
 from aiohappyeyeballs import start_connection
 from yarl import URL
 
-from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.errors import Refused, no_answer
 from khealth_exporter.cluster.stream import wire
 from khealth_exporter.cluster.stream.opening import Way, ask
+from khealth_exporter.cluster.stream.segments import Segments
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
-from khealth_exporter.measure.arrival import Arrival
+from khealth_exporter.cluster.stream.tls_layer import TlsLayer
+from khealth_exporter.measure.arrival import Arrival, ArrivalClock
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.reason import Reason
 
 PATIENCE = 20.0
 """Seconds after which a test has failed that waits for something."""
@@ -220,6 +223,24 @@ async def test_a_stream_that_breaks_is_refused(parts: tuple[bytes, ...]) -> None
             await told(Way(URL(f"http://127.0.0.1:{port}/"), None, ""))
 
 
+@pytest.fixture
+def stamping() -> Iterator[None]:
+    """Let the kernel stamp: it begins a moment after the first socket has asked for it."""
+    clock = Clock()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
+        far, _ = server.accept()
+        with far:
+            ArrivalClock(clock).watch(near)
+            read, end = Segments(near), clock.now() + PATIENCE
+            while clock.now() < end:
+                far.sendall(b".")
+                read.receive(0.0)
+                if next(read.take())[1] is not None:
+                    break
+            yield
+
+
+@pytest.mark.usefixtures("stamping")
 async def test_lines_are_handed_on_as_they_arrive(authority: Authority) -> None:
     """Each with its arrival, stamped by the kernel, TLS or not."""
     arrivals: list[Piece] = []
@@ -250,9 +271,10 @@ async def test_lines_are_handed_on_as_they_arrive(authority: Authority) -> None:
     assert before - 0.001 <= arrivals[0][1].at <= arrivals[1][1].at <= clock.now()
 
 
+@pytest.mark.usefixtures("stamping")
 async def test_what_arrives_while_nobody_follows_keeps_its_time() -> None:
     """A stream may be left and taken up again; nothing is lost, and the kernel knows when it came."""
-    sent = asyncio.Event()
+    sent, written = asyncio.Event(), asyncio.Event()
     clock = Clock()
     times: list[float] = []
 
@@ -260,8 +282,10 @@ async def test_what_arrives_while_nobody_follows_keeps_its_time() -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(CHUNKED)
         await sent.wait()
+        times.append(clock.now())
         writer.write(b"2\r\na\n\r\n0\r\n\r\n")
         times.append(clock.now())
+        written.set()
 
     arrivals: list[Arrival] = []
     async with serving(serve) as port:
@@ -270,23 +294,30 @@ async def test_what_arrives_while_nobody_follows_keeps_its_time() -> None:
             async with asyncio.timeout(0.05):
                 await stream.follow(lambda pieces: arrivals.extend(arrival for _, arrival in pieces))
         sent.set()
+        await written.wait()
         await asyncio.sleep(0.1)
-        read = clock.now()
         await stream.follow(lambda pieces: arrivals.extend(arrival for _, arrival in pieces))
         stream.close()
-    assert abs(arrivals[0].at - times[0]) < 0.05 < read - times[0] + 0.001
+    before, after = times
+    assert before - 0.001 <= arrivals[0].at < after + 0.05
     assert arrivals[0].stamped
 
 
-async def test_what_comes_with_the_head_has_its_own_time() -> None:
+async def test_what_comes_with_the_head_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each read of it, not the last one for all."""
-    async with serving(Says((CHUNKED, b"2\r\na\n\r\n", b"0\r\n\r\n"))) as port:
-        opened = await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {}, Clock())
-        stream, arrivals = Stream(opened, "watch pods"), list[float]()
-        await stream.follow(lambda pieces: arrivals.extend(arrival.at for _, arrival in pieces))
+    parts = (CHUNKED[:9], CHUNKED[9:] + b"2\r\na\n\r\n", b"0\r\n\r\n")
+    come = [(part, Arrival(float(number), None, stamped=True)) for number, part in enumerate(parts, 1)]
+
+    async def receive(_: wire.Wire) -> list[Piece]:
+        return come
+
+    async with serving(Says((), stay=True)) as port:
+        monkeypatch.setattr(wire.Wire, "receive", receive)
+        stream = Stream(await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {}, Clock()), "watch pods")
+        seen: list[tuple[bytes, float]] = []
+        await stream.follow(lambda pieces: seen.extend((data, arrival.at) for data, arrival in pieces))
         stream.close()
-    known = [arrival.at for data, arrival in opened.rest if data.startswith(b"2")]
-    assert known in ([], arrivals)
+    assert [(b"a\n", 2.0)] == seen
 
 
 async def test_closing_ends_what_is_followed() -> None:
@@ -353,9 +384,10 @@ async def test_a_system_without_room_for_a_thread_is_no_answer(monkeypatch: pyte
     async with serving(Says(answer())) as port:
         monkeypatch.setattr(threading.Thread, "start", refuse)
         monkeypatch.setattr(wire, "start_connection", noting(closed))
-        with pytest.raises(OSError, match="can't start new thread"):
+        with pytest.raises(OSError, match="can't start new thread") as refused:
             await ask(Way(URL(f"http://127.0.0.1:{port}/"), None, ""), {}, Clock())
         monkeypatch.undo()
+    assert Reason.PROBER_STARVED is no_answer(refused.value).reason
     assert [-1] * (name == "khealth") == [sock.fileno() for sock in closed]
 
 
@@ -367,6 +399,27 @@ def noting(sockets: list[socket.socket]) -> Callable[..., Awaitable[socket.socke
         return sockets[-1]
 
     return connected
+
+
+async def test_a_certificate_error_outlives_a_server_that_has_gone(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server hears no alert; a new authority is looked for all the same."""
+
+    def broken(_: wire.Wire, _data: bytes, _layers: object) -> None:
+        raise BrokenPipeError
+
+    handshake = TlsLayer.handshake
+
+    def failing(layer: TlsLayer, data: bytes) -> bool:
+        if data:
+            monkeypatch.setattr(wire.Wire, "_send", broken)
+        return handshake(layer, data)
+
+    monkeypatch.setattr(TlsLayer, "handshake", failing)
+    async with serving(Says(answer()), authority.server("kubernetes")) as port:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await ask(Way(URL(f"https://127.0.0.1:{port}/"), ssl.create_default_context(), "kubernetes"), {}, Clock())
 
 
 async def test_a_header_cannot_smuggle_another() -> None:

@@ -299,6 +299,17 @@ async def test_a_list_with_absurd_items_is_taken() -> None:
 
 
 @virtual
+async def test_what_has_come_ends_a_silence_though_it_was_not_handed_on() -> None:
+    """Khealth did not run, for example, while the server went on speaking."""
+    async with watching() as seen:
+        stream = await seen.api.opened()
+        await asyncio.sleep(74.9)
+        stream.hold("ADDED", versioned("a", 10_000))
+        await asyncio.sleep(60.0)
+        assert ([("ADDED", "a")], {}) == (seen.told(), seen.causes)
+
+
+@virtual
 async def test_silence_ends_a_watch() -> None:
     """75 s without a byte: the watch is dead, and relisted rather than resumed."""
     async with watching() as seen:
@@ -699,7 +710,7 @@ def disturb(api: FakeApi, what: str, name: str) -> None:  # noqa: C901 - one cas
             api.faults.clear()
         case "hush":
             for stream in api.open_streams():
-                stream.asked.query["labelSelector"] = "nothing=matches"  # type: ignore[index]
+                stream.hushed = True
         case _:
             pass
 

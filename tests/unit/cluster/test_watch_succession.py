@@ -8,13 +8,16 @@ from fakes import (
     FakeStream,
     hanging,
     line,
+    refusing,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
 from virtual_time import run, virtual
 from watching import Seen, bookmarks, pod, settle, versioned, watching
 
+from khealth_exporter.cluster.errors import Refusal
 from khealth_exporter.cluster.watch.watch import SUCCESSION
+from khealth_exporter.vocabulary.reason import Reason
 
 
 async def before_succession(seen: Seen) -> tuple[FakeStream, asyncio.Task[None]]:
@@ -78,6 +81,26 @@ async def test_what_waits_to_be_handed_on_is_told_before_the_successor_takes_ove
         await settle()
         keep.cancel()
         assert [("ADDED", "held")] == seen.told()
+
+
+@virtual
+async def test_a_successor_that_is_refused_costs_its_predecessor_nothing() -> None:
+    """It is good until it ends, and only then opened again: what it tells meanwhile is fresh."""
+    async with watching() as seen:
+        first, keep = await before_succession(seen)
+        refusal = refusing("watch", by=Refusal(Reason.THROTTLED, "HTTP 429", code=429))
+        seen.api.faults.append(refusal)
+        await asyncio.sleep(SUCCESSION / 2)
+        assert first.closed is None
+        seen.api.put("pods", pod("a"))
+        await settle()
+        assert [("ADDED", "a", False)] == [(told.type, told.object.name, told.recovered) for told in seen.drain()]
+        assert ({}, True) == (seen.causes, seen.watch.live)
+        seen.api.faults.remove(refusal)
+        first.end()
+        await seen.api.opened()
+        keep.cancel()
+        assert {"ended": 1} == seen.causes
 
 
 @virtual

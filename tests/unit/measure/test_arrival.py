@@ -115,15 +115,16 @@ def test_who_asks_late_is_told(hands: Hands, asked: float | None, *, late: bool)
     assert late == hands.arrival(hands.utc - 0.25, asked=asked, woke=110.0).late
 
 
-def test_what_waited_together_may_have_come_as_early_though_it_takes_several_reads(hands: Hands) -> None:
-    """The kernel gives all of it one stamp."""
+def test_a_full_read_may_have_left_behind_what_came_before_its_stamp(hands: Hands) -> None:
+    """The next one's first bytes came as early as its own may have; a read that was not full took all there was."""
     hands.pass_by(10.0)
     stamp = hands.utc - 0.25
     hands.arrivals.look()
-    together = [hands.arrivals.arrival(stamp, 109.9, 110.0), *(hands.arrivals.arrival(stamp, None, None),) * 2]
-    assert [(9.75, True)] * 3 == [(round(arrival.spread, 6), arrival.late) for arrival in together]
-    alone = hands.arrivals.arrival(stamp + 0.125, None, None)
-    assert (0.125, False) == (round(alone.spread, 6), alone.late)
+    spreads = [
+        hands.arrivals.arrival(stamp + later, None, None, full=full).spread
+        for later, full in ((0.0, True), (0.0, True), (0.0625, False), (0.125, False))
+    ]
+    assert [9.75, 9.75, 9.8125, 0.0625] == pytest.approx(spreads, abs=1e-6)
 
 
 @pytest.mark.parametrize("jump", [-3600.0, -0.005, 0.005, 3600.0])

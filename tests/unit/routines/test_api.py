@@ -485,6 +485,26 @@ async def test_a_watch_that_breaks_before_the_change_is_opened_again() -> None:
         assert (None, [Quality.DEGRADED]) == (reason(attempt), quality)
 
 
+@virtual
+async def test_what_a_watch_shows_before_an_error_is_shown() -> None:
+    """Though both come in one read."""
+    async with scene() as here:
+
+        async def join(asked: Asked) -> None:
+            if (asked.verb, asked.resource) == ("update", MAPS):
+                (stream,) = here.api.open_streams(MAPS)
+                error = json.dumps({"type": "ERROR", "object": {"code": 410, "reason": "Expired"}}).encode()
+                feed = stream.feed
+
+                def joined(*chunks: bytes) -> None:
+                    feed(b"".join(chunks) + error + b"\n")
+
+                stream.feed = joined  # type: ignore[method-assign]
+
+        here.api.faults.append(join)
+        assert reason(await attempted(here)) is None
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
