@@ -139,10 +139,6 @@ class FakeStream(Stream):
         """Let one line arrive that is handed on only when it is asked for."""
         self._held.append(line(kind, item))
 
-    def queued(self) -> float:
-        """Nobody waits for a processor."""
-        return 0.0
-
     def feed(self, *chunks: bytes) -> None:
         """Let bytes arrive, each chunk by itself."""
         for chunk in chunks:

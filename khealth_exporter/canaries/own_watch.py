@@ -72,7 +72,7 @@ class OwnWatch(Generic[T]):
     async def _read(self, stream: Stream, *, again: bool) -> None:
         """Read one stream until it ends or breaks; raise Failed for what opening it again does not mend."""
         self._open, self._continuity.opened, self._continuity.resuming = True, self._clock.now(), again
-        splitter = LineSplitter(stream.queued)
+        splitter = LineSplitter()
 
         def take(pieces: Sequence[Piece]) -> None:
             try:

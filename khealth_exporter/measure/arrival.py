@@ -32,6 +32,7 @@ class Arrival(Struct, frozen=True):
     known. Otherwise `at` is when they were read, and `delay` is how much earlier they may have arrived.
     `spread` is how much earlier than the last of them the first may have arrived, in seconds; no earlier than a
     processor was free to read it, unless khealth was `late` to ask for it. `more` came along that cannot be read yet.
+    `queued` is how long, in seconds, the reader waited for a processor meanwhile; infinite where that is unknown.
     """
 
     at: float
@@ -40,6 +41,7 @@ class Arrival(Struct, frozen=True):
     spread: float = 0.0
     late: bool = False
     more: bool = False
+    queued: float = 0.0
 
     @property
     def uncertainty(self) -> float:
@@ -80,7 +82,9 @@ class ArrivalClock:
             offset = self._offset
         self._now, self._offset = now, offset
 
-    def arrival(self, stamp: float | None, asked: float | None, woke: float | None, *, full: bool = False) -> Arrival:
+    def arrival(
+        self, stamp: float | None, asked: float | None, woke: float | None, *, full: bool = False, queued: float = 0.0
+    ) -> Arrival:
         """Return when bytes with this stamp (Unix seconds) arrived.
 
         `asked` is when khealth asked for them, and `woke` when it had them, where it was not the kernel that read them
@@ -98,4 +102,4 @@ class ArrivalClock:
         if stamped or woke is not None:
             self._known = at
         spread, self._last = max(0.0, at - self._last), self._last if full else at
-        return Arrival(at, delay, stamped, spread, asked is not None and at <= asked)
+        return Arrival(at, delay, stamped, spread, asked is not None and at <= asked, queued=queued)

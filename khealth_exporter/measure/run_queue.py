@@ -15,11 +15,8 @@ class RunQueue:
         with suppress(OSError):
             self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
             self.waited()
-
-    @property
-    def known(self) -> bool:
+        self.known = self._file is not None
         """Whether the kernel tells."""
-        return self._file is not None
 
     def waited(self) -> float:
         """Return the seconds since the thread began; 0 where the kernel does not tell. Any thread may ask."""

@@ -73,9 +73,6 @@ class SocketReader:
         self._room = threading.Event()
         self._queue: RunQueue | None = None
         self._queued = self._limit = 0.0
-        self.waited = 0.0
-        """How long, in seconds, the thread has waited for a processor between what was taken before and what was last;
-        infinite where the kernel does not tell."""
         self._told = self._closed = False
         sock.settimeout(None)
         threading.Thread(target=self._run, name="khealth-watch-reader", daemon=True).start()
@@ -89,9 +86,6 @@ class SocketReader:
         with self._lock:
             read, self._read = self._read, []
         self._room.set()
-        if read and self._queue:
-            before, self._queued = self._queued, self._queue.waited()
-            self.waited = self._queued - before if self._queue.known else math.inf
         return read
 
     def _attend(self) -> None:
@@ -154,6 +148,7 @@ class SocketReader:
     def _come(self, poll: select.poll) -> bool:
         """Wait for bytes, unless they are to be waited for while reading; tell whether to read."""
         self._polls, asked, woke = True, self._clock.now(), None
+        self._since_then()
         if not self._held_back or asked >= self._attentive:
             sources = {source for source, _ in poll.poll()}
             if self._kick in sources:
@@ -195,8 +190,9 @@ class SocketReader:
         with self._lock:
             if segments := list(self._segments.take()):
                 self._arrivals.look()
+                queued = self._since_then()
             for data, stamp in segments:
-                arrival = self._arrivals.arrival(stamp, self._asked, self._woke, full=len(data) == SIZE)
+                arrival = self._arrivals.arrival(stamp, self._asked, self._woke, full=len(data) == SIZE, queued=queued)
                 self._woke = None
                 # The kernel begins to stamp a moment after the first socket has asked for it.
                 self._stamped = stamp is not None or not data
@@ -204,6 +200,13 @@ class SocketReader:
                 if not data:
                     return True
         return False
+
+    def _since_then(self) -> float:
+        """Return how long, in seconds, the thread has waited for a processor since this was called last."""
+        if not self._queue or not self._queue.known:
+            return math.inf
+        before, self._queued = self._queued, self._queue.waited()
+        return self._queued - before
 
     def _bound(self, seconds: float) -> None:
         """Let a read wait for so long for its first byte; 0 is without a limit."""

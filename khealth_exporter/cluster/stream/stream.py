@@ -55,10 +55,6 @@ class Stream:
         """Hand on what has arrived, without patience."""
         self._opened.wire.flush()
 
-    def queued(self) -> float:
-        """Return how long, in seconds, the reader has waited for a processor up to what was handed on last."""
-        return self._opened.wire.queued()
-
     async def read_all(self) -> bytes:
         """Return the whole body; raise Refused."""
         parts: list[bytes] = []

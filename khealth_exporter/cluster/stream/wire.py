@@ -150,10 +150,6 @@ class Wire:
                 self._send(told, self._layers[:depth])
         return data
 
-    def queued(self) -> float:
-        """Return how long, in seconds, the reader has waited for a processor up to what was handed on last."""
-        return self._reader.waited
-
     def close(self) -> None:
         """Close the connection at once; who follows it is told."""
         self._closed = True

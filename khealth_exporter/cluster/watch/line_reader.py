@@ -1,7 +1,6 @@
 """Reading the lines of a watch."""
 
 import math
-from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import msgspec
@@ -29,10 +28,9 @@ class Broken(Exception):  # noqa: N818 - a turn that watches take, no error
 
 
 class LineSplitter:
-    """Splits what arrives into lines; `queued` tells how long its reader waited for a processor."""
+    """Splits what arrives into lines."""
 
-    def __init__(self, queued: Callable[[], float]) -> None:
-        self._queued = queued
+    def __init__(self) -> None:
         self._rest = b""
 
     def split(self, data: bytes, arrival: Arrival) -> list[tuple[bytes, float]]:
@@ -44,12 +42,11 @@ class LineSplitter:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LONGEST_LINE:
             raise Broken("garbled", relist=True)
-        queued = self._queued()
         if arrival.stamped:
             # Only the last of what arrived together has the time of the arrival.
-            early, last = arrival.spread if arrival.late else min(arrival.spread, queued), 0.0
+            early, last = arrival.spread if arrival.late else min(arrival.spread, arrival.queued), 0.0
         else:
-            early = last = arrival.uncertainty + (queued if math.isfinite(queued) else 0.0)
+            early = last = arrival.uncertainty + (arrival.queued if math.isfinite(arrival.queued) else 0.0)
         together = len(lines) - (not (self._rest or arrival.more))
         return [(line, early if number < together else last) for number, line in enumerate(lines) if line]
 

@@ -87,7 +87,7 @@ class Watch(Generic[T]):
         self.progressed = clock.now()
         """When it last did anything, in monotonic seconds: waiting for a server that is away is progress."""
         self._version = ""
-        self._splitter = LineSplitter(float)
+        self._splitter = LineSplitter()
         self._continuity = Continuity(clock.now())
         self._subscriptions = Subscriptions[T](self._flush)
         self._followed: Stream | None = None
@@ -188,7 +188,7 @@ class Watch(Generic[T]):
         async with AsyncExitStack() as last:
             stream, lifetime = await self._open(last)
             while True:
-                self._splitter = LineSplitter(stream.queued)
+                self._splitter = LineSplitter()
                 await self._read(stream, lifetime - SUCCESSION)
                 async with AsyncExitStack() as opening:
                     async with asyncio.TaskGroup() as group:

@@ -8,9 +8,11 @@ from khealth_exporter.cluster.watch.line_reader import LONGEST_LINE, Broken, Con
 from khealth_exporter.measure.arrival import Arrival
 
 
-def arrival(at: float = 10.0, *, spread: float = 0.25, late: bool = False, more: bool = False) -> Arrival:
+def arrival(
+    at: float = 10.0, *, spread: float = 0.25, late: bool = False, more: bool = False, queued: float = 0.125
+) -> Arrival:
     """Bytes of which the first may have arrived earlier than the last."""
-    return Arrival(at, None, stamped=True, spread=spread, late=late, more=more)
+    return Arrival(at, None, stamped=True, spread=spread, late=late, more=more, queued=queued)
 
 
 @pytest.mark.parametrize(
@@ -30,24 +32,24 @@ def test_only_the_last_of_what_came_together_has_the_time_of_the_arrival(
     data: bytes, came: Arrival, early: list[float]
 ) -> None:
     """Be the last one a line, the beginning of a line, or what TLS cannot decrypt yet."""
-    assert early == [waited for _, waited in LineSplitter(lambda: 0.125).split(data, came)]
+    assert early == [waited for _, waited in LineSplitter().split(data, came)]
 
 
 @pytest.mark.parametrize(("queued", "early"), [(0.125, 0.1875), (math.inf, 0.0625)])
 def test_without_a_stamp_every_line_may_have_waited_for_the_reader(queued: float, early: float) -> None:
     """Beside what is known of the event loop; a wait that the kernel does not tell is left out."""
-    came = Arrival(10.0, 0.0625, stamped=False)
-    assert [early] * 2 == [waited for _, waited in LineSplitter(lambda: queued).split(b"a\nb\n", came)]
+    came = Arrival(10.0, 0.0625, stamped=False, queued=queued)
+    assert [early] * 2 == [waited for _, waited in LineSplitter().split(b"a\nb\n", came)]
 
 
 def test_where_the_wait_is_unknown_all_since_the_last_arrival_counts() -> None:
     """An unknown bound is none."""
-    assert [0.25, 0.0] == [waited for _, waited in LineSplitter(lambda: math.inf).split(b"a\nb\n", arrival())]
+    assert [0.25, 0.0] == [waited for _, waited in LineSplitter().split(b"a\nb\n", arrival(queued=math.inf))]
 
 
 def test_a_line_longer_than_any_object_is_garbage() -> None:
     """It does not fill the memory."""
-    splitter = LineSplitter(float)
+    splitter = LineSplitter()
     assert not splitter.split(b"a" * LONGEST_LINE, arrival())
     with pytest.raises(Broken, match="garbled"):
         splitter.split(b"a", arrival())

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import errno
+import math
 import socket
 import sys
 import threading
@@ -343,18 +344,18 @@ async def test_a_sandbox_that_refuses_the_call_is_read_one_by_one(monkeypatch: p
         assert not read.pieces[0][1].stamped
 
 
-async def test_all_that_is_taken_at_once_has_waited_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Since what was taken before; a look that finds nothing changes nothing."""
-    waited = [0.5]
+async def test_what_was_read_at_once_knows_how_long_its_reader_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of it; what it does not know is without a limit."""
     async with reading() as read:
         await met(lambda: read.reader._queue is not None)
-        monkeypatch.setattr(read.reader._queue, "waited", lambda: waited[0])
+        queue = read.reader._queue
+        assert queue
+        for waited, since in ((1.5, None), (1.75, 0.25)):
+            monkeypatch.setattr(queue, "waited", lambda waited=waited: waited)
+            measured = read.reader._since_then()
+            assert since in (None, measured)
+        monkeypatch.setattr(queue, "known", False)
         read.far.sendall(b"a")
         await read.until(lambda: read.said == b"a")
-        assert 0.5 == read.reader.waited
-        waited[0] = 0.75
-        assert not read.reader.take()
-        assert 0.5 == read.reader.waited
-        read.far.sendall(b"b")
-        await read.until(lambda: read.said == b"ab")
-        assert 0.25 == read.reader.waited
+        assert math.inf == read.pieces[0][1].queued
+        monkeypatch.undo()
