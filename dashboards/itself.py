@@ -73,21 +73,29 @@ UNCERTAINTY = Told(
     "Error bars of the measured steps",
     "The uncertainty of the measured steps: half of them, and 99 %, have an error below this. Good is a few"
     " milliseconds. A sample whose error bar crosses an edge of an objective is discarded.",
-    (0, TOP + 4, 8, 7),
+    (0, TOP + 4, 6, 7),
     ("KhealthBlind", "prober_starved"),
 )
 LAG = Told(
     "Watch lag",
     "The delay with which the watch shows khealth's own writes. Good is a few milliseconds. More than that is a"
     " busy API server or network. Above the dashed line (50 ms by default), steps are degraded.",
-    (8, TOP + 4, 8, 7),
+    (6, TOP + 4, 6, 7),
     ("KhealthBlind", "watch_interrupted"),
+)
+READ = Told(
+    "Watches, first read after a pause",
+    "How long after their arrival khealth read the first bytes that a watch showed after a pause. The times that"
+    " khealth measures do not contain this delay. Good is below the dashed line (20 ms by default). Above it, khealth"
+    " needs more CPU.",
+    (12, TOP + 4, 6, 7),
+    ("KhealthBlind", "prober_starved"),
 )
 BUSY = Told(
     "Event loop, busy at one time",
     "How long khealth's own work blocked its event loop. Good is below the dashed line (20 ms by default). Above"
     " it, steps are degraded: khealth needs more CPU, or watches too many pods.",
-    (16, TOP + 4, 8, 7),
+    (18, TOP + 4, 6, 7),
     ("KhealthBlind", "prober_starved"),
 )
 QUALITY = Told(
@@ -152,6 +160,7 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel]:
     yield from _states()
     yield _percentiles(UNCERTAINTY, "khealth_measurement_uncertainty_seconds", ask.ROUTINE, None)
     yield _percentiles(LAG, "khealth_watch_lag_seconds", ask.TARGET, WATCH_LAG)
+    yield _percentiles(READ, "khealth_watch_read_delay_seconds", ask.TARGET, LOOP_LAG)
     yield _percentiles(BUSY, "khealth_event_loop_busy_seconds", ask.TARGET, LOOP_LAG)
     yield from _counts()
     yield from _requests()

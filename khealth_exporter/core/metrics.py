@@ -139,7 +139,7 @@ class Metrics:
         self._loop_busy = OwnDelay("khealth_event_loop_busy_seconds", "Busy time of each iteration of the event loop.")
         self._watch_read_delay = OwnDelay(
             "khealth_watch_read_delay_seconds",
-            "Time from when the kernel receives bytes of a watch until khealth reads them.",
+            "Time from when the kernel receives the first bytes of a watch after a pause until khealth reads them.",
         )
         self.registry.register(self._loop_busy)
         self.registry.register(self._watch_read_delay)
