@@ -10,7 +10,7 @@ _WRITES = 64
 """Writes of our own whose lag is remembered: thirty-two attempts."""
 _SHARE = 0.9
 """The share of them that the lag which counts is not below: a few slow answers do not widen the bars of all pods."""
-_FACTOR = 2.0
+_FACTOR = 4.0
 """How many times as late the watches may be while khealth writes nothing: the API server is busiest then. What share
 of the true durations lies within such a bar is measured: docs/accuracy.md."""
 
