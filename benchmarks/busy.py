@@ -1,23 +1,19 @@
 """How many of khealth's own samples a busy machine spoils: the default configuration, beside programs that compute."""
 
 import json
-import re
-import socket
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.request import urlopen
 
 from benchmarks.figures import Goal, conclude, parser, table
-from benchmarks.harness import namespace, program
+from benchmarks.harness import free_port, namespace, program, scraped
 from benchmarks.load import Load
 
 NAMESPACE = "bench-busy"
 COMPUTE = "import sys, time; end = time.monotonic() + float(sys.argv[1])\nwhile time.monotonic() < end: pass"
-SAMPLES = re.compile(r"khealth_samples_total\{(.*)\} (\S+)")
 QUALITIES = ("exact", "cold", "degraded", "discarded")
 SPOILED = QUALITIES[2:]
 MEASUREMENT = {"watch_lag": "1h"}
@@ -26,12 +22,11 @@ MEASUREMENT = {"watch_lag": "1h"}
 
 def counted(port: int) -> dict[str, Counter[str]]:
     """Return by routine how many samples of which quality its khealth has taken."""
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        said = answer.read().decode()
     found: dict[str, Counter[str]] = defaultdict(Counter)
-    for labels, value in SAMPLES.findall(said):
-        known = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-        found[f"{known['module']}/{known['routine']}"][known["quality"]] += int(float(value))
+    for sample in scraped(f"http://127.0.0.1:{port}/metrics"):
+        if sample.name == "khealth_samples_total":
+            known = sample.labels
+            found[f"{known['module']}/{known['routine']}"][known["quality"]] += int(sample.value)
     return found
 
 
@@ -41,8 +36,7 @@ def observe(programs: int, seconds: float, *, together: bool) -> dict[str, Count
         around.enter_context(namespace(NAMESPACE))
         file = Path(around.enter_context(tempfile.TemporaryDirectory())) / "config.yaml"
         file.write_text(json.dumps({"namespace": NAMESPACE, "measurement": MEASUREMENT}), encoding="utf-8")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         for _ in range(programs):
             around.enter_context(program("-c", COMPUTE, seconds + 60, apart=not together))
         command = ("-m", "khealth_exporter", "run", "--config", file, "--listen", f"127.0.0.1:{port}")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from benchmarks.audit import lines
 from benchmarks.figures import conclude, needed, parser, table
-from benchmarks.harness import configuration, kubectl, namespace, program
+from benchmarks.harness import configuration, kubectl, namespace, parsed, program, scraped
 
 WHERE = "bench-cost"
 PACE: Mapping[str, object] = {"timeout": "5s", "pod_ttl": "1500ms", "poll_interval": "500ms"}
@@ -57,18 +54,6 @@ class Etcd:
             "file, KiB": (self.size - earlier.size) / 1024,
             "in use, KiB": (self.in_use - earlier.in_use) / 1024,
         }
-
-
-def scraped(url: str) -> Iterator[Any]:
-    """Yield the samples of a page of metrics."""
-    with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - an address that the caller gave
-        yield from parsed(answer.read().decode())
-
-
-def parsed(text: str) -> Iterator[Any]:
-    """Yield the samples of a text of metrics."""
-    for family in text_string_to_metric_families(text):
-        yield from family.samples
 
 
 def canary_series(samples: Iterator[Any]) -> Counter[str]:

@@ -2,13 +2,17 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from khealth_exporter.canaries.pod_steps import WAY
 from khealth_exporter.cluster.decoding import decode
@@ -57,6 +61,25 @@ def program(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.create_server((host, 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+def scraped(url: str) -> Iterator[Any]:
+    """Yield the samples of a page of metrics."""
+    with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - an address that the caller gave
+        yield from parsed(answer.read().decode())
+
+
+def parsed(text: str) -> Iterator[Any]:
+    """Yield the samples of a text of metrics."""
+    for family in text_string_to_metric_families(text):
+        yield from family.samples
 
 
 def configuration(

@@ -2,7 +2,6 @@
 
 import base64
 import http.client
-import socket
 import ssl
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import bcrypt
 import trustme
 
 from benchmarks.figures import Goal, conclude, parser, percentile, table
-from benchmarks.harness import program
+from benchmarks.harness import free_port, program
 from benchmarks.process import Use, use
 
 USER, PASSWORD, COST = "prometheus", "secret", 10
@@ -79,8 +78,7 @@ def khealth(folder: Path) -> Iterator[Server]:
     web.write_text(text, encoding="utf-8")
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
-    with socket.create_server(("localhost", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port("localhost")
     with program("-m", "khealth_exporter.simulator", "--kubeconfig", kubeconfig):
         until(kubeconfig.exists, "the simulator")
         listen, level = f"localhost:{port}", ("--log.level", "error")

@@ -12,6 +12,7 @@ from typing import Any, Never
 import pytest
 import trustme
 from aiohappyeyeballs import start_connection
+from sockets import pair
 from yarl import URL
 
 from khealth_exporter.cluster.errors import Refused, no_answer
@@ -227,17 +228,15 @@ async def test_a_stream_that_breaks_is_refused(parts: tuple[bytes, ...]) -> None
 def stamping() -> Iterator[None]:
     """Let the kernel stamp: it begins a moment after the first socket has asked for it."""
     clock = Clock()
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
-        far, _ = server.accept()
-        with far:
-            ArrivalClock(clock).watch(near)
-            read, end = Segments(near), clock.now() + PATIENCE
-            while clock.now() < end:
-                far.sendall(b".")
-                read.receive(0.0)
-                if next(read.take())[1] is not None:
-                    break
-            yield
+    with pair() as (near, far):
+        ArrivalClock(clock).watch(near)
+        read, end = Segments(near), clock.now() + PATIENCE
+        while clock.now() < end:
+            far.sendall(b".")
+            read.receive(0.0)
+            if next(read.take())[1] is not None:
+                break
+        yield
 
 
 @pytest.mark.usefixtures("stamping")
