@@ -55,7 +55,8 @@ def observe(folder: Path, pods: int, wanted: int, end: float) -> Seen:
     file = configuration(folder / f"config-{pods}.yaml", NAMESPACE, settings)
     with watched.open("wb") as out, program("-m", "benchmarks.watcher", NAMESPACE, "pods", out=out):
         wait_for_watcher(watched)
-        with program("-m", "benchmarks.recorder", file, recorded) as khealth:
+        # The next attempt begins when this one has surely ended: one that is cut short at the end says nothing.
+        with program("-m", "benchmarks.recorder", file, recorded, timeout) as khealth:
             while not recorded.exists() and time.monotonic() < end:
                 time.sleep(0.1)
             began = use(khealth.pid).cpu

@@ -1,10 +1,12 @@
 """Many reads of one socket in one system call, each with the kernel's time stamp (recvmmsg)."""
 
 import ctypes
+import errno
 import os
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 from khealth_exporter.measure.arrival import ANCILLARY, SO_TIMESTAMPNS
 
@@ -16,6 +18,9 @@ SIZE = 8 << 10
 
 _UNREAD = 0xFFFFFFFF
 """Marks a read that the kernel has not done."""
+
+_NOTHING = (errno.EAGAIN, errno.EINTR)
+"""What a read fails with where nothing has come."""
 
 _HEADER = struct.Struct("@Nii")
 _TIMESPEC = struct.Struct("@ll")
@@ -79,16 +84,19 @@ class Segments:
             message.size, message.header.control_length = _UNREAD, ANCILLARY
         self._taken = 0
 
-    def receive(self, seconds: float) -> None:
+    def receive(self, seconds: float) -> bool:
         """Read until the socket's own time limit passes without a byte, the buffers are full, or time is up.
 
-        With 0 seconds, read once. All that was read before must have been taken. Raise OSError.
+        With 0 seconds, read once. All that was read before must have been taken. Return False if nothing came; raise
+        OSError.
         """
         self._prepare()
         limit = ctypes.byref(_Timespec(int(seconds), int(seconds % 1 * 1e9))) if seconds else None
-        if self._receive(self._descriptor, self._messages, _READS if seconds else 1, 0, limit) < 0:
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error))
+        if self._receive(self._descriptor, self._messages, _READS if seconds else 1, 0, limit) >= 0:
+            return True
+        if (error := ctypes.get_errno()) in _NOTHING:
+            return False
+        raise OSError(error, os.strerror(error))
 
     def take(self) -> Iterator[Segment]:
         """Yield what has been read and not been taken."""
@@ -116,9 +124,11 @@ class SingleReads:
         self._socket = sock
         self._read: list[Segment] = []
 
-    def receive(self, _seconds: float) -> None:
-        """Read once; raise OSError."""
-        self._read.append((self._socket.recv(SIZE), None))
+    def receive(self, _seconds: float) -> bool:
+        """Read once; return False if nothing came, and raise OSError."""
+        with suppress(BlockingIOError):
+            self._read.append((self._socket.recv(SIZE), None))
+        return bool(self._read)
 
     def take(self) -> Iterator[Segment]:
         """Yield what has been read and not been taken."""

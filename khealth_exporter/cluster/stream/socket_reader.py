@@ -25,7 +25,7 @@ _REFUSED = (errno.ENOSYS, errno.EPERM)
 _REST = 64 << 10
 """Bytes that are read at once after an error."""
 
-_ATTENTION = 1.0
+_ATTENTION = 0.7
 """Seconds for which a thread is attentive after bytes came, or somebody looked for some."""
 
 _TIMEVAL = struct.Struct("@ll")
@@ -133,8 +133,9 @@ class SocketReader:
                 continue
             patience = self._held_back
             self._bound(patience)
-            with suppress(BlockingIOError, InterruptedError):
-                self._receive(patience)
+            # Most waits of an attentive thread are in vain: they cost little more than the system call.
+            if not self._receive(patience):
+                continue
             if self._collect():
                 return
             if self._read:
@@ -177,13 +178,14 @@ class SocketReader:
                 self._arrivals.look()
                 self._read.append((data, self._arrivals.arrival(None, None, None)))
 
-    def _receive(self, patience: float) -> None:
+    def _receive(self, patience: float) -> bool:
         try:
-            self._segments.receive(patience)
+            return self._segments.receive(patience)
         except OSError as error:
             if error.errno not in _REFUSED or isinstance(self._segments, SingleReads):
                 raise
-            self._segments = SingleReads(self._socket)
+        self._segments = SingleReads(self._socket)
+        return False
 
     def _collect(self) -> bool:
         """Take over what the kernel has read, and tell whether the end is among it."""

@@ -133,9 +133,9 @@ async def test_who_looks_for_bytes_makes_the_thread_independent_of_python(
     """What comes while nothing of Python can run has a stamp for each segment."""
     receive, entered = Segments.receive, [0]
 
-    def entering(read: Segments, seconds: float) -> None:
+    def entering(read: Segments, seconds: float) -> bool:
         entered[0] += 1
-        receive(read, seconds)
+        return receive(read, seconds)
 
     async with reading() as read:
         await stamped(read)
@@ -188,9 +188,9 @@ async def test_the_thread_is_attentive_for_a_while_only(monkeypatch: pytest.Monk
     monkeypatch.setattr(socket_reader, "_ATTENTION", 0.2)
     receive, calls = Segments.receive, list[float]()
 
-    def counting(read: Segments, seconds: float) -> None:
+    def counting(read: Segments, seconds: float) -> bool:
         calls.append(seconds)
-        receive(read, seconds)
+        return receive(read, seconds)
 
     async with reading() as read:
         await stamped(read)
@@ -293,12 +293,18 @@ def test_an_error_of_the_call_is_raised() -> None:
 
 async def test_a_call_that_a_signal_ends_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost."""
-    receive, interruptions = Segments.receive, [InterruptedError(), BlockingIOError()]
+    receive, interruptions = Segments.receive, [errno.EINTR, errno.EAGAIN]
 
-    def interrupted(read: Segments, seconds: float) -> None:
-        if interruptions:
-            raise interruptions.pop()
-        receive(read, seconds)
+    def fail(*_: object) -> int:
+        ctypes.set_errno(interruptions.pop())
+        return -1
+
+    def interrupted(read: Segments, seconds: float) -> bool:
+        if not interruptions:
+            return receive(read, seconds)
+        with monkeypatch.context() as patched:
+            patched.setattr(read, "_receive", fail)
+            return receive(read, seconds)
 
     monkeypatch.setattr(Segments, "receive", interrupted)
     async with reading() as read:
@@ -325,7 +331,7 @@ async def test_a_kernel_that_begins_to_stamp_late_is_trusted_then(monkeypatch: p
 async def test_a_sandbox_that_refuses_the_call_is_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may know the name, and not permit it."""
 
-    def refuse(_: Segments, _seconds: float) -> None:
+    def refuse(_: Segments, _seconds: float) -> bool:
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(Segments, "receive", refuse)
