@@ -41,12 +41,11 @@ def of_owner(item: KubernetesObject | None) -> Iterable[Evidence]:
 
 
 def of_events(events: Sequence[KubernetesEvent], name: str) -> Iterable[Evidence]:
-    """Yield the last Kubernetes Events about an attempt's objects."""
-    ours = [event for event in events if event.involved_object.name.startswith(name)]
-    ours.sort(key=lambda event: event.last_timestamp or event.event_time or event.metadata.creation_timestamp)
+    """Yield the last Kubernetes Events about an attempt's objects; `name` is the attempt's."""
+    told = sorted(events, key=lambda e: e.last_timestamp or e.event_time or e.metadata.creation_timestamp)
     lines = [
         clean(f"{e.last_timestamp or e.event_time} {e.involved_object.name} {e.reason}: {e.message}")
-        for e in ours[-_EVENTS:]
+        for e in told[-_EVENTS:]
     ]
     if lines:
         yield Evidence("Events", name, tuple(lines))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +40,16 @@ async def list_nodes(cluster: Cluster, deadline: float) -> list[Node] | None:
         return None
 
 
-async def list_events(cluster: Cluster, deadline: float) -> list[KubernetesEvent]:
-    """List the namespace's Kubernetes Events; none if that is not permitted or not answered."""
-    try:
-        return await cluster.list(EVENT, deadline, pages=EVENT_PAGES)
-    except Failed:
-        return []
+async def list_events(cluster: Cluster, name: str, deadline: float) -> list[KubernetesEvent]:
+    """List the Kubernetes Events about objects whose names begin so; those that were answered.
+
+    A namespace may hold thousands of others, and many routines may ask at the same time.
+    """
+    found: list[KubernetesEvent] = []
+    with suppress(Failed):
+        async for page in cluster.pages(EVENT, deadline, most=EVENT_PAGES):
+            found += (event for event in page if event.involved_object.name.startswith(name))
+    return found
 
 
 async def find_out(
@@ -53,7 +58,7 @@ async def find_out(
     """Ask for what explains a failure, and keep the evidence: the canary is gone when an operator looks."""
     async with asyncio.TaskGroup() as group:
         nodes = group.create_task(list_nodes(cluster, deadline))
-        events = group.create_task(list_events(cluster, deadline))
+        events = group.create_task(list_events(cluster, owned.ownership.name, deadline))
     unwell = [trace for trace in traces if not well(trace)]
     evidence = [of_pod(trace) for trace in unwell[:SHOWN]]
     if len(unwell) > SHOWN:

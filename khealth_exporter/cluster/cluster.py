@@ -1,7 +1,7 @@
 """What khealth does in a cluster: generic requests for any kind, the shared watches, and the namespace."""
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from khealth_exporter.cluster import lost_answer
@@ -118,19 +118,24 @@ class Cluster:
             options["gracePeriodSeconds"] = grace
         return await lost_answer.removal(self.client, kind, self.path(kind, item.name), options, deadline)
 
-    async def list(
+    async def list(self, kind: Kind[T], deadline: float, *, labels: str = "", namespace: str | None = None) -> list[T]:
+        """Ask the API server itself for objects; raise Refused."""
+        found: list[T] = []
+        async for page in self.pages(kind, deadline, labels=labels, namespace=namespace):
+            found += page
+        return found
+
+    async def pages(
         self, kind: Kind[T], deadline: float, *,
-        labels: str = "", namespace: str | None = None, pages: int = PAGES,
-    ) -> list[T]:  # fmt: skip
-        """Ask the API server itself for objects, at most `pages` pages of them; raise Refused."""
+        labels: str = "", namespace: str | None = None, most: int = PAGES,
+    ) -> AsyncIterator[Sequence[T]]:  # fmt: skip
+        """Ask for at most so many pages of objects, and hold no more than one in memory; raise Refused."""
         path = self.path(kind, namespace=namespace)
 
         async def ask(query: Mapping[str, str]) -> Answer:
             return await self.client.request("list", kind.plural, path, query=query, deadline=deadline)
 
-        found: list[T] = []
-        async for answer, _, items in paged(kind, labels, ask, most=pages):
+        async for answer, _, items in paged(kind, labels, ask, most=most):
             if answer.date is not None:
                 self._server_epoch = answer.date - answer.answered
-            found += items
-        return found
+            yield items

@@ -20,7 +20,7 @@ async def test_nodes_that_cannot_be_read_are_unknown() -> None:
     api = FakeApi(virtual_clock())
     api.faults.append(garbled)
     cluster = cluster_of(api)
-    assert (None, []) == (await list_nodes(cluster, DEADLINE), await list_events(cluster, DEADLINE))
+    assert (None, []) == (await list_nodes(cluster, DEADLINE), await list_events(cluster, "", DEADLINE))
 
 
 @virtual
@@ -28,9 +28,12 @@ async def test_events_are_read_up_to_a_bound() -> None:
     """Evidence must not cost more than what it is for."""
     api = FakeApi(virtual_clock(), page=1)
     for number in range(20):
-        api.put("events", {"metadata": {"name": f"e{number}"}})
-    found = await list_events(cluster_of(api), DEADLINE)
-    assert (EVENT_PAGES, EVENT_PAGES) == (len(found), len(api.asked))
+        about = {"name": f"khealth-{'ab'[number % 2]}-{number}"}
+        api.put("events", {"metadata": {"name": f"e{number}"}, "involvedObject": about})
+    found = await list_events(cluster_of(api), "khealth-a", DEADLINE)
+    assert EVENT_PAGES == len(api.asked)
+    assert found
+    assert all(event.involved_object.name.startswith("khealth-a-") for event in found)
 
 
 @pytest.mark.parametrize("resource", ["nodes", "events"])
