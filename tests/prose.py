@@ -192,7 +192,7 @@ def said(where: str, *texts: str) -> Iterator[Line]:
 
 def _printed(arguments: Sequence[str]) -> str:
     # Imported late: one kind of text can be checked while another's source is not whole.
-    from khealth_exporter.cli.commands import main  # noqa: PLC0415
+    from khealth_exporter.cli import main  # noqa: PLC0415
 
     out, columns = io.StringIO(), os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "10000"

@@ -1,5 +1,5 @@
 """The command line of `khealth` and `python -m khealth_exporter`."""
 
-from khealth_exporter.cli.commands import main
+from khealth_exporter.cli.main import main
 
 __all__ = ["main"]

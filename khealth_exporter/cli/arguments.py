@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 from khealth_exporter import __version__
+from khealth_exporter.cli import output
 from khealth_exporter.vocabulary.settings import parse_duration
 from khealth_exporter.web.address import Address
 
@@ -54,12 +55,23 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     return _parser().parse_args(argv, namespace=Arguments())
 
 
-def _parser() -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help may be CannotWrite; after a usage error it exits with 2 even if it cannot print that."""
+
+    def error(self, message: str) -> NoReturn:
+        output.warn(f"{self.format_usage()}{self.prog}: error: {message}")
+        raise SystemExit(2)
+
+    def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002 - always stdout
+        output.write(message)
+
+
+def _parser() -> _Parser:
     logs = _flags()
     level = "minimum log level; default info, for once error, for sweep warning"
     logs.add_argument("--log.level", dest="log_level", choices=LEVELS, help=level)
     logs.add_argument("--log.format", dest="log_format", choices=FORMATS, help="log format; default logfmt")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="khealth",
         description="Continuously tests a Kubernetes cluster with canaries, and names the component that is broken.",
         allow_abbrev=False,
@@ -69,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"khealth {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def add(name: str, meaning: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def add(name: str, meaning: str, *parents: _Parser) -> _Parser:
         return commands.add_parser(
             name,
             help=meaning,
@@ -83,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_commands(add: Callable[..., _Parser]) -> None:
     serving = "test the cluster until SIGTERM or SIGINT, and serve metrics and the status page"
     run = add("run", serving, _shared())
     _add_only(run, "MODULE", "run only these modules; ROUTINE and MODULE/ROUTINE select routines")
@@ -109,11 +121,11 @@ def _add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         _add_duration(command, "--timeout", "time limit of the command; default 5m")
 
 
-def _flags() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+def _flags() -> _Parser:
+    return _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
 
 
-def _shared(*, unused: AbstractSet[str] = frozenset()) -> argparse.ArgumentParser:
+def _shared(*, unused: AbstractSet[str] = frozenset()) -> _Parser:
     """Return the flags that run, once and sweep share: each accepts the flags of the others.
 
     The help of a command does not list those that are `unused`.
@@ -145,7 +157,7 @@ def _shared(*, unused: AbstractSet[str] = frozenset()) -> argparse.ArgumentParse
     return flags
 
 
-def _add_listen(parser: argparse.ArgumentParser, default: str) -> None:
+def _add_listen(parser: _Parser, default: str) -> None:
     parser.add_argument(
         "--listen",
         type=_with_message(Address.parse),
@@ -155,13 +167,13 @@ def _add_listen(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def _add_duration(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
+def _add_duration(parser: _Parser, flag: str, meaning: str) -> None:
     parser.add_argument(
         flag, type=_with_message(_duration), metavar="DURATION", help=f"{meaning}; as in 500ms, 5s or 2m"
     )
 
 
-def _add_only(parser: argparse.ArgumentParser, what: str, meaning: str) -> None:
+def _add_only(parser: _Parser, what: str, meaning: str) -> None:
     parser.add_argument("only", nargs="*", metavar=what, help=meaning)
 
 

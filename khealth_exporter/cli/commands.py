@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import io
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from khealth_exporter import __version__
 from khealth_exporter.cli.arguments import Arguments, parse
+from khealth_exporter.cli.main import UNWRITTEN
+from khealth_exporter.cli.output import warn, write
 from khealth_exporter.vocabulary.settings import format_duration
 from khealth_exporter.web.address import Address
 
@@ -29,32 +30,20 @@ _LEVELS = {"once": "error", "sweep": "warning"}
 """Minimum log level of the commands that print a report at the end."""
 
 _FAILED, _USAGE, _UNKNOWN = 1, 2, 3
-_SIGINT, _SIGPIPE = 128 + 2, 128 + 13
 
 
 class UsageError(Exception):
     """A command cannot start; the text is the message to print, one line or several."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command, and return the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal may lack some characters
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command, and return the exit code; CannotWrite if its output cannot be written."""
     arguments = parse(argv)
     try:
-        code = _COMMANDS[arguments.command](arguments)
-        sys.stdout.flush()
+        return _COMMANDS[arguments.command](arguments)
     except UsageError as error:
-        _warn(str(error))
+        warn(str(error))
         return _USAGE
-    except KeyboardInterrupt:
-        return _SIGINT
-    except BrokenPipeError:
-        # Otherwise Python reports the error again when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _SIGPIPE
-    return code
 
 
 def _run(arguments: Arguments) -> int:
@@ -78,9 +67,9 @@ def _once(arguments: Arguments) -> int:
         with _opened(arguments.junit) as junit:
             found = app.start(app.once, options)
             told = Report(__version__, found.cluster, found.snapshots, found.answered)
-            junit.write(as_junit(told) if arguments.junit else "")
-    _print(as_json(told) if arguments.json else as_text(told, color=sys.stdout.isatty()))
-    return told.exit_code
+            complete = arguments.junit is None or _write_junit(junit, as_junit(told), arguments.junit)
+    _print(as_json(told) if arguments.json else as_text(told, color=sys.stdout is not None and sys.stdout.isatty()))
+    return told.exit_code if complete else UNWRITTEN
 
 
 def _sweep(arguments: Arguments) -> int:
@@ -89,18 +78,23 @@ def _sweep(arguments: Arguments) -> int:
 
         options = _options(arguments)
         found = app.start(app.sweep, options, dry_run=arguments.dry_run, everything=arguments.everything)
-    for item in found.deleted:
-        _print(f"{'would delete' if arguments.dry_run else 'deleted'} {item}")
     for item in found.left:
-        _warn(f"not deleted within {format_duration(arguments.timeout)}: {item}")
+        warn(f"not deleted within {format_duration(arguments.timeout)}: {item}")
     if found.failed:
-        _warn(f"sweep failed: {found.failed}")
-    elif not found.deleted and not found.left:
-        _print(f"nothing to delete in namespace {found.namespace}")
+        warn(f"sweep failed: {found.failed}")
+    for line in _sweep_lines(found, dry_run=arguments.dry_run):
+        _print(line)
+    return _code_of(found)
+
+
+def _sweep_lines(found: "SweepResult", *, dry_run: bool) -> Iterator[str]:
+    for item in found.deleted:
+        yield f"{'would delete' if dry_run else 'deleted'} {item}"
+    if not found.failed and not found.deleted and not found.left:
+        yield f"nothing to delete in namespace {found.namespace}"
     if found.kept:
         objects = "object" if found.kept == 1 else "objects"
-        _print(f"kept {found.kept} {objects} that may belong to a running khealth; --all deletes them too")
-    return _code_of(found)
+        yield f"kept {found.kept} {objects} that may belong to a running khealth; --all deletes them too"
 
 
 def _code_of(found: "SweepResult") -> int:
@@ -206,14 +200,14 @@ def _for_once(options: "Options", named: Sequence[str]) -> "Options":
     """Remove suspended routines, and print every routine that does not run, with the reason."""
     config, suspended = options.config.without_suspended(named)
     for routine in suspended:
-        _warn(f"skipped {routine.module}/{routine.label}: suspended; name it to run it")
+        warn(f"skipped {routine.module}/{routine.label}: suspended; name it to run it")
     _print_left_out(config)
     return dataclasses.replace(options, config=config)
 
 
 def _print_left_out(config: "Config") -> None:
     for routine in config.left_out:
-        _warn(f"skipped {routine.name}: {', '.join(routine.problems)}")
+        warn(f"skipped {routine.name}: {', '.join(routine.problems)}")
 
 
 def _log_left_out(config: "Config") -> None:
@@ -246,9 +240,16 @@ def _opened(path: Path | None) -> TextIO:
         raise UsageError(f"khealth: cannot write {path}: {error.strerror}") from error
 
 
+def _write_junit(file: TextIO, text: str, path: Path) -> bool:
+    """Write a report and close its file; return whether that succeeded, and print a line if not."""
+    try:
+        file.write(text)
+        file.close()
+    except OSError as error:
+        warn(f"khealth: cannot write {path}: {error.strerror}")
+        return False
+    return True
+
+
 def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    write(f"{text}\n")

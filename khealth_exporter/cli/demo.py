@@ -1,7 +1,6 @@
 """`khealth demo`: khealth against a simulated cluster inside the process."""
 
 import asyncio
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from khealth_exporter.app import commands as app
+from khealth_exporter.cli import output
 from khealth_exporter.config import Config, LeftOut, load, missing_in
 from khealth_exporter.modules import MODULES
 from khealth_exporter.simulator import Simulator, SimulatorSettings
@@ -58,8 +58,10 @@ async def _run(options: app.Options, kubeconfig: Path, fault: str | None, *, pro
 
 
 def _announce(fault: str | None, addresses: tuple[Address, ...]) -> None:
-    sys.stdout.writelines(f"{line}\n" for line in announcement(addresses[0], fault))
-    sys.stdout.flush()
+    try:
+        output.write("".join(f"{line}\n" for line in announcement(addresses[0], fault)))
+    except output.CannotWrite as error:
+        output.warn(f"khealth: {error}")  # The status page tells the rest.
 
 
 async def _break(simulator: Simulator, fault: str | None) -> None:

@@ -1,5 +1,8 @@
 """What `khealth once` says of a healthy cluster, and of each way in which one is broken."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from kubernetes.client.exceptions import ApiException
 
@@ -15,6 +18,15 @@ def test_a_healthy_cluster_is_well(target: Target) -> None:
     samples = found.attempt["samples"]
     measured = [sorted(step for step, seconds in s["steps"].items() if seconds is not None) for s in samples]
     assert ((0, "success", None), [sorted(STEPS)] * 3) == (found.verdict, measured)
+
+
+def test_a_report_that_cannot_be_written_is_no_failed_cluster(target: Target) -> None:
+    """The attempt was well; the code says that nobody can read that."""
+    words = target.command("once", "--config", target.quick(replicas=1), "rcscheduler", "--json")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=150, check=False)  # noqa: S603
+    line = "khealth: cannot write to standard output: No space left on device\n"
+    assert (3, line, []) == (done.returncode, done.stderr, target.objects())
 
 
 def test_milestones_are_in_the_order_of_a_pods_life(target: Target) -> None:

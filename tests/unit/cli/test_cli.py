@@ -1,5 +1,7 @@
 """The command line: what is accepted, what is refused, and with which code it ends."""
 
+import asyncio
+import contextlib
 import functools
 import json
 import logging
@@ -52,7 +54,7 @@ class Started:
 
     def __call__(self, main: Callable[..., Coroutine[Any, Any, Any]], *arguments: object, **keywords: object) -> Any:
         self.main, self.arguments, self.keywords = main, arguments, keywords
-        if isinstance(self.result, Exception):
+        if isinstance(self.result, BaseException):
             raise self.result
         return self.result
 
@@ -621,3 +623,161 @@ def test_a_reader_that_goes_is_no_crash() -> None:
         running.stdout.close()
         expected = (b"", 141)
         assert expected == (running.stderr.read(), running.wait())
+
+
+CLOSED = "it is closed"
+FULL = "No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ("routines >&-", 3, CLOSED),
+        ("routines >&- <&-", 3, CLOSED),
+        ("routines --json >/dev/full", 3, FULL),
+        ("check-config $RIGHT >/dev/full", 3, FULL),
+        ("demo --fault list >/dev/full", 3, FULL),
+        ("--help >/dev/full", 3, FULL),
+        ("once --help >&-", 3, CLOSED),
+        ("--version >/dev/full", 3, FULL),
+    ],
+)
+def test_output_that_cannot_be_written_is_one_line_and_code_3(words: str, code: int, told: str) -> None:
+    """For every command: no traceback, and not 1, which says that the cluster failed."""
+    expected = (code, f"khealth: cannot write to standard output: {told}\n")
+    assert expected == _in_shell(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("walk 2>/dev/full", 2),
+        ("walk 2>&-", 2),
+        ("walk >&- 2>&-", 2),
+        ("check-config $WRONG 2>/dev/full", 2),
+        ("check-config $WRONG 2>&-", 2),
+        ("check-config $RIGHT >/dev/null 2>/dev/full", 0),
+        ("routines >/dev/full 2>/dev/full", 3),
+        ("routines >&- 2>&-", 3),
+    ],
+)
+def test_a_message_that_cannot_be_written_changes_no_code(words: str, code: int) -> None:
+    """Standard error explains a code; the code stands without it."""
+    assert (code, "") == _in_shell(words)
+
+
+def _in_shell(words: str) -> tuple[int, str]:
+    """Return the code of `khealth WORDS`, redirections among them, and what standard error has."""
+    script = f'RIGHT="$1" WRONG="$2"; exec "$0" -m khealth_exporter {words}'
+    ran = subprocess.run(  # noqa: S603
+        ["/bin/sh", "-c", script, sys.executable, RIGHT, WRONG], capture_output=True, text=True, check=False
+    )
+    return ran.returncode, ran.stderr
+
+
+@contextlib.contextmanager
+def _full() -> Iterator[None]:
+    """Let standard output be a full disk."""
+    stream = Path("/dev/full").open("w")  # noqa: SIM115 - to close it fails too
+    with contextlib.redirect_stdout(stream):
+        yield
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_junit_report_is_written_though_standard_output_is_full(
+    started: Started, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What can be written is written; the code is not that of a verdict, because nobody can read it."""
+    started.result = FOUND
+    path = tmp_path / "junit.xml"
+    with _full():
+        code = main(["once", *flags, "--junit", str(path)])
+    expected = (3, "1", f"khealth: cannot write to standard output: {FULL}\n")
+    assert expected == (code, parse_xml(path).getroot().get("failures"), capsys.readouterr().err)  # noqa: S314
+
+
+def test_a_report_for_a_closed_standard_output_is_one_line(
+    started: Started, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with `khealth once >&-`."""
+    started.result = FOUND
+    monkeypatch.setattr(sys, "stdout", None)
+    expected = (3, f"khealth: cannot write to standard output: {CLOSED}\n")
+    assert expected == (main(["once"]), capsys.readouterr().err)
+
+
+def test_the_text_is_written_though_the_junit_report_cannot_be(
+    started: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The text is whole, and a line says what is missing."""
+    started.result = FOUND
+    code = main(["once", "--junit", "/dev/full"])
+    out, err = capsys.readouterr()
+    expected = (3, "result: failure", f"khealth: cannot write /dev/full: {FULL}\n")
+    assert expected == (code, out.splitlines()[-1], err)
+
+
+def test_each_report_that_cannot_be_written_is_named(started: Started, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each."""
+    started.result = FOUND
+    with _full():
+        code = main(["once", "--junit", "/dev/full"])
+    lines = [f"khealth: cannot write {what}: {FULL}" for what in ("/dev/full", "to standard output")]
+    assert (3, lines) == (code, capsys.readouterr().err.splitlines())
+
+
+def test_a_sweep_tells_what_is_left_though_standard_output_is_full(
+    started: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What goes to standard error does not depend on standard output."""
+    started.result = SweepResult(("pod/a",), ("pod/b",))
+    with _full():
+        code = main(["sweep", "--timeout", "5s"])
+    expected = (3, ["not deleted within 5s: pod/b", f"khealth: cannot write to standard output: {FULL}"])
+    assert expected == (code, capsys.readouterr().err.splitlines())
+
+
+def test_a_demo_serves_though_nobody_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """The announcement is a convenience."""
+    with _full():
+        demo._announce(None, (Address("127.0.0.1", 8080),))
+    expected = f"khealth: cannot write to standard output: {FULL}\n"
+    assert expected == capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "once", "sweep", "demo"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("a bug"),
+        ImportError("no module named x"),
+        OSError(5, "input/output error"),
+        BrokenPipeError(32, "a socket"),
+        MemoryError(),
+        ExceptionGroup("tasks", [KeyError("a")]),
+        BaseExceptionGroup("tasks", [KeyboardInterrupt()]),
+        asyncio.CancelledError(),
+    ],
+    ids=repr,
+)
+def test_no_exception_is_taken_for_a_verdict(
+    started: Started, command: str, error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The code of an internal error is no other one's; the traceback goes to standard error, not into a document."""
+    started.result = error
+    code = main([command])
+    out, err = capsys.readouterr()
+    expected = (70, "", f"khealth: internal error: {type(error).__name__}")
+    assert expected == (code, out, err.splitlines()[-1])
+
+
+def test_a_missing_library_is_no_verdict() -> None:
+    """Also one that is imported before the command line is read."""
+    program = (
+        'import sys; sys.modules["pydantic"] = None; from khealth_exporter.cli import main; sys.exit(main(["once"]))'
+    )
+    ran = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)  # noqa: S603
+    expected = (70, "khealth: internal error: ModuleNotFoundError")
+    assert expected == (ran.returncode, ran.stderr.splitlines()[-1])

@@ -1,0 +1,42 @@
+"""Runs a command; no way to end has the exit code of another one."""
+
+import traceback
+from collections.abc import Sequence
+
+from khealth_exporter.cli import output
+
+UNWRITTEN = 3
+"""The output could not be written: nobody learns anything about the cluster."""
+_SIGINT, _SIGPIPE = 128 + 2, 128 + 13
+_INTERNAL_ERROR = 70
+"""EX_SOFTWARE of sysexits.h. Python's own code for an exception, 1, means that the cluster failed."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command, and return the exit code; SystemExit after a usage error and `--help`, as argparse has it."""
+    output.prepare()
+    try:
+        return _code(argv)
+    finally:
+        output.drop_unwritten()
+
+
+def _code(argv: Sequence[str] | None) -> int:
+    try:
+        # Here, so that a library that is missing or broken is an internal error too.
+        from khealth_exporter.cli.commands import run  # noqa: PLC0415
+
+        return run(argv)
+    except output.ReaderGone:
+        return _SIGPIPE
+    except output.CannotWrite as error:
+        output.warn(f"khealth: {error}")
+        return UNWRITTEN
+    except KeyboardInterrupt:
+        return _SIGINT
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is no verdict
+        output.warn(traceback.format_exc().rstrip())
+        output.warn(f"khealth: internal error: {type(error).__name__}")
+        return _INTERNAL_ERROR
