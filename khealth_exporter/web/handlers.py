@@ -8,12 +8,13 @@ from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.exposition import ALLOWUTF8, UNDERSCORES
 from prometheus_client.registry import Collector
 
 from khealth_exporter.core.snapshot import About, Snapshot, State
 from khealth_exporter.vocabulary.permission import Denied
+from khealth_exporter.web.accept import gzip_accepted, preferred
 from khealth_exporter.web.page import favicon, status_page
 from khealth_exporter.web.page_cache import EncodedBody, PageCache, gzipped
 from khealth_exporter.web.runbook import CONTENT_SECURITY_POLICY as RUNBOOK_POLICY
@@ -24,6 +25,11 @@ from khealth_exporter.web.status import as_json, as_line, module_as_json, state_
 _HTML = "text/html; charset=utf-8"
 _MAX_AGE = 2.0
 """Seconds for which requests share one rendered status page."""
+
+
+_OPENMETRICS = "application/openmetrics-text"
+_PLAIN = frozenset({"text/plain", "text/*", "*/*"})
+_Encode = Callable[[Collector], bytes]
 
 
 class Backend(Protocol):
@@ -167,18 +173,37 @@ class Handlers:
             return await asyncio.to_thread(render, *arguments)
 
 
-def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+def _encoder(accept: str) -> tuple[_Encode, str]:
     """Return the function that encodes the metrics as a client accepts them, and its content type.
 
     khealth's names need no escaping. For OpenMetrics, prometheus_client looks at each character of each sample's name
     nevertheless, in a third of a scrape's time, unless UTF-8 is allowed. The text is the same.
     """
-    encode, content_type = choose_encoder(accept)
-    if not content_type.startswith("application/openmetrics-text") or not isinstance(encode, partial):
+    encode, content_type = _chosen(accept)
+    if not content_type.startswith(_OPENMETRICS) or not isinstance(encode, partial):
         return encode, content_type
     if encode.keywords.get("escaping") != UNDERSCORES:
         return encode, content_type
     return partial(encode.func, **{**encode.keywords, "escaping": ALLOWUTF8}), content_type
+
+
+def _chosen(accept: str) -> tuple[_Encode, str]:
+    """Return the encoder of the media type with the highest weight; that of the plain text if there is none.
+
+    prometheus_client does not read weights, and fails on a version that is no number.
+    """
+    plain = choose_encoder("")
+    for media_types in preferred(accept):
+        for media in media_types:
+            try:
+                encode, content_type = choose_encoder(media)
+            except (TypeError, ValueError):
+                continue
+            if content_type != plain[1]:
+                return encode, content_type
+        if any(media.partition(";")[0].strip() in _PLAIN for media in media_types):
+            return plain
+    return plain
 
 
 def _accepts_gzip(request: web.Request) -> bool:

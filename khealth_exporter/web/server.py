@@ -3,7 +3,7 @@
 import asyncio
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
@@ -15,6 +15,7 @@ from khealth_exporter.web.connection_limit import ConnectionLimiter
 from khealth_exporter.web.handlers import Backend, Handlers
 from khealth_exporter.web.listener import Acceptor, listen
 from khealth_exporter.web.page import CONTENT_SECURITY_POLICY
+from khealth_exporter.web.request_handler import ReticentRequestHandler
 from khealth_exporter.web.security.access_control import MAX_BODY, AccessControl, Handler
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.security.passwords import PasswordVerifier
@@ -93,7 +94,10 @@ class WebServer:
     def _new_handler(self) -> RequestHandler:
         """Return the request handler of one connection."""
         assert self._runner.server  # noqa: S101 - for the type checker: `start` has set it up
-        return _VersionlessRequestHandler(self._runner.server, loop=asyncio.get_running_loop(), **self._limits)
+        return ReticentRequestHandler(self._runner.server, self._response_headers, **self._limits)
+
+    def _response_headers(self) -> Mapping[str, str]:
+        return _RESPONSE_HEADERS | dict(self._web_config.config.headers)
 
     async def stop(self) -> None:
         """Stop listening; responses in progress have two seconds to finish."""
@@ -105,24 +109,6 @@ class WebServer:
         await self._serving.aclose()
         self._passwords.close()
         self.addresses = ()
-
-
-class _VersionlessRequestHandler(RequestHandler):
-    """Answers malformed requests without the versions of aiohttp and Python."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Return the response to a request that failed before or outside of the application."""
-        response = super().handle_error(request, status, exc, message)
-        response.headers["Server"] = "khealth"
-        return response
 
 
 def _connection_limit() -> int:
