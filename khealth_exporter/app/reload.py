@@ -13,6 +13,8 @@ from khealth_exporter.core.metrics import Metrics
 
 PERIOD = 5.0
 """Seconds between two looks at the file: a ConfigMap's is swapped behind its name, so that only its content tells."""
+SETTLING = 2.0
+"""Seconds between two looks at a changed file: only if both see the same is it loaded, so not while it is written."""
 READING = 60.0
 """Seconds to read the file and to check what it says: a disk that hangs must not block a reload for good."""
 _ENDING = "khealth is stopping: it does not reload the configuration"
@@ -79,24 +81,33 @@ class Reloader:
             if self._asked.is_set():
                 self._asked.clear()
                 await self.reload("signal")
-            elif await self._changed():
-                await self.reload("changed file")
+            elif changed := await self._changed():
+                await self.reload("changed file", only=changed)
 
-    async def _changed(self) -> bool:
+    async def _changed(self) -> str | None:
+        """Return the digest of the file if it has changed, and two looks in a row see the same; else None."""
+        seen = await self._look()
+        if seen is None or seen == self._seen:
+            return None
+        await asyncio.sleep(SETTLING)
+        return seen if seen == await self._look() else None
+
+    async def _look(self) -> str | None:
+        """Return the digest of the file; None if it says nothing."""
         if self._file is None or self._closed:
-            return False
+            return None
         file = self._file
         try:
             async with self._turn:
-                seen = await self._beside(lambda: digest(file))
+                return await self._beside(lambda: digest(file))
         except TimeoutError:
-            return False  # A requested reload reports it; a file that cannot be read has not changed.
-        return seen is not None and seen != self._seen
+            return None  # A requested reload reports it; a file that cannot be read has not changed.
 
-    async def reload(self, cause: str) -> tuple[str, ...]:
+    async def reload(self, cause: str, *, only: str | None = None) -> tuple[str, ...]:
         """Read the configuration again; return what is wrong with it, in lines, or () once it is active.
 
-        Routines that the active configuration stops may still be cleaning up.
+        With `only`, do nothing if the file has another digest by now. Routines that the active configuration stops may
+        still be cleaning up.
         """
         async with self._turn:
             if refused := self._refusal():
@@ -110,12 +121,13 @@ class Reloader:
             except Exception as error:  # noqa: BLE001 - a bug in reading must end neither the loop nor the request
                 _log.error("internal error", loop="reload", exc_info=error)
                 return self._refused(cause, (f"internal error: {type(error).__name__}: {error}",))
+            refused = self._refusal()
+            if refused or only not in {None, config.digest if isinstance(config, Config) else seen}:
+                return refused  # A file that has changed again is for the next looks.
             # It was taken before the file was loaded: what has changed in between is noticed at the next look.
             self._seen = seen
             if isinstance(config, ConfigError):
                 return self._refused(cause, tuple(map(str, config.problems)))
-            if refused := self._refusal():
-                return refused
             before, self.config = self.config, config
             self._adopt(config)
             self._metrics.loaded(well=True)

@@ -48,10 +48,13 @@ def load(  # noqa: PLR0913 - each is one flag of the command line
     every routine that has the key), override the file. If `only` names modules or routines (MODULE, ROUTINE or
     MODULE/ROUTINE), exactly these run, whether or not they run by default.
 
-    With `bound`, for a running khealth, another namespace is an error too.
+    With `bound`, for a running khealth, another namespace is an error too, and so is an empty file: `{}` says that the
+    defaults are wanted.
     """
     overrides = {"poll_interval": poll_interval, "pod_ttl": pod_ttl}
     document = read(path) if path else Document("")
+    if path and bound and (document.root is None or document.root.content is None):
+        raise ConfigError((Problem(str(path), 0, 0, "", "is empty: write {} to run the defaults"),))
     reader = _Reader(document, {key: value for key, value in overrides.items() if value is not None}, modules, bound)
     config = reader.config(namespace, only)
     if reader.problems:

@@ -16,10 +16,12 @@ from structlog.testing import capture_logs
 from virtual_time import BEGINNING, EPOCH, aside, run, virtual_clock, virtual_loop
 
 from khealth_exporter.app.exporter import background
-from khealth_exporter.app.reload import PERIOD, READING, Aside, Load, Reloader, changes
+from khealth_exporter.app.reload import PERIOD, READING, SETTLING, Aside, Load, Reloader, changes
 from khealth_exporter.config import Bound, Config, load
 from khealth_exporter.measure.daemon_thread import in_daemon_thread
 
+NOTICED = PERIOD + SETTLING + 1.0
+"""Seconds in which a change takes effect without anyone asking."""
 BOUND = Bound("khealth", "khealth")
 REFUSED = "configuration refused: the previous one stays active"
 IN_FORCE = "configuration loaded"
@@ -141,10 +143,76 @@ def test_a_changed_file_is_noticed(path: Path) -> None:
     async def scenario() -> None:
         async with watching(path) as here:
             here.write(text(4))
-            await asyncio.sleep(PERIOD + 1.0)
+            await asyncio.sleep(NOTICED)
             assert [4] == here.replicas
 
     assert ["changed file"] == [entry["cause"] for entry in played(scenario) if entry["event"] == IN_FORCE]
+
+
+def test_a_file_that_is_being_written_is_not_loaded(path: Path) -> None:
+    """Two looks must see the same; what is half written, however valid, does not come into force."""
+
+    async def scenario() -> None:
+        async with watching(path) as here:
+            await asyncio.sleep(PERIOD - 1.0)
+            here.write("modules: {}\n")
+            await asyncio.sleep(2.0)
+            here.write(text(4))
+            await asyncio.sleep(2 * NOTICED)
+            assert [4] == here.replicas
+
+    played(scenario)
+
+
+def test_a_file_that_changes_while_it_is_loaded_is_looked_at_again(path: Path) -> None:
+    """What two looks have seen is what comes into force, or nothing."""
+    contents = iter([text(5), text(4)])
+
+    def loading(*, bound: Bound | None = None) -> Config:
+        content = next(contents, None)
+        if content:
+            path.write_text(content)
+        return load(path, bound=bound)
+
+    async def scenario() -> None:
+        here = desk(path, loading=loading)
+        here.write(text(4))
+        async with background(here.reloader.run):
+            await asyncio.sleep(NOTICED)
+            first = list(here.replicas)
+            await asyncio.sleep(3 * NOTICED)
+        assert ([], [4]) == (first, here.replicas)
+
+    played(scenario)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "# nothing\n", "---\n", "null", "\ufeff", "--- ~\n...\n"])
+@pytest.mark.parametrize("cause", ["request", "changed file"])
+def test_an_emptied_file_is_refused(path: Path, content: str, cause: str) -> None:
+    """It would run the defaults, which nobody has asked for: a full disk, or an editor that died."""
+
+    async def scenario() -> None:
+        async with watching(path) as here:
+            here.write(content)
+            if cause == "request":
+                await here.reloader.reload(cause)
+            await asyncio.sleep(100.0)
+            assert ([], 0.0) == (here.adopted, here.told[0])
+
+    refused = [(entry["cause"], entry["problem"]) for entry in played(scenario)]
+    assert [(cause, f"{path}: is empty: write {{}} to run the defaults")] == refused
+
+
+def test_an_empty_mapping_runs_the_defaults(path: Path) -> None:
+    """It does not come about by accident."""
+
+    async def scenario() -> None:
+        async with watching(path) as here:
+            here.write("{}\n")
+            await asyncio.sleep(NOTICED)
+            assert [load(None).routines] == [config.routines for config in here.adopted]
+
+    played(scenario)
 
 
 def test_a_file_that_changed_between_its_loading_and_the_first_look_is_noticed(path: Path) -> None:
@@ -154,7 +222,7 @@ def test_a_file_that_changed_between_its_loading_and_the_first_look_is_noticed(p
         here = desk(path)
         here.write(text(4))
         async with background(here.reloader.run):
-            await asyncio.sleep(PERIOD + 1.0)
+            await asyncio.sleep(NOTICED)
         assert [4] == here.replicas
 
     played(scenario)
@@ -188,7 +256,7 @@ def test_a_swap_like_the_kubelets_is_noticed(tmp_path: Path) -> None:
         (tmp_path / "khealth.yaml").symlink_to("..data/khealth.yaml")
         async with watching(tmp_path / "khealth.yaml") as here:
             publish("2", 4)
-            await asyncio.sleep(PERIOD + 1.0)
+            await asyncio.sleep(NOTICED)
             assert [4] == here.replicas
 
     played(scenario)
@@ -215,10 +283,10 @@ def test_a_refused_file_that_becomes_what_it_was_is_in_force_again(path: Path) -
     async def scenario() -> None:
         async with watching(path) as here:
             here.write(text("three"))
-            await asyncio.sleep(PERIOD + 1.0)
+            await asyncio.sleep(NOTICED)
             refused = here.told[0]
             here.write(text(3))
-            await asyncio.sleep(PERIOD + 1.0)
+            await asyncio.sleep(NOTICED)
             assert ((0.0, 1.0), [3]) == ((refused, here.told[0]), here.replicas)
 
     played(scenario)
@@ -239,7 +307,7 @@ def test_a_file_that_vanishes_is_refused_once(path: Path) -> None:
             await asyncio.sleep(100.0)
             gone = here.told[0], list(here.adopted)
             back()
-            await asyncio.sleep(PERIOD + 1.0)
+            await asyncio.sleep(NOTICED)
             assert ((0.0, []), (1.0, [3])) == (gone, (here.told[0], here.replicas))
 
     refused = [entry for entry in played(scenario) if entry["event"] == REFUSED]
@@ -411,7 +479,7 @@ def test_what_a_disk_that_hung_held_back_is_taken_up_when_it_is_back(path: Path)
         future, call = late[0]
         future.set_result(call())
         async with background(here.reloader.run):
-            await asyncio.sleep(PERIOD + 1.0)
+            await asyncio.sleep(NOTICED)
         assert [4] == here.replicas
 
     played(scenario)
@@ -431,7 +499,7 @@ def test_a_bug_in_reading_is_loud_and_ends_nothing(path: Path) -> None:
         assert (expected, []) == (await here.reloader.reload("request"), here.adopted)
         async with background(here.reloader.run):
             here.write(text(4))
-            await asyncio.sleep(PERIOD + 1.0)
+            await asyncio.sleep(NOTICED)
         assert [4] == here.replicas
 
     loud = [str(entry["exc_info"]) for entry in played(scenario) if "exc_info" in entry]
