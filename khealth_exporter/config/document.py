@@ -1,4 +1,4 @@
-"""Reads a YAML file with limits on its size, its depth and its number of values."""
+"""Reads a YAML or JSON file with limits on its size, its depth and its number of values."""
 
 import hashlib
 import stat
@@ -10,6 +10,7 @@ import yaml
 from khealth_exporter.config.builder import Builder, place_of
 from khealth_exporter.config.problem import ConfigError, Problem
 from khealth_exporter.config.value import Place, Value
+from khealth_exporter.kubectl_yaml import KubectlLoader
 
 _SIZE = 256 * 1024
 _DEPTH = 30
@@ -93,7 +94,7 @@ def _end_of(text: str) -> Place:
     return Place(text.count("\n") + 1, len(text) - text.rfind("\n"))
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(KubectlLoader):
     """Composes nodes, but none below the maximum depth."""
 
     depth = 0

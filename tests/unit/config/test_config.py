@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -250,6 +251,21 @@ def test_what_a_file_leaves_out_has_its_default(tmp_path: Path, text: str) -> No
     """An empty file, section or routine stands for the defaults."""
     path = _written(tmp_path, text)
     assert dataclasses.replace(load(None), file=str(path)) == load(path)
+
+
+@pytest.mark.parametrize("indent", ["\t", "  ", None])
+def test_json_is_read_however_it_is_indented(tmp_path: Path, indent: str | None) -> None:
+    """Tools write it with tabs, with spaces, or in one line."""
+    text = json.dumps(yaml.safe_load((FILES / "valid_every_key.yaml").read_text()), indent=indent)
+    expected = load(FILES / "valid_every_key.yaml").as_yaml()
+    assert expected == load(_written(tmp_path, text)).as_yaml()
+
+
+def test_an_error_in_tab_indented_json_has_its_place(tmp_path: Path) -> None:
+    """A tab is one column."""
+    path = _written(tmp_path, '{\n\t"measurement": {\n\t\t"loop_lag":\t5\n\t}\n}')
+    (problem,) = _problems(path)
+    assert problem.startswith(f"{path}:3:15: measurement.loop_lag: ")
 
 
 def test_every_key_can_be_set() -> None:

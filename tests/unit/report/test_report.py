@@ -298,7 +298,7 @@ class Rule:
 
 
 def _rule(needs: str = "", attributes: str = "", children: str = "", *, text: bool = False) -> Rule:
-    return Rule(*(frozenset(words.split()) for words in (needs, attributes, children)), text)
+    return Rule(frozenset(needs.split()), frozenset(attributes.split()), frozenset(children.split()), text)
 
 
 RULES = {
