@@ -111,7 +111,17 @@ INCONCLUSIVE = Told(
     "Attempts without a verdict about the cluster, by reason. They count neither as success nor as failure. No"
     " bar is good.",
     (8, TOP + 11, 8, 7),
-    ("KhealthBlind", "forbidden", "throttled", "quota_exceeded", "watch_interrupted", "prober_starved", "disrupted"),
+    (
+        "KhealthBlind",
+        "forbidden",
+        "proxy_error",
+        "throttled",
+        "quota_exceeded",
+        "watch_interrupted",
+        "prober_starved",
+        "disrupted",
+        "unknown",
+    ),
 )
 OBJECTS = Told(
     "Objects of khealth",

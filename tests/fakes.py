@@ -90,7 +90,12 @@ class Asked:
 
 def refusal(code: int, message: str = "", reason: str = "", *causes: str) -> Refusal:
     """Return what a `Status` of the API server means."""
-    status = {"message": message, "reason": reason, "details": {"causes": [{"reason": cause} for cause in causes]}}
+    status = {
+        "kind": "Status",
+        "message": message,
+        "reason": reason,
+        "details": {"causes": [{"reason": cause} for cause in causes]},
+    }
     return judge(code, json.dumps(status).encode())
 
 
@@ -200,6 +205,7 @@ class FakeApi(Client):
     compacted: int = 0
     closed: bool = False
     denials: Denials = field(init=False)
+    trouble: Refused | None = None
     _history: list[tuple[int, str, str, Json]] = field(default_factory=list)
     _opened: deque[FakeStream] = field(default_factory=deque)
     _new: asyncio.Event = field(default_factory=asyncio.Event)
@@ -454,4 +460,4 @@ def hanging(*verbs: str, resource: str = "", seconds: float = 1e9) -> Fault:
 
 async def garbled(asked: Asked) -> Answer | None:
     """Answer every question with what cannot be decoded."""
-    return Answer(200, b"<html>\xff", 0.0, 0.0, 0.0, 1, None) if asked.verb in ("get", "list") else None
+    return Answer(200, b"{\xff", 0.0, 0.0, 0.0, 1, None) if asked.verb in ("get", "list") else None

@@ -25,12 +25,14 @@ from khealth_exporter.cluster.client.client import Client
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, load_credentials
 from khealth_exporter.cluster.ownership import Identity, Owner, process_start
+from khealth_exporter.cluster.redaction import redacted
 from khealth_exporter.config import Config
 from khealth_exporter.core.collector import Snapshot
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.event_loop import measured_loop
 from khealth_exporter.modules import MODULES
+from khealth_exporter.vocabulary.settings import format_duration
 from khealth_exporter.vocabulary.verdict import Failed
 from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
@@ -149,13 +151,13 @@ async def once(options: Options, *, process: Process, credentials: Credentials |
         with ended_by_signals(exporter.terminate):
             await exporter.settled(deadline)
             loop = asyncio.get_running_loop()
-            ending = loop.call_at(deadline, exporter.terminate)
+            ending = loop.call_at(deadline, exporter.expire, f"--timeout {format_duration(options.timeout)}")
             await exporter.work(once=True)
             ending.cancel()
         bound = max((routine.settings.timeout for routine in options.config.routines), default=0.0)
         if not await exporter.cluster.namespace.remove(process.clock.now() + bound):
             _log.warning("namespace not deleted", namespace=exporter.cluster.identity.namespace)
-        return OnceResult(exporter.snapshots(), credentials.server, process.metrics.answered)
+        return OnceResult(exporter.snapshots(), redacted(credentials.server), process.metrics.answered)
 
 
 async def sweep(
@@ -189,10 +191,11 @@ async def _exporter(options: Options, process: Process, credentials: Credentials
     credentials = credentials or _credentials(options)
     home = credentials.namespace if credentials.in_cluster else None
     client = Client(credentials, process.clock, process.metrics, process.chance)
+    server = redacted(credentials.server)
     identity = _identity(process.run, options.config.namespace or home or NAMESPACE, home)
     cluster = Cluster(client, identity, process.clock, process.metrics, process.chance)
     try:
-        yield Exporter(options.config, options.load, process, cluster, home or NAMESPACE, server=credentials.server)
+        yield Exporter(options.config, options.load, process, cluster, home or NAMESPACE, server=server)
     finally:
         await client.close()
 
@@ -201,7 +204,7 @@ def _credentials(options: Options) -> Credentials:
     try:
         return load_credentials(options.client_mode, options.kubeconfig, options.context)
     except CredentialsError as error:
-        raise CannotStart(str(error)) from error
+        raise CannotStart(redacted(str(error))) from error
 
 
 def _identity(run: str, namespace: str, home: str | None) -> Identity:

@@ -1,7 +1,6 @@
 """Exporter: everything of one run, wired; also what the web server shows."""
 
 import asyncio
-import contextlib
 import platform
 import random
 import secrets
@@ -24,6 +23,7 @@ from khealth_exporter.core.supervisor import Pace
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.daemon_thread import in_daemon_thread
 from khealth_exporter.measure.keep_running import keep_running
+from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
 SILENT = 300.0
@@ -63,12 +63,20 @@ class Exporter:
         """Starts one more Collector while the others run."""
         self._waiting: asyncio.Timeout | None = None
         self._terminated = False
+        self._why: Failed | None = None
+        self._unsettled: Failed | None = None
+        """Why the namespace could not be used when the work began."""
 
     async def settled(self, deadline: float) -> None:
         """Wait until the namespace can be used or the API server does not say, or until asked to stop."""
-        with contextlib.suppress(Failed, TimeoutError):
+        try:
             async with asyncio.timeout(None) as self._waiting:
                 await self.cluster.namespace.settled(deadline)
+        except Failed as failed:
+            # What the API server refuses here need not matter to an attempt.
+            self._unsettled = failed if failed.reason is Reason.INTERRUPTED else None
+        except TimeoutError:
+            pass  # It was asked to stop.
         self._waiting = None
 
     async def work(self, *, once: bool = False, jitter: float = 0.0) -> None:
@@ -98,7 +106,7 @@ class Exporter:
                 for collector in self._collectors.values():
                     start(collector)
                 if self._terminated:
-                    self.terminate()
+                    self.terminate(self._why)
         finally:
             self._start = None
             self._process.metrics.leading(leads=False)
@@ -138,14 +146,19 @@ class Exporter:
         """
         return await self.reloader.reload("request")
 
-    def terminate(self) -> None:
-        """Begin nothing more, and clean up."""
-        self._terminated = True
+    def expire(self, limit: str) -> None:
+        """Begin nothing more, and clean up, as the time is up: what this cuts short tells the last refusal."""
+        note = f"not finished within {limit}"
+        self.terminate(self.cluster.client.trouble or self._unsettled or Failed(Reason.INTERRUPTED, note))
+
+    def terminate(self, why: Failed | None = None) -> None:
+        """Begin nothing more, and clean up; an init that this cuts short failed with `why`, if that is given."""
+        self._terminated, self._why = True, why
         self.reloader.close()
         if self._waiting:
             self._waiting.reschedule(0)
         for collector in self._collectors.values():
-            collector.terminate()
+            collector.terminate(why)
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Return what every module knows now; one without routines is none."""

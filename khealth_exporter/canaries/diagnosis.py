@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from khealth_exporter.canaries.eligible_nodes import Nodes
 from khealth_exporter.canaries.pod_steps import CREATE, DELETE, READY, SANDBOX, SANDBOXED, SCHEDULE, START, node_of
-from khealth_exporter.cluster.errors import clean, judge
+from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import Condition, Pod, ReplicationController
+from khealth_exporter.cluster.relayed import relayed
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
@@ -91,24 +92,13 @@ def not_created(controller: ReplicationController | None, missing: int) -> Findi
     if controller is None:
         return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}: the watch does not show the controller")
     if controller.refusal:
-        return Finding(CREATE, _refused(controller.refusal), f"{count}: {clean(controller.refusal)}")
+        reason, note = relayed(controller.refusal)
+        return Finding(CREATE, reason, f"{count}: {note}")
     if controller.status.observed_generation < controller.metadata.generation:
         return Finding(
             CREATE, Reason.POD_NOT_CREATED, f"{count}: the controller manager has not observed the controller"
         )
     return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}, but the controller manager has observed the controller")
-
-
-def _refused(message: str) -> Reason:
-    """Return what it means that the API server refuses the controller manager's pods in these words."""
-    for cause in ("error looking up service account", "cannot create resource"):
-        if cause in message:
-            return Reason.POD_NOT_CREATED  # Another of its controllers is late, or it has lost its own rights.
-    if "because it is being terminated" in message:
-        return Reason.INTERRUPTED  # The whole namespace goes.
-    code = 403 if " is forbidden: " in message or " is invalid: " in message or "denied the request" in message else 500
-    reason = judge(code, message.encode()).reason
-    return Reason.POD_NOT_CREATED if reason is Reason.API_ERROR else reason
 
 
 def not_ready(trace: Trace[Pod], nodes: Nodes, pulling: frozenset[str] = frozenset()) -> Finding:

@@ -4,7 +4,9 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from khealth_exporter.cluster.redaction import redacted
 
 _ORDER = ("ts", "level", "msg")
 
@@ -20,6 +22,7 @@ def configure(level: str, form: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.format_exc_info,
+        _without_secrets,
     ]
     line: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -39,6 +42,11 @@ def configure(level: str, form: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def _without_secrets(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    """Redact every text of an entry, a traceback too: exceptions of libraries quote URLs and headers."""
+    return {key: redacted(value) if isinstance(value, str) else value for key, value in entry.items()}
 
 
 def _renderer(form: str) -> Processor:

@@ -7,30 +7,27 @@ Failed
 import errno
 import re
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any
 
-import msgspec
-
+from khealth_exporter.cluster.redaction import redacted
+from khealth_exporter.cluster.status import TEXT, Status, plain, read_status, seconds
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
 _NOTE = 200
 """Characters of a note: enough for the name of a webhook or a quota, too few to flood a log."""
 
-_TEXT = 4096
-"""Bytes of an answer that is no `Status` which are read for its text."""
-
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """One answer that was not what was asked for, or none at all.
 
-    `code` is the HTTP status, 0 where no answer came; `status_reason` is the `reason` of the `Status` and `causes` the
-    types of its causes. `retry`: the same request may well succeed later. `retry_after`: not before so many seconds.
-    `renew`: the credentials should be read again first.
+    `code` is the HTTP status that the API server gave, 0 where it gave none; `status_reason` is the `reason` of the
+    `Status` and `causes` the types of its causes. `retry`: the same request may well succeed later. `retry_after`: not
+    before so many seconds. `renew`: the credentials should be read again first. `late`: nothing came in time. `advice`:
+    what to do about it, which ends the note too.
     """
 
     reason: Reason
@@ -41,17 +38,30 @@ class Refusal:
     retry: bool = False
     retry_after: float | None = None
     renew: bool = False
+    late: bool = False
+    advice: str = ""
 
     @property
     def undecided(self) -> bool:
         """Whether a write may have been done anyway: the API server itself did not answer."""
-        broken = self.code >= HTTPStatus.INTERNAL_SERVER_ERROR and self.reason is not Reason.WEBHOOK_FAILED
-        return broken or self.reason in {Reason.API_TIMEOUT, Reason.API_UNREACHABLE}
+        broken = self.code >= HTTPStatus.INTERNAL_SERVER_ERROR and self.reason is Reason.API_ERROR
+        lost = self.reason is Reason.PROXY_ERROR and self.retry
+        return broken or lost or self.reason in {Reason.API_TIMEOUT, Reason.API_UNREACHABLE}
+
+    @property
+    def unauthenticated(self) -> bool:
+        """Whether khealth has no credentials that the API server accepts (401, or there are none to send)."""
+        return self.reason is Reason.FORBIDDEN and not self.denied
 
     @property
     def denied(self) -> bool:
         """Whether khealth lacks the permission for this request: refused by authorization, not by admission (403)."""
         return self.code == HTTPStatus.FORBIDDEN and self.reason is Reason.FORBIDDEN
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether the API server knows who asks: it has gone on to ask what khealth may do."""
+        return self.denied or self.permitted
 
     @property
     def permitted(self) -> bool:
@@ -95,17 +105,6 @@ class Refused(Failed):
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """What of a `Status` object is read; the empty value stands for whatever is missing or absurd."""
-
-    code: int = 0
-    reason: str = ""
-    message: str = ""
-    causes: tuple[str, ...] = ()
-    retry_after: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Row:
     """A line of the table: what is set must all hold of an answer."""
 
@@ -113,81 +112,149 @@ class _Row:
     code: int | range
     cause: str = ""
     says: str = ""
+    foreign: bool = False
+    """Whether it is for answers that no API server wrote."""
     retry: bool = False
     renew: bool = False
+    advice: str = ""
+    """What to do about it, at the end of the note."""
 
     def fits(self, code: int, status: Status) -> bool:
         """Tell whether this is the line for such an answer."""
         return (
             (code in self.code if isinstance(self.code, range) else code == self.code)
+            and (not self.foreign or not status.genuine)
             and (not self.cause or self.cause in status.causes)
             and (not self.says or re.search(self.says, status.message) is not None)
         )
 
 
+class ProxyRefusedError(OSError):
+    """A proxy has answered CONNECT with this HTTP status, and so leads nowhere."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"HTTP {code} to CONNECT")
+        self.code = code
+
+
 _ANY = range(1000)
+_REDIRECTS = range(300, 400)
 _CLIENT_ERRORS = range(400, 500)
+_PLUGIN = r'^(?:(?:[^ ]+(?: "[^"]*")? is )?forbidden: )?'
+"""How the words of an admission plug-in begin: some errors of theirs come without the object's name."""
+_POLICY = (
+    r"(?:ValidatingAdmissionPolicy|MutatingAdmissionPolicy|policy) '[^']*'(?: with binding '[^']*')? denied request"
+)
 
 # The first line that fits counts. The messages are those of Kubernetes 1.37, whose source says where each is made.
 _TABLE = (
     _Row(Reason.API_REJECTED, _ANY, says=r'^admission webhook "[^"]*" denied the request'),  # under any code it likes
+    _Row(Reason.API_REJECTED, _ANY, says=_PLUGIN + _POLICY),  # under the code that its author likes
+    _Row(Reason.PROXY_ERROR, 407, renew=True),
+    _Row(Reason.PROXY_ERROR, 401, foreign=True, renew=True),
     _Row(Reason.FORBIDDEN, 401, renew=True),
     _Row(Reason.INTERRUPTED, 403, cause="NamespaceTerminating"),
+    _Row(Reason.INTERRUPTED, 403, says=r"in namespace [^ ]+ because it is being terminated$"),
     # Authorization's own words: an admission policy may say whatever its author likes, but not at this place.
     _Row(Reason.FORBIDDEN, 403, says=r'^([^ ]+( "[^"]*")? is )?forbidden: User "[^"]*" cannot '),
-    _Row(Reason.QUOTA_EXCEEDED, 403, says=r"exceeded quota"),
-    _Row(Reason.API_REJECTED, 403),  # Pod Security, LimitRange, priority classes, admission policies
+    _Row(
+        Reason.QUOTA_EXCEEDED, _ANY, says=_PLUGIN + r"failed quota: ",
+        advice="set pod.resources, or add a LimitRange with defaults",
+    ),
+    _Row(Reason.QUOTA_EXCEEDED, _ANY, says=_PLUGIN + r"(?:exceeded quota|insufficient quota|status unknown for quota)"),
     _Row(Reason.WATCH_INTERRUPTED, 410),
     _Row(Reason.THROTTLED, 429, cause="DisruptionBudget"),  # an eviction: no wait of ours would help
     _Row(Reason.API_ERROR, 429, says=r"apiserver is shutting down", retry=True),
     _Row(Reason.API_ERROR, 429, says=r"storage is \(re\)initializing", retry=True),
     _Row(Reason.API_ERROR, 429, says=r"Too large resource version", retry=True),
     _Row(Reason.THROTTLED, 429, retry=True),  # priority and fairness, or too many in flight
-    _Row(Reason.API_REJECTED, _CLIENT_ERRORS),
-    _Row(Reason.WEBHOOK_FAILED, 500, says=r"failed calling webhook"),
-    _Row(Reason.API_UNREACHABLE, 502, retry=True),  # a proxy's word for no answer
+    _Row(Reason.PROXY_ERROR, _REDIRECTS, foreign=True),  # to a page for people to log in
+    _Row(Reason.PROXY_ERROR, _CLIENT_ERRORS, foreign=True),
+    _Row(Reason.API_REJECTED, _CLIENT_ERRORS),  # Pod Security, LimitRange, priority classes, admission policies
+    _Row(Reason.WEBHOOK_FAILED, 500, says=r"failed calling webhook|admission webhook \"[^\"]*\" attempted to modify"),
+    _Row(Reason.WEBHOOK_FAILED, 500, says=r'plugin "[^"]*AdmissionWebhook" failed to complete (?:mutation|validation)'),
+    _Row(Reason.WEBHOOK_FAILED, 500, says=r"jsonpatch [a-z]+ operation does not apply"),  # khealth sends no such patch
+    _Row(Reason.API_UNREACHABLE, 502, retry=True),  # a load balancer's word for no answer
     _Row(Reason.API_ERROR, 503, retry=True),
     _Row(Reason.API_ERROR, 504, cause="ResourceVersionTooLarge", retry=True),
     _Row(Reason.API_TIMEOUT, 504, retry=True),
     _Row(Reason.API_ERROR, _ANY),
-)
+)  # fmt: skip
+
+_AUDIT = "Audit-Id"
+"""The header that the API server sets in every answer."""
+_PROXY_AUTH = HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
 
 _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 
 
-def judge(code: int, body: bytes, headers: Mapping[str, str] | None = None) -> Refusal:
+def judge(
+    code: int,
+    body: bytes,
+    headers: Mapping[str, str] | None = None,
+    *,
+    proxy: str = "",
+    secrets: Iterable[str] = (),
+) -> Refusal:
     """Say what an answer means whose code is not what was hoped for.
 
     Never raises, whatever the body: a `Status`, a proxy's page, half of either, nothing. An ERROR line of a watch,
-    which comes under 200, is judged by the code inside it.
+    which comes under 200, is judged by the code inside it. `proxy` is the one that the answer may be from. The note
+    holds none of the `secrets`.
     """
-    status = read_status(body)
+    status, named = read_status(body), headers or {}
     code = status.code if code == HTTPStatus.OK else code
-    row = next((row for row in _TABLE if row.fits(code, status)), _TABLE[-1])
-    told = _seconds((headers or {}).get("Retry-After"))
+    genuine = status.genuine or _AUDIT in named
+    row = next((row for row in _TABLE if row.fits(code, replace(status, genuine=genuine))), _TABLE[-1])
+    said = f"HTTP {code}: {status.message or status.reason or 'without a word'}"
+    if row.means is Reason.PROXY_ERROR or (proxy and not genuine):
+        retry = code >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return Refusal(Reason.PROXY_ERROR, _foreign(said, proxy, secrets), retry=retry, renew=row.renew)
+    told = seconds(named.get("Retry-After"))
     return Refusal(
         reason=row.means,
-        note=clean(f"HTTP {code}: {status.message or status.reason or 'without a word'}"),
+        note=clean(said, secrets, row.advice),
         code=code,
         status_reason=status.reason,
         causes=status.causes,
         retry=row.retry,
         retry_after=status.retry_after if told is None else told,
         renew=row.renew,
+        advice=row.advice,
     )
 
 
-def no_answer(error: BaseException) -> Refusal:
-    """Return the refusal for a missing or partial answer."""
+def no_answer(error: BaseException, *, proxy: str = "", secrets: Iterable[str] = ()) -> Refusal:
+    """Return the refusal for a missing or partial answer; `proxy` is the one that is to blame for it."""
     if getattr(error, "errno", None) in _OUR_OWN_LIMITS:
         return Refusal(Reason.PROBER_STARVED, clean(f"khealth's own machine: {error}"), retry=True)
-    if isinstance(error, TimeoutError):
-        return Refusal(Reason.API_TIMEOUT, clean(f"no answer in time {error}"), retry=True)
+    late = isinstance(error, TimeoutError)
+    # The HTTP client's own words name Python objects; those of the system, or of OpenSSL, are its cause.
+    words = f"no answer in time {error}" if late else str(error.__cause__ or error) or type(error).__name__
     # An authority that was replaced while khealth runs is on the disk already: reading it again helps.
     renew = isinstance(error, ssl.SSLCertVerificationError)
-    # The HTTP client's own words name Python objects; those of the system, or of OpenSSL, are its cause.
-    words = str(error.__cause__ or error) or type(error).__name__
-    return Refusal(Reason.API_UNREACHABLE, clean(words), retry=True, renew=renew)
+    if proxy:
+        code = error.code if isinstance(error, ProxyRefusedError) else 0
+        note = clean(f"proxy {proxy}: {words}", secrets)
+        return Refusal(Reason.PROXY_ERROR, note, retry=code not in _CLIENT_ERRORS, renew=code == _PROXY_AUTH, late=late)
+    reason = Reason.API_TIMEOUT if late else Reason.API_UNREACHABLE
+    return Refusal(reason, clean(words, secrets), retry=True, renew=renew, late=late)
+
+
+def undecodable(what: str, body: bytes, error: str) -> Failed:
+    """Return what it means that an answer was expected to be JSON of Kubernetes, and is not.
+
+    A page is none of the API server's: an access proxy asks people to log in, under 200.
+    """
+    if body.lstrip().startswith(b"<"):
+        note = _foreign(f"HTTP 200: {plain(body)}")
+        return Refused(Refusal(Reason.PROXY_ERROR, note), f"cannot decode {what}")
+    return Failed(Reason.API_ERROR, clean(f"cannot decode {what}: {error}"))
+
+
+def _foreign(said: str, proxy: str = "", secrets: Iterable[str] = ()) -> str:
+    """Return the note of an answer that is not the API server's."""
+    return clean(f"{f'proxy {proxy}' if proxy else 'something between khealth and the API server'}: {said}", secrets)
 
 
 def no_credentials(error: BaseException) -> Refusal:
@@ -195,48 +262,9 @@ def no_credentials(error: BaseException) -> Refusal:
     return Refusal(Reason.FORBIDDEN, clean(str(error) or "no credentials in time"))
 
 
-def read_status(body: bytes) -> Status:
-    """Read a `Status` object; anything else becomes its message. Never raises."""
-    try:
-        told = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return Status(message=_plain(body))
-    if not isinstance(told, dict):
-        return Status(message=_plain(body))
-    details = _dict(told.get("details"))
-    causes = details.get("causes")
-    code = told.get("code")
-    return Status(
-        code=code if isinstance(code, int) else 0,
-        reason=_text(told.get("reason")),
-        message=_text(told.get("message")),
-        # The API's documentation calls it `reason`; Go's name for the same field is Type.
-        causes=tuple(_text(_dict(cause).get("reason")) for cause in causes) if isinstance(causes, list) else (),
-        retry_after=_seconds(details.get("retryAfterSeconds")),
-    )
-
-
-def clean(text: str) -> str:
-    """Return text of a stranger as one short line that is safe to log and to show."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_TEXT]).split())
-    return line if len(line) <= _NOTE else line[: _NOTE - 1] + "…"
-
-
-def _plain(body: bytes) -> str:
-    """Return the words of a body that is no JSON object: a proxy's page without its tags, or half a `Status`."""
-    text = body[:_TEXT].decode(errors="replace")
-    return re.sub(r"<[^<>]*>", " ", text).replace('\\"', '"')
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _seconds(value: object) -> float | None:
-    """Return a number of whole seconds above 0, the only form that the API server gives; None for anything else."""
-    text = str(value) if isinstance(value, int | str) else ""
-    return float(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text) else None
+def clean(text: str, secrets: Iterable[str] = (), advice: str = "") -> str:
+    """Return text of a stranger as one short line that is safe to log and to show, with our advice at its end."""
+    line = redacted(" ".join("".join(c if c.isprintable() else " " for c in text[:TEXT]).split()), secrets)
+    end = f": {advice}" if advice else ""
+    most = _NOTE - len(end)
+    return (line if len(line) <= most else line[: most - 1] + "…") + end

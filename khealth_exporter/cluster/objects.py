@@ -163,12 +163,12 @@ class ReplicationController(KubernetesObject, frozen=True):
 
     @property
     def refusal(self) -> str:
-        """Why its pods are refused (condition ReplicaFailure), or nothing."""
+        """Why its pods are refused (condition ReplicaFailure, which may be about deletions too), or nothing."""
         return next(
             (
                 c.message or c.reason
                 for c in self.status.conditions
-                if c.type == "ReplicaFailure" and c.status == "True"
+                if c.type == "ReplicaFailure" and c.status == "True" and c.reason != "FailedDelete"
             ),
             "",
         )

@@ -16,6 +16,7 @@ from khealth_exporter.core.supervisor import Pace, Supervisor
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.event import Event
 from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.verdict import Failed
 
 __all__ = ["Collector", "Snapshot"]
 
@@ -98,11 +99,11 @@ class Collector:
         del self._supervisors[label], self._known[label]
         self._metrics.forget(self.module, label)
 
-    def terminate(self) -> None:
-        """Ask the routines to begin nothing more and to clean up."""
+    def terminate(self, why: Failed | None = None) -> None:
+        """Ask the routines to begin nothing more and to clean up; what this cuts short failed with `why`, if given."""
         self._stop.request()
         for supervisor in self._supervisors.values():
-            supervisor.terminate()
+            supervisor.terminate(why)
 
     def status(self) -> Snapshot:
         """Return what is known now."""

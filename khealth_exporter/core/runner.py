@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from khealth_exporter.cluster.redaction import redacted
 from khealth_exporter.core.notes import Notes, Totals, failure_in
 from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineConfig
 from khealth_exporter.measure.clock import Clock
@@ -16,7 +17,7 @@ from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Event, Phase
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
-from khealth_exporter.vocabulary.verdict import Evidence, Verdict
+from khealth_exporter.vocabulary.verdict import Evidence, Failed, Verdict
 
 _FIRST_RETRY, _LONGEST_RETRY = 0.25, 5.0
 """Seconds between two tries of a cleanup that fails: doubled each time, up to the longest."""
@@ -48,13 +49,16 @@ class Grid:
 class Stop:
     """A flag that asks for an end; nothing is cancelled by it."""
 
-    def __init__(self, *, requested: bool = False) -> None:
+    def __init__(self, *, requested: bool = False, why: Failed | None = None) -> None:
         self._raised = asyncio.Event()
+        self.why: Failed | None = why
+        """What an init that is cut short means, where it is more than an interruption."""
         if requested:
-            self.request()
+            self.request(why)
 
-    def request(self) -> None:
+    def request(self, why: Failed | None = None) -> None:
         """Ask for an end."""
+        self.why = why
         self._raised.set()
 
     @property
@@ -212,7 +216,7 @@ class _Attempt:
             return task.result()
         if stop and stop.requested:
             # A hold that is cut short has shown nothing wrong; an init that is cut short has shown nothing.
-            return _Outcome() if phase is Phase.POLL else _Outcome(Reason.INTERRUPTED, "khealth is stopping")
+            return _Outcome() if phase is Phase.POLL else _interrupted(stop.why)
         return self._bug(phase, TimeoutError(f"{phase} did not end within its bound"))
 
     async def _guarded(self, phase: Phase, work: Callable[[], Awaitable[None]]) -> "_Outcome":
@@ -227,7 +231,7 @@ class _Attempt:
 
     def _bug(self, phase: Phase, error: Exception) -> "_Outcome":
         self._runner.log.error("internal error", phase=phase, attempt=self._number, exc_info=error)
-        note = f"{type(error).__name__}: {error}"[:_LONGEST_NOTE]
+        note = redacted(f"{type(error).__name__}: {error}")[:_LONGEST_NOTE]
         return _Outcome(Reason.INTERNAL_ERROR, note, settled=False, component=Reason.INTERNAL_ERROR.component)
 
     def _end(self, phase: Phase, begun: float, outcome: "_Outcome", notes: Notes) -> None:
@@ -279,6 +283,12 @@ class _Outcome:
     def verdict(self) -> Verdict:
         component = self.component or (self.reason.component if self.reason else None)
         return Verdict(self.result, self.reason, self.note, component)
+
+
+def _interrupted(why: Failed | None) -> _Outcome:
+    if why is None:
+        return _Outcome(Reason.INTERRUPTED, "khealth is stopping")
+    return _Outcome(why.reason, why.note, why.evidence, component=why.component)
 
 
 async def _cancel_at(stop: Stop, task: asyncio.Task[_Outcome]) -> None:

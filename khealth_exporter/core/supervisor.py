@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from khealth_exporter.core.routine import Context, RoutineConfig
 from khealth_exporter.core.runner import Runner, Stop
 from khealth_exporter.vocabulary.event import Event
+from khealth_exporter.vocabulary.verdict import Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Supervisor:
         self._publish, self._numbers = publish, numbers or itertools.count(1)
         self._stop = Stop()
         self._terminated = False
+        self._why: Failed | None = None
         self._context: Context | None = None
         self.wanted: RoutineConfig | None = None
         """The routine as it is to run; None if it is to run no more."""
@@ -37,20 +39,20 @@ class Supervisor:
             self.wanted = wanted
             self._stop.request()
 
-    def terminate(self) -> None:
-        """Begin nothing more, and clean up."""
-        self._terminated = True
-        self._stop.request()
+    def terminate(self, why: Failed | None = None) -> None:
+        """Begin nothing more, and clean up; an init that this cuts short failed with `why`, if that is given."""
+        self._terminated, self._why = True, why
+        self._stop.request(why)
 
     def renew(self) -> None:
         """Let `run` be called again, after it was asked to terminate and has returned."""
-        self._terminated = False
+        self._terminated, self._why = False, None
 
     async def run(self, pace: Pace) -> None:
         """Run the routine as wanted, until it is not wanted, is asked to terminate, or has made its one attempt."""
         while self.wanted and self._context:
             # If it was asked to terminate before it began, its one attempt is interrupted at once.
-            self._stop = Stop(requested=self._terminated)
+            self._stop = Stop(requested=self._terminated, why=self._why)
             if not self.wanted.settings.suspend:
                 await self._succeed(self.wanted, pace)
             elif not pace.once:

@@ -47,7 +47,12 @@ class RcScheduler(Routine[RcSchedulerSettings]):
 
     name: ClassVar[str] = "rcscheduler"
     steps: ClassVar[tuple[Step, ...]] = (ACCEPT, CREATE, SCHEDULE, SANDBOX, START, READY, STARTUP, DELETE)
-    reasons: ClassVar[tuple[Reason, ...]] = (Reason.POD_NOT_CREATED, Reason.POD_NOT_DELETED, *POD_REASONS)
+    reasons: ClassVar[tuple[Reason, ...]] = (
+        Reason.POD_NOT_CREATED,
+        Reason.POD_NOT_DELETED,
+        Reason.UNKNOWN,
+        *POD_REASONS,
+    )
     makes: ClassVar[tuple[Kind[Any], ...]] = (REPLICATION_CONTROLLER,)
     watches: ClassVar[tuple[Kind[Any], ...]] = (POD, REPLICATION_CONTROLLER)
     reads: ClassVar[tuple[Kind[Any], ...]] = (NODE, EVENT)

@@ -26,7 +26,8 @@ class Permission:
 class Denied:
     """A right that khealth lacks: the API server refused a request for want of it, and has not granted one since.
 
-    `namespace` is empty for what belongs to none. `since` and `last` are when it was refused for the first and for the
+    `namespace` is empty for what belongs to none. Without credentials that hold, it is the right to `authenticate`, of
+    no resource. `since` and `last` are when it was refused for the first and for the
     last time, in Unix seconds; `why` is what the right is for, `note` what the API server said. An `optional` one only
     makes the diagnosis less precise.
     """
@@ -41,6 +42,8 @@ class Denied:
     note: str = ""
 
     def __str__(self) -> str:
+        if not self.resource:
+            return "the API server does not accept khealth's credentials"
         return f"khealth may not {right(self.verb, self.resource, self.namespace)}"
 
 

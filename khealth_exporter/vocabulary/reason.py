@@ -57,6 +57,7 @@ class Reason(StrEnum):
     SLOW = "slow", None
 
     FORBIDDEN = "forbidden", Component.KHEALTH, Result.INCONCLUSIVE
+    PROXY_ERROR = "proxy_error", Component.KHEALTH, Result.INCONCLUSIVE
     THROTTLED = "throttled", Component.API_SERVER, Result.INCONCLUSIVE
     QUOTA_EXCEEDED = "quota_exceeded", Component.KHEALTH, Result.INCONCLUSIVE
     WATCH_INTERRUPTED = "watch_interrupted", Component.KHEALTH, Result.INCONCLUSIVE
@@ -64,6 +65,7 @@ class Reason(StrEnum):
     DISRUPTED = "disrupted", Component.NODE, Result.INCONCLUSIVE
     NO_NODE = "no_node", Component.NODE, Result.INCONCLUSIVE
     INTERRUPTED = "interrupted", Component.KHEALTH, Result.INCONCLUSIVE
+    UNKNOWN = "unknown", Component.KHEALTH, Result.INCONCLUSIVE
     INTERNAL_ERROR = "internal_error", Component.KHEALTH, Result.INCONCLUSIVE
 
 
@@ -74,6 +76,7 @@ COMMON_REASONS = (
     Reason.API_REJECTED,
     Reason.WEBHOOK_FAILED,
     Reason.FORBIDDEN,
+    Reason.PROXY_ERROR,
     Reason.THROTTLED,
     Reason.QUOTA_EXCEEDED,
     Reason.WATCH_INTERRUPTED,

@@ -47,7 +47,7 @@ def _state(snapshot: Snapshot) -> str:
 def _denied(right: Denied) -> dict[str, object]:
     return {
         "verb": right.verb,
-        "resource": right.resource,
+        "resource": right.resource or None,
         "namespace": right.namespace or None,
         "optional": right.optional,
         "why": right.why,

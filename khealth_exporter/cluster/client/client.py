@@ -21,8 +21,9 @@ from khealth_exporter.cluster.client.certificate import CertifiedResponse
 from khealth_exporter.cluster.client.connections import Connections, Stamps
 from khealth_exporter.cluster.client.denied_permissions import Denials
 from khealth_exporter.cluster.client.request import Call, Tries
+from khealth_exporter.cluster.client.route import Route
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError
-from khealth_exporter.cluster.errors import Refusal, Refused, judge, no_answer, no_credentials
+from khealth_exporter.cluster.errors import Refusal, Refused, no_credentials
 from khealth_exporter.cluster.stream.opening import Way, ask
 from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.measure.clock import Clock
@@ -75,6 +76,8 @@ class Client:
         self._random = random
         self.denials = Denials(clock)
         """The permissions that khealth turned out to lack."""
+        self.trouble: Refused | None = None
+        """How the latest request was refused; None where the API server has answered it, and knows who asks."""
         self._connections = Connections(clock, _HEADERS)
         self._streams: set[Stream] = set()
 
@@ -165,20 +168,24 @@ class Client:
                 outcome = await once(authorization, min(try_timeout, deadline - self.clock.now()))
             self.denials.take(call.verb, call.resource, call.namespace, outcome)
             if not isinstance(outcome, Refusal):
+                self.trouble = None
+                self.denials.authenticate(outcome)
                 return outcome, tries.count + 1
-            tries.add(outcome, cut_short=remaining < try_timeout)
+            last = tries.add(outcome, cut_short=remaining < try_timeout)
+            self.trouble = None if outcome.authenticated else call.refused(last, tries)
             if await self._renewed(outcome, tries, deadline):
                 continue
             if not (retries and outcome.retry) or not await self._waited(outcome, tries.count, deadline):
                 break
         last = tries.last or Refusal(Reason.PROBER_STARVED, "its deadline had passed before it could be sent")
+        self.denials.authenticate(last)
         raise call.refused(last, tries)
 
     async def _try(
         self, call: Call, authorization: Mapping[str, str], seconds: float, *, fresh: bool = False
     ) -> Answer | Refusal:
         """Ask once, on a `fresh` connection or a kept one, with so many seconds for the answer."""
-        stamps, code = Stamps(self.clock.now()), "none"
+        stamps, code, route = Stamps(self.clock.now()), "none", self._route(call, authorization)
         queued = self.clock.queued()
         try:
             async with (
@@ -190,11 +197,11 @@ class Client:
                 answered = self.clock.now()
                 delay = self.clock.delay(answered) + self.clock.queued() - queued
                 code = str(response.status)
-                refusal = None if _done(response) else judge(response.status, body, response.headers)
+                refusal = None if _done(response) else route.judge(response.status, body, response.headers)
                 if refusal and refusal.retry:
                     self._connections.distrust(session)
         except _NO_ANSWER as error:
-            return no_answer(error)
+            return route.no_answer(error, sent=stamps.sent is not None)
         finally:
             self._telemetry.request(call.verb, call.resource, code, self.clock.now() - stamps.start)
         sent = stamps.began if fresh else stamps.start
@@ -205,27 +212,35 @@ class Client:
 
     async def _open(self, call: Call, authorization: Mapping[str, str], seconds: float) -> Stream | Refusal:
         """Ask once for an answer without an end; return it as soon as its headers are there."""
-        began, code = self.clock.now(), "none"
+        stamps, code, route = Stamps(self.clock.now()), "none", self._route(call, authorization)
+        headers = {**_HEADERS, **call.headers, **authorization}
         try:
             async with asyncio.timeout(seconds):
-                opened = await ask(self._way(call), {**_HEADERS, **call.headers, **authorization}, self.clock)
+                opened = await ask(self._way(call), headers, self.clock, partial(stamps.note, self.clock))
                 code = str(opened.head.status)
                 stream = Stream(opened, str(call))
                 if opened.head.status == HTTPStatus.OK:
                     return stream
                 with closing(stream):
-                    return judge(opened.head.status, await stream.read_all(), opened.head.named)
+                    return route.judge(opened.head.status, await stream.read_all(), opened.head.named)
         except Refused as refused:
             return refused.refusal
         except (TimeoutError, OSError) as error:
-            return no_answer(error)
+            return route.no_answer(error, sent=stamps.sent is not None)
         finally:
-            self._telemetry.request(call.verb, call.resource, code, self.clock.now() - began)
+            self._telemetry.request(call.verb, call.resource, code, self.clock.now() - stamps.began)
 
     def _way(self, call: Call) -> Way:
         credentials = self._credentials
         name = call.server_name or credentials.server_hostname or call.url.host or ""
-        return Way(call.url, credentials.tls, name, URL(credentials.proxy) if credentials.proxy else None)
+        return Way(call.url, credentials.tls, name, self._proxy)
+
+    def _route(self, call: Call, authorization: Mapping[str, str]) -> Route:
+        return Route(call.url, self._proxy, authorization)
+
+    @property
+    def _proxy(self) -> URL | None:
+        return URL(self._credentials.proxy) if self._credentials.proxy else None
 
     async def _ask(
         self, session: aiohttp.ClientSession, call: Call, authorization: Mapping[str, str], stamps: Stamps
@@ -237,7 +252,7 @@ class Client:
             headers={**call.headers, **authorization},
             ssl=self._credentials.tls or True,
             server_hostname=call.server_name or self._credentials.server_hostname,
-            proxy=self._credentials.proxy,
+            proxy=self._proxy,
             allow_redirects=False,
             trace_request_ctx=stamps,
         )

@@ -34,6 +34,10 @@ class Stamps:
         """From when on it may be blamed on the API server: since it was sent, if it was."""
         return self.began if self.sent is None else self.sent
 
+    def note(self, clock: Clock) -> None:
+        """Take note that it is being written now."""
+        self.sent = clock.now()
+
 
 class Connections:
     """The connections to one API server.
@@ -119,7 +123,7 @@ def _stamping(clock: Clock) -> aiohttp.TraceConfig:
     """Return what takes the time just before a request is written: its headers, or both, as they leave together."""
 
     async def stamp(_session: aiohttp.ClientSession, context: SimpleNamespace, _written: object) -> None:
-        context.trace_request_ctx.sent = clock.now()
+        context.trace_request_ctx.note(clock)
 
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(stamp)

@@ -12,6 +12,11 @@ from khealth_exporter.vocabulary.permission import Denied, Permission, right
 _Key = tuple[str, str, str]
 """Verb, resource and namespace: so many as khealth's own code asks for, and no more."""
 
+_CREDENTIALS: _Key = "authenticate", "", ""
+"""What is missing where the API server does not accept khealth's credentials, or there are none."""
+
+_WHY = {_CREDENTIALS: "every request"}
+
 _log = structlog.get_logger()
 
 
@@ -44,6 +49,14 @@ class Denials:
             del self._now[key]
             _log.warning(f"khealth may {right(*key)} again")
 
+    def authenticate(self, outcome: object) -> None:
+        """Take in what became of a request after its last try: whether the API server accepts the credentials."""
+        if isinstance(outcome, Refusal) and outcome.unauthenticated:
+            self._refused(_CREDENTIALS, outcome.note)
+        elif _CREDENTIALS in self._now and not (isinstance(outcome, Refusal) and not outcome.authenticated):
+            del self._now[_CREDENTIALS]
+            _log.warning("the API server accepts khealth's credentials again")
+
     def _refused(self, key: _Key, note: str) -> None:
         now = self._clock.utc()
         if known := self._now.get(key):
@@ -52,8 +65,10 @@ class Denials:
         needs = [needed for needed in self._known.values() if (needed.verb, needed.resource) == key[:2]]
         why = "; ".join(sorted({needed.why for needed in needs}))
         optional = bool(needs) and all(needed.optional for needed in needs)
-        denied = self._now[key] = Denied(*key, now, now, optional, why, note)
-        if optional:
+        denied = self._now[key] = Denied(*key, now, now, optional, why or _WHY.get(key, ""), note)
+        if key == _CREDENTIALS:
+            _log.error(str(denied), note=note)
+        elif optional:
             _log.warning(f"{denied}: optional permission missing: diagnosis less precise", why=why, note=note)
         else:
             _log.error(f"{denied}: `khealth routines` lists the permissions that it needs", why=why, note=note)

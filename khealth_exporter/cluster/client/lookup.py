@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from khealth_exporter.cluster.client.client import Answer, Client
 from khealth_exporter.cluster.decoding import RawList, decode, decode_page, number_of
-from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.errors import Refused, undecodable
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.vocabulary.reason import Reason
@@ -22,19 +22,19 @@ PAGE = 500
 
 
 def decoded(kind: Kind[T], answer: Answer) -> T:
-    """Return the object of an answer; raise Failed(api_error) as `identified` does."""
+    """Return the object of an answer; raise as `identified` does."""
     return identified(kind, answer.body, "answer")
 
 
 def identified(kind: Kind[T], raw: bytes | Raw, what: str) -> T:
     """Return an object that has a uid and a resourceVersion, as all have that the API server stores.
 
-    Raise Failed(api_error) for anything else, such as `{}` or a proxy's page.
+    Raise Failed(api_error) for anything else, such as `{}`, and Refused(proxy_error) for a page.
     """
     try:
         found = decode(kind.type, raw)
     except msgspec.MsgspecError as error:
-        raise Failed(Reason.API_ERROR, f"cannot decode {what}: {error}") from error
+        raise undecodable(what, bytes(raw), str(error)) from error
     lacks = [
         name
         for name, there in (("uid", found.uid), ("resourceVersion", number_of(found.metadata.resource_version)))
@@ -46,11 +46,11 @@ def identified(kind: Kind[T], raw: bytes | Raw, what: str) -> T:
 
 
 def decoded_page(kind: Kind[T], answer: Answer) -> tuple[RawList, list[T]]:
-    """Return one page of a list, and its objects; raise Failed(api_error) if it cannot be decoded."""
+    """Return one page of a list, and its objects; raise as `identified` does if it cannot be decoded."""
     try:
         page, items = decode_page(kind.type, answer.body)
     except msgspec.MsgspecError as error:
-        raise Failed(Reason.API_ERROR, f"cannot decode list of {kind.plural}: {error}") from error
+        raise undecodable(f"list of {kind.plural}", answer.body, str(error)) from error
     if not page.metadata.resource_version:
         raise Failed(Reason.API_ERROR, f"cannot decode list of {kind.plural}: no resourceVersion")
     return page, items
@@ -61,7 +61,7 @@ async def paged(
 ) -> AsyncIterator[tuple[Answer, RawList, list[T]]]:
     """Yield at most so many pages of the objects with these labels; `ask` sends the query of each.
 
-    Raise Failed(api_error) for a page that cannot be decoded.
+    Raise as `identified` does for a page that cannot be decoded.
     """
     query = {**({"labelSelector": labels} if labels else {}), "limit": str(PAGE)}
     for _ in range(most):

@@ -10,7 +10,6 @@ from yarl import URL
 
 from khealth_exporter.cluster.errors import Refusal, Refused
 from khealth_exporter.vocabulary.permission import right
-from khealth_exporter.vocabulary.reason import Reason
 
 _METHODS = {
     "get": "GET",
@@ -33,12 +32,16 @@ class Tries:
     renewed: bool = False
     last: Refusal | None = None
 
-    def add(self, refusal: Refusal, *, cut_short: bool) -> None:
-        """Take in one more; a timeout of a try that the deadline cut short says less than an earlier refusal."""
+    def add(self, refusal: Refusal, *, cut_short: bool) -> Refusal:
+        """Take in one more, and return the last one that counts.
+
+        A timeout of a try that the deadline cut short says less than an earlier refusal.
+        """
         self.count += 1
         self.unanswered = self.unanswered or refusal.undecided
-        if self.last is None or not (cut_short and refusal.reason is Reason.API_TIMEOUT and not refusal.code):
+        if self.last is None or not (cut_short and refusal.late):
             self.last = refusal
+        return self.last
 
 
 @dataclass(frozen=True, slots=True)

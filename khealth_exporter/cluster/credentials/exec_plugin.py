@@ -16,9 +16,6 @@ import msgspec
 PATIENCE = 30.0
 """Seconds that a plug-in may take; it may have to ask an identity provider over the network."""
 
-_STANDARD_ERROR = 500
-"""Characters of a plug-in's standard error that are passed on: its end, where the reason is."""
-
 
 class CredentialsError(Exception):
     """There are no credentials that could be used; the message names where they were looked for, and the cause."""
@@ -86,9 +83,7 @@ def issue(section: Mapping[str, Any], cluster: Mapping[str, Any], directory: Pat
 def _issued(plugin: _Exec, credential: _ExecCredential) -> Issued:
     """Return what the plug-in gave, having checked that it is of use."""
     if credential.api_version != plugin.api_version:
-        raise CredentialsError(
-            f"exec: {plugin.command} answered in {credential.api_version}, not in {plugin.api_version}"
-        )
+        raise CredentialsError(f"exec: {plugin.command} did not answer in {plugin.api_version}")
     status = credential.status or _Status()
     certificate, key = status.client_certificate_data or None, status.client_key_data or None
     if (certificate is None) != (key is None):
@@ -109,7 +104,7 @@ def _run(plugin: _Exec, request: str, directory: Path) -> bytes:
             [command, *(plugin.args or ())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env={**os.environ, **environment, "KUBERNETES_EXEC_INFO": request},
             start_new_session=True,
         )
@@ -117,14 +112,17 @@ def _run(plugin: _Exec, request: str, directory: Path) -> bytes:
         hint = f" ({plugin.install_hint.strip()})" if plugin.install_hint else ""
         raise CredentialsError(f"exec: {plugin.command} cannot be run: {error}{hint}") from error
     try:
-        output, complaint = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired as error:
         raise CredentialsError(f"exec: {plugin.command} did not end within {PATIENCE:g} s") from error
     finally:
         _end(process)
     if process.returncode:
-        said = complaint.decode(errors="replace").strip()[-_STANDARD_ERROR:] or "nothing on standard error"
-        raise CredentialsError(f"exec: {plugin.command} exited with {process.returncode}: {said}")
+        hint = f" ({plugin.install_hint.strip()})" if plugin.install_hint else ""
+        raise CredentialsError(
+            f"exec: {plugin.command} exited with {process.returncode}{hint}; run it by hand to see why:"
+            " khealth does not show what it prints, as that may hold secrets"
+        )
     return output
 
 

@@ -2,12 +2,13 @@
 
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from yarl import URL
 
+from khealth_exporter.cluster.errors import ProxyRefusedError
 from khealth_exporter.cluster.stream.http_reader import Body, GarbledAnswerError, Head, HeadReader
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.wire import Wire
@@ -36,8 +37,11 @@ class Opened:
     rest: Sequence[Piece]
 
 
-async def ask(way: Way, headers: Mapping[str, str], clock: Clock) -> Opened:
-    """Send a GET on a connection of its own, and return its answer once the head has come; raise OSError."""
+async def ask(way: Way, headers: Mapping[str, str], clock: Clock, sent: Callable[[], None] = lambda: None) -> Opened:
+    """Send a GET on a connection of its own, and return its answer once the head has come; raise OSError.
+
+    `sent` is called when the request goes out: until then it is the proxy, if any, that leads nowhere.
+    """
     first = way.proxy or way.url
     wire = await Wire.connect(_host(first), _port(first), clock)
     try:
@@ -46,6 +50,7 @@ async def ask(way: Way, headers: Mapping[str, str], clock: Clock) -> Opened:
         if through_proxy:
             told |= _proxy_authorization(way.proxy)
         where = str(way.url.with_user(None)) if through_proxy else way.url.raw_path_qs
+        sent()
         wire.send(_request("GET", where, told))
         return await _answer(wire)
     except BaseException:
@@ -56,7 +61,10 @@ async def ask(way: Way, headers: Mapping[str, str], clock: Clock) -> Opened:
 async def _reach(wire: Wire, way: Way) -> bool:
     """Begin TLS, with the proxy and then with the server; tell whether the proxy itself reads what is sent next."""
     if way.proxy and way.proxy.scheme == "https":
-        await wire.start_tls(way.tls or ssl.create_default_context(), _host(way.proxy))
+        try:
+            await wire.start_tls(way.tls or ssl.create_default_context(), _host(way.proxy))
+        except ssl.SSLError as error:
+            raise ConnectionError(f"TLS: {error}") from error  # The server's own TLS errors stay what they are.
     if way.tls is None:
         return way.proxy is not None
     if way.proxy:
@@ -64,7 +72,7 @@ async def _reach(wire: Wire, way: Way) -> bool:
         wire.send(_request("CONNECT", server, {"Host": server, **_proxy_authorization(way.proxy)}))
         opened = await _answer(wire)
         if opened.head.status != HTTPStatus.OK:
-            raise ConnectionRefusedError(f"the proxy answers CONNECT with HTTP {opened.head.status}")
+            raise ProxyRefusedError(opened.head.status)
         if opened.rest:
             raise GarbledAnswerError("the proxy sends more than an answer to CONNECT")
     await wire.start_tls(way.tls, way.server_name)

@@ -37,7 +37,8 @@ TRY_TIMEOUT = 10.0
 """Seconds for one page of a list, or for a stream's headers."""
 CAUSES = (
     "ended", "silent", "expired", "garbled", "error",
-    "api_unreachable", "api_timeout", "api_error", "api_rejected", "throttled", "forbidden", "prober_starved",
+    "api_unreachable", "api_timeout", "api_error", "api_rejected", "proxy_error", "throttled", "forbidden",
+    "prober_starved",
 )  # fmt: skip
 """Why a watch is opened again, as counted; a refusal is counted under its reason."""
 PATIENCE = 0.4

@@ -69,6 +69,10 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
     Reason.FORBIDDEN: ReasonText(
         "A required permission is missing", "The API server denied khealth a required permission."
     ),
+    Reason.PROXY_ERROR: ReasonText(
+        "A proxy answers instead of the API server",
+        "A proxy or gateway between khealth and the API server refused the request, or was not reachable.",
+    ),
     Reason.THROTTLED: ReasonText(
         "The API server throttles khealth", "The API server rejected khealth's requests because it had too many."
     ),
@@ -90,6 +94,10 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
     Reason.INTERRUPTED: ReasonText(
         "Attempts are interrupted",
         "The attempt was interrupted: khealth was stopped, or its namespace or its object was deleted.",
+    ),
+    Reason.UNKNOWN: ReasonText(
+        "Pods are missing for an unknown reason",
+        "The API server refused the controller manager for a reason that khealth does not know.",
     ),
     Reason.INTERNAL_ERROR: ReasonText(
         "Internal error in khealth: see its log", "khealth has an internal error. Its log has the details."

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from documents import Json
-from fakes import FORBIDDEN, UNREACHABLE, Asked, FakeApi, refusing
+from fakes import FORBIDDEN, UNREACHABLE, Asked, FakeApi, hanging, refusing
 from prometheus_client import CollectorRegistry, enable_created_metrics, generate_latest
 from small_cluster import CONTROLLERS, SmallCluster
 from structlog.testing import capture_logs
@@ -23,7 +23,7 @@ from khealth_exporter.app import commands as app
 from khealth_exporter.app.commands import CannotStart, Options, Process
 from khealth_exporter.app.exporter import background
 from khealth_exporter.cluster.credentials.credentials import CredentialsError
-from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.errors import Refusal, Refused
 from khealth_exporter.cluster.kinds import NODE
 from khealth_exporter.config import Config, ConfigError, load
 from khealth_exporter.core.metrics import Metrics
@@ -116,6 +116,55 @@ def test_once_ends_at_its_timeout(play: Play) -> None:
         assert attempt.verdict is not None
         assert (Reason.INTERRUPTED, []) == (attempt.verdict.reason, stage.small.left)
         assert virtual_loop().time() - BEGINNING < 9.0
+
+    play(test)
+
+
+@pytest.mark.parametrize("seconds", [3.0, 8.0])
+def test_once_tells_the_last_refusal_at_its_timeout(play: Play, seconds: float) -> None:
+    """Whether its attempt has begun by then or not: not that it was stopped, but what kept it from its end."""
+
+    async def test(stage: Stage) -> None:
+        stage.api.trouble = Refused(
+            Refusal(Reason.PROXY_ERROR, "proxy http://proxy:1: dead", retry=True), "get namespaces"
+        )
+        stage.api.faults.append(hanging("create", "get", "list", "watch"))
+        result = await app.once(replace(OPTIONS, timeout=seconds), process=stage.process, credentials=OURS)
+        (attempt,) = result.snapshots[0].routines[0].attempts
+        assert attempt.verdict is not None
+        assert (Reason.PROXY_ERROR, "get namespaces: proxy http://proxy:1: dead") == (
+            attempt.verdict.reason,
+            attempt.verdict.note,
+        )
+
+    play(test)
+
+
+def test_once_says_that_its_timeout_was_too_short(play: Play) -> None:
+    """Where the API server has answered all that was asked."""
+
+    async def test(stage: Stage) -> None:
+        stage.small.stuck = dict.fromkeys(range(3), "scheduled")
+        result = await app.once(replace(OPTIONS, timeout=7.0), process=stage.process, credentials=OURS)
+        (attempt,) = result.snapshots[0].routines[0].attempts
+        assert attempt.verdict is not None
+        assert "not finished within --timeout 7s" == attempt.verdict.note
+
+    play(test)
+
+
+def test_once_says_that_the_namespace_did_not_go(play: Play) -> None:
+    """Its timeout may come while it waits for that."""
+
+    async def test(stage: Stage) -> None:
+        stage.api.put("namespaces", {"metadata": {"name": "khealth", "deletionTimestamp": "2026-11-23T14:30:00Z"}})
+        result = await app.once(replace(OPTIONS, timeout=3.0), process=stage.process, credentials=OURS)
+        (attempt,) = result.snapshots[0].routines[0].attempts
+        assert attempt.verdict is not None
+        assert (Reason.INTERRUPTED, "namespace khealth is still terminating") == (
+            attempt.verdict.reason,
+            attempt.verdict.note,
+        )
 
     play(test)
 

@@ -228,8 +228,9 @@ REFUSALS = (
      Reason.WEBHOOK_FAILED),
     ('pods "x" is forbidden: unable to create new content in namespace khealth because it is being terminated',
      Reason.INTERRUPTED),
-    ("etcdserver: request timed out", Reason.POD_NOT_CREATED),
-    ("Timeout: request did not complete within requested timeout - context deadline exceeded", Reason.POD_NOT_CREATED),
+    ("etcdserver: request timed out", Reason.API_ERROR),
+    ("Timeout: request did not complete within requested timeout - context deadline exceeded", Reason.API_TIMEOUT),
+    ("words that nobody knows", Reason.UNKNOWN),
 )  # fmt: skip
 
 
@@ -239,6 +240,13 @@ def test_why_the_controllers_pods_are_refused(message: str, reason: Reason) -> N
     found = not_created(a_controller(controller(refusal=message)), 3)
     assert reason is found.reason
     assert "3 pods not created" in found.note
+
+
+def test_pods_that_cannot_be_deleted_are_no_reason_why_others_are_missing() -> None:
+    """The same condition tells of both; its reason decides."""
+    document = controller(refusal="etcdserver: request timed out")
+    document["status"]["conditions"][0]["reason"] = "FailedDelete"
+    assert Reason.POD_NOT_CREATED is not_created(a_controller(document), 3).reason
 
 
 def test_a_controller_that_was_not_looked_at() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import ssl
 import subprocess
 import tempfile
@@ -695,8 +696,11 @@ def test_a_plugin_is_told_of_the_cluster_if_it_asks(
 @pytest.mark.parametrize(
     ("script", "cause"),
     [
-        ("echo 'please log in' >&2; exit 3", "exited with 3: please log in"),
-        ("exit 1", "exited with 1: nothing on standard error"),
+        ("echo 'please log in' >&2; exit 3", "exited with 3; run it by hand"),
+        ("exit 1", "exited with 1; run it by hand"),
+        ("echo s3cr >&2; echo s3cr; exit 4", "exited with 4; run it by hand"),
+        ("echo s3cr", "printed no ExecCredential"),
+        ('echo \'{"apiVersion":"s3cr"}\'', "did not answer in"),
         ("kill -9 $$", "exited with -9"),
         ("true", "printed no ExecCredential"),
         ("echo '{'", "printed no ExecCredential"),
@@ -704,13 +708,14 @@ def test_a_plugin_is_told_of_the_cluster_if_it_asks(
         ("printf '\\377'", "printed no ExecCredential"),
     ],
 )
-def test_a_plugin_that_fails_is_an_error_with_its_own_words(
+def test_a_plugin_that_fails_is_an_error_without_its_own_words(
     load: Callable[..., Credentials], command: Plugin, script: str, cause: str
 ) -> None:
-    """The official client would go on without credentials."""
+    """The official client would go on without credentials; what a plug-in prints may be a secret."""
     command.does(script)
-    with pytest.raises(CredentialsError, match=f"context a: exec: ./plugin {cause}"):
+    with pytest.raises(CredentialsError, match=f"context a: exec: ./plugin {cause}") as caught:
         load(kubeconfig(command.user()))
+    assert not re.search("s3cr|log in", str(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -740,7 +745,7 @@ def test_a_plugin_of_another_version_is_an_error(load: Callable[..., Credentials
     """As in kubectl."""
     command.gives(token="secret")
     user = command.user(apiVersion="client.authentication.k8s.io/v1beta1")
-    with pytest.raises(CredentialsError, match=r"answered in client\.authentication\.k8s\.io/v1, not in .*v1beta1"):
+    with pytest.raises(CredentialsError, match=r"did not answer in client\.authentication\.k8s\.io/v1beta1"):
         load(kubeconfig(user))
 
 
@@ -858,7 +863,7 @@ async def test_a_plugin_that_fails_later_leaves_the_old_credentials_while_they_h
     assert await credentials.headers() == {"Authorization": "Bearer first"}
     assert len(command.asked) == 2
     hands.seconds = 601
-    with pytest.raises(CredentialsError, match="the provider is away"):
+    with pytest.raises(CredentialsError, match="exited with 1"):
         await credentials.headers()
     command.gives(token="second")
     assert await credentials.headers() == {"Authorization": "Bearer second"}

@@ -6,7 +6,7 @@ import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -127,8 +127,8 @@ class Server:
                 await asyncio.sleep(0.005)
 
 
-def answering(code: int = 200, body: bytes = b"{}", **headers: str) -> Behaviour:
-    """Return what answers like that."""
+def answering(code: int = 200, body: bytes = b'{"kind":"Status"}', **headers: str) -> Behaviour:
+    """Return what answers like that, as an API server does."""
 
     async def answer(_request: web.Request) -> web.StreamResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -927,7 +927,7 @@ async def opened(client: Client, seconds: float = PATIENCE) -> None:
 @pytest.mark.parametrize(("code", "expired"), [(410, True), (403, False), (503, False), (204, False)])
 async def test_a_stream_is_refused_at_once(telemetry: Counted, *, code: int, expired: bool) -> None:
     """Who watches knows better when to try again."""
-    async with serving(answering(code, b"")) as server, client_of(server, telemetry) as client:
+    async with serving(answering(code)) as server, client_of(server, telemetry) as client:
         refusal = await refused(opened(client))
     assert (refusal.refusal.code, refusal.refusal.expired, len(server.seen)) == (code, expired, 1)
     assert telemetry.requests == [("watch", "pods", str(code))]
@@ -1110,3 +1110,129 @@ async def test_a_lacking_right_is_named_in_the_note_and_kept(
         after = client.denials.now()
     words = f"khealth may not {verb} pods in namespace khealth"
     assert (True, [words], ()) == (error.note.startswith(f"{words}: HTTP 403: "), kept, after)
+
+
+# --- what is on the way ----------------------------------------------------------------------------------------------
+
+PAGE = b"<html><h1>No</h1>Authorization: Bearer hunter22, from http://joe:s3cr%40t@proxy/</html>"
+
+
+@dataclass
+class Forward:
+    """A forward proxy that says the same to whatever it is asked, and cuts the connection; or says nothing."""
+
+    said: bytes | None
+    asked: list[bytes] = field(default_factory=list)
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        self.asked.append(await reader.readuntil(b"\r\n\r\n"))
+        if self.said is None:
+            await reader.read()
+        else:
+            writer.write(self.said)
+        writer.close()
+
+
+def told(code: int, body: bytes = PAGE) -> bytes:
+    """Return an answer of a proxy."""
+    return f"HTTP/1.1 {code} No\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@asynccontextmanager
+async def behind(proxy: Forward | str, telemetry: Counted, server: str) -> AsyncIterator[Client]:
+    """Return a client whose requests go through a proxy, with a password for it and a token for the server."""
+    async with AsyncExitStack() as stack:
+        if isinstance(proxy, Forward):
+            served = await stack.enter_async_context(await asyncio.start_server(proxy, "127.0.0.1", 0))
+            port = served.sockets[0].getsockname()[1]
+        else:
+            port = int(proxy.rpartition(":")[2])
+        tls = ssl.create_default_context() if server.startswith("https") else None
+        url = f"http://joe:s3cr%40t@127.0.0.1:{port}"
+        loaded = Loaded(server, tls=tls, proxy=url, authorization="Bearer hunter22")
+        credentials = Credentials(lambda: loaded, Clock())
+        yield await stack.enter_async_context(client_of("", telemetry, credentials=credentials))
+
+
+async def asked_both_ways(client: Client, seconds: float = 0.7) -> list[Refused]:
+    """Return how a request and a watch are refused."""
+    return [await refused(get(client, seconds=seconds)), await refused(opened(client, seconds))]
+
+
+def is_the_proxys(found: Sequence[Refused]) -> bool:
+    """Tell whether a proxy on this machine is named, without a secret."""
+    inconclusive = all(refusal.reason is Reason.PROXY_ERROR for refusal in found)
+    named = all(": proxy http://127.0.0.1:" in refusal.note for refusal in found)
+    return inconclusive and named and not any(secret in str(found) for secret in ("s3cr", "hunter22", "joe"))
+
+
+@pytest.mark.parametrize("code", [302, 400, 403, 404, 407, 429, 500, 502, 503, 504])
+async def test_a_proxy_that_refuses_the_tunnel_is_named_without_its_password(telemetry: Counted, code: int) -> None:
+    """For a request and for a watch, in the same words; what lasts is not tried again."""
+    async with behind(Forward(told(code)), telemetry, "https://cluster.invalid") as client:
+        found = await asked_both_ways(client)
+    assert is_the_proxys(found), found
+    assert [f"HTTP {code} to CONNECT"] * 2 == [refusal.note.rpartition(": ")[2] for refusal in found]
+    assert (code in range(400, 500)) == (not found[0].refusal.retry)
+
+
+@pytest.mark.parametrize("said", [b"", b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", None])
+async def test_a_proxy_that_leads_nowhere_is_named(telemetry: Counted, said: bytes | None) -> None:
+    """It cuts the connection, does not speak HTTP, cuts the tunnel, or says nothing at all."""
+    async with behind(Forward(said), telemetry, "https://cluster.invalid") as client:
+        found = await asked_both_ways(client)
+    assert is_the_proxys(found), found
+
+
+@pytest.mark.parametrize("server", ["https://cluster.invalid", "http://cluster.invalid"])
+async def test_a_proxy_that_is_not_there_is_named(telemetry: Counted, server: str) -> None:
+    """Nobody listens."""
+    with closed_port() as url:
+        async with behind(url, telemetry, server) as client:
+            found = await asked_both_ways(client)
+    assert is_the_proxys(found), found
+
+
+@pytest.mark.parametrize("code", [403, 407, 502])
+async def test_a_proxy_that_reads_the_request_is_named_without_its_password(telemetry: Counted, code: int) -> None:
+    """Without TLS, what is no Status may be the proxy's, and its page may repeat what it was sent."""
+    async with behind(Forward(told(code)), telemetry, "http://cluster.invalid") as client:
+        found = await asked_both_ways(client)
+    assert is_the_proxys(found), found
+
+
+async def test_what_the_api_server_says_through_a_proxy_is_its_own(telemetry: Counted) -> None:
+    """A Status names no proxy."""
+    said = told(404, b'{"kind":"Status","message":"pods \\"a\\" not found","reason":"NotFound"}')
+    async with behind(Forward(said), telemetry, "http://cluster.invalid") as client:
+        found = await asked_both_ways(client)
+    assert [Reason.API_REJECTED] * 2 == [refusal.reason for refusal in found]
+
+
+async def test_the_latest_refusal_is_kept_until_the_api_server_answers(telemetry: Counted) -> None:
+    """It tells why nothing goes on; an answer that refuses the request alone is an answer."""
+    async with serving(answering(503), answering(404), answering()) as server, client_of(server, telemetry) as client:
+        troubles = [client.trouble]
+        for _ in range(2):
+            await refused(get(client, retries=False))
+            troubles.append(client.trouble)
+    assert [None, Reason.API_ERROR, None] == [trouble and trouble.reason for trouble in troubles]
+
+
+async def test_credentials_that_are_not_accepted_are_named_until_they_are(telemetry: Counted) -> None:
+    """A 401 is what khealth may not do at all; where new credentials help at once, it is nothing to tell."""
+    async with serving(answering(401), answering(401), answering(401), answering()) as server:
+        reads = Renewing(server.url, "old", "new", "newer")
+        async with client_of(server, telemetry, credentials=Credentials(reads, Clock())) as client:
+            await refused(get(client))
+            (denied,) = client.denials.now()
+            await get(client)
+            assert () == client.denials.now()
+    shown = str(denied), denied.verb, denied.resource, denied.note
+    assert (
+        "the API server does not accept khealth's credentials",
+        "authenticate",
+        "",
+        "HTTP 401: without a word",
+    ) == shown

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from khealth_exporter.cluster.client.denied_permissions import Denials
 from khealth_exporter.cluster.client.request import namespace_of
-from khealth_exporter.cluster.errors import Refusal
+from khealth_exporter.cluster.errors import Refusal, no_credentials
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.permission import Denied, Permission
 
@@ -136,3 +136,25 @@ def test_what_was_said_last_counts(script: list[tuple[tuple[str, str, str], obje
 def test_a_path_tells_the_namespace(path: str, namespace: str) -> None:
     """Of what is in one; a namespace itself is the cluster's."""
     assert namespace == namespace_of(path)
+
+
+def test_credentials_that_are_not_accepted_are_told_once(told: Told) -> None:
+    """An error when it begins, a warning when it ends; what never came there says nothing of it."""
+    with capture_logs() as logs:
+        for outcome in (UNKNOWN, UNKNOWN, UNREACHABLE, BUSY, UNAVAILABLE):
+            told.denials.authenticate(outcome)
+        (denied,) = told.denials.now()
+        told.denials.authenticate(FORBIDDEN)
+    accepted = "accept khealth's credentials"
+    expected = [
+        ("error", f"the API server does not {accepted}"),
+        ("warning", f"the API server {accepted} again".replace("accept ", "accepts ")),
+    ]
+    assert expected == [(log["log_level"], log["event"]) for log in logs]
+    assert ("every request", UNKNOWN.note, ()) == (denied.why, denied.note, told.denials.now())
+
+
+def test_a_plug_in_that_fails_leaves_khealth_without_credentials(told: Told) -> None:
+    """It is told as a 401 is."""
+    told.denials.authenticate(no_credentials(RuntimeError("please log in")))
+    assert ["please log in"] == [denied.note for denied in told.denials.now()]

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from khealth_exporter.cluster.errors import Refusal, Refused, clean, judge, no_answer, no_credentials, read_status
+from khealth_exporter.cluster.errors import (
+    ProxyRefusedError,
+    Refusal,
+    Refused,
+    clean,
+    judge,
+    no_answer,
+    no_credentials,
+    undecodable,
+)
+from khealth_exporter.cluster.status import read_status
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 
@@ -21,7 +31,7 @@ MEANINGS = {
     "rbac": (Reason.FORBIDDEN, GIVE_UP),
     "bad_token": (Reason.FORBIDDEN, GIVE_UP),
     "exceeded_quota": (Reason.QUOTA_EXCEEDED, GIVE_UP),
-    "failed_quota": (Reason.API_REJECTED, GIVE_UP),
+    "failed_quota": (Reason.QUOTA_EXCEEDED, GIVE_UP),
     "limit_range": (Reason.API_REJECTED, GIVE_UP),
     "pod_security": (Reason.API_REJECTED, GIVE_UP),
     "priority_class_missing": (Reason.API_REJECTED, GIVE_UP),
@@ -152,12 +162,29 @@ def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(header: str) 
         (502, b"<html><head><title>502 Bad Gateway</title></head></html>", Reason.API_UNREACHABLE, RETRY),
         (503, b"<html>no backend</html>", Reason.API_ERROR, RETRY),
         (504, b"upstream request timeout", Reason.API_TIMEOUT, RETRY),
-        (302, b"", Reason.API_ERROR, GIVE_UP),
-        (413, b"", Reason.API_REJECTED, GIVE_UP),
+        (302, b"", Reason.PROXY_ERROR, GIVE_UP),
+        (413, b"", Reason.PROXY_ERROR, GIVE_UP),
+        (413, status("Request entity too large: limit is 3145728"), Reason.API_REJECTED, GIVE_UP),
+        (500, status("Internal error occurred: resource quota evaluation timed out"), Reason.API_ERROR, GIVE_UP),
+        (500, status("insufficient quota to match these scopes: [{PriorityClass In [a]}]"), Reason.QUOTA_EXCEEDED, GIVE_UP),
+        (403, status('pods "a" is forbidden: insufficient quota to consume: cpu'), Reason.QUOTA_EXCEEDED, GIVE_UP),
+        (403, status('pods "a" is forbidden: status unknown for quota: q, resources: cpu'), Reason.QUOTA_EXCEEDED, GIVE_UP),
+        (403, status('pods "a" is forbidden: failed quota: q: must specify limits.cpu for: pause'), Reason.QUOTA_EXCEEDED, GIVE_UP),
+        (422, status("pods \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: exceeded quota"),
+         Reason.API_REJECTED, GIVE_UP),
+        (500, status("policy 'p' with binding 'b' denied request: cannot apply"), Reason.API_REJECTED, GIVE_UP),
+        (500, status('Internal error occurred: admission plugin "MutatingAdmissionWebhook" failed to complete mutation in 13s'),
+         Reason.WEBHOOK_FAILED, GIVE_UP),
+        (500, status('Internal error occurred: admission plugin "ValidatingAdmissionWebhook" failed to complete validation in 13s'),
+         Reason.WEBHOOK_FAILED, GIVE_UP),
+        (500, status('Internal error occurred: admission plugin "LimitRanger" failed to complete mutation in 13s'),
+         Reason.API_ERROR, GIVE_UP),
+        (500, status('Internal error occurred: admission webhook "a" attempted to modify the object, which is not supported'),
+         Reason.WEBHOOK_FAILED, GIVE_UP),
         (999, b"", Reason.API_ERROR, GIVE_UP),
         (123456, b"", Reason.API_ERROR, GIVE_UP),
     ],
-)
+)  # fmt: skip
 def test_an_answer_from_the_source_means_what_the_table_says(
     *, code: int, body: bytes, reason: Reason, retry: bool
 ) -> None:
@@ -203,7 +230,7 @@ def test_half_a_status_is_still_understood() -> None:
 def test_an_absurd_body_is_read_as_far_as_it_makes_sense(body: bytes) -> None:
     """Null, wrong types, deep nesting and broken text neither crash nor mislead."""
     refusal = judge(403, body)
-    assert (refusal.reason, refusal.status_reason) == (Reason.API_REJECTED, "")
+    assert (refusal.reason, refusal.status_reason) == (Reason.PROXY_ERROR, "")
 
 
 @settings(deadline=None)
@@ -353,3 +380,91 @@ def test_every_resource_is_refused_in_the_same_words(subject: str) -> None:
     """With a name and without, of any group."""
     message = f'{subject} is forbidden: User "system:serviceaccount:a:b" cannot get resource "x" in API group ""'
     assert judge(403, status(message, "Forbidden")).denied
+
+
+PAGE = b"<html><head><style>b{}</style></head><body><h1>Access denied</h1>Sign in first</body></html>"
+LOGIN = b'{"type":"error","status":"401","message":"must authenticate"}'
+
+
+@pytest.mark.parametrize("code", [301, 302, 307, 400, 401, 403, 404, 405, 407, 408, 409, 413, 421, 431, 451])
+@pytest.mark.parametrize("body", [PAGE, LOGIN, b"RBAC: access denied", b""], ids=["page", "json", "text", "empty"])
+def test_an_answer_that_no_api_server_wrote_says_nothing_of_the_cluster(code: int, body: bytes) -> None:
+    """It is inconclusive, and says what answered; nothing is missing, exists, or is forbidden by its word."""
+    refusal = judge(code, body)
+    acted_upon = refusal.missing, refusal.exists, refusal.conflict, refusal.denied, refusal.permitted, refusal.undecided
+    assert (Reason.PROXY_ERROR, Result.INCONCLUSIVE, (False,) * 6) == (
+        refusal.reason,
+        refusal.reason.result,
+        acted_upon,
+    )
+    assert refusal.note.startswith(f"something between khealth and the API server: HTTP {code}: ")
+
+
+def test_the_words_of_a_page_are_in_the_note() -> None:
+    """Without its style."""
+    assert judge(403, PAGE).note.endswith("HTTP 403: Access denied Sign in first")
+
+
+def test_what_the_api_server_has_numbered_is_its_own() -> None:
+    """Every answer of it has an audit id, though its body may have been replaced."""
+    assert Reason.API_REJECTED is judge(403, b"", {"Audit-Id": "f3"}).reason
+
+
+@pytest.mark.parametrize("code", [403, 407, 429, 500, 502, 503, 504])
+def test_a_proxy_that_reads_the_request_is_named(code: int) -> None:
+    """Without TLS it may be the proxy that answers, and only a Status is certainly not its own."""
+    refusal = judge(code, PAGE, proxy="http://proxy:3128")
+    assert (Reason.PROXY_ERROR, code >= 500) == (refusal.reason, refusal.retry)
+    assert refusal.note.startswith(f"proxy http://proxy:3128: HTTP {code}: ")
+    assert Reason.PROXY_ERROR is not judge(code, status("x"), proxy="http://proxy:3128").reason or code == 407
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "retry", "renew"),
+    [
+        (ProxyRefusedError(407), "HTTP 407 to CONNECT", GIVE_UP, True),
+        (ProxyRefusedError(403), "HTTP 403 to CONNECT", GIVE_UP, False),
+        (ProxyRefusedError(502), "HTTP 502 to CONNECT", RETRY, False),
+        (ProxyRefusedError(503), "HTTP 503 to CONNECT", RETRY, False),
+        (refused_connection(), "Connection refused", RETRY, False),
+        (TimeoutError(), "no answer in time", RETRY, False),
+    ],
+)
+def test_a_proxy_that_leads_nowhere_is_named(*, error: OSError, says: str, retry: bool, renew: bool) -> None:
+    """It says nothing of the API server; what lasts is not asked for again."""
+    refusal = no_answer(error, proxy="http://proxy:3128")
+    assert (Reason.PROXY_ERROR, retry, renew, 0) == (refusal.reason, refusal.retry, refusal.renew, refusal.code)
+    assert refusal.note.startswith("proxy http://proxy:3128: ")
+    assert says in refusal.note
+
+
+def test_a_machine_without_files_is_no_fault_of_a_proxy() -> None:
+    """The error of the system tells."""
+    assert Reason.PROBER_STARVED is no_answer(OSError(EMFILE, "Too many open files"), proxy="http://proxy:3128").reason
+
+
+def test_a_page_under_200_is_not_the_api_servers() -> None:
+    """An access proxy shows its form for people; half an object is the API server's."""
+    reasons = [
+        undecodable("answer", body, "malformed").reason for body in (b"\n<!doctype html><p>Sign in", b'{"kind":')
+    ]
+    assert [Reason.PROXY_ERROR, Reason.API_ERROR] == reasons
+
+
+def test_a_quota_that_demands_more_says_what_to_set() -> None:
+    """The advice is whole, however long the API server's words are."""
+    message = 'pods "a" is forbidden: failed quota: q: must specify ' + "limits.cpu for: pause; " * 20
+    assert judge(403, status(message)).note.endswith(": set pod.resources, or add a LimitRange with defaults")
+
+
+@pytest.mark.parametrize("shown", ["Bearer hunter22", "Your header was hunter22", "http://joe:hunter22@proxy:1/"])
+def test_a_page_that_repeats_a_secret_does_not_bring_it_into_the_note(shown: str) -> None:
+    """What khealth has shown is known, whatever the page makes of it."""
+    notes = judge(403, shown.encode(), secrets=["hunter22"]).note, no_answer(OSError(shown), secrets=["hunter22"]).note
+    assert [False, False] == ["hunter22" in note for note in notes]
+
+
+def test_credentials_that_are_refused_differ_from_rights_that_are_missing() -> None:
+    """401, and none to send; not 403."""
+    found = [recorded("bad_token"), no_credentials(RuntimeError("no")), recorded("rbac"), judge(401, PAGE)]
+    assert [True, True, False, False] == [refusal.unauthenticated for refusal in found]

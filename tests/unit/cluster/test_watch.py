@@ -250,7 +250,7 @@ async def test_a_list_whose_page_expired_starts_again() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"<html>", b"[]", b'{"items":5}', b'{"items":[{"metadata":{"name":"\xff"}}]}', b'{"metadata":"\xff"}',
+        b"", b"[]", b'{"items":5}', b'{"items":[{"metadata":{"name":"\xff"}}]}', b'{"metadata":"\xff"}',
         b'{"items":[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", b'{"items":[{"metadata":{"generation":1e400}}]}',
     ],
     ids=lambda body: repr(body[:40]),
@@ -270,6 +270,22 @@ def test_a_list_that_cannot_be_read_is_taken_again(body: bytes) -> None:
             assert {"garbled": 1} == seen.causes
 
     run(scenario())
+
+
+@virtual
+async def test_a_page_instead_of_a_list_is_told_as_what_it_is() -> None:
+    """An access proxy asks people to log in: that is no answer of the API server, and who waits is told."""
+    api = FakeApi(virtual_clock())
+
+    async def page(asked: Asked) -> Answer | None:
+        return api.answer(asked, b"<html>Sign in</html>") if asked.verb == "list" else None
+
+    api.faults.append(page)
+    async with watching(api) as seen:
+        await asyncio.sleep(1.0)
+        assert {"proxy_error"} == set(seen.causes)
+        assert seen.watch.trouble is not None
+        assert "something between khealth and the API server: HTTP 200: Sign in" in seen.watch.trouble.note
 
 
 @virtual
