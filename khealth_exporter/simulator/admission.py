@@ -151,6 +151,9 @@ class Admission:
         used = pods_used(self.store, namespace) if quotas else {}
         for quota in quotas:
             hard = spec_of(quota).get("hard") or {}
+            if missing := [f"{key} for: {names}" for key in sorted(hard) if (names := _lacking(pod, key))]:
+                why = f"failed quota: {name_of(quota)}: must specify {'; '.join(missing)}"
+                raise errors.forbidden(PODS, name_of(pod), why)
             exceeded = {
                 key: hard[key]
                 for key in ("count/pods", "pods")
@@ -162,6 +165,15 @@ class Admission:
                 limited = ",".join(f"{key}={value}" for key, value in exceeded.items())
                 why = f"exceeded quota: {name_of(quota)}, requested: {requested}, used: {present}, limited: {limited}"
                 raise errors.forbidden(PODS, name_of(pod), why)
+
+
+def _lacking(pod: Document, key: str) -> str:
+    """Return the names of the containers that do not specify what a quota counts, separated by commas."""
+    kind, _, resource = key.rpartition(".")
+    if resource not in {"cpu", "memory"} or kind not in {"", "requests", "limits"}:
+        return ""
+    found = ((c["name"], (c.get("resources") or {}).get(kind or "requests")) for c in spec_of(pod)["containers"])
+    return ",".join(sorted(name for name, amounts in found if resource not in (amounts or {})))
 
 
 def pods_used(store: Store, namespace: str) -> dict[str, int]:

@@ -122,6 +122,16 @@ def test_an_exceeded_quota_is_inconclusive(target: Target) -> None:
     assert (3, "inconclusive", "quota_exceeded") == found.verdict
 
 
+def test_a_quota_that_demands_limits_is_inconclusive(target: Target) -> None:
+    """It refuses what does not specify them; the note says what to set."""
+    quota = {"metadata": {"name": "limits"}, "spec": {"hard": {"limits.cpu": "10"}}}
+    target.core.create_namespaced_resource_quota(target.namespace, quota)
+    wait_for("the quota's status", lambda: _quota_is_counted(target))
+    found = target.once(target.quick())
+    assert (3, "inconclusive", "quota_exceeded") == found.verdict, found.attempt["note"]
+    assert "must specify limits.cpu for: pause: set pod.resources" in found.attempt["note"]
+
+
 def _quota_is_counted(target: Target) -> bool:
     (quota,) = target.core.list_namespaced_resource_quota(target.namespace).items
     return bool(quota.status and quota.status.hard)

@@ -254,6 +254,23 @@ async def test_quota(client: Client) -> None:
     assert found["status"]["hard"] == {"pods": "1", "count/pods": "1"}
 
 
+async def test_quota_that_demands_limits(client: Client) -> None:
+    """403 names each resource, with the containers that do not specify it."""
+    quota = {
+        "metadata": {"name": "q"},
+        "spec": {"hard": {"limits.cpu": "1", "limits.memory": "1Gi", "requests.cpu": "1"}},
+    }
+    await client.post(f"/api/v1/namespaces/{NAMESPACE}/resourcequotas", quota)
+    reply = await client.post(PODS, pod("a"))
+    assert (
+        403,
+        'pods "a" is forbidden: failed quota: q: must specify limits.cpu for: pause; limits.memory for: pause',
+    ) == (
+        reply.code,
+        reply.message,
+    )
+
+
 async def test_limit_range(client: Client) -> None:
     """403 names each bound; what is not given is filled in."""
     limits = [{"type": "Container", "max": {"cpu": "100m", "memory": "64Mi"}, "min": {"cpu": "5m"}}]
