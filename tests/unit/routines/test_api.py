@@ -201,18 +201,29 @@ async def test_an_api_server_that_hangs_ends_the_attempt_at_its_deadline() -> No
 
 @pytest.mark.parametrize("verb", ["get", "update", "list"])
 def test_an_answer_that_cannot_be_decoded_is_the_api_servers_error(verb: str) -> None:
-    """A proxy's page in its place, say: no internal error of khealth's."""
+    """No internal error of khealth's."""
+    assert Reason.API_ERROR is answered_with(b"{half", verb)
 
-    async def scenario() -> None:
+
+@pytest.mark.parametrize("verb", ["create", "get", "update", "list"])
+def test_a_page_in_its_place_is_not_the_api_servers(verb: str) -> None:
+    """An access proxy asks people to log in, under 200."""
+    assert Reason.PROXY_ERROR is answered_with(b"\n<html>Sign in</html>", verb)
+
+
+def answered_with(body: bytes, verb: str) -> Reason | None:
+    """Return the verdict where every request of a verb is answered like this."""
+
+    async def scenario() -> Reason | None:
         async with scene() as here:
 
             async def garbled(asked: Asked) -> Answer | None:
-                return here.api.answer(asked, b"<html>") if (asked.verb, asked.resource) == (verb, MAPS) else None
+                return here.api.answer(asked, body) if (asked.verb, asked.resource) == (verb, MAPS) else None
 
             here.api.faults.append(garbled)
-            assert Reason.API_ERROR is reason(await attempted(here))
+            return reason(await attempted(here))
 
-    run(scenario())
+    return run(scenario())
 
 
 @virtual
@@ -226,7 +237,6 @@ async def test_a_created_object_that_is_not_found_is_a_stale_read() -> None:
 GARBLED = {
     "no object": b"{}",
     "a list": b"[]",
-    "a page": b"<html>",
     "nothing": b"",
     "no uid": b'{"metadata": {"name": "a", "resourceVersion": "7"}}',
     "no version": b'{"metadata": {"name": "a", "uid": "u"}}',
