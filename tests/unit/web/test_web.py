@@ -368,6 +368,17 @@ LIST_NODES = Denied(
 )
 
 
+async def test_status_says_that_the_credentials_are_not_accepted(client: Client, known: Known) -> None:
+    """As a right that every request needs, of no resource."""
+    known.lacking = (
+        Denied("authenticate", "", "", BEGAN, BEGAN + 60, why="every request", note="HTTP 401: Unauthorized"),
+    )
+    (entry,) = (await (await client.get("/status")).json())["forbidden"]
+    shown = entry["verb"], entry["resource"], entry["namespace"], entry["note"]
+    assert ("authenticate", None, None, "HTTP 401: Unauthorized") == shown
+    assert "the API server does not accept khealth's credentials" in await (await client.get("/")).text()
+
+
 async def test_status_contains_missing_permissions(client: Client, known: Known) -> None:
     """In the terms of RBAC, with their purpose. They do not change the state."""
     known.lacking = (LACKING, LIST_NODES)
