@@ -129,7 +129,7 @@ def test_a_sweep_without_the_right_to_delete_says_so(target: Target) -> None:
 
 
 def test_a_token_that_is_revoked_is_inconclusive_until_it_is_replaced(target: Target) -> None:
-    """Neither requests nor watches are let in; with a new token in the file both are, without a restart."""
+    """Neither requests nor watches are let in, which /status says; with a new token both are, without a restart."""
     with (
         account(target) as khealth,
         Way(target.server) as way,
@@ -146,5 +146,6 @@ def test_a_token_that_is_revoked_is_inconclusive_until_it_is_replaced(target: Ta
         khealth.renew()
         wait_for("recovery", lambda: running.state() == 200)
         wait_for("the sweep of what was left", lambda: not left & set(target.objects()))
-        code = running.stop()
-    assert ((503, [], 0.0), 0, []) == (shown, code, target.objects())
+        accepted, code = running.forbidden(), running.stop()
+    lacking = [("authenticate", None, None, False)]
+    assert ((503, lacking, 0.0), [], 0, []) == (shown, accepted, code, target.objects())

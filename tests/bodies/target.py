@@ -274,7 +274,7 @@ class Running:
                     return float(sample.value)
         return None
 
-    def forbidden(self) -> list[tuple[str, str, str | None, bool]]:
+    def forbidden(self) -> list[tuple[str, str | None, str | None, bool]]:
         """Return the rights that /status says it lacks: verb, resource, namespace, and whether it does without."""
         lacking = json.loads(self.get("/status")[1])["forbidden"]
         return [(right["verb"], right["resource"], right["namespace"], right["optional"]) for right in lacking]
