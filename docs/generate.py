@@ -1,4 +1,4 @@
-"""Writes docs/metrics.md, docs/routines.md and the tables of docs/command-line.md from the code; --check compares."""
+"""Writes metrics.md, routines.md, and tables of command-line.md and kubectl.md, from the code; --check compares."""
 
 import contextlib
 import io
@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from deploy import written
+from docs.kubectl_rows import NO_PROXY, ROWS, Row
 from khealth_exporter.cli.arguments import parse
 from khealth_exporter.cli.routine_catalog import ModuleDescription, RoutineDescription, describe
 from khealth_exporter.core.metrics import Metrics
@@ -242,22 +243,44 @@ def faults() -> Iterator[str]:
         yield f"| `{name}` | {effect} | {node} | {once} |"
 
 
-def command_line_page(text: str) -> str:
-    """Return docs/command-line.md with its tables between their marks."""
-    for name, lines in (("flags", flags()), ("faults", faults())):
+def filled(text: str, tables: Mapping[str, Iterable[str]]) -> str:
+    """Return a page with its tables between their marks."""
+    for name, lines in tables.items():
         begin, end = BEGIN.format(name), END.format(name)
         before, _, rest = text.partition(begin)
         text = "\n".join((f"{before}{begin}", "", *lines, "", f"{end}{rest.partition(end)[2]}"))
     return text
 
 
+def kubectl_rows() -> Iterator[str]:
+    """Yield a table of each section of what is made of a kubeconfig and of the environment."""
+    for section, rows in ROWS.items():
+        yield from (f"## {section}", "", "| kubeconfig and environment | khealth | kubectl |", "|---|---|---|")
+        yield from (f"| {_given(row)} | {row.outcome} | {row.kubectl or 'the same'} |" for row in rows)
+        yield ""
+
+
+def no_proxy_rows() -> Iterator[str]:
+    """Yield a table of exceptions from the environment's proxy."""
+    yield from ("| `NO_PROXY` | server | proxy |", "|---|---|---|")
+    for exceptions, host, used in NO_PROXY:
+        yield f"| {f'`{exceptions}`' if exceptions else '-'} | `https://{host}` | {'used' if used else 'not used'} |"
+
+
+def _given(row: Row) -> str:
+    parts = [f"cluster `{{{row.cluster}}}`"] if row.cluster else []
+    parts += [f"user `{{{row.user}}}`"] if row.user != Row.user or not (parts or row.environment) else []
+    return ", ".join([*parts, *(f"`{name}={value}`" for name, value in row.environment.items())])
+
+
 def generated() -> Mapping[Path, str]:
     """Return each page's text."""
-    command_line = DOCS / "command-line.md"
+    command_line, kubectl = DOCS / "command-line.md", DOCS / "kubectl.md"
     return {
         DOCS / "metrics.md": metrics_page(),
         DOCS / "routines.md": routines_page(),
-        command_line: command_line_page(command_line.read_text()),
+        command_line: filled(command_line.read_text(), {"flags": flags(), "faults": faults()}),
+        kubectl: filled(kubectl.read_text(), {"rows": kubectl_rows(), "exceptions": no_proxy_rows()}),
     }
 
 

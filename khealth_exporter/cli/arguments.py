@@ -143,7 +143,7 @@ def _shared(*, unused: AbstractSet[str] = frozenset()) -> _Parser:
         help="source of the credentials; default auto: a named kubeconfig, else the pod's service account",
     )
     flags.add_argument(
-        "--kubeconfig", type=Path, metavar="FILE", help="kubeconfig file; default: the one that kubectl uses"
+        "--kubeconfig", type=_file, metavar="FILE", help="kubeconfig file; default: the one that kubectl uses"
     )
     flags.add_argument("--context", metavar="NAME", help="kubeconfig context; default: the current context")
     flags.add_argument("--namespace", metavar="NS", help="namespace for canaries; overrides the configuration")
@@ -175,6 +175,11 @@ def _add_duration(parser: _Parser, flag: str, meaning: str) -> None:
 
 def _add_only(parser: _Parser, what: str, meaning: str) -> None:
     parser.add_argument("only", nargs="*", metavar=what, help=meaning)
+
+
+def _file(text: str) -> Path | None:
+    """Return a path; an empty one is none, as kubectl has it: `--kubeconfig "$FILE"`."""
+    return Path(text) if text else None
 
 
 def _duration(text: str) -> float:

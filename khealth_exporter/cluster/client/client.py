@@ -20,7 +20,7 @@ from khealth_exporter.cluster.client.authorized import authorized
 from khealth_exporter.cluster.client.certificate import CertifiedResponse
 from khealth_exporter.cluster.client.connections import Connections, Stamps
 from khealth_exporter.cluster.client.denied_permissions import Denials
-from khealth_exporter.cluster.client.request import Call, Tries
+from khealth_exporter.cluster.client.request import Call, Tries, joined
 from khealth_exporter.cluster.client.route import Route
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError
 from khealth_exporter.cluster.errors import Refusal, Refused, no_credentials
@@ -213,7 +213,7 @@ class Client:
     async def _open(self, call: Call, authorization: Mapping[str, str], seconds: float) -> Stream | Refusal:
         """Ask once for an answer without an end; return it as soon as its headers are there."""
         stamps, code, route = Stamps(self.clock.now()), "none", self._route(call, authorization)
-        headers = {**_HEADERS, **call.headers, **authorization}
+        headers = joined({**_HEADERS, **call.headers}, authorization)
         try:
             async with asyncio.timeout(seconds):
                 opened = await ask(self._way(call), headers, self.clock, partial(stamps.note, self.clock))
@@ -249,7 +249,7 @@ class Client:
             call.method,
             call.url,
             data=call.body,
-            headers={**call.headers, **authorization},
+            headers=joined(call.headers, authorization),
             ssl=self._credentials.tls or True,
             server_hostname=call.server_name or self._credentials.server_hostname,
             proxy=self._proxy,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from multidict import CIMultiDict
 from yarl import URL
 
 from khealth_exporter.cluster.errors import Refusal, Refused
@@ -96,3 +97,8 @@ def namespace_of(path: str) -> str:
     """Return the namespace that a path leads into; empty where it leads into none."""
     found = re.match(r"/api(?:s/[^/]+)?/[^/]+/namespaces/([^/]+)/", path)
     return found.group(1) if found else ""
+
+
+def joined(headers: Mapping[str, str], authorization: Mapping[str, str]) -> CIMultiDict[str]:
+    """Return all headers; some of those that say who asks may be there several times."""
+    return CIMultiDict([*headers.items(), *authorization.items()])

@@ -9,6 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from multidict import CIMultiDict
+
+from khealth_exporter.cluster.credentials import kubeconfig as files
 from khealth_exporter.cluster.credentials import service_account
 from khealth_exporter.cluster.credentials.exec_plugin import PATIENCE, CredentialsError
 from khealth_exporter.cluster.credentials.loaded import Loaded, bearer
@@ -76,14 +79,16 @@ class Credentials:
     async def headers(self) -> Mapping[str, str]:
         """Return the headers that say who asks; raise CredentialsError where these have expired and cannot be renewed.
 
-        Tokens in files are read again once a minute; a plug-in is asked again before what it gave expires.
+        Of one name there may be several, in a MultiDict. Tokens in files are read again once a minute; a plug-in is
+        asked again before what it gave expires.
         """
         if self._stale_at is not None and self._clock.utc() >= self._stale_at:
             if self._loaded.token_file:
                 await self._read_token(self._loaded.token_file)
             else:
                 await self._renew_ahead()
-        return {"Authorization": self._authorization} if self._authorization else {}
+        own = [("Authorization", self._authorization)] if self._authorization else []
+        return CIMultiDict([*own, *self._loaded.impersonation])
 
     async def renew(self) -> None:
         """Read everything again, after a 401; who asks meanwhile waits for the same reading. Raise CredentialsError."""
@@ -160,24 +165,26 @@ def load_credentials(
     `auto` takes a kubeconfig where one is named, by `kubeconfig`, `context` or $KUBECONFIG; else the service account
     of the pod that it runs in; else ~/.kube/config.
     """
-    named = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG", "")
-    if mode == "in-cluster" or (mode == "auto" and not named and not context and service_account.in_pod()):
+    # A path of the command line is one file, whatever is in its name; the variable is a list, as PATH is.
+    listed = (
+        [kubeconfig] if kubeconfig else [Path(path) for path in os.environ.get("KUBECONFIG", "").split(":") if path]
+    )
+    named = bool(listed or context)
+    if mode == "in-cluster" or (mode == "auto" and not named and service_account.in_pod()):
         return Credentials(service_account.from_service_account, clock or Clock())
-    paths = named or _home_kubeconfig()
-    if mode == "auto" and not named and not context and not Path(paths).exists():
+    home = _home_kubeconfig()
+    if mode == "auto" and not named and not home.exists():
         raise CredentialsError(
             "no credentials: neither --kubeconfig nor $KUBECONFIG is set; this is no pod, as $KUBERNETES_SERVICE_HOST"
-            f" or {service_account.SERVICE_ACCOUNT}/token is missing; and {paths} does not exist"
+            f" or {service_account.SERVICE_ACCOUNT}/token is missing; and {home} does not exist"
         )
-    from khealth_exporter.cluster.credentials import kubeconfig as files  # noqa: PLC0415 - 17 MiB, not needed in a pod
-
+    paths = tuple(dict.fromkeys(listed)) or (home,)
     # The context stays the same for good: who switches kubectl to another cluster does not mean khealth.
-    return Credentials(
-        partial(files.from_kubeconfig, paths, context or files.current_context(paths)),
-        clock or Clock(),
-    )
+    clock = clock or Clock()
+    chosen = context or files.current_context(paths)
+    return Credentials(partial(files.from_kubeconfig, paths, chosen, clock.utc), clock)
 
 
-def _home_kubeconfig() -> str:
+def _home_kubeconfig() -> Path:
     # Not Path.home(), which raises for a user that the machine does not know, as in many containers.
-    return os.path.expanduser("~/.kube/config")  # noqa: PTH111
+    return Path(os.path.expanduser("~/.kube/config"))  # noqa: PTH111

@@ -1,6 +1,5 @@
 """Credential plug-ins: the commands that a kubeconfig's `exec` names, as kubectl runs them."""
 
-import base64
 import json
 import os
 import signal
@@ -31,20 +30,22 @@ class Issued:
     expires: float | None
 
 
-class _Variable(msgspec.Struct):
-    name: str
-    value: str
+class Variable(msgspec.Struct):
+    """A variable of a plug-in's environment."""
+
+    name: str = ""
+    value: str = ""
 
 
-class _Exec(msgspec.Struct, rename="camel"):
+class Exec(msgspec.Struct, rename="camel"):
     """The `exec` section of a user."""
 
-    command: str
-    api_version: str
-    args: list[str] | None = None
-    env: list[_Variable] | None = None
+    command: str = ""
+    api_version: str = ""
+    args: list[str | None] = []
+    env: list[Variable | None] = []
     provide_cluster_info: bool = False
-    interactive_mode: Literal["Never", "IfAvailable", "Always"] = "IfAvailable"
+    interactive_mode: Literal["", "Never", "IfAvailable", "Always"] = ""
     install_hint: str = ""
 
 
@@ -60,19 +61,15 @@ class _ExecCredential(msgspec.Struct, rename="camel"):
     status: _Status | None = None
 
 
-def issue(section: Mapping[str, Any], cluster: Mapping[str, Any], directory: Path) -> Issued:
+def issue(plugin: Exec, cluster: Mapping[str, Any], directory: Path) -> Issued:
     """Run a plug-in and return what it gave, within `PATIENCE` seconds.
 
-    `section` is the user's `exec`, `cluster` the kubeconfig's cluster, `directory` the kubeconfig's own. Raise
-    CredentialsError for whatever goes wrong: the official client would only log it, and continue without credentials.
+    `cluster` is what it is told of the cluster if it wants to know, `directory` the one of the kubeconfig. Raise
+    CredentialsError for whatever goes wrong.
     """
-    try:
-        plugin = msgspec.convert(section, _Exec)
-    except msgspec.ValidationError as error:
-        raise CredentialsError(f"exec: {error}") from error
     if plugin.interactive_mode == "Always":
         raise CredentialsError(f"exec: {plugin.command} wants to talk to a person (interactiveMode: Always)")
-    output = _run(plugin, _request(plugin, cluster, directory), directory)
+    output = _run(plugin, _request(plugin, cluster), directory)
     try:
         credential = msgspec.json.decode(output, type=_ExecCredential)
     except (msgspec.MsgspecError, ValueError) as error:
@@ -80,7 +77,7 @@ def issue(section: Mapping[str, Any], cluster: Mapping[str, Any], directory: Pat
     return _issued(plugin, credential)
 
 
-def _issued(plugin: _Exec, credential: _ExecCredential) -> Issued:
+def _issued(plugin: Exec, credential: _ExecCredential) -> Issued:
     """Return what the plug-in gave, having checked that it is of use."""
     if credential.api_version != plugin.api_version:
         raise CredentialsError(f"exec: {plugin.command} did not answer in {plugin.api_version}")
@@ -94,14 +91,14 @@ def _issued(plugin: _Exec, credential: _ExecCredential) -> Issued:
     return Issued(status.token or None, certificate, key, expires)
 
 
-def _run(plugin: _Exec, request: str, directory: Path) -> bytes:
+def _run(plugin: Exec, request: str, directory: Path) -> bytes:
     """Run the command in a process group of its own, which ends with it, and return its standard output."""
     # As kubectl: a path with a slash in it is relative to the kubeconfig, a bare name is looked up on PATH.
     command = str(directory / plugin.command) if "/" in plugin.command else plugin.command
-    environment = {variable.name: variable.value for variable in plugin.env or ()}
+    environment = {variable.name: variable.value for variable in plugin.env if variable}
     try:
         process = subprocess.Popen(  # noqa: S603 - to run it is what the kubeconfig asks for
-            [command, *(plugin.args or ())],
+            [command, *(argument or "" for argument in plugin.args)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -133,22 +130,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _request(plugin: _Exec, cluster: Mapping[str, Any], directory: Path) -> str:
+def _request(plugin: Exec, cluster: Mapping[str, Any]) -> str:
     """Return the ExecCredential that asks the plug-in, with the cluster if it wants to know."""
     spec: dict[str, Any] = {"interactive": False}
     if plugin.provide_cluster_info:
-        spec["cluster"] = _cluster(cluster, directory)
+        spec["cluster"] = dict(cluster)
     return json.dumps({"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec})
-
-
-def _cluster(cluster: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """Return a kubeconfig's cluster as plug-ins get it: the authority as data, its extension as `config`."""
-    passed = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url")
-    told = {name: cluster[name] for name in passed if name in cluster}
-    if "certificate-authority" in cluster and "certificate-authority-data" not in cluster:
-        authority = (directory / cluster["certificate-authority"]).read_bytes()
-        told["certificate-authority-data"] = base64.b64encode(authority).decode()
-    for extension in cluster.get("extensions") or ():
-        if extension["name"] == "client.authentication.k8s.io/exec":
-            told["config"] = extension["extension"]
-    return told

@@ -1,17 +1,19 @@
 """What a reading of credentials gives, made from what was found in files."""
 
 import hashlib
-import ipaddress
-import re
+import os
 import ssl
-import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote
+
+from yarl import URL
 
 from khealth_exporter.cluster.credentials.exec_plugin import CredentialsError
+from khealth_exporter.cluster.credentials.proxy import proxy_for, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class Loaded:
     """All that one reading of credentials gave.
 
     `material` differs where the certificates do. `token_file` is what the token in `authorization` came from;
-    `expires`, in Unix seconds, is when a plug-in has to be asked again. `in_cluster` tells that they are a pod's own.
+    `expires`, in Unix seconds, is when they have to be read again. `impersonation` is the headers that name somebody
+    else. `in_cluster` tells that they are a pod's own.
     """
 
     server: str
@@ -29,6 +32,7 @@ class Loaded:
     proxy: str | None = None
     server_hostname: str | None = None
     authorization: str | None = None
+    impersonation: tuple[tuple[str, str], ...] = ()
     token_file: Path | None = None
     expires: float | None = None
     in_cluster: bool = False
@@ -36,21 +40,19 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where the API server is, and what to show it, as files and the environment say; certificates by their paths."""
+    """Where the API server is, and what to show it, as files say; certificates and the key in PEM."""
 
     server: str
-    authority: str | None = None
+    authority: bytes | None = None
     verified: bool = True
     """Whether the server's certificate must be valid."""
-    certificate: str | None = None
-    key: str | None = None
+    certificate: bytes | None = None
+    key: bytes | None = None
     server_hostname: str | None = None
     authorization: str | None = None
-    proxy: str | None = None
-    unproxied: str = ""
-    """The environment's exceptions from its proxy, separated by commas."""
-    own_proxy: bool = False
-    """Whether the proxy is the cluster's own, which has no exceptions."""
+    impersonation: tuple[tuple[str, str], ...] = ()
+    proxy_url: str = ""
+    """The cluster's own proxy; without it the environment's counts."""
     namespace: str | None = None
     token_file: Path | None = None
     expires: float | None = None
@@ -58,24 +60,38 @@ class Found:
 
 
 def loaded(found: Found) -> Loaded:
-    """Return what was found, checked; raise CredentialsError, or OSError where a certificate cannot be read."""
-    server = urlsplit(found.server)
-    if server.scheme not in {"http", "https"} or not server.hostname:
-        raise CredentialsError(f"{found.server} is no URL of a server")
-    scheme, _, token = (found.authorization or "").partition(" ")
-    tls = _tls(found) if server.scheme == "https" else None
+    """Return what was found, checked; raise CredentialsError."""
+    url = server_url(found.server)
+    secure = url.scheme == "https"
+    server = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path.rstrip('/')}"
+    URL(server)  # It raises ValueError for a host that no request can name.
+    own = basic(unquote(url.username), unquote(url.password or "")) if url.username is not None else None
     return Loaded(
-        server=found.server.rstrip("/"),
-        tls=tls,
-        material=_material(found) if tls else b"",
+        server=server,
+        tls=_tls(found) if secure else None,
+        material=_material(found) if secure else b"",
         namespace=found.namespace,
-        proxy=_proxy(found, server.hostname),
-        server_hostname=found.server_hostname if tls else None,
-        authorization=bearer(token) if scheme.lower() == "bearer" else found.authorization,
-        token_file=found.token_file,
+        proxy=proxy_for(url, found.proxy_url, os.environ),
+        server_hostname=found.server_hostname if secure else None,
+        # As in Go, what the URL itself says comes first.
+        authorization=own or found.authorization,
+        impersonation=found.impersonation,
+        token_file=None if own else found.token_file,
         expires=found.expires,
         in_cluster=found.in_cluster,
     )
+
+
+def server_url(server: str) -> SplitResult:
+    """Return the parts of a server's URL, of kind http where it names none; raise CredentialsError for what is none."""
+    url = split(server, "server")
+    if not url.scheme or not url.netloc:
+        url = split(f"http://{server}", "server")
+        if url.path not in {"", "/"}:
+            raise CredentialsError("server: not a URL")
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        raise CredentialsError("server: not the URL of a server, https://HOST:PORT")
+    return url
 
 
 def bearer(token: str) -> str:
@@ -86,64 +102,55 @@ def bearer(token: str) -> str:
     return f"Bearer {token}"
 
 
+def basic(user: str, password: str) -> str:
+    """Return the header that shows a name and a password."""
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
 def _tls(found: Found) -> ssl.SSLContext:
     """Return how to talk TLS; it trusts the kubeconfig's authority alone, the machine's own where there is none."""
+    if found.authority and not found.verified:
+        raise CredentialsError("a certificate authority together with insecure-skip-tls-verify")
     try:
-        context = ssl.create_default_context(cafile=found.authority)
-        # Python 3.13 is stricter than Go: it refuses authorities without a key identifier, as many clusters have.
+        context = ssl.create_default_context(cadata=(found.authority or b"").decode("ascii", "ignore") or None)
+        # As Go does: what is trusted need not be a root, but may be an intermediate authority or the server's own
+        # certificate (Python's default since 3.13), and an authority needs no key identifier (Python's until 3.12).
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.set_alpn_protocols(["http/1.1"])
         if not found.verified:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        if found.certificate:
-            # Without a password OpenSSL would ask for that of an encrypted key, on the terminal.
-            context.load_cert_chain(found.certificate, found.key, password="")
+        if found.certificate and found.key:
+            _show(context, found.certificate, found.key)
     except ssl.SSLError as error:
         raise CredentialsError(f"its certificates cannot be used: {error}") from error
     return context
 
 
+def _show(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Let TLS show a certificate. OpenSSL reads both from files: these are in memory alone, and gone at once."""
+    with ExitStack() as files:
+        paths: list[str] = []
+        for content in (certificate, key):
+            file = files.enter_context(os.fdopen(os.memfd_create("khealth"), "wb"))
+            file.write(content)
+            file.flush()
+            paths.append(f"/proc/self/fd/{file.fileno()}")
+        # Without a password OpenSSL would ask for that of an encrypted key, on the terminal.
+        context.load_cert_chain(paths[0], paths[1], password="")
+
+
 def _material(found: Found) -> bytes:
     """Return a digest of all certificates, which tells whether any was replaced."""
-    files = (found.authority, found.certificate, found.key)
-    contents = [Path(file).read_bytes() if file else b"" for file in files]
-    return hashlib.sha256(repr((found.verified, contents)).encode()).digest()
-
-
-def _proxy(found: Found, host: str) -> str | None:
-    """Return the kubeconfig's proxy, or else the environment's where it does not except this host, as kubectl does."""
-    proxy = found.proxy or None
-    if proxy is None or (not found.own_proxy and _excepted(host, found.unproxied)):
-        return None
-    if urlsplit(proxy).scheme not in {"http", "https"}:
-        raise CredentialsError(f"a proxy of kind {urlsplit(proxy).scheme or '?'}: only http and https are understood")
-    return proxy
-
-
-def _excepted(host: str, exceptions: str) -> bool:
-    """Tell whether no environment's proxy is for this host: by name, by address, by network; never for the machine."""
-    if host == "localhost" or urllib.request.proxy_bypass(host):
-        return True
-    with suppress(ValueError):
-        address = ipaddress.ip_address(host)
-        return address.is_loopback or any(_holds(network.strip(), address) for network in exceptions.split(","))
-    return False
-
-
-def _holds(network: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    with suppress(ValueError):
-        return "/" in network and address in ipaddress.ip_network(network, strict=False)
-    return False
+    contents = (found.verified, found.authority, found.certificate, found.key)
+    return hashlib.sha256(repr(contents).encode()).digest()
 
 
 @contextmanager
-def told_as(where: str, *malformed: type[Exception]) -> Iterator[None]:
-    """Say of what goes wrong inside where it was; `malformed` is raised for the ways in which a file can be wrong."""
-    expected: tuple[type[Exception], ...] = (CredentialsError, OSError, ValueError, *malformed)
+def told_as(where: str) -> Iterator[None]:
+    """Say of what goes wrong inside where it was."""
     try:
         yield
-    except expected as error:
-        # A reader's own messages may quote a whole user, secrets and all.
-        cause = re.sub(r"/\{.*\}", "", str(error), flags=re.DOTALL) or type(error).__name__
-        raise CredentialsError(f"{where}: {cause}") from error
+    except (CredentialsError, OSError, ValueError) as error:
+        raise CredentialsError(f"{where}: {error}") from error

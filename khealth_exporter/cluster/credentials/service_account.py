@@ -1,11 +1,10 @@
 """The service account of the pod that khealth runs in: three files, and the environment."""
 
 import os
-import urllib.request
 from pathlib import Path
 
 from khealth_exporter.cluster.credentials.exec_plugin import CredentialsError
-from khealth_exporter.cluster.credentials.loaded import Found, Loaded, loaded, told_as
+from khealth_exporter.cluster.credentials.loaded import Found, Loaded, bearer, loaded, told_as
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its token, its authority and its namespace."""
@@ -23,16 +22,14 @@ def from_service_account() -> Loaded:
         if not host or not port:
             raise CredentialsError("KUBERNETES_SERVICE_HOST or KUBERNETES_SERVICE_PORT is not set")
         authority, namespace = SERVICE_ACCOUNT / "ca.crt", SERVICE_ACCOUNT / "namespace"
-        if not authority.read_bytes().strip():
+        certificates = authority.read_bytes()
+        if not certificates.strip():
             raise CredentialsError("ca.crt is empty")
-        proxies = urllib.request.getproxies()
         return loaded(
             Found(
                 server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
-                authority=str(authority),
-                authorization=f"Bearer {(SERVICE_ACCOUNT / 'token').read_text()}",
-                proxy=proxies.get("https") or proxies.get("all"),
-                unproxied=proxies.get("no", ""),
+                authority=certificates,
+                authorization=bearer((SERVICE_ACCOUNT / "token").read_text()),
                 namespace=(namespace.read_text().strip() if namespace.exists() else "") or None,
                 token_file=SERVICE_ACCOUNT / "token",
                 in_cluster=True,

@@ -46,9 +46,9 @@ async def ask(way: Way, headers: Mapping[str, str], clock: Clock, sent: Callable
     wire = await Wire.connect(_host(first), _port(first), clock)
     try:
         through_proxy = await _reach(wire, way)
-        told = {"Host": _authority(way.url), **headers}
+        told = [("Host", _authority(way.url)), *headers.items()]
         if through_proxy:
-            told |= _proxy_authorization(way.proxy)
+            told += _proxy_authorization(way.proxy)
         where = str(way.url.with_user(None)) if through_proxy else way.url.raw_path_qs
         sent()
         wire.send(_request("GET", where, told))
@@ -69,7 +69,7 @@ async def _reach(wire: Wire, way: Way) -> bool:
         return way.proxy is not None
     if way.proxy:
         server = f"{_bracketed(way.url)}:{_port(way.url)}"
-        wire.send(_request("CONNECT", server, {"Host": server, **_proxy_authorization(way.proxy)}))
+        wire.send(_request("CONNECT", server, [("Host", server), *_proxy_authorization(way.proxy)]))
         opened = await _answer(wire)
         if opened.head.status != HTTPStatus.OK:
             raise ProxyRefusedError(opened.head.status)
@@ -89,18 +89,18 @@ async def _answer(wire: Wire) -> Opened:
     raise GarbledAnswerError("the connection ended before an answer")
 
 
-def _request(method: str, where: str, headers: Mapping[str, str]) -> bytes:
-    lines = [f"{method} {where} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+def _request(method: str, where: str, headers: Sequence[tuple[str, str]]) -> bytes:
+    lines = [f"{method} {where} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header with a line break")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
-def _proxy_authorization(proxy: URL | None) -> Mapping[str, str]:
+def _proxy_authorization(proxy: URL | None) -> Sequence[tuple[str, str]]:
     if proxy is None or proxy.user is None:
-        return {}
+        return ()
     said = f"{proxy.user}:{proxy.password or ''}".encode()
-    return {"Proxy-Authorization": f"Basic {b64encode(said).decode()}"}
+    return (("Proxy-Authorization", f"Basic {b64encode(said).decode()}"),)
 
 
 def _host(url: URL) -> str:

@@ -1014,6 +1014,25 @@ async def test_a_new_connections_401_is_answered_with_new_credentials(telemetry:
     assert (["old", "new"], 2) == ([seen.headers["authorization"] for seen in server.seen], answer.tries)
 
 
+@pytest.mark.parametrize("ask", [get, connected, watched_at_last])
+async def test_every_way_of_asking_says_for_whom(
+    telemetry: Counted, ask: Callable[[Client], Awaitable[object]]
+) -> None:
+    """Impersonation names several groups in headers of one name, and users in any script."""
+    wanted = (("Impersonate-User", "jürgen 例"), ("Impersonate-Group", "g"), ("Impersonate-Group", "h"))
+    seen: list[tuple[str, str]] = []
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        seen.extend((name, value) for name, value in request.headers.items() if name.startswith("Impersonate"))
+        return web.Response(body=b"{}")
+
+    async with serving(note) as server:
+        credentials = Credentials(lambda: Loaded(server.url, authorization="a", impersonation=wanted), Clock())
+        async with client_of(server, telemetry, credentials=credentials) as client:
+            await ask(client)
+    assert list(wanted) == seen
+
+
 @pytest.mark.parametrize("ask", [connected, watched_at_last])
 @pytest.mark.parametrize("trouble", [answering(503), reset])
 async def test_every_way_of_asking_is_tried_again(
