@@ -10,9 +10,7 @@ RUN /opt/build/bin/pip install --require-hashes --only-binary :all: -r requireme
 COPY pyproject.toml README.md LICENSE ./
 COPY khealth_exporter/ khealth_exporter/
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
- && /opt/build/bin/pip --python /opt/khealth/bin/python install --no-deps --no-index --find-links /wheels khealth-exporter \
- # The official client's asynchronous twin, 64 MB that nothing here imports.
- && rm -r /opt/khealth/lib/python3.13/site-packages/kubernetes/aio
+ && /opt/build/bin/pip --python /opt/khealth/bin/python install --no-deps --no-index --find-links /wheels khealth-exporter
 
 FROM python:3.13-slim
 ARG VERSION=unknown
