@@ -1,7 +1,6 @@
 """A way to the API server that a test can cut, with TLS on it if asked for."""
 
 import asyncio
-import ssl
 import threading
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
@@ -12,11 +11,11 @@ CHUNK = 1 << 16
 
 
 class Way:
-    """Carries bytes from a port of this machine to a server; clients connect with `tls`, if that is given."""
+    """Carries bytes from a port of this machine to a server."""
 
-    def __init__(self, server: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, server: str) -> None:
         url = urlsplit(server)
-        self._host, self._port, self._tls = str(url.hostname), url.port or 443, tls
+        self._host, self._port = str(url.hostname), url.port or 443
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="way")
         self._carried: set[asyncio.Task[None]] = set()
@@ -30,7 +29,7 @@ class Way:
     def __enter__(self) -> Self:
         """Open the way."""
         self._thread.start()
-        self._server = self._do(asyncio.start_server(self._carry, "127.0.0.1", 0, ssl=self._tls))
+        self._server = self._do(asyncio.start_server(self._carry, "127.0.0.1", 0))
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

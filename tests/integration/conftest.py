@@ -1,7 +1,6 @@
 """The simulator as a process of its own, one for all tests, with what the shared bodies need of a cluster."""
 
 import json
-import ssl
 import subprocess
 import sys
 import urllib.request
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 import trustme
 from bodies.target import ApiServer, Target, wait_for
-from bodies.way import Way
 
 SAME = {"scheduler-stopped": "scheduler-stalled", "controller-stopped": "controller-stalled"}
 """Faults that differ on a real cluster alone."""
@@ -41,20 +39,21 @@ class SimulatedCluster(Target):
 
     @contextmanager
     def for_pods(self) -> Iterator[ApiServer]:
-        """Speak TLS, as every API server that pods know does, in front of the simulator, which does not."""
-        authority = trustme.CA()
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("127.0.0.1").configure_cert(tls)
-        with Way(self.server, tls) as way:
-            yield ApiServer("127.0.0.1", way.port, authority.cert_pem.bytes().decode())
+        """Return the simulator itself: it speaks TLS, as every API server that pods know does."""
+        host, _, port = self.server.rpartition("://")[2].rpartition(":")
+        yield ApiServer(host, int(port), (self.kubeconfig.parent / "ca.crt").read_text())
 
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A running simulator: its kubeconfig and its control address."""
+    """A running simulator: its kubeconfig and its control address. Clients show tokens over TLS alone."""
     folder = tmp_path_factory.mktemp("simulator")
-    kubeconfig, log = folder / "kubeconfig", folder / "stdout"
+    kubeconfig, log, authority = folder / "kubeconfig", folder / "stdout", trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.crt")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
     words = [sys.executable, "-m", "khealth_exporter.simulator", "--kubeconfig", str(kubeconfig), "--speed", "2"]
+    words += ["--certificate-authority", str(folder / "ca.crt")]
+    words += ["--tls-cert-file", str(folder / "server.pem"), "--tls-private-key-file", str(folder / "server.pem")]
     with log.open("wb") as stream:
         process = subprocess.Popen(words, stdout=stream)  # noqa: S603
     try:

@@ -167,6 +167,11 @@ def test_a_bounded_command_takes_five_minutes_unless_told(command: str) -> None:
     assert expected == parse([command]).timeout
 
 
+def test_an_empty_kubeconfig_is_none() -> None:
+    """As kubectl has it: `--kubeconfig "$FILE"` in a script."""
+    assert parse(["once", "--kubeconfig", ""]).kubeconfig is None
+
+
 def test_run_serves_everywhere_unless_told(started: Started) -> None:
     """Port 8080 of every address."""
     main(["run"])
