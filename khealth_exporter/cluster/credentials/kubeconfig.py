@@ -40,7 +40,7 @@ def from_kubeconfig(files: Sequence[Path], context: str, now: Callable[[], float
         chosen = merged.contexts[context].value
         if chosen.cluster not in merged.clusters:
             raise CredentialsError(f"no cluster {chosen.cluster!r}")
-        # kubectl would ask without a name, or ask a person for one.
+        # kubectl would continue without credentials, or ask a person for a name.
         if chosen.user and chosen.user not in merged.users:
             raise CredentialsError(f"no user {chosen.user!r}")
         user = merged.users.get(chosen.user) or Entry(User(), Path())

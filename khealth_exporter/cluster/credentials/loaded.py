@@ -121,7 +121,7 @@ def _tls(found: Found) -> ssl.SSLContext:
         if not found.verified:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        if found.certificate and found.key:
+        if found.certificate is not None and found.key is not None:
             _show(context, found.certificate, found.key)
     except ssl.SSLError as error:
         raise CredentialsError(f"its certificates cannot be used: {error}") from error

@@ -654,6 +654,13 @@ def test_an_encrypted_key_is_an_error_and_asks_nobody(load: Callable[..., Creden
         load(kubeconfig(user))
 
 
+def test_a_certificate_without_content_is_an_error(load: Callable[..., Credentials], tmp_path: Path) -> None:
+    """A file that is in the middle of its replacement is no reason to go without a name."""
+    (tmp_path / "empty").touch()
+    with pytest.raises(CredentialsError, match="its certificates cannot be used"):
+        load(kubeconfig({"client-certificate": "empty", "client-key": "empty"}))
+
+
 def test_keys_inside_the_kubeconfig_are_never_on_the_disk(
     load: Callable[..., Credentials], keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
