@@ -31,6 +31,13 @@ def _outage(reason: str, alert: str, component: str, severity: str = "critical")
     return Disease(_one(*WELL * 10, *failed(reason) * 12, *WELL * 40), [(alert, severity, component)])
 
 
+def _replica(number: int, *, leader: bool | None = None, **life: object) -> Life:
+    """Return the life of one replica of several, of which the first is the leader."""
+    leads = number == 0 if leader is None else leader
+    routines = {"rcscheduler": WELL * 60} if leads else {}
+    return Life(routines, instance=f"10.0.0.{number}:8080", pod=f"khealth-{number}", leader=leads, **life)  # type: ignore[arg-type]
+
+
 API, POD = "control-plane/api", "workloads/pod"
 _FAILING, _NONE_FAILING = Reading(FAILING, 2.0), Reading(FAILING, 0.0)
 
@@ -218,6 +225,31 @@ QUICK: dict[str, Disease] = {
     ),
 }
 """Each within the hour."""
+
+NEW_PODS: dict[str, Disease] = {
+    # Every eviction brings a new pod, with an address of its own.
+    "evicted-again-and-again": Disease(
+        [
+            Life(
+                {"rcscheduler": WELL * 20},
+                begin=number * 300.0,
+                end=number * 300.0 + 270,
+                instance=f"10.0.0.{number}:8080",
+                pod=f"khealth-{number}",
+            )
+            for number in range(1, 9)
+        ],
+        [("KhealthRestarting", "warning", "khealth")],
+    ),
+    # An upgrade of several replicas, and a change of their number, are no restarts.
+    "three-replaced-and-a-fourth": Disease(
+        [
+            *(_replica(number, end=1230.0) for number in range(3)),
+            *(_replica(number, begin=1230.0, leader=number == 3) for number in range(3, 7)),
+        ]
+    ),
+}
+"""What brings new pods; within the hour."""
 
 FINE: dict[str, Disease] = {
     "leftovers": Disease(_one(*WELL * 80, left=1), [("KhealthLeftovers", "warning", "khealth")]),

@@ -32,7 +32,11 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "routine_step": ("module", "routine", "step"),
     "routine_step_component": ("module", "routine", "step", "component"),
     "routine_le": ("module", "routine", "le"),
-    "target_reason": ("module", "routine", "reason"),
+    "job": ("namespace", "job"),
+    "job_start": ("namespace", "job", "start"),
+    "target": ("namespace", "job", "instance", "pod"),
+    "target_routine": ("namespace", "job", "instance", "pod", "module", "routine"),
+    "target_reason": ("namespace", "job", "instance", "pod", "module", "routine", "reason"),
 }
 """The labels of a record, by the first part of its name; `cluster` besides."""
 

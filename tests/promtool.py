@@ -38,6 +38,29 @@ class Pace:
     evaluate: float
 
 
+@dataclass(frozen=True)
+class Store:
+    """How what is scraped is stored: by how many Prometheus servers without deduplication, and with which `instance`.
+
+    Each server scrapes one interval later than the one before it.
+    """
+
+    servers: int = 1
+    instance: str = ""
+
+    def series(self, scraped: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """Yield each series with its values, both in promtool's notation."""
+        for name, values in scraped.items():
+            named = re.sub(r'instance="[^"]*"', f'instance="{self.instance}"', name) if self.instance else name
+            for server in range(self.servers):
+                told = named.replace("{", f'{{prometheus_replica="{server}",', 1) if server else named
+                yield told, " ".join([*["_"] * server, values])
+
+
+ONCE = Store()
+"""By one server, as it was scraped."""
+
+
 def ran(document: Mapping[str, Any], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run promtool's unit tests of a document."""
     file = folder / "test.yaml"
@@ -52,13 +75,17 @@ def ran(document: Mapping[str, Any], folder: Path, *words: str) -> subprocess.Co
 
 
 def document(
-    histories: Mapping[str, Sequence[Life]], pace: Pace, files: Sequence[Path] = (), **tests: object
+    histories: Mapping[str, Sequence[Life]],
+    pace: Pace,
+    files: Sequence[Path] = (),
+    store: Store = ONCE,
+    **tests: object,
 ) -> dict[str, Any]:
     """Return promtool's test file for these histories, each of a cluster of its own."""
     series = [
         {"series": name, "values": values}
         for cluster, lives in histories.items()
-        for name, values in scraped(cluster, lives, pace.scrape, pace.until).items()
+        for name, values in store.series(scraped(cluster, lives, pace.scrape, pace.until))
     ]
     paths = files or sorted(ALERTS.glob("*.rules.yaml"))
     groups = [group["name"] for path in paths for group in yaml.safe_load(path.read_text())["groups"]]
@@ -81,12 +108,13 @@ class Told:
     """By history and alert."""
 
 
-def told(
+def told(  # noqa: PLR0913, PLR0917 - what a test can vary
     histories: Mapping[str, Sequence[Life]],
     pace: Pace,
     folder: Path,
     files: Sequence[Path] = (),
     looks: Iterable[tuple[str, float]] = (),
+    store: Store = ONCE,
 ) -> Told:
     """Return what is told of each history; `looks` are alerts with the times, in seconds, at which to look at them.
 
@@ -97,7 +125,7 @@ def told(
     # Nothing is expected: promtool then tells whatever there is.
     asked = [{"expr": expression, "eval_time": f"{at:.0f}s", "exp_samples": []} for at in times]
     seen = [{"alertname": name, "eval_time": f"{at:.0f}s", "exp_alerts": []} for name, at in set(looks)]
-    done = ran(document(histories, pace, files, promql_expr_test=asked, alert_rule_test=seen), folder)
+    done = ran(document(histories, pace, files, store, promql_expr_test=asked, alert_rule_test=seen), folder)
     said = done.stdout + done.stderr
     assert "FAILED" in said or "SUCCESS" in said, said[-3000:]
     found: dict[tuple[str, str, str, str], list[float]] = {}

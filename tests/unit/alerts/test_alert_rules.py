@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deployment import ran as done
-from diseases import DAY, FINE, MOMENTS, QUICK, SLOW, TOGETHER, Disease
+from diseases import DAY, FINE, MOMENTS, NEW_PODS, QUICK, SLOW, TOGETHER, Disease
+from histories import Life
 from promql import ALERTS, rules
-from promtool import Firing, Pace, Told, document, ran
+from promtool import ONCE, Firing, Pace, Store, Told, document, ran
 from promtool import told as told_of
 from tools import needs
 
@@ -82,9 +84,16 @@ def test_dashboards_and_rules_agree_on_tickets() -> None:
     assert [TICKETS] == re.findall(r'reason=~"([^"]*)"', recorded)
 
 
-def listened(suite: Mapping[str, Disease], pace: Pace, folder: Path, looks: Mapping[str, float] | None = None) -> Told:
+def listened(
+    suite: Mapping[str, Disease],
+    pace: Pace,
+    folder: Path,
+    looks: Mapping[str, float] | None = None,
+    store: Store = ONCE,
+) -> Told:
     """Return what promtool tells of a suite; it knows each disease as a cluster."""
-    return told_of({name: disease.lives for name, disease in suite.items()}, pace, folder, (), (looks or {}).items())
+    lives = {name: disease.lives for name, disease in suite.items()}
+    return told_of(lives, pace, folder, (), (looks or {}).items(), store)
 
 
 def heard(suite: Mapping[str, Disease], said: Told) -> tuple[dict[str, set[Any]], dict[str, set[Any]]]:
@@ -122,6 +131,19 @@ def test_each_disease_is_told_by_its_own_alert_alone(tmp_path: Path) -> None:
         assert "NaN" not in texts["description"]
     told = {name: words[name, QUICK[name].told[0][0]][1]["description"] for name in DESCRIPTIONS}
     assert {name: f"Cluster {name}: {text}" for name, text in DESCRIPTIONS.items()} == told
+
+
+@pytest.mark.parametrize("scrape", [15, 60, 120])
+@pytest.mark.parametrize("part", range(4))
+def test_each_disease_is_told_however_its_series_are_stored(part: int, scrape: float, tmp_path: Path) -> None:
+    """Twice, with the second copy a scrape late; with an `instance` that says nothing; scraped rarely or often.
+
+    In parts, because promtool keeps 10,000 samples in memory at most.
+    """
+    suite = dict(list(QUICK.items())[part::4])
+    said = listened(suite, Pace(2700, scrape, 60), tmp_path, store=Store(servers=2, instance="khealth"))
+    expected, found = heard(suite, said)
+    assert expected == found
 
 
 DESCRIPTIONS = {
@@ -165,6 +187,14 @@ NAMED = {
     "one-broken-node-between-others": ("workloads/pod fails on 1 node. khealth's status page names the node.",),
 }
 """What the alert of a history must name, in any order."""
+
+
+@pytest.mark.parametrize("store", [ONCE, Store(servers=2, instance="khealth")], ids=str)
+def test_a_restart_counts_whether_or_not_the_pod_is_a_new_one(store: Store, tmp_path: Path) -> None:
+    """Evictions do; replicas that an upgrade replaces, and one that is added, do not."""
+    suite = NEW_PODS | {"restarting": QUICK["restarting"]}
+    expected, found = heard(suite, listened(suite, Pace(2700, 60, 60), tmp_path, store=store))
+    assert expected == found
 
 
 def test_what_does_not_go_is_told_where_it_is_looked_at_often_enough(tmp_path: Path) -> None:
@@ -250,6 +280,21 @@ def test_the_watchdog_always_fires(tmp_path: Path) -> None:
     files = [ALERTS / "watchdog.rules.yaml"]
     said = ran(document({}, Pace(3600, 60, 60), files, alert_rule_test=asked), tmp_path)
     assert (0, "") == (said.returncode, said.stderr)
+
+
+def test_a_cluster_whose_label_is_changed_is_not_missed(tmp_path: Path) -> None:
+    """Its target goes on under another label; one that ends, and one that begins elsewhere, have nothing to do with it."""
+    here = Life({}, instance="10.0.1.1:8080", pod="khealth-here")
+    there = Life({}, instance="10.0.2.1:8080", pod="khealth-there")
+    histories = {
+        "": [replace(here, end=1200)],
+        "new-label": [replace(here, begin=1200)],
+        "gone": [Life({}, end=1200)],
+        "begun": [replace(there, begin=1200)],
+    }
+    said = told_of(histories, Pace(3600, 60, 60), tmp_path, [ALERTS / "khealth.rules.yaml"], store=Store(servers=2))
+    absent = {name: [f.alert for f in firing if f.alert == "KhealthAbsent"] for name, firing in said.firing.items()}
+    assert {"": [], "new-label": [], "gone": ["KhealthAbsent"], "begun": []} == absent
 
 
 def test_without_any_khealth_its_absence_is_told(tmp_path: Path) -> None:

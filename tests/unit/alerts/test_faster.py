@@ -18,6 +18,8 @@ COUNTS = {
     "280": "of a day's 288 marks, five minutes apart: as many, however long a day is",
     "100": "scrapes in half an hour, that are close enough together",
     "86400": "the days of the error budget's thirty, which are not looked back upon",
+    "300": "seconds for which a target may be there under two labels: an allowance, which may be too long",
+    "3600": "seconds after which a target may be there again under another label: an allowance, too",
 }
 """Large numbers that are no seconds, and why."""
 

@@ -51,7 +51,7 @@ SURPRISES = [
     ("api_rejected", STILL),
     ("webhook_failed", STILL),
     ("KhealthAbsent", "for three days"),
-    ("KhealthRestarting", "Replaced pods never cause this ticket"),
+    ("KhealthRestarting", "Replicas that run at once do not count"),
     ("KhealthLeftovers", "scale its Deployment to 0"),
 ]
 """What a section must say, for nobody expects it at night."""
