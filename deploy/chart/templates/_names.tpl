@@ -44,7 +44,12 @@
 {{- with $image.digest }}@{{ . }}{{ else }}:{{ default $.Chart.AppVersion $image.tag }}{{ end -}}
 {{- end -}}
 
-{{- /* What selects khealth's own pods: of the Deployment, and the test's. */ -}}
+{{- /* What selects objects of this release: a label of khealth's own, because tools rewrite others (Argo CD, `instance`). */ -}}
+{{- define "khealth.own" -}}
+khealth.io/release: {{ include "khealth.fullname" . }}
+{{- end -}}
+
+{{- /* The Deployment's selector, which cannot be changed: every release has it. Nothing else selects by it. */ -}}
 {{- define "khealth.selector" -}}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/name: {{ include "khealth.name" . }}
@@ -53,25 +58,28 @@ app.kubernetes.io/name: {{ include "khealth.name" . }}
 {{- /* Labels of everything; as context a list of the chart's and what is added. */ -}}
 {{- define "khealth.labels" -}}
 {{- $context := index . 0 -}}
-{{- $own := dict
+{{- $own := include "khealth.own" $context | fromYaml -}}
+{{- $own = merge $own (dict
   "app.kubernetes.io/managed-by" $context.Release.Service
   "app.kubernetes.io/part-of" "khealth"
   "app.kubernetes.io/version" ($context.Chart.AppVersion | replace "+" "_")
   "helm.sh/chart" (printf "%s-%s" $context.Chart.Name $context.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
--}}
+) -}}
 {{- $selector := include "khealth.selector" $context | fromYaml -}}
 {{- $more := slice . 1 -}}
 {{- $labels := merge (dict) $selector $own -}}
-{{- range $more }}{{ $labels = merge $labels . }}{{ end -}}
-{{- merge $labels $context.Values.commonLabels | toYaml -}}
+{{- range $more }}{{ $labels = merge $labels (default dict .) }}{{ end -}}
+{{- merge $labels (default dict $context.Values.commonLabels) | toYaml -}}
 {{- end -}}
 
 {{- /* Labels of pods, which stay as they are when only the chart's version changes. */ -}}
 {{- define "khealth.podLabels" -}}
 {{- $context := index . 0 -}}
 {{- $selector := include "khealth.selector" $context | fromYaml -}}
+{{- $own := include "khealth.own" $context | fromYaml -}}
 {{- $component := dict "app.kubernetes.io/component" (index . 1) -}}
-{{- merge (dict) $selector $component $context.Values.podLabels $context.Values.commonLabels | toYaml -}}
+{{- $more := merge (dict) (default dict $context.Values.podLabels) (default dict $context.Values.commonLabels) -}}
+{{- merge (dict) $selector $own $component $more | toYaml -}}
 {{- end -}}
 
 {{- /* `annotations` on a line of its own, if there are any; as context the indentation and the annotations. */ -}}
@@ -79,9 +87,17 @@ app.kubernetes.io/name: {{ include "khealth.name" . }}
 {{- with index . 1 }}{{ dict "annotations" . | toYaml | nindent (index $ 0) }}{{ end -}}
 {{- end -}}
 
+{{- /* Pull secrets as a pod has them, a JSON list; as context a list of names, of objects with a name, or nothing. */ -}}
+{{- define "khealth.pullSecrets" -}}
+{{- $found := list -}}
+{{- range . }}{{ $found = append $found (kindIs "string" . | ternary (dict "name" .) .) }}{{ end -}}
+{{- $found | uniq | toJson -}}
+{{- end -}}
+
 {{- /* Pull secrets of khealth's own pods. */ -}}
 {{- define "khealth.imagePullSecrets" -}}
-{{- with concat .Values.imagePullSecrets .Values.global.imagePullSecrets | uniq }}
+{{- $all := concat (default list .Values.imagePullSecrets) (default list .Values.global.imagePullSecrets) -}}
+{{- with include "khealth.pullSecrets" $all | fromJsonArray }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}

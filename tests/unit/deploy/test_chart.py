@@ -271,7 +271,45 @@ def test_selectors_cannot_be_lost(helm: charts.Helm) -> None:
     """More labels of the pod do not displace those that it is found by."""
     labels = {"app.kubernetes.io/component": "other", "pool": "a"}
     spec = helm.template({"podLabels": labels, "commonLabels": labels}).one("Deployment")["spec"]
-    assert spec["selector"]["matchLabels"] | {"pool": "a"} == spec["template"]["metadata"]["labels"]
+    own = {"khealth.io/release": "khealth", "pool": "a"}
+    assert spec["selector"]["matchLabels"] | own == spec["template"]["metadata"]["labels"]
+
+
+def test_the_deployments_selector_is_that_of_every_release(helm: charts.Helm) -> None:
+    """It cannot be changed: with any other, an upgrade would fail."""
+    expected = {
+        "app.kubernetes.io/instance": "khealth",
+        "app.kubernetes.io/name": "khealth",
+        "app.kubernetes.io/component": "exporter",
+    }
+    assert expected == helm.template({}).one("Deployment")["spec"]["selector"]["matchLabels"]
+
+
+SELECTING: Json = {**charts.OPERATOR, "replicaCount": 2, "service": {"type": "NodePort"}}
+
+
+def test_nothing_else_selects_by_a_label_that_tools_rewrite(helm: charts.Helm) -> None:
+    """Argo CD sets `app.kubernetes.io/instance` to its application's name, kustomize and Flux have labels of their own."""
+    manifests = helm.template(SELECTING)
+    selectors = [
+        manifests.one("ServiceMonitor")["spec"]["selector"]["matchLabels"],
+        manifests.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        manifests.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+        *(d["spec"]["selector"] for d in manifests if d["kind"] == "Service"),
+    ]
+    found = {(key, value) for selector in selectors for key, value in selector.items()}
+    assert {key for key, _ in found} <= {"khealth.io/release", "app.kubernetes.io/component"}
+    assert ("khealth.io/release", "khealth") in found
+
+
+def test_two_releases_in_one_namespace_do_not_meet(helm: charts.Helm) -> None:
+    """Each selects its own pods and Services."""
+    one, two = helm.template(SELECTING), helm.template(SELECTING, release="other")
+    monitor = two.one("ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
+    services = [d for d in one if d["kind"] == "Service"]
+    pod = two.one("Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    assert (2, []) == (len(services), [s for s in services if monitor <= s["metadata"]["labels"].items()])
+    assert [] == [s for s in services if s["spec"]["selector"].items() <= pod]
 
 
 # --- how long it may take to stop
