@@ -15,13 +15,14 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from deploy import alert_tables, runbook, written
-from khealth_exporter.canaries.pod_spec import PodSettings
+from khealth_exporter.canaries.pod_spec import USER, PodSettings
 from khealth_exporter.cluster import namespace
 from khealth_exporter.config import missing_in
 from khealth_exporter.core.routine import Routine
 from khealth_exporter.core.runner import OVERTIME
 from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.vocabulary.permission import Permission
+from khealth_exporter.vocabulary.quantity import QUANTITY, quantity_text
 from khealth_exporter.vocabulary.settings import Duration, MeasurementSettings, ModuleSettings, Name, Settings
 from khealth_exporter.web.security.web_config_schema import WebSettings
 
@@ -43,6 +44,7 @@ def catalogue(modules: Sequence[Module] = MODULES, shared: Sequence[Permission] 
     return {
         "permissions": _granted(shared),
         "overtime": OVERTIME,
+        "user": USER,
         "modules": {
             module.name: {
                 "default": module.default,
@@ -156,6 +158,8 @@ class _Written(GenerateJsonSchema):
         """Return what may be written, of which the code makes something else."""
         if schema["function"]["function"] is Duration.__metadata__[0].func:  # type: ignore[attr-defined]
             return {"type": "string", "pattern": DURATION, "minLength": 1}
+        if schema["function"]["function"] is quantity_text:
+            return {"type": ["string", "number"], "pattern": QUANTITY, "minimum": 0}
         made = super().function_before_schema(schema)
         return {} if made.get("type") == "number" else made
 
@@ -183,6 +187,9 @@ def _plain(part: Any, shared: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whate
     told = {key: value for key, value in part.items() if key not in _MUTE}
     properties = {key: _plain(value, shared) for key, value in told.pop("properties", {}).items()}
     told = {key: _plain(value, shared) for key, value in told.items()}
+    if "patternProperties" in told:
+        # Or a key that fits no pattern could have any value.
+        told["additionalProperties"] = False
     return told | ({"properties": properties} if properties else {})
 
 
@@ -205,16 +212,29 @@ def configurable(document: dict[str, Any], modules: Sequence[Module] = MODULES) 
     sections = {key: part if "null" in part["type"] else _or_null(part) for key, part in web["properties"].items()}
     values["web"]["properties"]["config"] |= {"properties": sections, "additionalProperties": False}
     alerts = {"type": ["object", "null"], "properties": _TUNING, "additionalProperties": False}
-    known = {
+    told_of = {
         "properties": {rule["alert"]: alerts for rule in alert_tables.alerts(ROOT / "alerts")},
         "additionalProperties": False,
     }
-    values["prometheusRule"]["properties"]["alerts"] |= known
+    values["prometheusRule"]["properties"]["alerts"] |= told_of
     pod = values["canaries"]["properties"]["pod"]["properties"]
-    pod["tolerations"] |= {"items": _settings(PodSettings)["properties"]["tolerations"]["items"]}
+    known = _settings(PodSettings)["properties"]
+    for key in ("labels", "resources", "runAsUser"):
+        pod[key] = known[key]
+    pod["tolerations"] |= {"items": known["tolerations"]["items"]}
+    for part in (pod, values, values["global"]["properties"]):
+        part["imagePullSecrets"] |= {"items": _SECRET}
     return told
 
 
+_SECRET = {
+    "type": ["object", "string"],
+    "minLength": 1,
+    "properties": {"name": {"type": "string", "minLength": 1}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+"""A pull secret, by an object with its name or, as in many charts, by its name alone."""
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 _LASTING = {"type": "string", "pattern": r"^([0-9]+(ms|[smhdwy]))+$"}
 _TUNING = {

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from khealth_exporter.cluster.ownership import MANAGED
+from khealth_exporter.vocabulary.quantity import Quantity, amount
 from khealth_exporter.vocabulary.settings import Settings
 
 PAUSE = "registry.k8s.io/pause:3.10.1"
@@ -22,6 +24,25 @@ UNTOUCHED = {
     "kuma.io/sidecar-injection": "disabled",
 }
 """Annotations: safe to evict, and free of every mesh's sidecar."""
+
+UNTOUCHED_LABELS = {
+    "sidecar.istio.io/inject": "false",
+    "istio.io/dataplane-mode": "none",
+    "kuma.io/sidecar-injection": "disabled",
+}
+"""Labels of the same purpose, for the meshes that decide by label."""
+# Istio: the webhook's objectSelector reads the label, and the label overrides the annotation (istio/istio,
+#   manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml and pkg/kube/inject/inject.go);
+#   ambient mode has a label of its own (istio.io/latest/docs/ambient/usage/add-workloads).
+# Kuma: a label; older releases read the annotation (kumahq/kuma pkg/plugins/runtime/k8s/metadata/annotations.go).
+# Linkerd: an annotation (linkerd.io/2/features/proxy-injection).
+# Consul: an annotation (developer.hashicorp.com/consul/docs/k8s/annotations-and-labels).
+
+USER = 65535
+"""The user of the default image."""
+
+_LABEL = "[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+_PREFIX = r"([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +86,40 @@ class Toleration(Settings):
     """Seconds for which NoExecute is tolerated; without limit if not given."""
 
 
+def _free(labels: dict[str, str]) -> dict[str, str]:
+    for key in labels:
+        if key == MANAGED or key.partition("/")[0] == "khealth.io":
+            raise ValueError(f"khealth itself sets the label {key}")
+    return labels
+
+
+Labels = Annotated[
+    dict[
+        Annotated[str, StringConstraints(pattern=f"^{_PREFIX}{_LABEL}$")],
+        Annotated[str, StringConstraints(pattern=f"^({_LABEL})?$")],
+    ],
+    AfterValidator(_free),
+]
+"""Labels as Kubernetes allows them, without those by which khealth finds its objects."""
+
+
+class Resources(Settings):
+    """What the container requests, and what it may use at most."""
+
+    requests: dict[str, Quantity] = Field(default_factory=lambda: {"cpu": "1m", "memory": "8Mi"})
+    """Requests, by resource."""
+    limits: dict[str, Quantity] = Field(default_factory=dict)
+    """Limits, by resource; by default none."""
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        for name, limit in self.limits.items():
+            request = self.requests.get(name)
+            if request is not None and amount(request) > amount(limit):
+                raise ValueError(f"the request of {name} ({request}) exceeds its limit ({limit})")
+        return self
+
+
 class PodSettings(Settings):
     """What the canary pods are, in Kubernetes' own words."""
 
@@ -76,8 +131,14 @@ class PodSettings(Settings):
     """Labels of the nodes to run on."""
     tolerations: tuple[Toleration, ...] = ()
     """Taints that the pods tolerate."""
+    labels: Labels = Field(default_factory=dict)
+    """More labels of the pods, and of the object that creates them."""
     annotations: dict[str, str] = Field(default_factory=dict)
     """More annotations of the pods."""
+    resources: Resources = Resources()
+    """The container's resources."""
+    runAsUser: int | None = Field(default=USER, ge=1, le=2**31 - 1)  # noqa: N815
+    """The user of the container; null leaves it to the image, or to OpenShift."""
     priorityClassName: str = ""  # noqa: N815
     """Their PriorityClass."""
     runtimeClassName: str = ""  # noqa: N815
@@ -93,6 +154,10 @@ class PodSettings(Settings):
     def marks(self) -> dict[str, str]:
         """All annotations of the pods."""
         return UNTOUCHED | self.annotations
+
+    def labelled(self, own: Mapping[str, str]) -> dict[str, str]:
+        """Return all labels of the pods; `own` are those by which khealth finds them."""
+        return UNTOUCHED_LABELS | self.labels | dict(own)
 
 
 def pod_spec(settings: PodSettings, labels: Mapping[str, str]) -> Mapping[str, object]:
@@ -117,7 +182,7 @@ def pod_spec(settings: PodSettings, labels: Mapping[str, str]) -> Mapping[str, o
         ],
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": 65535,
+            **({} if settings.runAsUser is None else {"runAsUser": settings.runAsUser}),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [
@@ -125,7 +190,7 @@ def pod_spec(settings: PodSettings, labels: Mapping[str, str]) -> Mapping[str, o
                 "name": "pause",
                 "image": settings.image,
                 "imagePullPolicy": "IfNotPresent",
-                "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}},
+                "resources": {key: value for key, value in settings.resources.model_dump().items() if value},
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
                     "readOnlyRootFilesystem": True,

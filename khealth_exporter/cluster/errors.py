@@ -16,7 +16,7 @@ from khealth_exporter.cluster.status import TEXT, Status, plain, read_status, se
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
-_NOTE = 200
+_NOTE = 400
 """Characters of a note: enough for the name of a webhook or a quota, too few to flood a log."""
 
 

@@ -188,4 +188,6 @@ def _type(field: FieldInfo) -> str:
     if Duration.__metadata__[0] in field.metadata:  # type: ignore[attr-defined]
         return "duration"
     annotation: Any = field.annotation
+    if type(None) in get_args(annotation):
+        annotation = next(choice for choice in get_args(annotation) if choice is not type(None))
     return _TYPES.get(get_origin(annotation) or annotation, "list")

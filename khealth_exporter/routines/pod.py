@@ -137,6 +137,7 @@ class PodRoutine(Routine[PodRoutineSettings]):
 
     def _manifest(self, placement: Placement) -> Mapping[str, object]:
         metadata = self.ownership.metadata()
+        metadata["labels"] = self.settings.pod.labelled(self.ownership.labels)
         metadata["annotations"] = {**self.settings.pod.marks, **self.ownership.annotations}
         spec = {**pod_spec(self.settings.pod, self.ownership.labels), **placement.affinity}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}

@@ -95,11 +95,13 @@ class RcScheduler(Routine[RcSchedulerSettings]):
     def _manifest(self) -> Mapping[str, object]:
         """Return the controller; its selector is this attempt's alone."""
         marks = {**self.settings.pod.marks, **self.ownership.annotations}
-        labels = dict(self.ownership.labels)
-        template = {"metadata": {"labels": labels, "annotations": marks}, "spec": pod_spec(self.settings.pod, labels)}
+        own = dict(self.ownership.labels)
+        labels = self.settings.pod.labelled(own)
+        template = {"metadata": {"labels": labels, "annotations": marks}, "spec": pod_spec(self.settings.pod, own)}
         return {
             "apiVersion": "v1",
             "kind": "ReplicationController",
-            "metadata": self.ownership.metadata(),
-            "spec": {"replicas": self.settings.replicas, "selector": labels, "template": template},
+            # A policy that demands labels can demand them of a controller too.
+            "metadata": self.ownership.metadata() | {"labels": self.settings.pod.labels | own},
+            "spec": {"replicas": self.settings.replicas, "selector": own, "template": template},
         }

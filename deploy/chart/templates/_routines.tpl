@@ -13,7 +13,7 @@ does so only if it is a default. Its key `suspend` is no routine, and takes no r
 are put into each routine that has pods and does not set them itself. */ -}}
 {{- define "khealth.routines" -}}
 {{- $catalogue := include "khealth.catalogue" . | fromJson -}}
-{{- $told := get .Values.config "modules" | default dict -}}
+{{- $told := get (default dict .Values.config) "modules" | default dict -}}
 {{- range $module := keys $told | sortAlpha -}}
   {{- if not (hasKey $catalogue.modules $module) -}}
     {{- $known := keys $catalogue.modules | sortAlpha | join ", " -}}
@@ -58,11 +58,29 @@ are put into each routine that has pods and does not set them itself. */ -}}
 {{- range $key, $value := .Values.canaries.pod -}}
   {{- if $value }}{{ $_ := set $pod $key $value }}{{ end -}}
 {{- end -}}
-{{- $class := .Values.canaries.priorityClass -}}
-{{- if and $class.create (not (hasKey $pod "priorityClassName")) -}}
-  {{- $_ := set $pod "priorityClassName" $class.name -}}
+{{- with get $pod "imagePullSecrets" }}{{ $_ := set $pod "imagePullSecrets" (include "khealth.pullSecrets" . | fromJsonArray) }}{{ end -}}
+{{- /* Helm takes null for *not set*, and removes the key. */ -}}
+{{- $user := get .Values.canaries.pod "runAsUser" -}}
+{{- $catalogue := include "khealth.catalogue" . | fromJson -}}
+{{- $_ := unset $pod "runAsUser" -}}
+{{- if not $user -}}
+  {{- $_ := set $pod "runAsUser" nil -}}
+{{- else if ne (int64 $user) (int64 $catalogue.user) -}}
+  {{- $_ := set $pod "runAsUser" (int64 $user) -}}
+{{- end -}}
+{{- if and .Values.canaries.priorityClass.create (not (hasKey $pod "priorityClassName")) -}}
+  {{- $_ := set $pod "priorityClassName" (include "khealth.canaries.priorityClass" .) -}}
 {{- end -}}
 {{- $pod | toJson -}}
+{{- end -}}
+
+{{- /* The name of the PriorityClass, with its value unless that is the first release's: Kubernetes lets nobody change the
+value of a class, so another value is another class. */ -}}
+{{- define "khealth.canaries.priorityClass" -}}
+{{- $class := .Values.canaries.priorityClass -}}
+{{- $value := int64 $class.value -}}
+{{- $class.name -}}
+{{- if ne $value -11 }}-{{ lt $value 0 | ternary "minus-" "" }}{{ $value | toString | trimPrefix "-" }}{{ end -}}
 {{- end -}}
 
 {{- /* The configuration file. */ -}}
@@ -73,12 +91,12 @@ are put into each routine that has pods and does not set them itself. */ -}}
   {{- $_ := set $module .label .settings -}}
   {{- $_ := set $modules .module $module -}}
 {{- end -}}
-{{- range $name, $told := get .Values.config "modules" | default dict -}}
+{{- range $name, $told := get (default dict .Values.config) "modules" | default dict -}}
   {{- if hasKey ($told | default dict) "suspend" -}}
     {{- $_ := set $modules $name (set (get $modules $name | default dict) "suspend" $told.suspend) -}}
   {{- end -}}
 {{- end -}}
-{{- $config := merge (dict "modules" $modules) (omit .Values.config "modules") -}}
+{{- $config := merge (dict "modules" $modules) (omit (default dict .Values.config) "modules") -}}
 {{- with .Values.canaries.namespace }}{{ $_ := set $config "namespace" . }}{{ end -}}
 {{- toYaml $config -}}
 {{- end -}}

@@ -20,7 +20,7 @@
     {{- if eq (get $rule "record") "khealth:objective:ratio" -}}
       {{- $_ := set $rule "expr" (printf "vector(%v)" $values.objective) -}}
     {{- end -}}
-    {{- $tuned := get $values.alerts (get $rule "alert") | default dict -}}
+    {{- $tuned := get (default dict $values.alerts) (get $rule "alert") | default dict -}}
     {{- $wanted := hasKey $tuned "enabled" | ternary $tuned.enabled (ne (get $rule "alert") "KhealthWatchdog") -}}
     {{- if hasKey $rule "alert" -}}
       {{- $_ := set $rule.annotations "runbook_url" (printf "%s#%s" (include "khealth.runbook" $context) (lower $rule.alert)) -}}

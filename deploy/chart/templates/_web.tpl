@@ -2,7 +2,7 @@
 
 {{- /* The web configuration that the chart writes: with the certificate, if a Secret has one. */ -}}
 {{- define "khealth.web.config" -}}
-{{- $config := deepCopy .Values.web.config -}}
+{{- $config := deepCopy (default dict .Values.web.config) -}}
 {{- if .Values.web.tlsSecret -}}
   {{- $tls := get $config "tls_server_config" | default dict -}}
   {{- $files := dict "cert_file" "/etc/khealth-tls/tls.crt" "key_file" "/etc/khealth-tls/tls.key" -}}

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from khealth_exporter.canaries.pod_spec import PAUSE, UNTOUCHED, PodSettings, Toleration, pod_spec
+from khealth_exporter.canaries.pod_spec import (
+    PAUSE,
+    UNTOUCHED,
+    UNTOUCHED_LABELS,
+    PodSettings,
+    Toleration,
+    pod_spec,
+)
 
 LABELS = {"khealth.io/run": "ab12"}
 
@@ -105,6 +112,58 @@ def test_it_is_safe_to_evict_and_free_of_sidecars() -> None:
     assert UNTOUCHED | {"team": "sre", "sidecar.istio.io/inject": "true"} == marks
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"limits": {"cpu": "10m", "memory": "16Mi"}}, {"requests": {"cpu": "1m", "memory": "8Mi"}}),
+        ({"requests": {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "1Mi"}}, {}),
+        ({"requests": {"cpu": ".5"}, "limits": {"cpu": "500m"}}, {}),
+    ],
+)
+def test_resources_are_sent_as_they_are_given(given: dict[str, Any], sent: dict[str, Any]) -> None:
+    """Limits leave the usual requests, other requests replace them."""
+    assert sent | given == spec(resources=given)["containers"][0]["resources"]
+
+
+def test_a_quantity_can_be_a_number() -> None:
+    """YAML reads `cpu: 1` as one."""
+    assert {"cpu": "1", "memory": "0.5"} == spec(resources={"limits": {"cpu": 1, "memory": 0.5}, "requests": {}})[
+        "containers"
+    ][0]["resources"]["limits"]
+
+
+@pytest.mark.parametrize(("user", "sent"), [(None, {}), (1000650000, {"runAsUser": 1000650000})])
+def test_its_user_can_be_left_out(user: int | None, sent: dict[str, int]) -> None:
+    """OpenShift's restricted-v2 allows none but those of the namespace's range, and sets one of them itself."""
+    other = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert other | sent == spec(runAsUser=user)["securityContext"]
+
+
+def test_its_labels_are_the_users_and_those_of_the_attempt() -> None:
+    """The user's displace what keeps sidecars out, and not what khealth finds its pods by."""
+    settings = PodSettings(labels={"team": "sre", "sidecar.istio.io/inject": "true"})
+    expected = UNTOUCHED_LABELS | {"team": "sre", "sidecar.istio.io/inject": "true"} | LABELS
+    assert expected == settings.labelled(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "where"),
+    [
+        ("sidecar.istio.io/inject", "false", "label"),
+        ("sidecar.istio.io/inject", "false", "annotation"),
+        ("istio.io/dataplane-mode", "none", "label"),
+        ("linkerd.io/inject", "disabled", "annotation"),
+        ("kuma.io/sidecar-injection", "disabled", "label"),
+        ("kuma.io/sidecar-injection", "disabled", "annotation"),
+        ("consul.hashicorp.com/connect-inject", "false", "annotation"),
+    ],
+)
+def test_each_mesh_is_told_where_it_looks(key: str, value: str, where: str) -> None:
+    """A sidecar would be measured as the pod's own start."""
+    settings = PodSettings()
+    assert value == {"label": settings.labelled(LABELS), "annotation": settings.marks}[where][key]
+
+
 def test_its_placement_says_where_it_may_run() -> None:
     """Image, selector (Linux nodes only) and the taints that are tolerated: nodes are judged by it."""
     settings = PodSettings(nodeSelector={"zone": "a"}, tolerations=(Toleration(key="dedicated"),))
@@ -121,6 +180,11 @@ def test_its_placement_says_where_it_may_run() -> None:
     [
         {"image": ""}, {"imagePullSecrets": [{"name": ""}]}, {"tolerations": [{"operator": "Like"}]},
         {"tolerations": [{"effect": "Never"}]}, {"nodeName": "node-1"},
+        {"labels": {"a b": "c"}}, {"labels": {"a/b/c": "d"}}, {"labels": {"a": "b c"}}, {"labels": {"a": "b" * 64}},
+        {"labels": {"khealth.io/run": "x"}}, {"labels": {"app.kubernetes.io/managed-by": "me"}},
+        {"resources": {"requests": {"cpu": "-1"}}}, {"resources": {"limits": {"cpu": "1 core"}}},
+        {"resources": {"limits": {"cpu": True}}}, {"resources": {"claims": []}}, {"runAsUser": 0}, {"runAsUser": 2**31},
+        {"resources": {"limits": {"memory": "4Mi"}}}, {"resources": {"requests": {"cpu": "1.5"}, "limits": {"cpu": 1}}},
     ],
 )  # fmt: skip
 def test_what_kubernetes_would_refuse_is_refused_at_the_start(settings: dict[str, Any]) -> None:

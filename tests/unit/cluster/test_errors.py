@@ -88,7 +88,7 @@ def test_a_recorded_answer_makes_a_note_that_begins_with_its_code(name: str) -> 
     """A note is short and begins with what can be searched for."""
     refusal = recorded(name)
     assert refusal.note.startswith(f"HTTP {refusal.code}: ")
-    assert len(refusal.note) <= 200
+    assert len(refusal.note) <= 400
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_no_object_can_break_the_judgement(code: int, body: object, retry_after:
     """Whatever a Status holds, its note is one short line that can be shown anywhere."""
     refusal = judge(code, json.dumps(body).encode(), {"Retry-After": retry_after})
     assert refusal.note.isprintable()
-    assert len(refusal.note) <= 200
+    assert len(refusal.note) <= 400
     refusal.note.encode()
 
 
@@ -273,9 +273,45 @@ def test_a_note_holds_no_control_characters() -> None:
     assert clean("a\x1b[31mb\r\nc\x00d\u202ee\ud800f") == "a [31mb c d e f"
 
 
+@pytest.mark.parametrize(
+    ("message", "policy"),
+    [
+        (
+            (
+                'admission webhook "validate.kyverno.svc-fail" denied the request: \n\nresource Pod/'
+                f"{'n' * 63}/{'p' * 58} was blocked due to the following policies \n\n"
+                "require-labels:\n  check-for-labels: 'validation error: The label `team` is required.'\n"
+            ),
+            "require-labels: check-for-labels",
+        ),
+        (
+            'admission webhook "validation.gatekeeper.sh" denied the request: [pods-must-have-team] no label team',
+            "[pods-must-have-team]",
+        ),
+        (
+            "pods \"p\" is forbidden: ValidatingAdmissionPolicy 'limits' with binding 'all' denied request: no limits",
+            "'limits'",
+        ),
+        (
+            (
+                'pods "p" is forbidden: unable to validate against any security context constraint: [provider "anyuid": '
+                "Forbidden: not usable by user or serviceaccount, provider restricted-v2: .spec.securityContext.runAsUser: "
+                "Invalid value: 65535: must be in the ranges: [1000650000, 1000659999]]"
+            ),
+            "restricted-v2: .spec.securityContext.runAsUser",
+        ),
+    ],
+)
+def test_a_note_names_the_policy_that_refused(message: str, policy: str) -> None:
+    """However long the names before it are."""
+    body = json.dumps({"kind": "Status", "code": 403, "reason": "Forbidden", "message": message}).encode()
+    refusal = judge(403, body)
+    assert (Reason.API_REJECTED, True) == (refusal.reason, policy in refusal.note)
+
+
 def test_a_long_note_is_cut_short() -> None:
-    """A note has 200 characters at most, and shows that it was cut."""
-    assert clean("a" * 1000) == "a" * 199 + "…"
+    """A note has 400 characters at most, and shows that it was cut."""
+    assert clean("a" * 1000) == "a" * 399 + "…"
 
 
 def test_a_status_tells_its_own_code() -> None:

@@ -312,6 +312,72 @@ def test_two_releases_in_one_namespace_do_not_meet(helm: charts.Helm) -> None:
     assert [] == [s for s in services if s["spec"]["selector"].items() <= pod]
 
 
+@pytest.mark.parametrize("place", ["global", "own", "canaries"])
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (["regcred"], [{"name": "regcred"}]),
+        ([{"name": "regcred"}], [{"name": "regcred"}]),
+        (["a", {"name": "b"}, {"name": "a"}], [{"name": "a"}, {"name": "b"}]),
+    ],
+)
+def test_a_pull_secret_is_a_name_or_an_object(helm: charts.Helm, place: str, given: list[Any], sent: list[Any]) -> None:
+    """As charts have it: most take objects, many take names."""
+    secrets: Json = {"imagePullSecrets": given}
+    places: dict[str, Json] = {
+        "global": {"global": secrets},
+        "own": secrets,
+        "canaries": {"canaries": {"pod": secrets}},
+    }
+    values = places[place]
+    pod = told(helm, values)["pod"] if place == "canaries" else helm.template(values).pod
+    assert sent == pod["imagePullSecrets"]
+
+
+def emptied(values: Json) -> Json:
+    """Return values with null for whatever is empty by default."""
+    inner = {key: emptied(value) for key, value in values.items() if isinstance(value, dict) and value}
+    return inner | {key: None for key, value in values.items() if value in ([], {}, "")}
+
+
+def test_a_value_that_is_null_is_not_set(helm: charts.Helm) -> None:
+    """Helm removes the default of whatever is null: a map, a list, or a text."""
+    values = emptied(yaml.safe_load((CHART / "values.yaml").read_text()))
+    assert None is values["config"] is values["global"]["imagePullSecrets"]
+    flags = "--set=prometheusRule.enabled=true,dashboards.enabled=true,metrics.discovery=serviceMonitor"
+    assert helm.template({}, flags).text == helm.template(values, flags).text
+
+
+@pytest.mark.parametrize("user", [None, 1000650000])
+def test_the_canaries_user_is_khealths_to_know(helm: charts.Helm, user: int | None, tmp_path: Path) -> None:
+    """Null reaches khealth, although Helm takes it for *not set*; the usual user is not repeated."""
+    file = tmp_path / "khealth.yaml"
+    file.write_text(helm.template({"canaries": {"pod": {"runAsUser": user}}}).config)
+    assert {user} == {r.settings.pod.runAsUser for r in load(file).routines if hasattr(r.settings, "pod")}
+    assert "runAsUser" not in told(helm, {"canaries": {"pod": {"runAsUser": 65535}}})["pod"]
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, "khealth-canary"),
+        ({"value": -11}, "khealth-canary"),
+        ({"value": -20}, "khealth-canary-minus-20"),
+        ({"value": 0}, "khealth-canary-0"),
+        ({"value": 1000000}, "khealth-canary-1000000"),
+        ({"name": "low"}, "low"),
+        ({"name": "low", "value": -20}, "low-minus-20"),
+    ],
+)
+def test_another_value_is_another_priority_class(helm: charts.Helm, given: Json, name: str) -> None:
+    """Kubernetes refuses to change the value of a class; canaries and their quota follow."""
+    manifests = helm.template({"canaries": {"priorityClass": given}})
+    made = manifests.one("PriorityClass")
+    assert (name, given.get("value", -11)) == (made["metadata"]["name"], made["value"])
+    assert name == told(helm, {"canaries": {"priorityClass": given}})["pod"]["priorityClassName"]
+    assert [name] == manifests.one("ResourceQuota")["spec"]["scopeSelector"]["matchExpressions"][0]["values"]
+
+
 # --- how long it may take to stop
 
 
@@ -427,7 +493,7 @@ def test_what_is_shown_can_be_installed(helm: charts.Helm, tmp_path: Path) -> No
     for values in examples():
         file.write_text(helm.template(values).config)
         routines.append([routine.label for routine in load(file).routines if routine.module == "rcscheduler"])
-    assert [["gpu", "rcscheduler"], ["rcscheduler"]] == routines
+    assert [["gpu", "rcscheduler"], *[["rcscheduler"]] * 3] == routines
 
 
 def test_khealths_own_defaults_stay_its_own(helm: charts.Helm) -> None:
@@ -507,6 +573,14 @@ def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
             {"global": {"imageRegistry": "r.example/"}},
             "at '/global/imageRegistry': 'r.example/' does not match pattern",
         ),
+        ({"imagePullSecrets": [""]}, "at '/imagePullSecrets/0': minLength: got 0, want 1"),
+        ({"imagePullSecrets": [1]}, "at '/imagePullSecrets/0': got number, want string or object"),
+        (
+            {"canaries": {"pod": {"resources": {"limits": {"cpu": "1 core"}}}}},
+            "at '/canaries/pod/resources/limits/cpu': '1 core' does not match pattern",
+        ),
+        ({"canaries": {"pod": {"labels": {"a b": "c"}}}}, "at '/canaries/pod/labels': additional properties 'a b'"),
+        ({"canaries": {"pod": {"runAsUser": 0}}}, "at '/canaries/pod/runAsUser': minimum: got 0, want 1"),
         ({"image": {"digest": "sha256:1"}}, "at '/image/digest': 'sha256:1' does not match pattern"),
         (
             {"canaries": {"priorityClass": {"value": "low"}}},

@@ -10,6 +10,7 @@ from fakes import FORBIDDEN, TIMEOUT, UNAVAILABLE, refusing
 from small_cluster import Scene, pinned_to, scene
 from virtual_time import run, virtual
 
+from khealth_exporter.canaries.pod_spec import PodSettings, Resources
 from khealth_exporter.cluster.kinds import NODE, POD
 from khealth_exporter.core.collector import Collector
 from khealth_exporter.core.routine import RoutineConfig
@@ -50,6 +51,24 @@ def nodes_asked_for(here: Scene) -> list[str]:
         required = asked.body["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
         found.append(required["nodeSelectorTerms"][0]["matchFields"][0]["values"][0])
     return found
+
+
+@virtual
+async def test_the_pod_is_what_policies_demand() -> None:
+    """Its labels, resources and user are the settings'; what khealth finds it by stays."""
+    limits = {"cpu": "10m", "memory": "16Mi"}
+    wanted = PodSettings(labels={"team": "sre"}, resources=Resources(limits=limits), runAsUser=None)
+    async with scene() as here:
+        status = await ran(here, 20.0, pod=wanted)
+        sent = here.api.named("create", PODS)[0].body
+        labels = sent["metadata"]["labels"]
+        assert ("sre", "false", "pod") == (
+            labels["team"],
+            labels["sidecar.istio.io/inject"],
+            labels["khealth.io/routine"],
+        )
+        assert limits == sent["spec"]["containers"][0]["resources"]["limits"]
+        assert ("runAsUser" in sent["spec"]["securityContext"], [None]) == (False, reasons(status))
 
 
 @virtual

@@ -15,6 +15,7 @@ from small_cluster import CONTROLLERS, PODS, Scene, scene
 from structlog.testing import capture_logs
 from virtual_time import BEGINNING, run, virtual
 
+from khealth_exporter.canaries.pod_spec import UNTOUCHED_LABELS, PodSettings
 from khealth_exporter.cluster.ownership import MAX_AGE
 from khealth_exporter.cluster.sweep import Sweeper
 from khealth_exporter.core.collector import Collector
@@ -377,7 +378,15 @@ def test_the_selector_is_this_attempts_alone() -> None:
         "khealth.io/run": "run",
         "khealth.io/attempt": "1",
     }
-    assert labels == sent["spec"]["selector"] == sent["spec"]["template"]["metadata"]["labels"]
+    assert labels == sent["spec"]["selector"] == sent["metadata"]["labels"]
+    assert UNTOUCHED_LABELS | labels == sent["spec"]["template"]["metadata"]["labels"]
+
+
+def test_labels_that_a_policy_demands_select_nothing() -> None:
+    """The controller and its pods have them."""
+    sent = manifest(pod=PodSettings(labels={"team": "sre"}))
+    parts = (sent["metadata"], sent["spec"]["template"]["metadata"])
+    assert (["sre", "sre"], False) == ([part["labels"]["team"] for part in parts], "team" in sent["spec"]["selector"])
 
 
 def test_everything_says_how_long_it_may_live() -> None:
