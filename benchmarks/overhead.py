@@ -38,13 +38,14 @@ class Kind:
     watched: str
 
 
-_HURRIED = {"timeout": "8500ms", "pod_ttl": "500ms", "poll_interval": "500ms"}
+_HURRIED = {"timeout": "8500ms"}
+_HELD = {"pod_ttl": "500ms", "poll_interval": "500ms"}
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("rcscheduler", {"replicas": REPLICAS, **_HURRIED}, "replicationcontrollers", "pods"),
+        Kind("rcscheduler", {"replicas": REPLICAS, **_HELD, **_HURRIED}, "replicationcontrollers", "pods"),
         Kind("pod", _HURRIED, "pods", "pods"),
-        Kind("api", {"timeout": "8500ms"}, "configmaps", "configmaps"),
+        Kind("api", _HURRIED, "configmaps", "configmaps"),
     )
 }
 IMPORTED = """

@@ -13,15 +13,17 @@ import pytest
 from benchmarks.accuracy import Run, milestone_errors
 from benchmarks.audit import Interval, Truth, lines, requests, truth, unix
 from benchmarks.figures import Goal, conclude, percentile
+from benchmarks.harness import configuration
 from benchmarks.load import Load
 from benchmarks.naive import ATTEMPTS
-from benchmarks.overhead import KINDS
+from benchmarks.overhead import KINDS, Kind
 from benchmarks.process import Use, use
 from benchmarks.repeated import repeated
 from benchmarks.scale import Seen as Scaled
 from benchmarks.scale import goals as scale_goals
 from benchmarks.scale import slope
 from benchmarks.scrape import FRESH, KEPT, Seen, cost, goals, summary
+from khealth_exporter.config import load
 
 
 def event(  # noqa: PLR0913 - a line of the log has this much
@@ -253,6 +255,16 @@ class TestMilestones:
 def test_each_kind_has_a_naive_script_beside_it() -> None:
     """Otherwise its cost has no reference."""
     assert KINDS.keys() == ATTEMPTS.keys()
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_khealth_accepts_what_overhead_configures(kind: Kind, tmp_path: Path) -> None:
+    """A setting that one kind has is refused for another."""
+    settings = {"a": {**kind.settings, "interval": "18s"}}
+    loaded = load(configuration(tmp_path / "khealth.yaml", "bench", settings, kind.name))
+    assert [("a", kind.name)] == [
+        (routine.label, routine.kind.name) for routine in loaded.routines if routine.label == "a"
+    ]
 
 
 def test_processor_time_is_of_all_threads_to_the_nanosecond() -> None:
