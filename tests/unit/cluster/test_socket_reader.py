@@ -131,6 +131,7 @@ async def test_who_looks_for_bytes_makes_the_thread_independent_of_python(
     monkeypatch: pytest.MonkeyPatch, *, again: bool
 ) -> None:
     """What comes while nothing of Python can run has a stamp for each segment."""
+    monkeypatch.setattr(socket_reader, "_ATTENTION", 60.0)
     receive, entered = Segments.receive, [0]
 
     def entering(read: Segments, seconds: float) -> bool:
@@ -139,7 +140,7 @@ async def test_who_looks_for_bytes_makes_the_thread_independent_of_python(
 
     async with reading() as read:
         await stamped(read)
-        read.reader.patience = 0.1
+        read.reader.patience = 1.0
         monkeypatch.setattr(Segments, "receive", entering)
         with sending(read.far) as send:
             for _ in range(1 + again):
