@@ -60,7 +60,7 @@ class Refusal:
 
     @property
     def authenticated(self) -> bool:
-        """Whether the API server knows who asks: it has gone on to ask what khealth may do."""
+        """Whether the API server accepts the credentials: it has checked the permission."""
         return self.denied or self.permitted
 
     @property

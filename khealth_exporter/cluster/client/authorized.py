@@ -1,4 +1,4 @@
-"""The headers of a request that say who asks."""
+"""The headers that authenticate a request."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _LEAST = 1.0
 
 
 async def authorized(credentials: Credentials, clock: Clock, seconds: float) -> Mapping[str, str] | Refusal:
-    """Return the headers that say who asks, or a Refusal if the credentials leave too little time for an answer."""
+    """Return the headers that authenticate a request, or a Refusal if that leaves too little time for an answer."""
     began = clock.now()
     try:
         async with asyncio.timeout(seconds):

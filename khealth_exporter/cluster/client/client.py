@@ -77,7 +77,7 @@ class Client:
         self.denials = Denials(clock)
         """The permissions that khealth turned out to lack."""
         self.trouble: Refused | None = None
-        """How the latest request was refused; None where the API server has answered it, and knows who asks."""
+        """The refusal of the latest request; None where the API server has answered it and accepts the credentials."""
         self._connections = Connections(clock, _HEADERS)
         self._streams: set[Stream] = set()
 

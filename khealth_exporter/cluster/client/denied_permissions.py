@@ -15,8 +15,6 @@ _Key = tuple[str, str, str]
 _CREDENTIALS: _Key = "authenticate", "", ""
 """What is missing where the API server does not accept khealth's credentials, or there are none."""
 
-_WHY = {_CREDENTIALS: "every request"}
-
 _log = structlog.get_logger()
 
 
@@ -26,6 +24,7 @@ class Denials:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[tuple[str, str, str], Permission] = {}
+        self.know([Permission(*_CREDENTIALS[:2], why="every request")])
         self._now: dict[_Key, Denied] = {}
 
     def know(self, permissions: Iterable[Permission]) -> None:
@@ -65,7 +64,7 @@ class Denials:
         needs = [needed for needed in self._known.values() if (needed.verb, needed.resource) == key[:2]]
         why = "; ".join(sorted({needed.why for needed in needs}))
         optional = bool(needs) and all(needed.optional for needed in needs)
-        denied = self._now[key] = Denied(*key, now, now, optional, why or _WHY.get(key, ""), note)
+        denied = self._now[key] = Denied(*key, now, now, optional, why, note)
         if key == _CREDENTIALS:
             _log.error(str(denied), note=note)
         elif optional:

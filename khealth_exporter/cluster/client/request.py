@@ -100,5 +100,5 @@ def namespace_of(path: str) -> str:
 
 
 def joined(headers: Mapping[str, str], authorization: Mapping[str, str]) -> CIMultiDict[str]:
-    """Return all headers; some of those that say who asks may be there several times."""
+    """Return all headers; some of the authorization, such as Impersonate-Group, may occur several times."""
     return CIMultiDict([*headers.items(), *authorization.items()])

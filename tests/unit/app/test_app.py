@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from virtual_time import BEGINNING, Deadlock, Livelock, aside, run, virtual_clock, virtual_loop
 
 from khealth_exporter.app import commands as app
-from khealth_exporter.app.commands import CannotStart, Options, Process
+from khealth_exporter.app.commands import CannotStart, OnceResult, Options, Process
 from khealth_exporter.app.exporter import background
 from khealth_exporter.cluster.credentials.credentials import CredentialsError
 from khealth_exporter.cluster.errors import Refusal, Refused
@@ -33,6 +33,7 @@ from khealth_exporter.core.supervisor import Pace
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.settings import MeasurementSettings
+from khealth_exporter.vocabulary.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,13 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Stage], Awaitab
 Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
 
 
+def only_verdict(result: OnceResult) -> Verdict:
+    """Return what the only attempt of the first routine says."""
+    (attempt,) = result.snapshots[0].routines[0].attempts
+    assert attempt.verdict is not None
+    return attempt.verdict
+
+
 def test_once_makes_one_attempt_of_each_routine(play: Play) -> None:
     """It ends by itself, says what was found and where, and closes its client."""
 
@@ -112,9 +120,7 @@ def test_once_ends_at_its_timeout(play: Play) -> None:
     async def test(stage: Stage) -> None:
         stage.small.stuck = dict.fromkeys(range(3), "scheduled")
         result = await app.once(replace(OPTIONS, timeout=7.0), process=stage.process, credentials=OURS)
-        (attempt,) = result.snapshots[0].routines[0].attempts
-        assert attempt.verdict is not None
-        assert (Reason.INTERRUPTED, []) == (attempt.verdict.reason, stage.small.left)
+        assert (Reason.INTERRUPTED, []) == (only_verdict(result).reason, stage.small.left)
         assert virtual_loop().time() - BEGINNING < 9.0
 
     play(test)
@@ -130,12 +136,8 @@ def test_once_tells_the_last_refusal_at_its_timeout(play: Play, seconds: float) 
         )
         stage.api.faults.append(hanging("create", "get", "list", "watch"))
         result = await app.once(replace(OPTIONS, timeout=seconds), process=stage.process, credentials=OURS)
-        (attempt,) = result.snapshots[0].routines[0].attempts
-        assert attempt.verdict is not None
-        assert (Reason.PROXY_ERROR, "get namespaces: proxy http://proxy:1: dead") == (
-            attempt.verdict.reason,
-            attempt.verdict.note,
-        )
+        verdict = only_verdict(result)
+        assert (Reason.PROXY_ERROR, "get namespaces: proxy http://proxy:1: dead") == (verdict.reason, verdict.note)
 
     play(test)
 
@@ -146,9 +148,7 @@ def test_once_says_that_its_timeout_was_too_short(play: Play) -> None:
     async def test(stage: Stage) -> None:
         stage.small.stuck = dict.fromkeys(range(3), "scheduled")
         result = await app.once(replace(OPTIONS, timeout=7.0), process=stage.process, credentials=OURS)
-        (attempt,) = result.snapshots[0].routines[0].attempts
-        assert attempt.verdict is not None
-        assert "not finished within --timeout 7s" == attempt.verdict.note
+        assert "not finished within --timeout 7s" == only_verdict(result).note
 
     play(test)
 
@@ -159,12 +159,8 @@ def test_once_says_that_the_namespace_did_not_go(play: Play) -> None:
     async def test(stage: Stage) -> None:
         stage.api.put("namespaces", {"metadata": {"name": "khealth", "deletionTimestamp": "2026-11-23T14:30:00Z"}})
         result = await app.once(replace(OPTIONS, timeout=3.0), process=stage.process, credentials=OURS)
-        (attempt,) = result.snapshots[0].routines[0].attempts
-        assert attempt.verdict is not None
-        assert (Reason.INTERRUPTED, "namespace khealth is still terminating") == (
-            attempt.verdict.reason,
-            attempt.verdict.note,
-        )
+        verdict = only_verdict(result)
+        assert (Reason.INTERRUPTED, "namespace khealth is still terminating") == (verdict.reason, verdict.note)
 
     play(test)
 
@@ -191,9 +187,7 @@ def test_a_signal_ends_the_wait_for_a_namespace(play: Play) -> None:
         stage.api.put("namespaces", going)
         stage.later(5.0, os.kill, os.getpid(), signal.SIGTERM)
         result = await app.once(OPTIONS, process=stage.process, credentials=OURS)
-        (attempt,) = result.snapshots[0].routines[0].attempts
-        assert attempt.verdict is not None
-        assert (Reason.INTERRUPTED, []) == (attempt.verdict.reason, stage.api.named("create"))
+        assert (Reason.INTERRUPTED, []) == (only_verdict(result).reason, stage.api.named("create"))
         assert virtual_loop().time() - BEGINNING < 6.0
 
     play(test)
@@ -293,9 +287,7 @@ def test_once_and_a_hangup_still_end(play: Play, tmp_path: Path) -> None:
         stage.small.looking = False
         stage.later(3.0, os.kill, os.getpid(), signal.SIGHUP)
         result = await app.once(reloading(path), process=stage.process, credentials=OURS)
-        (attempt,) = result.snapshots[0].routines[0].attempts
-        assert attempt.verdict is not None
-        assert (Reason.INTERRUPTED, []) == (attempt.verdict.reason, stage.small.left)
+        assert (Reason.INTERRUPTED, []) == (only_verdict(result).reason, stage.small.left)
 
     play(test)
 
