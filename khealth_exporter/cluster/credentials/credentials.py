@@ -77,7 +77,7 @@ class Credentials:
         return self._loaded.server_hostname
 
     async def headers(self) -> Mapping[str, str]:
-        """Return the headers that say who asks; raise CredentialsError where these have expired and cannot be renewed.
+        """Return the headers that authenticate a request; raise CredentialsError if they expired and cannot be renewed.
 
         Of one name there may be several, in a MultiDict. Tokens in files are read again once a minute; a plug-in is
         asked again before what it gave expires.
@@ -91,7 +91,7 @@ class Credentials:
         return CIMultiDict([*own, *self._loaded.impersonation])
 
     async def renew(self) -> None:
-        """Read everything again, after a 401; who asks meanwhile waits for the same reading. Raise CredentialsError."""
+        """Read everything again, after a 401; other callers wait for the same reading. Raise CredentialsError."""
         if self._reading is None:
             self._reading = in_daemon_thread(self._read_same_server)
             self._reading.add_done_callback(self._finish)
