@@ -38,6 +38,7 @@ POD_REASONS = (
     Reason.IMAGE_PULL_FAILED,
     Reason.DISRUPTED,
     Reason.NO_NODE,
+    Reason.NO_SINGLE_CAUSE,
 )
 """Why a pod may fail, or its attempt stay inconclusive, on its way from created to Ready."""
 
@@ -60,10 +61,15 @@ class Finding:
 def blame(findings: Sequence[Finding], order: Sequence[Step], others: Iterable[Trace[Pod]] = ()) -> Finding:
     """Return the one finding that stands for an attempt: the earliest step of `order` wins, ties go by count.
 
+    Where a pod was late, its finding's step is the one that used up the time; one that has no such step comes last.
+
     If all failing pods are on one node, and a pod of the same attempt on another node got further, it is the node.
     """
     counted = Counter((finding.step, finding.reason) for finding in findings)
-    first = min(findings, key=lambda f: (_place(f, order), -counted[f.step, f.reason]))
+    first = min(
+        findings,
+        key=lambda f: (f.reason is Reason.NO_SINGLE_CAUSE, _place(f, order), -counted[f.step, f.reason]),
+    )
     nodes = {finding.node for finding in findings}
     failing = first.reason.result is Result.FAILURE and first.reason not in SHARED and first.node is not None
     further = max(finding.progress for finding in findings)

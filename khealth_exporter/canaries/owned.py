@@ -48,7 +48,8 @@ class Owned(Generic[T]):
         """When its deletion was requested."""
         self.answered = Moment(self._clock.now())
         """When the write was answered."""
-        self._sent = self.answered.at
+        self.first_sent = self._sent = self.answered.at
+        """When the write was sent for the first time, in monotonic seconds."""
         self._lag = Lag()
         self._first_asked: float | None = None
         self._delete: tuple[float, float] | None = None
@@ -101,7 +102,8 @@ class Owned(Generic[T]):
         """
         await self._cluster.check_deletable(self.kind, self.ownership.name, deadline)
         self.changed.flush()  # Its watches are attentive from now on.
-        self.begun, self._sent = True, self._clock.now()
+        self.begun, self.first_sent = True, self._clock.now()
+        self._sent = self.first_sent
         try:
             answer = await self._cluster.create(self.kind, manifest, deadline)
         except Refused as refused:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from khealth_exporter.canaries.diagnosis import Finding, blame, not_ready
+from khealth_exporter.canaries.excess import Lateness, Usual, unexplained
 from khealth_exporter.canaries.facts import find_out
 from khealth_exporter.canaries.images import SeenImages
 from khealth_exporter.canaries.owned import Owned
@@ -17,7 +18,7 @@ from khealth_exporter.measure.moments import Moment
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
-from khealth_exporter.vocabulary.sample import Sample
+from khealth_exporter.vocabulary.sample import Measurement, Sample
 from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Failed
 
@@ -48,6 +49,7 @@ class PodSet:
         """Every pod that was seen, by uid."""
         self.spoilt = False
         """Whether a pod was removed, or was asked to go."""
+        self._usual = context.memory.of(Usual, *owned.ownership.key[:2])
         self._well: set[str] = set()
         self._present: set[str] = set()
         self._held: tuple[str, ...] = ()
@@ -120,20 +122,26 @@ class PodSet:
             raise await self._inquest([trace.frozen() for trace in self.traces.values()], count, deadline, record)
         for measured in self._samples(self.traces.values()):
             record(measured)
+            self._usual.note(measured.measurements)
         self._held = tuple(uid for uid in self.traces if uid in self._well)
         self._gaps = self._cluster.watches.gaps(self._kinds)
 
     def _samples(self, traces: Iterable[Trace[Pod]], deadline: Moment | None = None) -> Iterator[Sample]:
         """Yield what was measured of each pod so far; with a deadline, stuck steps count with the time waited."""
-        memory, image, ruler = self._context.memory, self._placement.image, self._owned.ruler
+        memory, image = self._context.memory, self._placement.image
         seen = memory.of(SeenImages)
         seen.note(self.traces.values(), image)
         for trace in traces:
-            steps = list(trace.spans(ruler, deadline))
-            if self._create and "created" in trace.moments:
-                steps.insert(0, ruler.measure(self._create, self._owned.answered, trace.moments["created"]))
+            steps = self._measured(trace, deadline)
             graded = (seen.graded(step, trace, image) for step in steps) if memory.lasting else steps
             yield sample(trace, graded, self._clock)
+
+    def _measured(self, trace: Trace[Pod], deadline: Moment | None) -> list[Measurement]:
+        ruler = self._owned.ruler
+        steps = list(trace.spans(ruler, deadline))
+        if self._create and "created" in trace.moments:
+            steps.insert(0, ruler.measure(self._create, self._owned.answered, trace.moments["created"]))
+        return steps
 
     async def verify(self, deadline: float) -> None:
         """Return if the watch shows all held pods still there and Ready; raise Failed otherwise."""
@@ -174,7 +182,7 @@ class PodSet:
         try:
             _check_awake(now.at - deadline)
             await self.ask(now.at + ASKING, frozen if due else None)
-            failed = await self._judged(frozen, max(0, count - len(frozen)) if due else 0, now.at + ASKING)
+            failed = await self._judged(frozen, max(0, count - len(frozen)) if due else 0, now, due=due)
             stuck = due and failed.reason.result is Result.FAILURE
         except Failed as doubt:
             failed = doubt
@@ -187,10 +195,11 @@ class PodSet:
 
     def _absent(self, numbers: Iterable[int], now: Moment) -> Iterator[Sample]:
         for number in numbers if self._create else ():
-            assert self._create  # noqa: S101 - for the type checker
-            step = self._owned.ruler.measure(self._create, self._owned.answered, now, censored=True)
             name = f"{self._owned.ownership.name} pod {number + 1}"
-            yield Sample(name, "", None, (step,), dict.fromkeys(WAY.milestones))
+            yield Sample(name, "", None, (self._uncreated(now),), dict.fromkeys(WAY.milestones))
+
+    def _uncreated(self, now: Moment) -> Measurement:
+        return self._owned.ruler.measure(CREATE, self._owned.answered, now, censored=True)
 
     async def ask(self, deadline: float, known: Sequence[Trace[Pod]] | None = None) -> None:
         """Ask the API server before blaming; raise what its silence means, or watch_interrupted if it knows more.
@@ -219,20 +228,33 @@ class PodSet:
         if not caught_up or not self._owned.shown:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch is behind the API server")
 
-    async def _judged(self, frozen: list[Trace[Pod]], missing: int, asked: float) -> Failed:
+    async def _judged(self, frozen: list[Trace[Pod]], missing: int, now: Moment, *, due: bool) -> Failed:
+        asked = now.at + ASKING
         if missing:
             # Its status says why, and its watch may have stopped without a word.
             await self._owned.refresh(asked)
         facts = await find_out(self._cluster, self._owned, self.traces.values(), self._placement, asked)
         lost = [trace for trace in frozen if trace.gone or trace.item.leaving]
         suspects = lost or [trace for trace in frozen if not well(trace)]
-        findings = [not_ready(trace, facts.nodes, facts.pulling) for trace in suspects]
+        lateness = self._lateness(now) if due else None
+        findings = []
+        for trace in suspects:
+            found = not_ready(trace, facts.nodes, facts.pulling)
+            if lateness and unexplained(trace.item):
+                found = lateness.judged(found, trace.item.name, self._measured(trace, now))
+            findings.append(found)
         if missing and not lost:
-            findings.append(self._missing(self._owned.item, missing))
+            found = self._missing(self._owned.item, missing)
+            findings.append(lateness.judged(found, f"{missing} pods", [self._uncreated(now)]) if lateness else found)
         if not findings:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that the pods are Ready")
         found = blame(findings, self._order, frozen)
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
+
+    def _lateness(self, now: Moment) -> Lateness:
+        budget = now.at - self._owned.first_sent
+        chain = [step for step in self._order if not step.sli and not step.teardown]
+        return Lateness(self._usual.of(chain, budget), budget, self._owned.answered.at - self._owned.first_sent)
 
 
 def _check_awake(late: float) -> None:

@@ -1,6 +1,8 @@
 """What `khealth once` says of a healthy cluster, and of each way in which one is broken."""
 
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,28 @@ def test_a_broken_component_is_named(target: Target, fault: str, component: str,
     assert {component} == {blamed for blamed, _ in found.blamed.values()}, found.document
     assert all(reason in expected[routine] for routine, (_, reason) in found.blamed.items()), found.document
     assert {"rcscheduler", "api", "pod"} - set(expected) == found.well, found.document
+
+
+@pytest.mark.parametrize(
+    ("fault", "blamed"),
+    [
+        ("scheduler-stalled", ("scheduler", "pod_not_scheduled")),
+        ("controller-stalled", ("controller_manager", "pod_not_created")),
+    ],
+)
+def test_a_component_that_took_up_the_time_is_named_though_it_works_again(
+    target: Target, fault: str, blamed: tuple[str, str]
+) -> None:
+    """The pods are with their kubelets at the deadline, which got them too late."""
+    target.begin(fault)
+    with ThreadPoolExecutor(1) as pool:
+        attempt = pool.submit(target.once, target.quick())
+        wait_for("the controller", target.objects)
+        resumed = time.monotonic() + target.timeout - target.fastest
+        wait_for("nearly all of the time to pass", lambda: time.monotonic() >= resumed)
+        target.end(fault)
+        found = attempt.result(150)
+    assert {"rcscheduler": blamed} == found.blamed, found.document
 
 
 @pytest.mark.parametrize(

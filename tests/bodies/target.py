@@ -81,6 +81,8 @@ class Target(ABC):
 
     timeout = 8.0
     """Seconds that bound init in tests that break something: a paused kubelet's node turns NotReady after 20 s."""
+    fastest = 0.5
+    """Seconds that every pod takes at least until it is Ready."""
     patience = 90.0
     """Seconds within which a healthy cluster does anything."""
 

@@ -99,6 +99,10 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
         "Pods are missing for an unknown reason",
         "The API server refused the controller manager for a reason that khealth does not know.",
     ),
+    Reason.NO_SINGLE_CAUSE: ReasonText(
+        "Pods are late, and no single step explains it",
+        "Pods were not Ready in time, and no single step took so much longer than usual that it explains this.",
+    ),
     Reason.INTERNAL_ERROR: ReasonText(
         "Internal error in khealth: see its log", "khealth has an internal error. Its log has the details."
     ),

@@ -1,0 +1,118 @@
+"""Which step made a pod late: the one without whose excess it would have been in time. Pure: no I/O, no clock."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from khealth_exporter.canaries.diagnosis import Finding
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START
+from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.sample import Measurement
+from khealth_exporter.vocabulary.step import Step
+
+_KEPT = 64
+"""Durations of each step that are remembered."""
+_ENOUGH = 10
+"""Durations from which a quantile is taken."""
+_QUANTILE = 0.9
+_DEFAULTS = {ACCEPT: 0.5, CREATE: 0.5, SCHEDULE: 0.5, SANDBOX: 1.5, START: 1.5, READY: 1.0}
+"""Seconds that a step usually takes, as long as too few are known here."""
+_SHARE = 0.5
+"""Share of an attempt's time that these defaults take together at most."""
+
+_REASONS = {
+    ACCEPT: Reason.API_TIMEOUT,
+    CREATE: Reason.POD_NOT_CREATED,
+    SCHEDULE: Reason.POD_NOT_SCHEDULED,
+    SANDBOX: Reason.SANDBOX_FAILED,
+    START: Reason.POD_NOT_STARTED,
+    READY: Reason.POD_NOT_READY,
+}
+"""What it is called that a step took up the time, though it has ended."""
+
+_UNDER_WAY = frozenset({
+    Reason.POD_NOT_CREATED, Reason.POD_NOT_SCHEDULED, Reason.KUBELET_SILENT, Reason.SANDBOX_FAILED,
+    Reason.IMAGE_PULL_FAILED, Reason.POD_NOT_STARTED, Reason.POD_NOT_READY,
+})  # fmt: skip
+"""What is said of a pod that has come no further, where nobody says why."""
+
+
+class Usual:
+    """How long each step takes here: the 90th percentile of the last 64, of attempts that succeeded."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[Step, deque[float]] = {}
+
+    def note(self, measured: Iterable[Measurement]) -> None:
+        """Take in the steps of an attempt that succeeded."""
+        for one in measured:
+            self._seconds.setdefault(one.step, deque(maxlen=_KEPT)).append(one.seconds)
+
+    def of(self, steps: Iterable[Step], budget: float) -> Mapping[Step, float]:
+        """Return the usual seconds of each step; `budget` is what all may take together."""
+        scale = min(1.0, _SHARE * budget / sum(_DEFAULTS.values()))
+        return {step: self._quantile(step) or scale * _DEFAULTS.get(step, 1.0) for step in steps}
+
+    def _quantile(self, step: Step) -> float | None:
+        known = sorted(self._seconds.get(step, ()))
+        return known[int(_QUANTILE * (len(known) - 1))] if len(known) >= _ENOUGH else None
+
+
+def blamed(spent: Mapping[Step, float], still: Step, usual: Mapping[Step, float], budget: float) -> Step | None:
+    """Return the step without whose excess a pod would have been in time; None if no single one is.
+
+    It has more than half of all excess: of two that are equally late, neither is named.
+
+    `spent` has the seconds of each step so far, the last of which is `still` going on. That one, and those that have
+    not begun, are expected to take the usual time. `budget` is the seconds in which all should have been done.
+    """
+    needed = sum(spent.values()) + max(0.0, usual[still] - spent[still])
+    needed += sum(seconds for step, seconds in usual.items() if step not in spent)
+    excess = {step: seconds - usual[step] for step, seconds in spent.items()}
+    most = max(excess, key=lambda step: excess[step])
+    alone = excess[most] > sum(seconds for seconds in excess.values() if seconds > 0) / 2
+    return most if alone and needed - excess[most] <= budget else None
+
+
+def unexplained(pod: Pod) -> bool:
+    """Tell whether nobody says why a pod has come no further; that it has no sandbox yet is no reason."""
+    scheduled = pod.condition("PodScheduled")
+    if scheduled and scheduled.status == "False":
+        return False
+    states = [state for container in pod.status.container_statuses for state in (container.state, container.last_state)]
+    return not any(state.terminated or (state.waiting and state.waiting.message) for state in states)
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """What pods that are still under way at a deadline are judged by.
+
+    `usual` has the steps of an attempt in order, with their usual seconds; the attempt began `budget` seconds ago.
+    """
+
+    usual: Mapping[Step, float]
+    budget: float
+    accepted: float
+    """Seconds until the API server had accepted the attempt's object."""
+
+    def judged(self, finding: Finding, name: str, measured: Sequence[Measurement]) -> Finding:
+        """Return what is said of a pod, which says no more than how far it came, by what used up its time."""
+        spent = {ACCEPT: self.accepted} | {one.step: one.seconds for one in measured if one.step in self.usual}
+        still = next((one.step for one in measured if one.censored and one.step in self.usual), None)
+        if finding.reason not in _UNDER_WAY or still is None:
+            return finding
+        step = blamed(spent, still, self.usual, self.budget)
+        if step == still:
+            return finding
+        if step is None:
+            took = ", ".join(f"{one.name} {_of(seconds, self.usual[one])}" for one, seconds in spent.items())
+            note = f"{name}: not Ready after {self.budget:.2f} s, and no single step explains it: {took}"
+            return replace(finding, reason=Reason.NO_SINGLE_CAUSE, note=note)
+        note = f"{name}: {step.name} took {_of(spent[step], self.usual[step])}, too long to be Ready in time"
+        node = finding.node if step in (SANDBOX, START, READY) else None
+        return replace(finding, step=step, reason=_REASONS[step], note=note, node=node)
+
+
+def _of(seconds: float, usual: float) -> str:
+    return f"{seconds:.2f} s (usually {usual:.2f} s)"

@@ -1,0 +1,203 @@
+"""A pod that was late is blamed on the step without whose excess it would have been in time, wherever it is stuck."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from canary_attempt import STEPS, Attempt
+from documents import (
+    RUNNING,
+    Json,
+    a_pod,
+    accepted,
+    bound,
+    condition,
+    container,
+    containers,
+    pod,
+    sandboxed,
+    status_of,
+    terminated,
+    unschedulable,
+    waiting,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from small_cluster import scene
+from virtual_time import virtual
+
+from khealth_exporter.canaries.diagnosis import Finding, blame
+from khealth_exporter.canaries.excess import Lateness, Usual, blamed, unexplained
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.sample import Measurement
+from khealth_exporter.vocabulary.step import Step
+
+CHAIN = (ACCEPT, CREATE, SCHEDULE, SANDBOX, START, READY)
+USUAL = dict(zip(CHAIN, (0.05, 0.1, 0.1, 0.4, 0.3, 0.2), strict=True))
+SECONDS = st.floats(0, 20)
+
+
+def cut(durations: Sequence[float], budget: float) -> tuple[dict[Step, float], Step] | None:
+    """Return what has been spent when the budget is used up, and the step that goes on; None if all was in time."""
+    spent, left = dict[Step, float](), budget
+    for step, seconds in zip(CHAIN, durations, strict=True):
+        spent[step] = min(seconds, left)
+        if seconds > left:
+            return spent, step
+        left -= seconds
+    return None
+
+
+@pytest.mark.parametrize(
+    ("durations", "budget", "culprit"),
+    [
+        ((0.05, 0.1, 5.5, 9, 0, 0), 6, SCHEDULE),
+        ((0.05, 5.5, 0.1, 9, 0, 0), 6, CREATE),
+        ((0.05, 5.5, 9, 0, 0, 0), 6, CREATE),
+        ((5.8, 9, 0, 0, 0, 0), 6, ACCEPT),
+        ((0.05, 0.1, 0.1, 4, 9, 0), 6, SANDBOX),
+        ((0.05, 0.1, 0.1, 0.4, 9, 0), 6, START),
+        ((0.05, 0.1, 0.1, 0.4, 5.4, 9), 6, START),
+        ((0.05, 0.1, 9, 0, 0, 0), 6, SCHEDULE),
+        ((0.05, 2.5, 2.5, 2.5, 9, 0), 6, None),
+        ((0.05, 0.1, 0.1, 0.4, 0.3, 9), 0.8, None),
+    ],
+    ids=lambda value: str(getattr(value, "name", value)),
+)  # fmt: skip
+def test_the_step_that_used_up_the_time_is_blamed(
+    durations: Sequence[float], budget: float, culprit: Step | None
+) -> None:
+    """Whether it still goes on or has ended; nobody where several share it, or the time is too short for all."""
+    found = cut(durations, budget)
+    assert found
+    assert culprit == blamed(*found, USUAL, budget)
+
+
+@given(st.tuples(*[SECONDS] * len(CHAIN)), st.floats(0.5, 20), st.tuples(*[st.floats(0.01, 3)] * len(CHAIN)))
+def test_without_the_excess_the_pod_would_have_been_in_time(
+    durations: Sequence[float], budget: float, usually: Sequence[float]
+) -> None:
+    """For any durations; and if nobody is blamed, no single step would have done."""
+    usual = dict(zip(CHAIN, usually, strict=True))
+    if (found := cut(durations, budget)) is None:
+        return
+    spent, still = found
+    culprit = blamed(spent, still, usual, budget)
+
+    def expected(without: Step) -> float:
+        known = {**usual, **spent, still: max(spent[still], usual[still])}
+        return sum({**known, without: min(known[without], usual[without])}.values())
+
+    excess = {step: max(0.0, spent[step] - usual[step]) for step in spent}
+    if culprit is None:
+        half = sum(excess.values()) / 2 + 1e-6
+        assert not [step for step in spent if expected(step) <= budget - 1e-6 and excess[step] > half]
+    else:
+        assert expected(culprit) <= budget + 1e-6
+        assert max(excess.values()) == excess[culprit] > 0
+
+
+def test_defaults_leave_room_in_a_short_time() -> None:
+    """Until enough is known here, all steps together take half of the time at most."""
+    usual = Usual()
+    assert pytest.approx(1.5) == sum(usual.of(CHAIN, 3.0).values())
+    assert 1.5 == usual.of(CHAIN, 60.0)[SANDBOX]
+
+
+def test_what_is_usual_is_what_nine_of_ten_take() -> None:
+    """Of the last ones; a single slow one changes nothing."""
+    usual = Usual()
+    for number in range(100):
+        usual.note([Measurement(START, 5.0 if number % 50 == 7 else 0.3, 0.0)])
+    assert 0.3 == usual.of(CHAIN, 20.0)[START]
+
+
+NAME = "khealth-a"
+FAIR = pod(NAME)
+
+
+@pytest.mark.parametrize(
+    ("document", "silent"),
+    [
+        (FAIR, True),
+        (bound(FAIR), True),
+        (accepted(FAIR), True),
+        (sandboxed(FAIR), True),
+        (unschedulable(FAIR), False),
+        (status_of(accepted(FAIR), condition("PodReadyToStartContainers", "False", "", "no pod sandbox exists")), True),
+        (containers(FAIR, container(waiting("ErrImagePull", "denied"))), False),
+        (containers(FAIR, container(waiting("ContainerCreating", ""))), True),
+        (containers(FAIR, container(terminated(1, "Error"))), False),
+        (containers(FAIR, container(RUNNING, last=terminated(1, "Error"))), False),
+    ],
+)
+def test_who_says_why_is_believed(document: Json, silent: bool) -> None:
+    """Times decide only where nobody says anything."""
+    assert silent is unexplained(a_pod(document))
+
+
+def lateness(budget: float, usual: Mapping[Step, float] = USUAL) -> Lateness:
+    return Lateness(usual, budget, 0.05)
+
+
+def steps(*seconds: float) -> list[Measurement]:
+    """Return the steps from `create` on, of which the last one has not ended."""
+    found = [Measurement(step, value, 0.0) for step, value in zip(CHAIN[1:], seconds, strict=False)]
+    return [*found[:-1], Measurement(found[-1].step, found[-1].seconds, 0.0, censored=True)]
+
+
+def test_the_note_tells_the_time_and_what_is_usual() -> None:
+    """Where to look, and why."""
+    place = Finding(SANDBOX, Reason.KUBELET_SILENT, "khealth-a: the kubelet has not accepted the pod", "node-1")
+    found = lateness(6.0).judged(place, NAME, steps(0.1, 5.4, 0.4))
+    assert (SCHEDULE, Reason.POD_NOT_SCHEDULED, None) == (found.step, found.reason, found.node)
+    assert "khealth-a: schedule took 5.40 s (usually 0.10 s)" in found.note
+
+
+def test_a_step_that_is_stuck_keeps_its_own_reason() -> None:
+    """The kubelet's silence is told from a sandbox that fails."""
+    place = Finding(SANDBOX, Reason.KUBELET_SILENT, "khealth-a: the kubelet has not accepted the pod", "node-1")
+    assert place is lateness(6.0).judged(place, NAME, steps(0.1, 0.1, 5.7))
+
+
+def test_several_that_share_it_are_inconclusive() -> None:
+    """The note tells what each took."""
+    place = Finding(START, Reason.POD_NOT_STARTED, "khealth-a: not started", "node-1")
+    found = lateness(6.0).judged(place, NAME, steps(2.0, 2.0, 1.5, 0.4))
+    assert Reason.NO_SINGLE_CAUSE is found.reason
+    assert "create 2.00 s (usually 0.10 s), schedule 2.00 s (usually 0.10 s)" in found.note
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason.NODES_NOT_READY, Reason.DISRUPTED, Reason.QUOTA_EXCEEDED, Reason.POD_CRASHED]
+)
+def test_what_is_known_otherwise_stands(reason: Reason) -> None:
+    """Times do not change what nodes, conditions or refusals say."""
+    place = Finding(SANDBOX, reason, "khealth-a: so", "node-1")
+    assert place is lateness(6.0).judged(place, NAME, steps(0.1, 5.4, 0.4))
+
+
+def test_a_pod_with_a_cause_stands_for_one_without() -> None:
+    """An attempt is inconclusive only if no pod tells more."""
+    none = Finding(CREATE, Reason.NO_SINGLE_CAUSE, "a: none")
+    late = Finding(START, Reason.POD_NOT_STARTED, "b: start took long", "node-1")
+    assert late is blame([none, late], STEPS)
+
+
+@virtual
+async def test_a_scheduler_that_was_paused_is_blamed_though_the_pods_are_with_their_kubelets() -> None:
+    """Seen on a cluster: the scheduler stood still for 5.5 of 6 seconds, and a healthy kubelet was blamed."""
+    async with scene() as here:
+        here.small.pause = {"scheduled": 19.7}
+        failed = await Attempt(here).failing()
+    assert (Reason.POD_NOT_SCHEDULED, SCHEDULE) == (failed.reason, failed.step)
+    assert "schedule took 19.70 s" in failed.note
+
+
+@virtual
+async def test_a_controller_manager_that_was_paused_is_blamed() -> None:
+    """The pods were created too late to be Ready in time."""
+    async with scene() as here:
+        here.small.pause = {"created": 19.8}
+        failed = await Attempt(here).failing()
+    assert (Reason.POD_NOT_CREATED, CREATE) == (failed.reason, failed.step)
