@@ -151,6 +151,15 @@ def test_a_smoke_test_in_its_own_pod_harms_nothing(applied: tuple[Installed, str
     assert ("result: success", 0.0) == (said.stdout.strip().splitlines()[-1], lost)
 
 
+def test_a_sweep_in_its_own_pod_takes_nothing_of_the_run(applied: tuple[Installed, str]) -> None:
+    """`kubectl exec deploy/khealth -- khealth sweep`: what a living process of the same Pod holds is not left behind."""
+    installed, _ = applied
+    installed.wait_for_hold()
+    said = kubectl("exec", "-n", "khealth", "deploy/khealth", "--", "khealth", "sweep").stdout
+    lost = installed.metric("khealth_failures_total", routine="rcscheduler", reason="pod_lost")
+    assert ("nothing to delete in namespace khealth", 0.0) == (said.strip(), lost)
+
+
 def test_deleting_the_single_file_in_mid_attempt_leaves_nothing(applied: tuple[Installed, str]) -> None:
     """Neither in the namespace, nor the namespace, nor anything outside."""
     installed, _ = applied
