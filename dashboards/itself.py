@@ -120,6 +120,7 @@ INCONCLUSIVE = Told(
         "watch_interrupted",
         "prober_starved",
         "disrupted",
+        "pod_gated",
         "unknown",
     ),
 )

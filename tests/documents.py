@@ -125,13 +125,25 @@ def leaving(document: Json) -> Json:
     return {**document, "metadata": {**document["metadata"], "deletionTimestamp": NOW, "deletionGracePeriodSeconds": 1}}
 
 
-def disrupted(document: Json, message: str = "Eviction API: evicting") -> Json:
+def disrupted(
+    document: Json,
+    message: str = "Eviction API: evicting",
+    *,
+    reason: str = "EvictionByEvictionAPI",
+    status: str = "True",
+) -> Json:
     """Return a pod that its cluster takes away on purpose."""
-    return status_of(document, condition("DisruptionTarget", "True", "EvictionByEvictionAPI", message))
+    return status_of(document, condition("DisruptionTarget", status, reason, message))
 
 
 def node(
-    name: str = "node-1", *, ready: str = "True", cordoned: bool = False, taints: tuple[str, ...] = (), **labels: str
+    name: str = "node-1",
+    *,
+    ready: str = "True",
+    says: tuple[str, str] = ("", ""),
+    cordoned: bool = False,
+    taints: tuple[str, ...] = (),
+    **labels: str,
 ) -> Json:
     """Return a node; a taint is a key, with an effect behind a colon where it is not NoSchedule."""
     keys = [taint.partition(":") for taint in taints]
@@ -139,7 +151,7 @@ def node(
     return {
         "metadata": {"name": name, "labels": {"kubernetes.io/os": "linux", "kubernetes.io/hostname": name, **labels}},
         "spec": {**spec, "unschedulable": True} if cordoned else spec,
-        "status": {"conditions": [condition("MemoryPressure", "False"), condition("Ready", ready)]},
+        "status": {"conditions": [condition("MemoryPressure", "False"), condition("Ready", ready, *says)]},
     }
 
 
@@ -167,3 +179,18 @@ def a_node(document: Json) -> Node:
 def a_controller(document: Json) -> ReplicationController:
     """Return a ReplicationController as khealth reads it."""
     return read(ReplicationController, document)
+
+
+def gated(document: Json, *gates: str) -> Json:
+    """Return a pod that the scheduler must not bind, as the API server makes it."""
+    said = condition(
+        "PodScheduled", "False", "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates"
+    )
+    return {**status_of(document, said), "spec": {**document["spec"], "schedulingGates": [{"name": g} for g in gates]}}
+
+
+def readiness_gated(document: Json, gate: str) -> Json:
+    """Return a pod whose containers are ready, and which waits for another controller's condition."""
+    message = f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+    said = condition("Ready", "False", "ReadinessGatesNotReady", message)
+    return {**status_of(document, said), "spec": {**document["spec"], "readinessGates": [{"conditionType": gate}]}}

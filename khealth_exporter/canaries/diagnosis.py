@@ -23,6 +23,14 @@ PULLING = {
 
 SCHEDULER_ERROR = "SchedulerError"
 """Why a pod is not scheduled, if the scheduler itself failed: a plug-in, an extender, or the binding."""
+SCHEDULING_GATED = "SchedulingGated"
+"""Why a pod is not scheduled, if the scheduler must not look at it yet."""
+READINESS_GATED = "ReadinessGatesNotReady"
+"""Why a pod is not Ready, if its containers are, and a condition that another controller sets is missing."""
+TAINT_MANAGER = "DeletionByTaintManager"
+"""Why a pod is deleted, if its node has a taint that it does not tolerate: a dead node has one too."""
+STOPPED = {"NodeShutdown", "Terminated", "Shutdown", "Preempting"}
+"""Why a kubelet ends or rejects a pod, if its node is shut down, or a critical pod needs the room."""
 
 POD_REASONS = (
     Reason.POD_NOT_SCHEDULED,
@@ -39,6 +47,7 @@ POD_REASONS = (
     Reason.DISRUPTED,
     Reason.NO_NODE,
     Reason.NO_SINGLE_CAUSE,
+    Reason.POD_GATED,
 )
 """Why a pod may fail, or its attempt stay inconclusive, on its way from created to Ready."""
 
@@ -120,9 +129,13 @@ _Said = tuple[Step, Reason, str]
 
 
 def _disrupted(trace: Trace[Pod], nodes: Nodes) -> _Said | None:
-    target = trace.item.condition("DisruptionTarget")
+    pod, target = trace.item, trace.item.condition("DisruptionTarget")
     if target is not None and target.status == "True":
-        return DELETE, Reason.DISRUPTED, target.message or target.reason
+        if target.reason == TAINT_MANAGER and nodes.dead_before_ready(trace):
+            return _on_node(trace, nodes)  # The node had failed before it was tainted for that.
+        return DELETE, Reason.DISRUPTED, _words(target)
+    if pod.ended and pod.status.reason in STOPPED:
+        return DELETE, Reason.DISRUPTED, f"{pod.status.reason}: {pod.status.message}"
     explained = nodes.disrupts(trace)
     return (DELETE, Reason.DISRUPTED, explained) if explained else None
 
@@ -137,6 +150,10 @@ def _unscheduled(pod: Pod, nodes: Nodes) -> _Said | None:
     if pod.spec.node_name:
         return None
     said = pod.condition("PodScheduled")
+    gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
+    if gates or (said is not None and said.status == "False" and said.reason == SCHEDULING_GATED):
+        gated = f"scheduling gate {gates}" if gates else "scheduling gates, which are cleared by now"
+        return SCHEDULE, Reason.POD_GATED, f"the scheduler must not bind it: {gated}"
     if said is None or said.status != "False":
         return SCHEDULE, Reason.POD_NOT_SCHEDULED, "the scheduler has not reported on the pod"
     return SCHEDULE, *_answered(said, nodes)
@@ -144,7 +161,7 @@ def _unscheduled(pod: Pod, nodes: Nodes) -> _Said | None:
 
 def _answered(said: Condition, nodes: Nodes) -> tuple[Reason, str]:
     """Return what it means that the scheduler has answered, and has not bound the pod."""
-    words = said.message or said.reason
+    words = _words(said)
     if refused := nodes.refuses():
         reason, why = refused
         return reason, f"{why}; {words}"
@@ -154,16 +171,16 @@ def _answered(said: Condition, nodes: Nodes) -> tuple[Reason, str]:
         # Full or tainted: the scheduler has answered, and it may not choose another node.
         return Reason.NO_NODE, f"node {nodes.only} takes no pod; {words}"
     if nodes.all_cordoned:
-        return Reason.NO_NODE, f"every node is cordoned or being removed; {said.message}"
+        return Reason.NO_NODE, f"every node is cordoned or being removed; {words}"
     if nodes.none_ready:
-        return Reason.NODES_NOT_READY, f"no node is Ready; {said.message}"
+        return Reason.NODES_NOT_READY, f"{nodes.unready}; {words}"
     return Reason.POD_UNSCHEDULABLE, words
 
 
 def _on_node(trace: Trace[Pod], nodes: Nodes) -> _Said:
     pod = trace.item
     if nodes.none_ready:
-        return SANDBOX, Reason.NODES_NOT_READY, f"no node is Ready; the pod is on {node_of(trace)}"
+        return SANDBOX, Reason.NODES_NOT_READY, f"{nodes.unready}; the pod is on {node_of(trace)}"
     if pod.ended:
         said = f"{pod.status.reason} {pod.status.message}".strip()
         return START, Reason.POD_CRASHED if pod.started else Reason.POD_NOT_STARTED, said or f"phase {pod.status.phase}"
@@ -202,8 +219,16 @@ def _sandbox(pod: Pod) -> _Said | None:
 def _last_steps(pod: Pod) -> _Said:
     if not pod.started:
         return START, Reason.POD_NOT_STARTED, f"its containers have not started on {pod.spec.node_name}"
-    ready = pod.condition("Ready")
-    return READY, Reason.POD_NOT_READY, (ready.message or ready.reason if ready else "") or "not Ready"
+    ready = pod.condition("Ready") or Condition()
+    if ready.status != "True" and ready.reason == READINESS_GATED:
+        gates = ", ".join(gate.condition_type for gate in pod.spec.readiness_gates)
+        return READY, Reason.POD_GATED, f"readiness gate {gates}: {ready.message}"
+    return READY, Reason.POD_NOT_READY, _words(ready) or "not Ready"
+
+
+def _words(said: Condition) -> str:
+    """Return a condition's reason and message."""
+    return ": ".join(filter(None, (said.reason, said.message)))
 
 
 def not_deleted(traces: Sequence[Trace[Pod]], nodes: Nodes, order: Sequence[Step]) -> Finding:
@@ -221,8 +246,7 @@ def _not_ended(trace: Trace[Pod], nodes: Nodes) -> Finding:
     if explained:
         return Finding(DELETE, Reason.DISRUPTED, f"{trace.item.name}: {explained}", node_of(trace), trace.progress)
     if nodes.none_ready:
-        return Finding(
-            DELETE, Reason.NODES_NOT_READY, f"no node is Ready; {trace.item.name} has not terminated", node_of(trace)
-        )
+        note = f"{nodes.unready}; {trace.item.name} has not terminated"
+        return Finding(DELETE, Reason.NODES_NOT_READY, clean(note), node_of(trace))
     note = f"{trace.item.name}: the kubelet on {node_of(trace)} has not terminated the pod"
     return Finding(DELETE, Reason.KUBELET_SILENT, note, node_of(trace), trace.progress)

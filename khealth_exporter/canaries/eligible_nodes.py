@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import node_of
-from khealth_exporter.cluster.objects import GOING, Node, Pod
+from khealth_exporter.cluster.objects import Node, Pod
+from khealth_exporter.cluster.scheduling import GOING
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.reason import Reason
 
@@ -47,14 +48,14 @@ class Nodes:
         if not self.only or not self.known:
             return None
         if self.none_ready:
-            return Reason.NODES_NOT_READY, "no node is Ready"
+            return Reason.NODES_NOT_READY, self.unready
         node = self._named(self.only)
         if node is None:
             return Reason.NO_NODE, f"node {self.only} was removed or tainted"
         if node.cordoned:
             return Reason.NO_NODE, f"node {self.only} is cordoned or being removed"
         if not node.ready:
-            return Reason.KUBELET_SILENT, f"node {self.only} became NotReady"
+            return Reason.KUBELET_SILENT, f"node {self.only} became NotReady: {_said(node)}"
         return None
 
     @property
@@ -62,6 +63,12 @@ class Nodes:
         """Whether there are nodes in service, and not one of them is Ready."""
         serving = [node for node in self.eligible if not node.cordoned]
         return bool(serving) and not any(node.ready for node in serving)
+
+    @property
+    def unready(self) -> str:
+        """That no node is Ready, in words, with what is said of the first one."""
+        words = sorted(f"{node.name}: {_said(node)}" for node in self.eligible if not node.cordoned)
+        return f"no node is Ready ({words[0]})" if words else "no node is Ready"
 
     @property
     def all_cordoned(self) -> bool:
@@ -79,14 +86,24 @@ class Nodes:
         if node is None:
             return ""
         if node.cordoned:
-            return f"its node {name} is cordoned"
+            return f"its node {name} is {'being removed or shut down' if node.going else 'cordoned'}"
         others = any(other.ready for other in self.eligible if other is not node)
         if "ready" in trace.moments and not node.ready and others:
-            return f"its node {name} became NotReady, other nodes are Ready"
+            return f"its node {name} became NotReady, other nodes are Ready: {_said(node)}"
         return ""
+
+    def dead_before_ready(self, trace: Trace[Pod]) -> bool:
+        """Tell whether the node of a pod that was never Ready is not Ready, and not on purpose."""
+        node = self._named(node_of(trace) or "")
+        return node is not None and not node.ready and not node.cordoned and "ready" not in trace.moments
 
     def _named(self, name: str) -> Node | None:
         return next((node for node in self.eligible if node.name == name), None)
+
+
+def _said(node: Node) -> str:
+    ready = node.readiness
+    return ": ".join(filter(None, (ready.reason, ready.message))) or "it has not reported"
 
 
 def _tolerated(node: Node, keys: set[str]) -> bool:

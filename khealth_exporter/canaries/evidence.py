@@ -20,6 +20,11 @@ def of_pod(trace: Trace[Pod]) -> Evidence:
         lines.append("deleted")
     elif pod.leaving:
         lines.append(clean(f"being deleted since {pod.metadata.deletion_timestamp}"))
+    gates = (
+        ("scheduling gates", [gate.name for gate in pod.spec.scheduling_gates]),
+        ("readiness gates", [gate.condition_type for gate in pod.spec.readiness_gates]),
+    )
+    lines += [clean(f"{kind}: {', '.join(names)}") for kind, names in gates if names]
     lines += _conditions(pod.status.conditions)
     for container in pod.status.container_statuses:
         state, last = container.state, container.last_state.terminated

@@ -32,7 +32,7 @@ async def next_node(rotation: Rotation, context: Context, placement: Placement, 
 
 def _unusable(found: Nodes) -> Failed:
     if found.none_ready:
-        return Failed(Reason.NODES_NOT_READY, "no node is Ready")
+        return Failed(Reason.NODES_NOT_READY, found.unready)
     return Failed(Reason.NO_NODE, "no node matches the selector and tolerations, and is schedulable")
 
 

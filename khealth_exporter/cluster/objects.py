@@ -4,6 +4,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from khealth_exporter.cluster.scheduling import GOING, ReadinessGate, SchedulingGate, Taint
+
 
 class Lenient(Struct, frozen=True, rename="camel"):
     """A part of an object: what is null reads as if it were missing."""
@@ -108,6 +110,8 @@ class PodSpec(Lenient, frozen=True):
 
     node_name: str = ""
     containers: list[Container] = []
+    scheduling_gates: list[SchedulingGate] = []
+    readiness_gates: list[ReadinessGate] = []
 
 
 class PodStatus(Lenient, frozen=True):
@@ -174,15 +178,8 @@ class ReplicationController(KubernetesObject, frozen=True):
         )
 
 
-class Taint(Lenient, frozen=True):
-    """Why a node repels pods."""
-
-    key: str = ""
-    effect: str = ""
-
-
-GOING = {"ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption"}
-"""Keys of the taints by which autoscalers take a node out of service."""
+SHUTTING_DOWN = "node is shutting down"
+"""What a kubelet says of its node during a graceful shutdown (kubernetes pkg/kubelet/nodeshutdown)."""
 
 
 class NodeSpec(Lenient, frozen=True):
@@ -205,14 +202,25 @@ class Node(KubernetesObject, frozen=True):
     status: NodeStatus = NodeStatus()
 
     @property
+    def readiness(self) -> Condition:
+        """What is said of it: its condition Ready, an empty one if it has none."""
+        return next((c for c in self.status.conditions if c.type == "Ready"), Condition())
+
+    @property
     def ready(self) -> bool:
         """Whether its kubelet says that it is Ready."""
-        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+        return self.readiness.status == "True"
+
+    @property
+    def going(self) -> bool:
+        """Whether it is being removed or shut down."""
+        stopping = not self.ready and SHUTTING_DOWN in self.readiness.message
+        return stopping or self.leaving or any(taint.key in GOING for taint in self.spec.taints)
 
     @property
     def cordoned(self) -> bool:
-        """Whether people or an autoscaler are taking it out of service."""
-        return self.spec.unschedulable or self.leaving or any(taint.key in GOING for taint in self.spec.taints)
+        """Whether it is being taken out of service."""
+        return self.spec.unschedulable or self.going
 
 
 class InvolvedObject(Lenient, frozen=True):

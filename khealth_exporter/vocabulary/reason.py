@@ -65,6 +65,7 @@ class Reason(StrEnum):
     DISRUPTED = "disrupted", Component.NODE, Result.INCONCLUSIVE
     NO_NODE = "no_node", Component.NODE, Result.INCONCLUSIVE
     NO_SINGLE_CAUSE = "no_single_cause", Component.KHEALTH, Result.INCONCLUSIVE
+    POD_GATED = "pod_gated", Component.KHEALTH, Result.INCONCLUSIVE
     INTERRUPTED = "interrupted", Component.KHEALTH, Result.INCONCLUSIVE
     UNKNOWN = "unknown", Component.KHEALTH, Result.INCONCLUSIVE
     INTERNAL_ERROR = "internal_error", Component.KHEALTH, Result.INCONCLUSIVE

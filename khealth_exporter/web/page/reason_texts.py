@@ -91,6 +91,10 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
     Reason.NO_NODE: ReasonText(
         "Every node is cordoned or being removed", "Every node that the pod could run on was cordoned or being removed."
     ),
+    Reason.POD_GATED: ReasonText(
+        "Gates of another controller hold pods up",
+        "The pod waited for a scheduling gate or a readiness gate, which another controller must clear.",
+    ),
     Reason.INTERRUPTED: ReasonText(
         "Attempts are interrupted",
         "The attempt was interrupted: khealth was stopped, or its namespace or its object was deleted.",

@@ -17,9 +17,11 @@ from documents import (
     containers,
     controller,
     disrupted,
+    gated,
     leaving,
     node,
     pod,
+    readiness_gated,
     ready,
     running,
     sandboxed,
@@ -88,6 +90,13 @@ BACK_OFF = containers(
     phase="Running",
 )
 EVICTED = status_of(accepted(A), phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
+REJECTED = status_of(
+    bound(A), phase="Failed", reason="NodeShutdown", message="Pod was rejected as the node is shutting down."
+)
+NOT_READY_NODE = node("node-1", ready="Unknown", says=("NodeStatusUnknown", "Kubelet stopped posting node status."))
+NO_NETWORK = ("KubeletNotReady", "container runtime network not ready: cni plugin not initialized")
+STOPPING = node("node-1", ready="False", says=("KubeletNotReady", "node is shutting down"))
+TAINTED_FOR_IT = disrupted(bound(A), "Taint manager: deleting due to NoExecute taint", reason="DeletionByTaintManager")
 NO_SANDBOX = status_of(
     accepted(A), condition("PodReadyToStartContainers", "False", "PodSandboxNotReady", "no network plugin")
 )
@@ -154,6 +163,37 @@ ROWS = (
     Row("evicted by its node's drain", Reason.DISRUPTED, (way(ready(A), leaving(disrupted(ready(A)))),), says="Eviction API"),
     Row("preempted before it started", Reason.DISRUPTED, (way(disrupted(bound(A))),)),
     Row("evicted, nodes unknown", Reason.DISRUPTED, (way(disrupted(ready(A)), gone=True),), UNKNOWN),
+    *(
+        Row(f"disrupted by {reason}", Reason.DISRUPTED, (way(leaving(disrupted(bound(A), "", reason=reason))),), says=reason)
+        for reason in ("PreemptionByScheduler", "DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet")
+    ),
+    Row("a disruption that did not happen", Reason.POD_NOT_READY, (way(disrupted(running(A), status="False")),)),
+    Row(
+        "deleted from a node that was dead before", Reason.KUBELET_SILENT, (way(bound(A), leaving(TAINTED_FOR_IT)),),
+        nodes(NOT_READY_NODE, node("node-2")),
+    ),
+    Row(
+        "deleted from a node that died after it was Ready", Reason.DISRUPTED,
+        (way(ready(A), leaving(disrupted(ready(A), "", reason="DeletionByTaintManager"))),), nodes(NOT_READY_NODE, node("node-2")),
+    ),
+    Row("rejected by a node that is shut down", Reason.DISRUPTED, (way(REJECTED),), says="node is shutting down"),
+    Row("its node is shut down", Reason.DISRUPTED, (way(accepted(A)),), nodes(STOPPING, node("node-2")), says="shut down"),
+    Row("its virtual machine was stopped", Reason.DISRUPTED, (way(bound(A)),),
+        nodes(node("node-1", ready="False", taints=("node.cloudprovider.kubernetes.io/shutdown",)), node("node-2"))),
+    Row("no room for all are shut down", Reason.NO_NODE, (way(unschedulable(A)),), nodes(STOPPING)),
+    Row("a scheduling gate", Reason.POD_GATED, (way(gated(A, "kueue.x-k8s.io/admission")),), says="kueue.x-k8s.io/admission"),
+    Row("two gates", Reason.POD_GATED, (way(gated(A, "a.example/x", "b.example/y")),), says="a.example/x, b.example/y"),
+    Row("gates that are cleared just now", Reason.POD_GATED, (way(gated(A)),), UNKNOWN, says="cleared"),
+    Row("a gate though no node is Ready", Reason.POD_GATED, (way(gated(A, "g")),), NONE_READY),
+    Row("a gate though all are cordoned", Reason.POD_GATED, (way(gated(A, "g")),), ALL_CORDONED),
+    Row("gated, and then bound", Reason.KUBELET_SILENT, (way(gated(A, "g"), bound(A)),)),
+    Row("a readiness gate", Reason.POD_GATED, (way(readiness_gated(ready(A), "elb.example/ready")),), says="elb.example/ready"),
+    Row("a readiness gate before its containers are ready", Reason.POD_NOT_READY,
+        (way({**running(A), "spec": readiness_gated(running(A), "g")["spec"]}),)),
+    Row("the scheduler failed", Reason.POD_NOT_SCHEDULED,
+        (way(status_of(A, condition("PodScheduled", "False", "SchedulerError", "binding rejected"))),), says="binding rejected"),
+    Row("no network on any node", Reason.NODES_NOT_READY, (way(bound(A)),), nodes(node(ready="False", says=NO_NETWORK)),
+        says="cni plugin not initialized"),
     Row("its node was cordoned", Reason.DISRUPTED, (way(ready(A), gone=True),), CORDONED, says="cordoned"),
     Row("its node was cordoned before Ready", Reason.DISRUPTED, (way(bound(A)),), CORDONED),
     Row("its node is scaled down", Reason.DISRUPTED, (way(ready(A), gone=True),), SCALED_DOWN),
@@ -351,9 +391,10 @@ PINNED = Placement("pause", node="node-1")
         (node("node-1", taints=("node.kubernetes.io/memory-pressure",)), Reason.NO_NODE),
         (node("node-1", cordoned=True), Reason.NO_NODE),
         (node("node-1", ready="Unknown"), Reason.KUBELET_SILENT),
+        (STOPPING, Reason.NO_NODE),
         (node("node-3"), Reason.NO_NODE),
     ],
-    ids=["no-room", "pressure", "cordoned", "not-ready", "gone"],
+    ids=["no-room", "pressure", "cordoned", "not-ready", "shut-down", "gone"],
 )
 def test_a_pod_for_one_node_is_judged_by_that_node(node_1: Json, reason: Reason) -> None:
     """The scheduler cannot bind it elsewhere: what its node is like explains why it does not, and the note says more."""

@@ -9,9 +9,11 @@ from documents import (
     container,
     containers,
     controller,
+    gated,
     leaving,
     pod,
     read,
+    readiness_gated,
     ready,
     terminated,
     waiting,
@@ -43,6 +45,13 @@ def test_a_pods_phase_and_conditions_are_kept() -> None:
     assert ("Pod", "pod-a", "phase Pending on node-1") == (found.kind, found.name, found.lines[0])
     assert "PodReadyToStartContainers=False" in found.lines
     assert "Ready=False ContainersNotReady containers with unready status: [pause]" in found.lines
+
+
+def test_a_pods_gates_are_kept() -> None:
+    """By name: the condition tells of scheduling gates without their names."""
+    held = readiness_gated(gated(pod(), "kueue.x-k8s.io/admission", "b.example/x"), "elb.example/ready")
+    expected = ("scheduling gates: kueue.x-k8s.io/admission, b.example/x", "readiness gates: elb.example/ready")
+    assert expected == of_pod(way(held)).lines[1:3]
 
 
 def test_a_pod_without_a_node_says_so() -> None:

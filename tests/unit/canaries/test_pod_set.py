@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from canary_attempt import BOUND, COUNT, Attempt, blind
-from documents import container, containers, disrupted, leaving, unschedulable, waiting
+from documents import container, containers, disrupted, gated, leaving, unschedulable, waiting
 from fakes import FORBIDDEN, Asked, Json, hanging, refusing
 from small_cluster import CONTROLLERS, PODS, scene
 from virtual_time import BEGINNING, run, virtual, virtual_loop
@@ -98,6 +98,19 @@ def test_a_stuck_pod_is_judged_at_the_deadline(
             assert BOUND == pytest.approx(attempt.steps(censored=True)[step], abs=1.0)
 
     run(scenario())
+
+
+@virtual
+async def test_a_pod_that_waits_for_a_gate_says_nothing_of_the_cluster() -> None:
+    """Inconclusive, with the gate in note and evidence; the time waited is no sample of the scheduler's."""
+    async with scene() as here:
+        here.small.stuck = dict.fromkeys(range(COUNT), "created")
+        here.small.change = dict.fromkeys(range(COUNT), lambda pod: gated(pod, "kueue.x-k8s.io/admission"))
+        attempt = Attempt(here)
+        failed = await attempt.failing()
+        assert (Reason.POD_GATED, {}) == (failed.reason, attempt.steps(censored=True))
+        assert "kueue.x-k8s.io/admission" in failed.note
+        assert "scheduling gates: kueue.x-k8s.io/admission" in failed.evidence[0].lines
 
 
 @virtual
