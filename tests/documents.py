@@ -145,14 +145,19 @@ def node(
     taints: tuple[str, ...] = (),
     **labels: str,
 ) -> Json:
-    """Return a node; a taint is a key, with an effect behind a colon where it is not NoSchedule."""
-    keys = [taint.partition(":") for taint in taints]
-    spec = {"taints": [{"key": key, "effect": effect or "NoSchedule"} for key, _, effect in keys]} if keys else {}
+    """Return a node; a taint is a key, with a value behind `=`, and an effect behind a colon if it is not NoSchedule."""
+    spec = {"taints": [_taint(text) for text in taints]} if taints else {}
     return {
         "metadata": {"name": name, "labels": {"kubernetes.io/os": "linux", "kubernetes.io/hostname": name, **labels}},
         "spec": {**spec, "unschedulable": True} if cordoned else spec,
         "status": {"conditions": [condition("MemoryPressure", "False"), condition("Ready", ready, *says)]},
     }
+
+
+def _taint(text: str) -> Json:
+    marked, _, effect = text.partition(":")
+    key, _, value = marked.partition("=")
+    return {"key": key, **({"value": value} if value else {}), "effect": effect or "NoSchedule"}
 
 
 def controller(

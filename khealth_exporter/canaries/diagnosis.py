@@ -170,7 +170,7 @@ def _answered(said: Condition, nodes: Nodes) -> tuple[Reason, str]:
     if nodes.only:
         # Full or tainted: the scheduler has answered, and it may not choose another node.
         return Reason.NO_NODE, f"node {nodes.only} takes no pod; {words}"
-    if nodes.all_cordoned:
+    if nodes.all_closed:
         return Reason.NO_NODE, f"every node is cordoned or being removed; {words}"
     if nodes.none_ready:
         return Reason.NODES_NOT_READY, f"{nodes.unready}; {words}"

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import node_of
 from khealth_exporter.cluster.objects import Node, Pod
-from khealth_exporter.cluster.scheduling import GOING
+from khealth_exporter.cluster.scheduling import GOING, Taint
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.reason import Reason
+
+_PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +26,29 @@ class Nodes:
     only: str = ""
     repelling: frozenset[str] = frozenset()
     """The names of the eligible nodes with a taint that the pods do not tolerate, such as memory pressure."""
+    closed: frozenset[str] = frozenset()
+    """The names of the eligible nodes that are out of service for these pods."""
 
     @classmethod
     def of(cls, nodes: Sequence[Node] | None, placement: Placement) -> "Nodes":
-        """Keep the nodes whose labels and lasting taints a placement allows ("" tolerates everything)."""
+        """Keep the nodes whose labels and lasting taints a placement allows."""
         if nodes is None:
             return cls(only=placement.node)
-        keys = set(placement.tolerated)
-        wanted = placement.selector.items()
-        eligible = tuple(n for n in nodes if wanted <= n.metadata.labels.items() and _tolerated(n, keys))
-        repelling = frozenset(node.name for node in eligible if "" not in keys and _repelling(node) - keys)
-        names = frozenset(node.name for node in nodes)
-        return cls(eligible, names, known=True, only=placement.node, repelling=repelling)
+        eligible = tuple(n for n in nodes if placement.matches(n) and not any(map(_lasting, placement.repelled(n))))
+        return cls(
+            eligible,
+            names=frozenset(node.name for node in nodes),
+            known=True,
+            only=placement.node,
+            repelling=frozenset(node.name for node in eligible if placement.repelled(node)),
+            closed=frozenset(node.name for node in eligible if placement.closed(node)),
+        )
 
     @property
     def usable(self) -> tuple[str, ...]:
         """The names of the nodes that are Ready and take pods, in order."""
-        found = (node.name for node in self.eligible if node.ready and not node.cordoned)
-        return tuple(sorted(name for name in found if name not in self.repelling))
+        found = (node.name for node in self.eligible if node.ready)
+        return tuple(sorted(name for name in found if name not in self.repelling | self.closed))
 
     def refuses(self) -> tuple[Reason, str] | None:
         """Return why the only node takes no pod, as far as its state says; None if that explains nothing."""
@@ -52,7 +59,7 @@ class Nodes:
         node = self._named(self.only)
         if node is None:
             return Reason.NO_NODE, f"node {self.only} was removed or tainted"
-        if node.cordoned:
+        if node.name in self.closed:
             return Reason.NO_NODE, f"node {self.only} is cordoned or being removed"
         if not node.ready:
             return Reason.KUBELET_SILENT, f"node {self.only} became NotReady: {_said(node)}"
@@ -61,19 +68,19 @@ class Nodes:
     @property
     def none_ready(self) -> bool:
         """Whether there are nodes in service, and not one of them is Ready."""
-        serving = [node for node in self.eligible if not node.cordoned]
+        serving = [node for node in self.eligible if node.name not in self.closed]
         return bool(serving) and not any(node.ready for node in serving)
 
     @property
     def unready(self) -> str:
         """That no node is Ready, in words, with what is said of the first one."""
-        words = sorted(f"{node.name}: {_said(node)}" for node in self.eligible if not node.cordoned)
+        words = sorted(f"{node.name}: {_said(node)}" for node in self.eligible if node.name not in self.closed)
         return f"no node is Ready ({words[0]})" if words else "no node is Ready"
 
     @property
-    def all_cordoned(self) -> bool:
-        """Whether every node is being taken out of service."""
-        return bool(self.eligible) and all(node.cordoned for node in self.eligible)
+    def all_closed(self) -> bool:
+        """Whether every node is out of service for the pods."""
+        return bool(self.eligible) and all(node.name in self.closed for node in self.eligible)
 
     def disrupts(self, trace: Trace[Pod]) -> str:
         """Return how its node explains that a pod went, or nothing."""
@@ -85,7 +92,8 @@ class Nodes:
         node = self._named(name)
         if node is None:
             return ""
-        if node.cordoned:
+        # On a node whose cordon they tolerate, it explains that pods are taken away, and not that they hang.
+        if name in self.closed or (node.cordoned and (trace.gone or trace.item.leaving)):
             return f"its node {name} is {'being removed or shut down' if node.going else 'cordoned'}"
         others = any(other.ready for other in self.eligible if other is not node)
         if "ready" in trace.moments and not node.ready and others:
@@ -106,11 +114,6 @@ def _said(node: Node) -> str:
     return ": ".join(filter(None, (ready.reason, ready.message))) or "it has not reported"
 
 
-def _tolerated(node: Node, keys: set[str]) -> bool:
-    # Taints of this prefix, and an autoscaler's, say how a node is at the moment; what else repels is there to stay.
-    passing = {taint.key for taint in node.spec.taints if taint.key.startswith("node.kubernetes.io/")} | GOING
-    return "" in keys or _repelling(node) - passing <= keys
-
-
-def _repelling(node: Node) -> set[str]:
-    return {taint.key for taint in node.spec.taints if taint.effect != "PreferNoSchedule"}
+def _lasting(taint: Taint) -> bool:
+    # Taints of these prefixes, and an autoscaler's, say how a node is at the moment; what else repels is there to stay.
+    return taint.key not in GOING and not taint.key.startswith(_PASSING)

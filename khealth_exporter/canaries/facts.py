@@ -59,6 +59,9 @@ async def find_out(
     async with asyncio.TaskGroup() as group:
         nodes = group.create_task(list_nodes(cluster, deadline))
         events = group.create_task(list_events(cluster, owned.ownership.name, deadline))
+    traces = list(traces)
+    # All pods of an attempt are alike; an absurd one, which has no containers, says nothing.
+    placement = next((placement.seen(t.item.spec) for t in traces if t.item.spec.containers), placement)
     unwell = [trace for trace in traces if not well(trace)]
     evidence = [of_pod(trace) for trace in unwell[:SHOWN]]
     if len(unwell) > SHOWN:

@@ -1,12 +1,16 @@
 """A canary pod: small, restricted, spread over the nodes, and in no other pod's way."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, Self
 
+import msgspec
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from khealth_exporter.cluster import scheduling
+from khealth_exporter.cluster.objects import Node, PodSpec
 from khealth_exporter.cluster.ownership import MANAGED
+from khealth_exporter.cluster.scheduling import CORDON, Taint
 from khealth_exporter.vocabulary.quantity import Quantity, amount
 from khealth_exporter.vocabulary.settings import Settings
 
@@ -47,12 +51,43 @@ _PREFIX = r"([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?"
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The pods' image, and where they may run: nodeSelector, tolerated taints, and one node or any."""
+    """The pods' image, and where they may run: nodeSelector, required node affinity, tolerations, one node or any."""
 
     image: str
     selector: Mapping[str, str] = field(default_factory=dict)
-    tolerated: tuple[str, ...] = ()
+    tolerations: tuple[scheduling.Toleration, ...] = ()
     node: str = ""
+    terms: tuple[scheduling.NodeSelectorTerm, ...] | None = None
+    """The terms of the required node affinity, but for the one that names `node`."""
+
+    def seen(self, spec: PodSpec) -> "Placement":
+        """Return where a pod may run that was created: admission may have added to what was asked for.
+
+        A RuntimeClass adds tolerations and a selector; admission plug-ins, policies and webhooks may add anything.
+        """
+        terms = spec.affinity.terms
+        if self.node and terms is not None:
+            plain = any(not term.match_expressions for term in terms)
+            terms = None if plain else tuple(msgspec.structs.replace(term, match_fields=()) for term in terms)
+        return replace(self, selector=spec.node_selector, tolerations=tuple(spec.tolerations), terms=terms)
+
+    def matches(self, node: Node) -> bool:
+        """Tell whether selector and affinity allow a node."""
+        labels = node.metadata.labels
+        selected = self.selector.items() <= labels.items()
+        return selected and (self.terms is None or any(term.holds(node.name, labels) for term in self.terms))
+
+    def tolerates(self, taint: Taint) -> bool:
+        """Tell whether the pods tolerate a taint."""
+        return any(toleration.covers(taint) for toleration in self.tolerations)
+
+    def repelled(self, node: Node) -> tuple[Taint, ...]:
+        """Return the taints of a node that keep the pods away."""
+        return tuple(taint for taint in node.spec.taints if taint.repels and not self.tolerates(taint))
+
+    def closed(self, node: Node) -> bool:
+        """Tell whether a node is out of service for the pods: a cordon can be tolerated, a removal cannot."""
+        return node.going or (node.unschedulable and not self.tolerates(CORDON))
 
     @property
     def affinity(self) -> Mapping[str, object]:
@@ -76,14 +111,26 @@ class Toleration(Settings):
 
     key: str = ""
     """The taint's key; empty, with operator Exists, for every taint."""
-    operator: Literal["Equal", "Exists"] = "Equal"
-    """Whether the value must be the same, or any will do."""
+    operator: Literal["Equal", "Exists", "Lt", "Gt"] = "Equal"
+    """Whether the value must be the same, or any will do; Lt and Gt compare integers, if the cluster supports it."""
     value: str = ""
     """The taint's value."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     """The taint's effect; empty for every effect."""
     tolerationSeconds: int | None = None  # noqa: N815 - Kubernetes' own name
     """Seconds for which NoExecute is tolerated; without limit if not given."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if not self.key and self.operator != "Exists":
+            raise ValueError("a toleration without a key needs operator Exists")
+        if self.operator == "Exists" and self.value:
+            raise ValueError("a toleration with operator Exists has no value")
+        if self.operator in ("Lt", "Gt") and not scheduling.is_integer(self.value):
+            raise ValueError(f"a toleration with operator {self.operator} needs an integer as its value")
+        if self.tolerationSeconds is not None and self.effect != "NoExecute":
+            raise ValueError("tolerationSeconds needs effect NoExecute")
+        return self
 
 
 def _free(labels: dict[str, str]) -> dict[str, str]:
@@ -147,8 +194,8 @@ class PodSettings(Settings):
     @property
     def placement(self) -> Placement:
         """The image, and where the pods may run."""
-        tolerated = tuple(toleration.key for toleration in self.tolerations)
-        return Placement(self.image, LINUX | self.nodeSelector, tolerated)
+        tolerations = (scheduling.Toleration(t.key, t.operator, t.value, t.effect) for t in self.tolerations)
+        return Placement(self.image, LINUX | self.nodeSelector, tuple(tolerations))
 
     @property
     def marks(self) -> dict[str, str]:

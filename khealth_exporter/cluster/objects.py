@@ -4,7 +4,15 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from khealth_exporter.cluster.scheduling import GOING, ReadinessGate, SchedulingGate, Taint
+from khealth_exporter.cluster.scheduling import (
+    CORDON,
+    GOING,
+    Affinity,
+    ReadinessGate,
+    SchedulingGate,
+    Taint,
+    Toleration,
+)
 
 
 class Lenient(Struct, frozen=True, rename="camel"):
@@ -110,6 +118,9 @@ class PodSpec(Lenient, frozen=True):
 
     node_name: str = ""
     containers: list[Container] = []
+    node_selector: dict[str, str] = {}
+    affinity: Affinity = Affinity()
+    tolerations: list[Toleration] = []
     scheduling_gates: list[SchedulingGate] = []
     readiness_gates: list[ReadinessGate] = []
 
@@ -218,9 +229,14 @@ class Node(KubernetesObject, frozen=True):
         return stopping or self.leaving or any(taint.key in GOING for taint in self.spec.taints)
 
     @property
+    def unschedulable(self) -> bool:
+        """Whether it takes no pods but those that tolerate it."""
+        return self.spec.unschedulable or any(taint.key == CORDON.key for taint in self.spec.taints)
+
+    @property
     def cordoned(self) -> bool:
         """Whether it is being taken out of service."""
-        return self.spec.unschedulable or self.going
+        return self.unschedulable or self.going
 
 
 class InvolvedObject(Lenient, frozen=True):

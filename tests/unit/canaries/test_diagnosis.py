@@ -49,6 +49,7 @@ from khealth_exporter.canaries.pod_steps import (
     well,
 )
 from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.cluster.scheduling import Toleration
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.routines.rcscheduler import RcScheduler
@@ -68,8 +69,10 @@ def way(*documents: Json, gone: bool = False) -> Trace[Pod]:
     return followed
 
 
-def nodes(*documents: Json, selector: dict[str, str] | None = None, tolerated: Sequence[str] = ()) -> Nodes:
-    return Nodes.of([a_node(document) for document in documents], Placement("pause", selector or {}, tuple(tolerated)))
+def nodes(*documents: Json, selector: dict[str, str] | None = None, tolerations: Sequence[Toleration] = ()) -> Nodes:
+    return Nodes.of(
+        [a_node(document) for document in documents], Placement("pause", selector or {}, tuple(tolerations))
+    )
 
 
 UNKNOWN = Nodes.of(None, Placement("pause"))
@@ -78,6 +81,12 @@ SICK = nodes(node("node-1", ready="Unknown"), node("node-2"), node("node-3"))
 NONE_READY = nodes(node("node-1", ready="False"), node("node-2", ready="Unknown"))
 CORDONED = nodes(node("node-1", cordoned=True), node("node-2"))
 ALL_CORDONED = nodes(node("node-1", cordoned=True), node("node-2", cordoned=True))
+EVERYTHING = Toleration(operator="Exists")
+OF_NO_EXECUTE = Toleration(operator="Exists", effect="NoExecute")
+CONTROL_PLANE = node("node-0", taints=("node-role.kubernetes.io/control-plane",))
+WORKERS_CORDONED = (
+    CONTROL_PLANE, node("node-1", cordoned=True, taints=("node.kubernetes.io/unschedulable",)), node("node-2", cordoned=True),
+)  # fmt: skip
 SCALED_DOWN = nodes(node("node-1", taints=("ToBeDeletedByClusterAutoscaler",)), node("node-2"))
 CONSOLIDATED = nodes(node("node-1", taints=("karpenter.sh/disrupted",)), node("node-2"))
 ALL_GOING = nodes(node("node-1", taints=("ToBeDeletedByClusterAutoscaler",)), node("node-2", cordoned=True))
@@ -194,6 +203,23 @@ ROWS = (
         (way(status_of(A, condition("PodScheduled", "False", "SchedulerError", "binding rejected"))),), says="binding rejected"),
     Row("no network on any node", Reason.NODES_NOT_READY, (way(bound(A)),), nodes(node(ready="False", says=NO_NETWORK)),
         says="cni plugin not initialized"),
+    Row("no room for workers are cordoned", Reason.NO_NODE, (way(unschedulable(A)),), nodes(*WORKERS_CORDONED)),
+    Row(
+        "no room for workers are cordoned, NoExecute is tolerated", Reason.NO_NODE, (way(unschedulable(A)),),
+        nodes(*WORKERS_CORDONED, tolerations=(OF_NO_EXECUTE,)), says="cordoned",
+    ),
+    Row(
+        "no room though everything is tolerated", Reason.POD_UNSCHEDULABLE, (way(unschedulable(A)),),
+        nodes(*WORKERS_CORDONED, tolerations=(EVERYTHING,)),
+    ),
+    Row(
+        "no room for all are tainted", Reason.POD_UNSCHEDULABLE, (way(unschedulable(A)),),
+        nodes(CONTROL_PLANE, node("node-1", taints=("maintenance=yes",))),
+    ),
+    Row("silent on a cordoned node that is tolerated", Reason.KUBELET_SILENT, (way(bound(A)),),
+        nodes(*WORKERS_CORDONED, tolerations=(EVERYTHING,))),
+    Row("deleted from a cordoned node that is tolerated", Reason.DISRUPTED, (way(ready(A), leaving(ready(A))),),
+        nodes(*WORKERS_CORDONED, tolerations=(EVERYTHING,))),
     Row("its node was cordoned", Reason.DISRUPTED, (way(ready(A), gone=True),), CORDONED, says="cordoned"),
     Row("its node was cordoned before Ready", Reason.DISRUPTED, (way(bound(A)),), CORDONED),
     Row("its node is scaled down", Reason.DISRUPTED, (way(ready(A), gone=True),), SCALED_DOWN),
@@ -333,13 +359,17 @@ def test_who_keeps_a_controller_from_going(ways: tuple[Trace[Pod], ...], known: 
 
 
 @pytest.mark.parametrize(
-    ("taints", "tolerated", "eligible"),
+    ("taints", "tolerations", "eligible"),
     [
         ((), (), True),
         (("dedicated",), (), False),
-        (("dedicated",), ("dedicated",), True),
-        (("dedicated", "other"), ("dedicated",), False),
-        (("dedicated",), ("",), True),
+        (("dedicated",), (Toleration("dedicated"),), True),
+        (("dedicated=a",), (Toleration("dedicated"),), False),
+        (("dedicated", "other"), (Toleration("dedicated"),), False),
+        (("dedicated",), (EVERYTHING,), True),
+        (("dedicated",), (OF_NO_EXECUTE,), False),
+        (("dedicated:NoExecute",), (OF_NO_EXECUTE,), True),
+        (("node.cloudprovider.kubernetes.io/uninitialized=true",), (), True),
         (("dedicated:PreferNoSchedule",), (), True),
         (("node.kubernetes.io/not-ready:NoExecute",), (), True),
         (("node.kubernetes.io/unschedulable",), (), True),
@@ -347,9 +377,34 @@ def test_who_keeps_a_controller_from_going(ways: tuple[Trace[Pod], ...], known: 
         (("karpenter.sh/disrupted",), (), True),
     ],
 )
-def test_which_nodes_the_pods_may_run_on(taints: tuple[str, ...], tolerated: tuple[str, ...], eligible: bool) -> None:
+def test_which_nodes_the_pods_may_run_on(
+    taints: tuple[str, ...], tolerations: tuple[Toleration, ...], eligible: bool
+) -> None:
     """Lasting taints that are not tolerated exclude a node; what says how a node is at the moment does not."""
-    assert eligible is bool(nodes(node(taints=taints), tolerated=tolerated).eligible)
+    assert eligible is bool(nodes(node(taints=taints), tolerations=tolerations).eligible)
+
+
+def test_a_required_affinity_excludes_nodes() -> None:
+    """As admission may have added it to the pod."""
+    asked = {"key": "zone", "operator": "NotIn", "values": ["a"]}  # codespell:ignore notin
+    required = {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [asked]}]}
+    }
+    spec = a_pod({**A, "spec": {**A["spec"], "affinity": {"nodeAffinity": required}}}).spec
+    found = Nodes.of(
+        [a_node(node("node-1", zone="a")), a_node(node("node-2", zone="b"))], Placement("pause").seen(spec)
+    )
+    assert ["node-2"] == [eligible.name for eligible in found.eligible]
+
+
+def test_a_pod_for_one_node_leaves_the_other_nodes_eligible() -> None:
+    """What they are like tells whether it is the cluster or the node; a term that others added to still counts."""
+    spec = a_pod({**A, "spec": {**A["spec"], **PINNED.affinity}}).spec
+    known = [a_node(node("node-1", ready="False")), a_node(node("node-2"))]
+    assert (2, False) == (
+        len(Nodes.of(known, PINNED.seen(spec)).eligible),
+        Nodes.of(known, PINNED.seen(spec)).none_ready,
+    )
 
 
 def test_a_selector_excludes_nodes() -> None:
@@ -417,20 +472,42 @@ def test_an_error_of_the_scheduler_is_the_schedulers(placement: Placement) -> No
 
 
 @pytest.mark.parametrize(
-    ("taint", "tolerated", "usable"),
+    ("taint", "tolerations", "usable"),
     [
         ("node.kubernetes.io/memory-pressure", (), ()),
-        ("node.kubernetes.io/memory-pressure", ("node.kubernetes.io/memory-pressure",), ("node-1",)),
-        ("node.kubernetes.io/memory-pressure", ("",), ("node-1",)),
+        (
+            "node.kubernetes.io/memory-pressure",
+            (Toleration("node.kubernetes.io/memory-pressure", "Exists"),),
+            ("node-1",),
+        ),
+        ("node.kubernetes.io/memory-pressure", (EVERYTHING,), ("node-1",)),
+        ("node.kubernetes.io/memory-pressure", (OF_NO_EXECUTE,), ()),
+        ("node.kubernetes.io/unschedulable", (), ()),
         ("node.kubernetes.io/not-ready:NoExecute", (), ()),
         ("dedicated:PreferNoSchedule", (), ("node-1",)),
     ],
 )
 def test_a_node_with_a_taint_that_is_not_tolerated_is_not_usable(
-    taint: str, tolerated: tuple[str, ...], usable: tuple[str, ...]
+    taint: str, tolerations: tuple[Toleration, ...], usable: tuple[str, ...]
 ) -> None:
     """Nor while the taint only says how the node is at the moment: the scheduler binds no pod to it."""
-    assert usable == nodes(node("node-1", taints=(taint,)), tolerated=tolerated).usable
+    assert usable == nodes(node("node-1", taints=(taint,)), tolerations=tolerations).usable
+
+
+@pytest.mark.parametrize(
+    ("toleration", "usable"),
+    [
+        (EVERYTHING, ("node-1",)),
+        (Toleration("node.kubernetes.io/unschedulable", "Exists", effect="NoSchedule"), ("node-1",)),
+        (Toleration("node.kubernetes.io/unschedulable"), ("node-1",)),
+        (OF_NO_EXECUTE, ()),
+        (Toleration("dedicated", "Exists"), ()),
+    ],
+)
+def test_a_cordoned_node_is_usable_where_pods_tolerate_it(toleration: Toleration, usable: tuple[str, ...]) -> None:
+    """As for the scheduler, which takes the cordon itself for a taint; a node that is being removed never is."""
+    going = node("node-2", taints=("ToBeDeletedByClusterAutoscaler",))
+    assert usable == nodes(node("node-1", cordoned=True), going, tolerations=(toleration,)).usable
 
 
 def test_a_finding_of_a_step_that_the_routine_lacks_comes_last() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from canary_attempt import BOUND, COUNT, Attempt, blind
-from documents import container, containers, disrupted, gated, leaving, unschedulable, waiting
+from documents import container, containers, disrupted, gated, leaving, node, unschedulable, waiting
 from fakes import FORBIDDEN, Asked, Json, hanging, refusing
 from small_cluster import CONTROLLERS, PODS, scene
 from virtual_time import BEGINNING, run, virtual, virtual_loop
@@ -111,6 +111,22 @@ async def test_a_pod_that_waits_for_a_gate_says_nothing_of_the_cluster() -> None
         assert (Reason.POD_GATED, {}) == (failed.reason, attempt.steps(censored=True))
         assert "kueue.x-k8s.io/admission" in failed.note
         assert "scheduling gates: kueue.x-k8s.io/admission" in failed.evidence[0].lines
+
+
+@virtual
+async def test_nodes_are_judged_by_what_the_pods_tolerate() -> None:
+    """Workers are cordoned, and what admission let the pods tolerate does not open the control plane."""
+    async with scene() as here:
+        tolerations = [{"operator": "Exists", "effect": "NoExecute"}]
+        here.small.stuck = dict.fromkeys(range(COUNT), "created")
+        here.small.change = dict.fromkeys(
+            range(COUNT), lambda pod: unschedulable({**pod, "spec": {**pod["spec"], "tolerations": tolerations}})
+        )
+        for name in here.small.nodes:
+            here.api.put("nodes", node(name, cordoned=True))
+        here.api.put("nodes", node("control", taints=("node-role.kubernetes.io/control-plane",)))
+        failed = await Attempt(here).failing()
+        assert (Reason.NO_NODE, True) == (failed.reason, "every node is cordoned" in failed.note)
 
 
 @virtual

@@ -14,6 +14,7 @@ from khealth_exporter.canaries.pod_spec import (
     Toleration,
     pod_spec,
 )
+from khealth_exporter.cluster import scheduling
 
 LABELS = {"khealth.io/run": "ab12"}
 
@@ -165,13 +166,13 @@ def test_each_mesh_is_told_where_it_looks(key: str, value: str, where: str) -> N
 
 
 def test_its_placement_says_where_it_may_run() -> None:
-    """Image, selector (Linux nodes only) and the taints that are tolerated: nodes are judged by it."""
-    settings = PodSettings(nodeSelector={"zone": "a"}, tolerations=(Toleration(key="dedicated"),))
+    """Image, selector (Linux nodes only) and the whole tolerations: nodes are judged by it."""
+    settings = PodSettings(nodeSelector={"zone": "a"}, tolerations=(Toleration(key="dedicated", value="x"),))
     placement = settings.placement
-    assert (PAUSE, {"kubernetes.io/os": "linux", "zone": "a"}, ("dedicated",)) == (
+    assert (PAUSE, {"kubernetes.io/os": "linux", "zone": "a"}, (scheduling.Toleration("dedicated", "Equal", "x"),)) == (
         placement.image,
         placement.selector,
-        placement.tolerated,
+        placement.tolerations,
     )
 
 
@@ -180,6 +181,9 @@ def test_its_placement_says_where_it_may_run() -> None:
     [
         {"image": ""}, {"imagePullSecrets": [{"name": ""}]}, {"tolerations": [{"operator": "Like"}]},
         {"tolerations": [{"effect": "Never"}]}, {"nodeName": "node-1"},
+        {"tolerations": [{"value": "x"}]}, {"tolerations": [{"key": "a", "operator": "Exists", "value": "x"}]},
+        {"tolerations": [{"key": "a", "operator": "Lt", "value": "1.5"}]},
+        {"tolerations": [{"key": "a", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 5}]},
         {"labels": {"a b": "c"}}, {"labels": {"a/b/c": "d"}}, {"labels": {"a": "b c"}}, {"labels": {"a": "b" * 64}},
         {"labels": {"khealth.io/run": "x"}}, {"labels": {"app.kubernetes.io/managed-by": "me"}},
         {"resources": {"requests": {"cpu": "-1"}}}, {"resources": {"limits": {"cpu": "1 core"}}},

@@ -46,7 +46,7 @@ WRONG: dict[str, list[str]] = {
         "1:12: namespace: contains an unpaired surrogate, which is not a character",
     ],
     "choice_unknown": [
-        "6:40: modules.rcscheduler.rcscheduler.pod.tolerations[0].operator: must be 'Equal' or 'Exists'",
+        "6:40: modules.rcscheduler.rcscheduler.pod.tolerations[0].operator: must be 'Equal', 'Exists', 'Lt' or 'Gt'",
     ],
     "contains_itself": [
         "1:14: measurement.loop_lag: an alias refers to a value that contains it",
@@ -181,6 +181,9 @@ WRONG: dict[str, list[str]] = {
     ],
     "text_wanted": [
         "5:29: modules.rcscheduler.rcscheduler.pod.nodeSelector.gpu: must be a string (put it in quotes), not yes",
+    ],
+    "toleration_without_key": [
+        "6:13: modules.rcscheduler.rcscheduler.pod.tolerations[0]: a toleration without a key needs operator Exists",
     ],
     "top_level_list": [
         "1:1: must be a mapping, not a list",

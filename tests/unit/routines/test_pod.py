@@ -281,6 +281,30 @@ def test_without_a_usable_node_there_is_no_pod(nodes: list[Any], expected: Reaso
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("toleration", "reason", "asked_for"),
+    [
+        ({"operator": "Exists", "effect": "NoExecute"}, Reason.NO_NODE, []),
+        ({"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}, None, ["node-1"]),
+    ],
+)
+def test_a_cordoned_node_has_a_turn_where_the_pods_tolerate_it(
+    toleration: dict[str, str], reason: Reason | None, asked_for: list[str]
+) -> None:
+    """Tolerating other effects opens neither it nor the control plane."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            for name in here.small.nodes:
+                here.api.remove("nodes", name)
+            here.api.put("nodes", node("node-1", cordoned=True, taints=("node.kubernetes.io/unschedulable",)))
+            here.api.put("nodes", node("control", taints=("node-role.kubernetes.io/control-plane",)))
+            status = await ran(here, 10.0, pod={"tolerations": [toleration]})
+            assert ([reason], asked_for) == (reasons(status), nodes_asked_for(here))
+
+    run(scenario())
+
+
 @virtual
 async def test_without_the_right_to_list_nodes_it_is_forbidden() -> None:
     """It cannot choose a node."""
