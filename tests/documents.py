@@ -44,6 +44,17 @@ def container(state: Json, *, last: Json | None = None, ready: bool = False, res
     }
 
 
+def injected(document: Json, name: str, state: Json, *, sidecar: bool = False, **more: Any) -> Json:
+    """Return a pod into which a webhook put one more init container, or a native sidecar; with its status."""
+    asked = {"name": name, "image": f"mesh.example/{name}:1", **({"restartPolicy": "Always"} if sidecar else {})}
+    spec, known = document["spec"], document["status"].get("initContainerStatuses", [])
+    status = {**container(state), "name": name, "image": asked["image"], **more}
+    return {
+        **status_of(document, initContainerStatuses=[*known, status]),
+        "spec": {**spec, "initContainers": [*spec.get("initContainers", []), asked]},
+    }
+
+
 def waiting(reason: str, message: str = "") -> Json:
     """Return the state of a container that waits."""
     return {"waiting": {"reason": reason, "message": message} if message else {"reason": reason}}

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from khealth_exporter.canaries.containers import awaited, trouble
 from khealth_exporter.canaries.eligible_nodes import Nodes
 from khealth_exporter.canaries.pod_steps import CREATE, DELETE, READY, SANDBOX, SANDBOXED, SCHEDULE, START, node_of
 from khealth_exporter.cluster.errors import clean
@@ -13,13 +14,6 @@ from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.step import Step
-
-PULLING = {
-    "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
-    "ImageInspectError", "SignatureValidationFailed",
-}  # fmt: skip
-"""Why a container waits, when its image is what it lacks."""
-
 
 SCHEDULER_ERROR = "SchedulerError"
 """Why a pod is not scheduled, if the scheduler itself failed: a plug-in, an extender, or the binding."""
@@ -121,7 +115,10 @@ def not_ready(trace: Trace[Pod], nodes: Nodes, pulling: frozenset[str] = frozens
     pod = trace.item
     step, reason, note = _disrupted(trace, nodes) or _lost(trace) or _unscheduled(pod, nodes) or _on_node(trace, nodes)
     if reason is Reason.POD_NOT_STARTED and pod.name in pulling and not pod.ended:
-        reason, note = Reason.IMAGE_PULL_FAILED, "its image is still being pulled"
+        seen = awaited(pod)
+        if seen is None or not seen.status.state.running:
+            image = f"image {seen.image} of {seen.name}" if seen else "its image"
+            reason, note = Reason.IMAGE_PULL_FAILED, f"{image} is still being pulled"
     return Finding(step, reason, clean(f"{pod.name}: {note}"), node_of(trace), trace.progress)
 
 
@@ -183,26 +180,16 @@ def _on_node(trace: Trace[Pod], nodes: Nodes) -> _Said:
         return SANDBOX, Reason.NODES_NOT_READY, f"{nodes.unready}; the pod is on {node_of(trace)}"
     if pod.ended:
         said = f"{pod.status.reason} {pod.status.message}".strip()
-        return START, Reason.POD_CRASHED if pod.started else Reason.POD_NOT_STARTED, said or f"phase {pod.status.phase}"
+        told = said or next((note for _, note in filter(None, [trouble(pod)])), f"phase {pod.status.phase}")
+        return START, Reason.POD_CRASHED if pod.started else Reason.POD_NOT_STARTED, told
     if not pod.status.start_time:
         return SANDBOX, Reason.KUBELET_SILENT, f"the kubelet on {node_of(trace)} has not accepted the pod"
     return _containers(pod) or _sandbox(pod) or _last_steps(pod)
 
 
 def _containers(pod: Pod) -> _Said | None:
-    for container in pod.status.container_statuses:
-        waiting, ended = container.state.waiting, container.state.terminated or container.last_state.terminated
-        if waiting and waiting.reason in PULLING:
-            return START, Reason.IMAGE_PULL_FAILED, f"{waiting.reason}: {waiting.message}"
-        if ended:
-            return (
-                START,
-                Reason.POD_CRASHED,
-                f"container {container.name} exited with code {ended.exit_code} ({ended.reason})",
-            )
-        if waiting and waiting.message:
-            return START, Reason.POD_NOT_STARTED, f"{waiting.reason}: {waiting.message}"
-    return None
+    told = trouble(pod)
+    return (START, *told) if told else None
 
 
 def _sandbox(pod: Pod) -> _Said | None:
@@ -218,7 +205,9 @@ def _sandbox(pod: Pod) -> _Said | None:
 
 def _last_steps(pod: Pod) -> _Said:
     if not pod.started:
-        return START, Reason.POD_NOT_STARTED, f"its containers have not started on {pod.spec.node_name}"
+        seen = awaited(pod)
+        told = f": {seen.name} is {seen.state}" if seen else ""
+        return START, Reason.POD_NOT_STARTED, f"its containers have not started on {pod.spec.node_name}{told}"
     ready = pod.condition("Ready") or Condition()
     if ready.status != "True" and ready.reason == READINESS_GATED:
         gates = ", ".join(gate.condition_type for gate in pod.spec.readiness_gates)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from khealth_exporter.canaries.containers import containers_of
 from khealth_exporter.canaries.pod_steps import node_of
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import Condition, KubernetesEvent, KubernetesObject, Pod, ReplicationController
@@ -26,13 +27,10 @@ def of_pod(trace: Trace[Pod]) -> Evidence:
     )
     lines += [clean(f"{kind}: {', '.join(names)}") for kind, names in gates if names]
     lines += _conditions(pod.status.conditions)
-    for container in pod.status.container_statuses:
-        state, last = container.state, container.last_state.terminated
-        detail = state.waiting or state.terminated
-        kind = "waiting" if state.waiting else "terminated" if state.terminated else "running"
-        said = f" {detail.reason} {detail.message}" if detail else ""
+    for seen in containers_of(pod):
+        last = seen.status.last_state.terminated
         before = f"; before that it exited with code {last.exit_code} {last.reason}" if last else ""
-        lines.append(clean(f"container {container.name} {kind}{said}, {container.restart_count} restarts{before}"))
+        lines.append(clean(f"{seen.name} {seen.state}, {seen.status.restart_count} restarts{before}"))
     return Evidence("Pod", pod.name, tuple(lines))
 
 

@@ -76,8 +76,9 @@ async def find_out(
 
 
 def _pulling(events: Sequence[KubernetesEvent]) -> frozenset[str]:
+    # An init container's image that has come says nothing of the other containers'.
     pulls = {
-        reason: {event.involved_object.name for event in events if event.reason == reason}
+        reason: {(e.involved_object.name, e.involved_object.field_path) for e in events if e.reason == reason}
         for reason in ("Pulling", "Pulled")
     }
-    return frozenset(pulls["Pulling"] - pulls["Pulled"])
+    return frozenset(name for name, _ in pulls["Pulling"] - pulls["Pulled"])

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from khealth_exporter.cluster.endpoints import Endpoint, EndpointPort
 from khealth_exporter.cluster.scheduling import (
     CORDON,
     GOING,
@@ -96,6 +97,7 @@ class ContainerStatus(Lenient, frozen=True):
     name: str = ""
     image: str = ""
     ready: bool = False
+    started: bool | None = None
     restart_count: int = 0
     state: ContainerState = ContainerState()
     last_state: ContainerState = ContainerState()
@@ -111,6 +113,7 @@ class Container(Lenient, frozen=True):
 
     name: str = ""
     image: str = ""
+    restart_policy: str = ""
 
 
 class PodSpec(Lenient, frozen=True):
@@ -118,6 +121,7 @@ class PodSpec(Lenient, frozen=True):
 
     node_name: str = ""
     containers: list[Container] = []
+    init_containers: list[Container] = []
     node_selector: dict[str, str] = {}
     affinity: Affinity = Affinity()
     tolerations: list[Toleration] = []
@@ -134,6 +138,7 @@ class PodStatus(Lenient, frozen=True):
     start_time: str = ""
     conditions: list[Condition] = []
     container_statuses: list[ContainerStatus] = []
+    init_container_statuses: list[ContainerStatus] = []
 
 
 class Pod(KubernetesObject, frozen=True):
@@ -158,7 +163,7 @@ class Pod(KubernetesObject, frozen=True):
 
     @property
     def started(self) -> bool:
-        """Whether every container runs or has run."""
+        """Whether every container runs or has run; none does before the init containers have ended."""
         statuses = self.status.container_statuses
         return len(statuses) >= max(1, len(self.spec.containers)) and all(status.has_started for status in statuses)
 
@@ -244,6 +249,7 @@ class InvolvedObject(Lenient, frozen=True):
 
     kind: str = ""
     name: str = ""
+    field_path: str = ""
 
 
 class KubernetesEvent(KubernetesObject, frozen=True):
@@ -262,26 +268,6 @@ class ConfigMap(KubernetesObject, frozen=True):
     """A ConfigMap."""
 
     data: dict[str, str] = {}
-
-
-class EndpointConditions(Lenient, frozen=True):
-    """Whether an endpoint takes traffic; null counts as ready, as the API says."""
-
-    ready: bool = True
-
-
-class Endpoint(Lenient, frozen=True):
-    """The addresses of one server."""
-
-    addresses: list[str] = []
-    conditions: EndpointConditions = EndpointConditions()
-
-
-class EndpointPort(Lenient, frozen=True):
-    """A port of the servers of an EndpointSlice."""
-
-    name: str = ""
-    port: int = 0
 
 
 class EndpointSlice(KubernetesObject, frozen=True):

@@ -18,6 +18,7 @@ from documents import (
     controller,
     disrupted,
     gated,
+    injected,
     leaving,
     node,
     pod,
@@ -33,7 +34,8 @@ from documents import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from khealth_exporter.canaries.diagnosis import PULLING, Finding, blame, not_created, not_deleted, not_ready
+from khealth_exporter.canaries.containers import PULLING
+from khealth_exporter.canaries.diagnosis import Finding, blame, not_created, not_deleted, not_ready
 from khealth_exporter.canaries.eligible_nodes import Nodes
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import (
@@ -93,6 +95,7 @@ ALL_GOING = nodes(node("node-1", taints=("ToBeDeletedByClusterAutoscaler",)), no
 
 A, B, C = pod("pod-a"), pod("pod-b"), pod("pod-c")
 PULL = containers(A, container(waiting("ImagePullBackOff", 'Back-off pulling image "registry.k8s.io/pause:3.10.1"')))
+INITIALIZING = containers(A, container(waiting("PodInitializing")))
 BACK_OFF = containers(
     A,
     container(waiting("CrashLoopBackOff", "back-off 10s"), last=terminated(137, "OOMKilled"), restarts=1),
@@ -163,6 +166,90 @@ ROWS = (
     Row(
         "crashed for good", Reason.POD_CRASHED,
         (way(status_of(containers(A, container(terminated())), phase="Failed", reason="OutOfmemory")),), says="OutOfmemory",
+    ),
+    Row(
+        "an init container's missing image", Reason.IMAGE_PULL_FAILED,
+        (way(injected(INITIALIZING, "istio-init", waiting("ErrImagePull", "not found"))),),
+        says="init container istio-init: ErrImagePull of mesh.example/istio-init:1: not found", pulling=frozenset({"pod-a"}),
+    ),
+    Row(
+        "a sidecar's missing image", Reason.IMAGE_PULL_FAILED,
+        (way(injected(INITIALIZING, "proxy", waiting("ImagePullBackOff", "Back-off"), sidecar=True)),),
+        says="sidecar proxy: ImagePullBackOff of mesh.example/proxy:1",
+    ),
+    Row(
+        "an init container's pull that goes on and on", Reason.IMAGE_PULL_FAILED,
+        (way(injected(INITIALIZING, "istio-init", waiting("PodInitializing"))),),
+        says="image mesh.example/istio-init:1 of init container istio-init is still being pulled", pulling=frozenset({"pod-a"}),
+    ),
+    Row(
+        "a pull after an init container", Reason.IMAGE_PULL_FAILED,
+        (way(injected(INITIALIZING, "istio-init", terminated(0, "Completed"))),),
+        says="image registry.k8s.io/pause:3.10.1 of container pause", pulling=frozenset({"pod-a"}),
+    ),
+    Row(
+        "an init container that fails", Reason.POD_CRASHED,
+        (way(injected(INITIALIZING, "istio-init", terminated(2))),), says="init container istio-init exited with code 2 (Error)",
+    ),
+    Row(
+        "an init container that backs off", Reason.POD_CRASHED,
+        (way(injected(INITIALIZING, "istio-init", waiting("CrashLoopBackOff", "back-off 10s"), lastState=terminated(2))),),
+        says="init container istio-init exited with code 2 (Error)",
+    ),
+    Row(
+        "an init container that had failed, and then ended well", Reason.POD_NOT_READY,
+        (way(injected(running(A), "istio-init", terminated(0, "Completed"), lastState=terminated(2))),),
+    ),
+    Row(
+        "an init container that is run again, having ended well", Reason.POD_NOT_STARTED,
+        (way(injected(INITIALIZING, "istio-init", RUNNING, lastState=terminated(0, "Completed"))),),
+        says="init container istio-init is running",
+    ),
+    Row(
+        "an init container that does not end", Reason.POD_NOT_STARTED,
+        (way(injected(INITIALIZING, "istio-init", RUNNING)),), says="init container istio-init is running",
+        pulling=frozenset({"pod-a"}),
+    ),
+    Row(
+        "the second of two init containers", Reason.POD_NOT_STARTED,
+        (way(injected(injected(INITIALIZING, "first", terminated(0, "Completed")), "second", waiting("CreateContainerError"))),),
+        says="init container second: CreateContainerError",
+    ),
+    Row(
+        "a sidecar that exits", Reason.POD_CRASHED,
+        (way(injected(INITIALIZING, "istio-proxy", terminated(1), sidecar=True)),), says="sidecar istio-proxy exited with code 1 (Error)",
+    ),
+    Row(
+        "a sidecar that exits, well", Reason.POD_CRASHED,
+        (way(injected(running(A), "istio-proxy", terminated(0, "Completed"), sidecar=True)),), says="istio-proxy exited with code 0",
+    ),
+    Row(
+        "a sidecar that was killed beside a container that runs", Reason.POD_CRASHED,
+        (way(injected(running(A), "proxy", waiting("CrashLoopBackOff", "b"), sidecar=True, lastState=terminated(137, "OOMKilled"))),),
+        says="sidecar proxy exited with code 137 (OOMKilled)",
+    ),
+    Row(
+        "a sidecar whose startup probe fails", Reason.POD_NOT_STARTED,
+        (way(injected(INITIALIZING, "proxy", RUNNING, sidecar=True, started=False)),),
+        says="sidecar proxy is running, its startup probe has not succeeded",
+    ),
+    Row(
+        "a container's image, beside a sidecar that was restarted once", Reason.IMAGE_PULL_FAILED,
+        (way(injected(PULL, "proxy", RUNNING, sidecar=True, started=True, lastState=terminated(1))),), says="container pause",
+    ),
+    Row(
+        "a sidecar and a container start in turn", Reason.POD_NOT_STARTED,
+        (way(injected(INITIALIZING, "proxy", RUNNING, sidecar=True, started=True)),),
+        says="container pause is waiting PodInitializing",
+    ),
+    Row(
+        "a command that cannot run", Reason.POD_NOT_STARTED,
+        (way(containers(A, container({"terminated": {"exitCode": 128, "reason": "StartError", "message": "exec: /pause: not found"}}))),),
+        says="container pause cannot run: StartError: exec: /pause: not found",
+    ),
+    Row(
+        "a setting that the kubelet refuses, without words", Reason.POD_NOT_STARTED,
+        (way(containers(A, container(waiting("CreateContainerConfigError")))),), says="container pause: CreateContainerConfigError",
     ),
     Row("started, not Ready", Reason.POD_NOT_READY, (way(running(A)),), says="unready status"),
     Row("lost Ready in the hold", Reason.POD_NOT_READY, (way(ready(A), running(A)),)),

@@ -10,6 +10,7 @@ from documents import (
     containers,
     controller,
     gated,
+    injected,
     leaving,
     pod,
     read,
@@ -64,6 +65,19 @@ def test_a_containers_state_is_kept() -> None:
     state = container(waiting("CrashLoopBackOff", "back-off 10s"), last=terminated(137, "OOMKilled"), restarts=2)
     expected = "container pause waiting CrashLoopBackOff back-off 10s, 2 restarts; before that it exited with code 137 OOMKilled"
     assert expected == of_pod(way(containers(pod(), state))).lines[-1]
+
+
+def test_injected_containers_are_kept() -> None:
+    """Init containers and sidecars first, as they start, each with its state, exit code or image."""
+    held = containers(pod(), container(waiting("PodInitializing")))
+    held = injected(held, "istio-init", terminated(0, "Completed"))
+    held = injected(held, "proxy", waiting("ErrImagePull", "denied"), sidecar=True)
+    expected = (
+        "init container istio-init terminated with exit code 0 Completed, 0 restarts",
+        "sidecar proxy waiting ErrImagePull denied image mesh.example/proxy:1, 0 restarts",
+        "container pause waiting PodInitializing, 0 restarts",
+    )
+    assert expected == of_pod(way(held)).lines[-3:]
 
 
 def test_a_pod_that_is_gone_says_so() -> None:

@@ -85,6 +85,28 @@ async def test_a_pull_that_goes_on_is_the_registrys_failure() -> None:
 
 
 @virtual
+async def test_a_pull_that_follows_an_init_containers_is_the_registrys_failure() -> None:
+    """Events name the container: the image of one that has come says nothing of the next one's."""
+    async with scene() as here:
+        here.small.stuck = dict.fromkeys(range(COUNT), "sandboxed")
+        steps = (
+            ("Pulling", "initContainers{init}"),
+            ("Pulled", "initContainers{init}"),
+            ("Pulling", "containers{pause}"),
+        )
+        for number in range(COUNT):
+            for place, (reason, path) in enumerate(steps):
+                about = {"name": f"khealth-a-run-1-{number}", "fieldPath": f"spec.{path}"}
+                event = {"metadata": {"name": f"e{number}-{place}"}, "involvedObject": about, "reason": reason}
+                here.api.put("events", event)
+        failed = await Attempt(here).failing()
+        assert (Reason.IMAGE_PULL_FAILED, True) == (
+            failed.reason,
+            "of container pause is still being pulled" in failed.note,
+        )
+
+
+@virtual
 async def test_no_ready_node_is_told_from_no_room() -> None:
     """The nodes are listed once, on the failure path."""
     async with scene() as here:

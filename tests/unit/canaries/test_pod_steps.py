@@ -10,8 +10,10 @@ from documents import (
     bound,
     container,
     containers,
+    injected,
     pod,
     ready,
+    terminated,
     waiting,
 )
 from hypothesis import given
@@ -59,6 +61,15 @@ def test_all_containers_have_to_start() -> None:
     two["spec"]["containers"] = [{"name": "a"}, {"name": "b"}]
     half = containers(two, container(RUNNING), container(waiting("ContainerCreating")))
     assert "started" not in list(WAY.reached(a_pod(half)))
+
+
+def test_a_sidecar_that_runs_is_no_pod_that_has_started() -> None:
+    """`started` is told of the pod's own containers: init containers and sidecars precede them."""
+    early = injected(
+        containers(pod(), container(waiting("PodInitializing"))), "proxy", RUNNING, sidecar=True, started=True
+    )
+    late = injected(containers(pod(), container(RUNNING)), "proxy", terminated(), sidecar=True)
+    assert (False, True) == tuple("started" in list(WAY.reached(a_pod(document))) for document in (early, late))
 
 
 def test_a_pod_without_container_statuses_has_not_started() -> None:

@@ -1,0 +1,23 @@
+"""The parts of an EndpointSlice: which servers are behind a Service."""
+
+from msgspec import Struct
+
+
+class EndpointConditions(Struct, frozen=True, rename="camel"):
+    """Whether an endpoint takes traffic; null counts as ready, as the API says."""
+
+    ready: bool = True
+
+
+class Endpoint(Struct, frozen=True, rename="camel"):
+    """The addresses of one server."""
+
+    addresses: tuple[str, ...] = ()
+    conditions: EndpointConditions = EndpointConditions()
+
+
+class EndpointPort(Struct, frozen=True, rename="camel"):
+    """A port of the servers of an EndpointSlice."""
+
+    name: str = ""
+    port: int = 0
