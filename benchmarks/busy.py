@@ -14,7 +14,7 @@ from benchmarks.load import Load
 
 NAMESPACE = "bench-busy"
 COMPUTE = "import sys, time; end = time.monotonic() + float(sys.argv[1])\nwhile time.monotonic() < end: pass"
-QUALITIES = ("exact", "cold", "degraded", "discarded")
+QUALITIES = ("exact", "cold", "foreign", "degraded", "discarded")
 SPOILED = QUALITIES[2:]
 MEASUREMENT = {"watch_lag": "1h"}
 """The one setting that is not the default: what the API server is late with is not khealth's own doing."""

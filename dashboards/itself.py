@@ -101,8 +101,8 @@ BUSY = Told(
 QUALITY = Told(
     "Samples by quality",
     "Measured objects, by the worst quality of their steps. Exact is good. Cold: the first pod of the image on"
-    " its node. Degraded: khealth or its watch was late. Discarded: too uncertain to count near an edge of an"
-    " objective.",
+    " its node. Foreign: a webhook or a policy put something into the pod that made a step longer; such steps do not"
+    " count. Degraded: khealth or its watch was late. Discarded: too uncertain to count near an edge of an objective.",
     (0, TOP + 11, 8, 7),
     ("KhealthBlind",),
 )
@@ -236,7 +236,8 @@ def _percentiles(
 
 def _counts() -> Iterator[timeseries.Panel]:
     quality = bars("short", none="Nothing was measured.").decimals(0)
-    for name, color in {"exact": GREEN, "cold": "blue", "degraded": ORANGE, "discarded": RED}.items():
+    colors = {"exact": GREEN, "cold": "blue", "foreign": "purple", "degraded": ORANGE, "discarded": RED}
+    for name, color in colors.items():
         quality.override_by_name(name, [fixed(color)])
     counted = ask.increase("khealth_samples_total", ask.ROUTINE, "quality")
     yield finished(quality, QUALITY, query(counted, "{{quality}}"))

@@ -203,6 +203,10 @@ QUICK: dict[str, Disease] = {
         [Life({"a": [*WELL * 10, *[WELL, failed("throttled")] * 15, *WELL * 5], "b": WELL * 45})],
     ),
     "health": Disease(_one(*WELL * 60)),
+    "slow-sidecars": Disease(_one(*WELL * 10, *Attempt(steps={"start": 9.0}, quality=Quality.FOREIGN) * 40)),
+    "a-slow-sidecar-now-and-then": Disease(
+        _one(*WELL * 10, *[Attempt(steps={"start": 9.0}, quality=Quality.FOREIGN), WELL] * 20)
+    ),
     "one-failure": Disease(_one(*WELL * 10, failed("pod_not_started"), *WELL * 40)),
     "two-failures-apart": Disease(_one(*WELL * 10, *[failed("api_timeout"), WELL] * 2, *WELL * 40)),
     "two-causes-in-a-row": Disease(_one(*WELL * 10, failed("api_timeout"), failed("sandbox_failed"), *WELL * 40)),

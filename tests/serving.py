@@ -37,7 +37,7 @@ WELL = Attempt(
     (Measurement(ACCEPT, 0.25, 0.001),),
     (Sample("khealth-a-x", "uid", "node-1", (Measurement(CREATE, 0.5, 0.001),), {"created": BEGAN}),),
     steps=(Measurement(ACCEPT, 0.25, 0.001), Measurement(CREATE, 0.5, 0.001)),
-    qualities=(1, 0, 0, 0),
+    qualities=(1, 0, 0, 0, 0),
 )
 BROKEN = replace(
     WELL,

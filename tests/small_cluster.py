@@ -48,6 +48,8 @@ class SmallCluster:
     """Whether kubelets end what is asked to go."""
     looking: bool = True
     """Whether the controller manager looks at new controllers."""
+    injected: Json = field(default_factory=dict)
+    """What a mutating policy sets in the specification of every pod."""
     refusal: str = ""
     """Why the API server refuses the controller manager's pods."""
 
@@ -79,6 +81,7 @@ class SmallCluster:
     def _created(self, resource: str, item: Json) -> None:
         if resource == PODS:
             item.setdefault("status", {"phase": "Pending"})
+            item["spec"].update(self.injected)
         if resource == CONTROLLERS and self.looking:
             self.later(self.pause.get("created", PACE), self._look, item["metadata"]["name"])
         if resource == PODS:
@@ -99,7 +102,8 @@ class SmallCluster:
         name = f"{metadata['name']}-{number}"
         owner = {"kind": "ReplicationController", "name": metadata["name"], "uid": metadata["uid"]}
         marks = {**template["metadata"], "name": name, "ownerReferences": [owner]}
-        self.api.put(PODS, {"metadata": marks, "spec": template["spec"], "status": {"phase": "Pending"}})
+        spec = {**template["spec"], **self.injected}
+        self.api.put(PODS, {"metadata": marks, "spec": spec, "status": {"phase": "Pending"}})
         self._advance(name, number, list(STAGES))
 
     def _advance(self, name: str, number: int, stages: list[str]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from khealth_exporter.canaries.containers import containers_of
+from khealth_exporter.canaries.injection import injected
 from khealth_exporter.canaries.pod_steps import node_of
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import Condition, KubernetesEvent, KubernetesObject, Pod, ReplicationController
@@ -26,6 +27,7 @@ def of_pod(trace: Trace[Pod]) -> Evidence:
         ("readiness gates", [gate.condition_type for gate in pod.spec.readiness_gates]),
     )
     lines += [clean(f"{kind}: {', '.join(names)}") for kind, names in gates if names]
+    lines += [f"injected: {name}" for name in injected(trace)]
     lines += _conditions(pod.status.conditions)
     for seen in containers_of(pod):
         last = seen.status.last_state.terminated

@@ -42,6 +42,9 @@ UNTOUCHED_LABELS = {
 # Linkerd: an annotation (linkerd.io/2/features/proxy-injection).
 # Consul: an annotation (developer.hashicorp.com/consul/docs/k8s/annotations-and-labels).
 
+CONTAINER = "pause"
+"""The only container that khealth asks for."""
+
 USER = 65535
 """The user of the default image."""
 
@@ -234,7 +237,7 @@ def pod_spec(settings: PodSettings, labels: Mapping[str, str]) -> Mapping[str, o
         },
         "containers": [
             {
-                "name": "pause",
+                "name": CONTAINER,
                 "image": settings.image,
                 "imagePullPolicy": "IfNotPresent",
                 "resources": {key: value for key, value in settings.resources.model_dump().items() if value},

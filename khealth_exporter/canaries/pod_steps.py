@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from khealth_exporter.canaries.injection import GATED, graded, injected
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.trace import Span, Trace, Way
@@ -37,8 +38,11 @@ SANDBOXED = "PodReadyToStartContainers"
 
 
 def _reached(pod: Pod) -> Iterator[str]:
-    """Yield the milestones that a pod's present state shows."""
+    """Yield the milestones that a pod's present state shows, and what else is known only while it lasts."""
     yield "created"
+    scheduled = pod.condition("PodScheduled")
+    if scheduled and scheduled.reason == "SchedulingGated":
+        yield GATED
     if pod.spec.node_name:
         yield "scheduled"
     if pod.holds(SANDBOXED):
@@ -76,7 +80,8 @@ def node_of(trace: Trace[Pod]) -> str | None:
 
 
 def sample(trace: Trace[Pod], measurements: Iterable[Measurement], clock: Clock) -> Sample:
-    """Return what was measured of a pod."""
+    """Return what was measured of a pod, graded by what others have put into it."""
     moments = {name: trace.moments.get(name) for name in WAY.milestones}
     times = {name: clock.utc(moment.at) if moment else None for name, moment in moments.items()}
-    return Sample(trace.item.name, trace.item.uid, node_of(trace), tuple(measurements), times)
+    steps = graded(measurements, trace)
+    return Sample(trace.item.name, trace.item.uid, node_of(trace), steps, times, injected(trace))

@@ -114,6 +114,14 @@ class Container(Lenient, frozen=True):
     name: str = ""
     image: str = ""
     restart_policy: str = ""
+    readiness_probe: dict[str, object] | None = None
+    startup_probe: dict[str, object] | None = None
+
+
+class ReadinessGate(Lenient, frozen=True):
+    """A condition that a pod needs to be Ready."""
+
+    condition_type: str = ""
 
 
 class PodSpec(Lenient, frozen=True):
@@ -127,6 +135,7 @@ class PodSpec(Lenient, frozen=True):
     tolerations: list[Toleration] = []
     scheduling_gates: list[SchedulingGate] = []
     readiness_gates: list[ReadinessGate] = []
+    volumes: list[dict[str, object]] = []
 
 
 class PodStatus(Lenient, frozen=True):

@@ -43,6 +43,7 @@ def _sample(sample: Sample, steps: Sequence[Step]) -> Document:
         "uncertainty_seconds": round(sample.uncertainty, 6),
         "steps": durations(sample.measurements, [step for step in steps if step.per_object]),
         "observed": {name: time_text(time) for name, time in sample.observed.items()},
+        **({"injected": list(sample.injected)} if sample.injected else {}),
     }
 
 

@@ -227,7 +227,7 @@ class Metrics:
 
     def _measure(self, labels: tuple[str, str], measured: Measurement) -> None:
         self.uncertainty.labels(*labels).observe(measured.uncertainty)
-        if measured.quality in (Quality.DISCARDED, Quality.COLD):
+        if measured.quality in (Quality.COLD, Quality.FOREIGN, Quality.DISCARDED):
             return
         if measured.step.sli:
             self.startup.labels(*labels).observe(measured.seconds)

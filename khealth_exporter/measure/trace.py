@@ -25,7 +25,7 @@ class Span:
 class Way(Generic[T]):
     """The way of a kind of objects: its milestones in order, the last one being its removal, and its spans.
 
-    `reached` yields the milestones that an object's present state shows.
+    `reached` yields the milestones that an object's present state shows; a word that is no milestone is kept as well.
     """
 
     milestones: tuple[str, ...]

@@ -48,6 +48,8 @@ def _table(entry: Entry) -> Iterator[str]:
         left = (cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True))
         right = (cell.rjust(width) for cell, width in zip(row[2:-1], widths[2:-1], strict=True))
         yield "  ".join((*left, *right, row[-1]))
+    if injected := dict.fromkeys(name for sample in samples for name in sample.injected):
+        yield f"foreign steps are not counted; injected into the pods: {', '.join(injected)}"
 
 
 def _duration(measurement: Measurement) -> str:

@@ -12,8 +12,14 @@ class Quality(StrEnum):
 
     EXACT = "exact"
     COLD = "cold"
+    FOREIGN = "foreign"
     DEGRADED = "degraded"
     DISCARDED = "discarded"
+
+    @property
+    def meaning(self) -> str:
+        """What it says of a step, and whether the step counts in its histogram."""
+        return _MEANINGS[self]
 
     @property
     def rank(self) -> int:
@@ -22,6 +28,13 @@ class Quality(StrEnum):
 
 
 _RANKS = {quality: rank for rank, quality in enumerate(Quality)}
+_MEANINGS = {
+    Quality.EXACT: "khealth and its watches were on time",
+    Quality.COLD: "`startup` only: the time to pull the image may be included; not counted",
+    Quality.FOREIGN: "something that others put into the pod may have made it longer; not counted",
+    Quality.DEGRADED: "khealth or a watch was late; counted",
+    Quality.DISCARDED: "degraded, and on which side of an objective's limit it lies is not known; not counted",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,8 @@ class Measurement:
 class Sample:
     """What was measured of one object; `observed` maps a milestone to its time in Unix seconds, None if not reached.
 
-    Samples of one uid that different phases of an attempt record are parts of one.
+    `injected` names what others have put into it, which makes steps foreign. Samples of one uid that different phases
+    of an attempt record are parts of one.
     """
 
     object: str
@@ -51,6 +65,7 @@ class Sample:
     node: str | None
     measurements: tuple[Measurement, ...]
     observed: Mapping[str, float | None]
+    injected: tuple[str, ...] = ()
 
     @property
     def quality(self) -> Quality:
@@ -76,4 +91,5 @@ class Sample:
             later.node or self.node,
             self.measurements + later.measurements,
             {**self.observed, **known},
+            tuple(dict.fromkeys((*self.injected, *later.injected))),
         )

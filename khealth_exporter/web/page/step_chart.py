@@ -123,7 +123,8 @@ def _row(sample: Sample, names: Sequence[str]) -> Markup:
     durations = {measured.step.name: measured for measured in sample.measurements}
     cells = [_cell(durations.get(step)) for step in names]
     head = tag("th", sample.object, scope="row")
-    return tag("tr", head, tag("td", sample.node or "none"), cells, tag("td", sample.quality.value))
+    injected = f", injected: {', '.join(sample.injected)}" if sample.injected else ""
+    return tag("tr", head, tag("td", sample.node or "none"), cells, tag("td", sample.quality.value + injected))
 
 
 def _cell(measured: Measurement | None) -> Markup:

@@ -40,6 +40,13 @@ def event(name: str, reason: str, at: str = "", **more: Any) -> KubernetesEvent:
     return read(KubernetesEvent, document)
 
 
+def test_what_was_injected_into_a_pod_is_kept() -> None:
+    """It explains why a pod differs from what khealth asked for."""
+    document = accepted(pod())
+    document["spec"] = {**document["spec"], "initContainers": [{"name": "istio-init"}]}
+    assert "injected: init container istio-init" in of_pod(way(document)).lines
+
+
 def test_a_pods_phase_and_conditions_are_kept() -> None:
     """Where it was, and what is said of it."""
     found = of_pod(way(accepted(pod("pod-a"))))

@@ -248,7 +248,7 @@ def test_a_sample_names_its_pod_and_its_times() -> None:
 
 
 def test_a_samples_quality_is_the_worst_of_its_steps() -> None:
-    """Exact, cold, degraded, discarded: in this order."""
+    """Exact, cold, foreign, degraded, discarded: in this order."""
     measured = [Measurement(READY, 1.0, 0.0, quality) for quality in Quality]
-    worst = [sample(way_of(("created", 1.0)), measured[: n + 1], Clock()).quality for n in range(4)]
-    assert [Quality.EXACT, Quality.COLD, Quality.DEGRADED, Quality.DISCARDED] == worst
+    worst = [sample(way_of(("created", 1.0)), measured[: n + 1], Clock()).quality for n in range(5)]
+    assert [Quality.EXACT, Quality.COLD, Quality.FOREIGN, Quality.DEGRADED, Quality.DISCARDED] == worst

@@ -532,7 +532,7 @@ def test_every_attempt_keeps_the_number_of_its_objects_by_quality() -> None:
     """In the order of the qualities, from best to worst."""
     seen = timed("a", 1), timed("b", 1, Quality.DEGRADED), timed("c", 1, Quality.DEGRADED), timed("d", 1, Quality.COLD)
     status = told(*(event(Phase.INIT, number, samples=seen) for number in range(1, 6)))
-    assert [(1, 1, 2, 0)] * 5 == [attempt.qualities for attempt in status.attempts]
+    assert [(1, 1, 0, 2, 0)] * 5 == [attempt.qualities for attempt in status.attempts]
 
 
 @virtual

@@ -235,10 +235,16 @@ def test_health_comes_back_with_the_next_verdict() -> None:
 
 @pytest.mark.parametrize(
     ("quality", "entered"),
-    [(Quality.EXACT, 1.0), (Quality.DEGRADED, 1.0), (Quality.COLD, 0.0), (Quality.DISCARDED, 0.0)],
+    [
+        (Quality.EXACT, 1.0),
+        (Quality.DEGRADED, 1.0),
+        (Quality.COLD, 0.0),
+        (Quality.FOREIGN, 0.0),
+        (Quality.DISCARDED, 0.0),
+    ],
 )
 @pytest.mark.parametrize("step", [CREATE, STARTUP], ids=lambda step: step.name)
-def test_cold_and_discarded_steps_are_left_out(step: Step, quality: Quality, entered: float) -> None:
+def test_cold_foreign_and_discarded_steps_are_left_out(step: Step, quality: Quality, entered: float) -> None:
     """What may mislead enters no histogram of durations; its error bar is known all the same."""
     made = figures()
     made.metrics.apply(measured(Measurement(step, 0.5, 0.01, quality)))

@@ -4,7 +4,7 @@ import json
 import locale
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
@@ -261,6 +261,32 @@ def test_junit_has_a_case_for_each_attempt_with_its_steps() -> None:
     case = _suites(_report(_attempt(measurements=(ACCEPTED,), samples=(STARTED, STUCK))))[0].find("testcase")
     assert case is not None
     expected = ["step.accept=0.006123", "pod1.create=0.011000", "pod1.schedule=0.006000", "pod1.startup=0.720000"]
+    assert expected == str(case.findtext("system-out")).splitlines()
+
+
+INJECTED = replace(
+    STARTED, measurements=(Measurement(STARTUP, 9.0, 0.002, Quality.FOREIGN),), injected=("init container istio-init",)
+)
+
+
+def test_json_lists_what_was_injected() -> None:
+    """A script can tell why a startup does not count."""
+    (found,) = _first(_report(_attempt(samples=(INJECTED,))))["samples"]
+    assert ("foreign", ["init container istio-init"]) == (found["quality"], found["injected"])
+
+
+def test_text_says_what_was_injected_once() -> None:
+    """Below the table, for all pods."""
+    lines = as_text(_report(_attempt(samples=(INJECTED, replace(INJECTED, object="khealth-a-2"))))).splitlines()
+    told = [line for line in lines if "istio-init" in line]
+    assert ["  foreign steps are not counted; injected into the pods: init container istio-init"] == told
+
+
+def test_junit_lists_what_was_injected() -> None:
+    """Beside the steps of the pod."""
+    case = _suites(_report(_attempt(samples=(INJECTED,))))[0].find("testcase")
+    assert case is not None
+    expected = ["pod1.startup=9.000000", "pod1.quality=foreign", "pod1.injected=init container istio-init"]
     assert expected == str(case.findtext("system-out")).splitlines()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import pytest
@@ -19,7 +19,7 @@ from khealth_exporter.canaries.pod_spec import UNTOUCHED_LABELS, PodSettings
 from khealth_exporter.cluster.ownership import MAX_AGE
 from khealth_exporter.cluster.sweep import Sweeper
 from khealth_exporter.core.collector import Collector
-from khealth_exporter.core.routine import LEEWAY, Routine, RoutineConfig, RoutineSettings
+from khealth_exporter.core.routine import LEEWAY, Memory, Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.core.snapshot import RoutineStatus, State
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.permission import Permission
@@ -220,6 +220,32 @@ async def test_later_startups_are_not_cold() -> None:
     async with scene() as here:
         await ran(here, seconds=100.0)
         assert 3.0 == here.figures.value("khealth_pod_startup_duration_seconds_count", **OURS)
+
+
+@virtual
+async def test_what_an_injected_init_container_makes_longer_enters_no_histogram() -> None:
+    """The SLI excludes init containers; the steps before and after are the cluster's, and count."""
+    async with scene() as here:
+        here.small.injected = {"initContainers": [{"name": "istio-init", "image": "proxy"}]}
+        await ran(here, seconds=100.0)
+        count = "khealth_step_duration_seconds_count"
+        steps = {
+            name: here.figures.value(count, **OURS, step=name) for name in ("schedule", "sandbox", "start", "ready")
+        }
+        assert {"schedule": 6.0, "sandbox": 6.0, "start": 0.0, "ready": 6.0} == steps
+        assert 0.0 == here.figures.value("khealth_pod_startup_duration_seconds_count", **OURS)
+        assert 6.0 == here.figures.value("khealth_samples_total", **OURS, quality="foreign")
+
+
+@virtual
+async def test_a_single_attempt_grades_what_was_injected_too() -> None:
+    """`khealth once` has no memory of images, and needs none for this."""
+    async with scene() as here:
+        here.small.injected = {"initContainers": [{"name": "proxy", "image": "proxy", "restartPolicy": "Always"}]}
+        here.context = replace(here.context, memory=Memory(lasting=False))
+        result = await ran(here)
+        samples = result.status.attempts[0].samples
+        assert {("foreign", ("sidecar proxy",))} == {(sample.quality.value, sample.injected) for sample in samples}
 
 
 @virtual

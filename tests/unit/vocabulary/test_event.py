@@ -31,7 +31,7 @@ def test_reasons_of_khealth_itself_are_never_failures_of_the_cluster() -> None:
 
 def test_qualities_have_an_order() -> None:
     """From best to worst."""
-    assert [0, 1, 2, 3] == [quality.rank for quality in Quality]
+    assert [0, 1, 2, 3, 4] == [quality.rank for quality in Quality]
 
 
 def sample(*measurements: Measurement, node: str | None = None, **observed: float | None) -> Sample:

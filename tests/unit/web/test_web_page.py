@@ -325,6 +325,16 @@ def test_only_the_last_attempts_objects_are_listed() -> None:
     assert 200 == len(listed)
 
 
+def test_what_was_injected_into_an_object_is_listed_with_its_quality() -> None:
+    """Why a startup does not count."""
+    (sample,) = WELL.samples
+    slow = (Measurement(START, 9.0, 0.001, Quality.FOREIGN),)
+    injected = replace(sample, measurements=slow, injected=("sidecar proxy", "init container istio-init"))
+    page = shown(replace(FAILING, attempts=(replace(WELL, samples=(injected,)),)))
+    cells = [cell.text for cell in page.all("td")]
+    assert "foreign, injected: sidecar proxy, init container istio-init" in cells
+
+
 def test_each_attempt_in_the_strip_links_to_its_row() -> None:
     """It works without a script."""
     status = states.failing()
@@ -346,9 +356,9 @@ def test_the_strip_is_one_tab_stop() -> None:
 
 def test_the_quality_of_all_measurements_is_summed_up() -> None:
     """Over all attempts in the strip."""
-    attempt = replace(WELL, qualities=(5, 1, 2, 0))
+    attempt = replace(WELL, qualities=(5, 1, 3, 2, 0))
     page = shown(replace(FAILING, attempts=(attempt, replace(attempt, number=2))))
-    expected = "Measurement quality of 16 objects: 10 exact, 2 cold, 4 degraded, 0 discarded."
+    expected = "Measurement quality of 22 objects: 10 exact, 2 cold, 6 foreign, 4 degraded, 0 discarded."
     assert expected in [paragraph.text for paragraph in page.all("p")]
 
 

@@ -1,0 +1,65 @@
+"""What others have put into a canary pod, which of its steps that makes longer, and how those steps are graded."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from khealth_exporter.canaries.pod_spec import CONTAINER
+from khealth_exporter.cluster.errors import clean
+from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.measure.trace import Trace
+from khealth_exporter.vocabulary.sample import Measurement, Quality
+
+GATED = "gated"
+"""Mark on a pod's way: a scheduling gate has kept it from the scheduler."""
+
+_STATELESS = {"name", "configMap", "downwardAPI", "emptyDir", "projected", "secret"}
+"""Keys of the volumes that a stateless pod may have."""
+_STARTUP = frozenset({"schedule", "sandbox", "start"})
+"""Steps that are part of the SLI."""
+_RUNNING = frozenset({"start", "ready", "delete"})
+"""Steps that a container makes longer."""
+
+# The SLI is the "startup latency of stateless and schedulable pods, excluding time to pull images and run init
+# containers" (kubernetes/community, sig-scalability/slos/pod_startup_latency.md). khealth asks for one container, and
+# for no init container, volume, probe, or gate. A mutating webhook or a MutatingAdmissionPolicy can add them.
+
+
+def _added(trace: Trace[Pod]) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield what others have put into a pod, in words, and the names of the steps that it makes longer."""
+    spec = trace.item.spec
+    if GATED in trace.moments:
+        yield "scheduling gate", frozenset({"schedule"})
+    for volume in spec.volumes:
+        if not _STATELESS.issuperset(volume):
+            # A pod that never shows its sandbox has waited for its volumes in `start`.
+            steps = {"sandbox"} if "sandboxed" in trace.moments else {"sandbox", "start"}
+            yield f"volume {volume.get('name', '')}", frozenset(steps)
+    for container in spec.init_containers:
+        if container.restart_policy == "Always":
+            yield f"sidecar {container.name}", _RUNNING
+        else:
+            yield f"init container {container.name}", frozenset({"start"})
+    for container in spec.containers:
+        if container.name != CONTAINER:
+            yield f"container {container.name}", _RUNNING
+        elif container.readiness_probe or container.startup_probe:
+            yield f"probe of container {container.name}", frozenset({"ready"})
+    for gate in spec.readiness_gates:
+        yield f"readiness gate {gate.condition_type}", frozenset({"ready"})
+
+
+def injected(trace: Trace[Pod]) -> tuple[str, ...]:
+    """Return what others have put into a pod and makes one of its steps longer, in words."""
+    return tuple(clean(name) for name, _ in _added(trace))
+
+
+def graded(measured: Iterable[Measurement], trace: Trace[Pod]) -> tuple[Measurement, ...]:
+    """Return a pod's steps; those that something injected makes longer are foreign, and the SLI with its parts.
+
+    A pod that is stuck before it comes to such a step has an SLI that counts.
+    """
+    found = tuple(measured)
+    longer = frozenset[str]().union(*(steps for _, steps in _added(trace)))
+    if any(m.step.name in longer & _STARTUP for m in found):
+        longer |= {m.step.name for m in found if m.step.sli}
+    return tuple(replace(m, quality=Quality.FOREIGN) if m.step.name in longer else m for m in found)
