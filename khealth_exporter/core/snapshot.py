@@ -126,6 +126,12 @@ class RoutineStatus:
         """The latest attempt that has a verdict."""
         return next((attempt for attempt in reversed(self.attempts) if attempt.verdict), None)
 
+    @property
+    def still_failing(self) -> str:
+        """What still fails although the last attempt succeeded, such as another node; nothing in any other state."""
+        told = (f"{remark.name}: {remark.text}" for remark in self.remarks if remark.failing)
+        return ", ".join(told) if self.state is State.WELL else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

@@ -133,7 +133,8 @@ class PodRoutine(Routine[PodRoutineSettings]):
     def _report(self) -> None:
         self.record(Reading(FAILING, len(self._rotation.failing)))
         self.record(Remark("round", self._rotation.round(self.settings.interval)))
-        self.record(Remark("failing nodes", self._rotation.told_failing()))
+        failing = bool(self._rotation.failing)
+        self.record(Remark("failing nodes", self._rotation.told_failing(), failing=failing))
 
     def _manifest(self, placement: Placement) -> Mapping[str, object]:
         metadata = self.ownership.metadata()

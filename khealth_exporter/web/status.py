@@ -31,7 +31,7 @@ def module_as_json(snapshot: Snapshot) -> str:
 
 
 def as_line(snapshots: Sequence[Snapshot]) -> str:
-    """Return the state of each module in one line, with the reasons of failures."""
+    """Return the state of each module in one line, with the reasons of failures, and what still fails."""
     return ", ".join(f"{snapshot.module}: {_state(snapshot)}" for snapshot in snapshots)
 
 
@@ -41,7 +41,8 @@ def _state(snapshot: Snapshot) -> str:
     worst_ones = (status for status in snapshot.routines if status.state is snapshot.state)
     verdicts = (status.last.verdict for status in worst_ones if status.last)
     reasons = dict.fromkeys(verdict.reason.value for verdict in verdicts if verdict and verdict.reason)
-    return f"{snapshot.state.value} ({', '.join(reasons)})" if reasons else snapshot.state.value
+    told = ", ".join((*reasons, *filter(None, (status.still_failing for status in snapshot.routines))))
+    return f"{snapshot.state.value} ({told})" if told else snapshot.state.value
 
 
 def _denied(right: Denied) -> dict[str, object]:

@@ -103,7 +103,8 @@ def _overview(snapshots: Sequence[Snapshot], now: float) -> Iterator[Markup]:
     for status in statuses:
         link = tag("a", status.routine, href=f"#{status.module}.{status.routine}")
         since: Child = since_when(status.since, now)[1:] if status.since is not None else ""
-        cells = (tag("td", cell) for cell in (badge(status.state), since, str(status.consecutive_failures)))
+        told = f" {status.still_failing}" if status.still_failing else None
+        cells = (tag("td", cell) for cell in ([badge(status.state), told], since, str(status.consecutive_failures)))
         rows.append(tag("tr", tag("th", link, scope="row"), cells, id=f"{status.module}.{status.routine}.line"))
     table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows))
     wide = tag("div", table, class_="wide", role="group", tabindex="0", aria_label="State of each routine")

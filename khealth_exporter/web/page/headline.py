@@ -41,7 +41,8 @@ def _cause(status: RoutineStatus) -> str:
         case State.SUSPENDED:
             return "khealth makes no attempts"
         case _:
-            return "Healthy: all attempts have succeeded"
+            still = status.still_failing
+            return f"Healthy, except {still}" if still else "Healthy: all attempts have succeeded"
 
 
 def summary(snapshots: Sequence[Snapshot]) -> str:
@@ -66,12 +67,17 @@ def headline(snapshots: Sequence[Snapshot], now: float) -> Iterator[Markup]:
 
 
 def _groups(snapshots: Sequence[Snapshot]) -> list[list[RoutineStatus]]:
-    """Return the routines in the worst state, grouped by finding, oldest first."""
+    """Return the routines in the worst state, grouped by finding, oldest first; then what still fails of those well.
+
+    Where all are well, what still fails is the only finding, if there is any.
+    """
     statuses = [status for snapshot in snapshots for status in snapshot.routines]
     state = worst([status.state for status in statuses])
-    chosen = sorted((status for status in statuses if status.state is state), key=finding)
-    groups = [sorted(group, key=_age) for _, group in groupby(chosen, key=finding)]
-    return sorted(groups, key=lambda group: _age(group[0]))
+    worst_ones = [status for status in statuses if status.state is state]
+    excepted = [status for status in statuses if status.still_failing]
+    chosen = (excepted or worst_ones) if state is State.WELL else (*worst_ones, *excepted)
+    groups = [sorted(group, key=_age) for _, group in groupby(sorted(chosen, key=finding), key=finding)]
+    return sorted(groups, key=lambda group: (group[0].state is not state, _age(group[0])))
 
 
 def _age(status: RoutineStatus) -> float:
@@ -81,7 +87,7 @@ def _age(status: RoutineStatus) -> float:
 def _sentence(group: Sequence[RoutineStatus], now: float) -> list[Child]:
     first, known = group[0], [status.since for status in group if status.since is not None]
     # The cluster is healthy only since the last routine became healthy.
-    start = (max if first.state is State.WELL else min)(known, default=None)
+    start = (max if first.state is State.WELL else min)(known, default=None) if not first.still_failing else None
     ago: list[Child] = [" ", *since(start, now)] if start is not None else []
     failures = max(status.consecutive_failures for status in group)
     count = f"{failures} consecutive failures" if failures > 1 else counted(failures, "failure")
@@ -98,15 +104,12 @@ def _sentence(group: Sequence[RoutineStatus], now: float) -> list[Child]:
 
 def _links(group: Sequence[RoutineStatus]) -> Iterator[Markup]:
     status = group[0]
-    reason = _reason(status)
-    if status.state not in {State.FAILING, State.INCONCLUSIVE} or reason is None:
-        return
-    yield tag(
-        "p",
-        runbook_link(reason),
-        " · ",
-        tag("a", "Evidence and measurements", href=f"#{status.module}.{status.routine}"),
-    )
+    failed = status.last if status.state in {State.FAILING, State.INCONCLUSIVE} else None
+    if status.still_failing:
+        failed = status.last_failure
+    if failed and failed.verdict and failed.verdict.reason:
+        evidence = tag("a", "Evidence and measurements", href=f"#{status.module}.{status.routine}")
+        yield tag("p", runbook_link(failed.verdict.reason), " · ", evidence)
 
 
 def runbook_link(reason: Reason) -> Markup:

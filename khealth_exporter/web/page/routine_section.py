@@ -43,6 +43,8 @@ def badge(state: State) -> Markup:
 def _problems(status: RoutineStatus, name: str) -> Iterator[Markup]:
     if status.state in _STATES:
         yield tag("p", _STATES[status.state])
+    if status.still_failing:
+        yield tag("p", tag("strong", f"Still failing: {status.still_failing}."), " The last attempt succeeded.")
     current = status.last if status.state in {State.FAILING, State.INCONCLUSIVE} else None
     if current:
         yield tag("div", list(_problem(current, f"{name}.evidence", opened=True)), class_=f"why {status.state}")
@@ -87,6 +89,7 @@ def _facts(status: RoutineStatus, now: float) -> Markup:
         ),
         ("Interval", f"{status.interval:g} s"),
         ("Next attempt", _next(status, now)),
+        *((remark.name.capitalize(), remark.text) for remark in status.remarks),
     )
     return tag("dl", [tag("div", tag("dt", term), tag("dd", value)) for term, value in facts], class_="facts")
 

@@ -14,7 +14,7 @@ from khealth_exporter.canaries.pod_spec import PodSettings, Resources
 from khealth_exporter.cluster.kinds import NODE, POD
 from khealth_exporter.core.collector import Collector
 from khealth_exporter.core.routine import RoutineConfig
-from khealth_exporter.core.snapshot import RoutineStatus
+from khealth_exporter.core.snapshot import RoutineStatus, State
 from khealth_exporter.routines.pod import PodRoutine, PodRoutineSettings
 from khealth_exporter.vocabulary.reason import Reason
 
@@ -147,6 +147,16 @@ async def test_failing_nodes_are_counted_and_named_in_the_status() -> None:
             remarks["failing nodes"],
             remarks["round"],
         )
+
+
+@virtual
+async def test_a_success_elsewhere_does_not_hide_a_node_that_still_fails() -> None:
+    """The state is that of the latest attempt, and what it leaves out is said beside it."""
+    async with scene() as here:
+        break_node(here, "node-2")
+        status = await ran(here, 110.0)
+        assert (Reason.ONE_NODE, None) == tuple(reasons(status)[-2:])
+        assert (State.WELL, "failing nodes: node-2 (kubelet_silent)") == (status.state, status.still_failing)
 
 
 @virtual

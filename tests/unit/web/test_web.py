@@ -314,12 +314,18 @@ async def test_the_status_of_an_unknown_module_is_not_found(client: Client) -> N
     assert expected == (answer.status, await answer.text())
 
 
+DEAD = Remark("failing nodes", "node-3 (kubelet_silent)", failing=True)
+
+
 @pytest.mark.parametrize(
     ("status", "line"),
     [
         (STATUS, "rcscheduler: well\n"),
         (WAITING, "rcscheduler: waiting\n"),
         (FAILING, "rcscheduler: failing (pod_crashed)\n"),
+        (replace(STATUS, remarks=(DEAD,)), "rcscheduler: well (failing nodes: node-3 (kubelet_silent))\n"),
+        (replace(WAITING, remarks=(DEAD,)), "rcscheduler: waiting\n"),
+        (replace(STATUS, remarks=(replace(DEAD, failing=False),)), "rcscheduler: well\n"),
     ],
 )
 async def test_health_is_one_line(client: Client, known: Known, status: RoutineStatus, line: str) -> None:

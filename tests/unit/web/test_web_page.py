@@ -17,6 +17,7 @@ from khealth_exporter.core.snapshot import About, Attempt, RoutineStatus, Snapsh
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.permission import Denied
+from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
@@ -123,6 +124,9 @@ def failed(reason: Reason, count: int = 1, routine: str = "a", state: State = St
     return some(state, routine, consecutive_failures=count, attempts=(attempt,), last_failure=attempt)
 
 
+DEAD = (Remark("failing nodes", "node-3 (kubelet_silent)", failing=True),)
+
+
 @pytest.mark.parametrize(
     ("statuses", "expected"),
     [
@@ -139,12 +143,45 @@ def failed(reason: Reason, count: int = 1, routine: str = "a", state: State = St
         ((some(State.WELL), some(State.WELL, "b", since=states.NOW - 60)), "✓Healthy: all attempts have succeeded since 14:29 UTC (1 min)."),
         ((some(State.WELL, since=states.NOW - 2 * 86400),), "✓Healthy: all attempts have succeeded since 2026-11-21 14:30 UTC (2 d)."),
         ((some(State.WELL), some(State.SUSPENDED, "b")), "✓Healthy: all attempts have succeeded since 14:18 UTC (12 min)."),
+        ((some(State.WELL, remarks=DEAD),), "✓Healthy, except failing nodes: node-3 (kubelet_silent)."),
+        ((some(State.WELL), some(State.WELL, "b", remarks=DEAD)), "✓Healthy, except failing nodes: node-3 (kubelet_silent)."),
+        ((some(State.WELL, remarks=(Remark("failing nodes", "none"),)),), "✓Healthy: all attempts have succeeded since 14:18 UTC (12 min)."),
+        ((some(State.EXPIRED, remarks=DEAD),), "?No verdict since 14:18 UTC (12 min): no attempt has ended for three intervals."),
         ((some(State.FAILING, consecutive_failures=2),), "✗Attempts fail: since 14:18 UTC (12 min), 2 consecutive failures."),
     ],
 )  # fmt: skip
 def test_the_headline_summarizes_the_state(statuses: tuple[RoutineStatus, ...], expected: str) -> None:
     """What is broken, since when, and how often; or that the cluster is healthy; or why there is no verdict."""
     assert [expected] == [heading.text for heading in shown(*statuses).all("h1")]
+
+
+def test_what_still_fails_follows_the_headline_of_another_state() -> None:
+    """One routine's failure must not hide another's node."""
+    (header,) = shown(failed(Reason.DNS_FAILED, 2), some(State.WELL, "b", remarks=DEAD)).all("header")
+    said = [element.text for element in header.all("p")]
+    assert "Also: Healthy, except failing nodes: node-3 (kubelet_silent)." in said
+
+
+def test_what_still_fails_leads_to_its_evidence() -> None:
+    """The last failure is another attempt than the last one."""
+    status = replace(some(State.WELL, remarks=DEAD), last_failure=BROKEN)
+    (header,) = shown(status).all("header")
+    links = [link.attributes["href"] for link in header.all("a") if "runbook" in str(link.attributes["href"])]
+    assert ["runbook#pod_crashed"] == links
+
+
+def test_the_section_and_the_table_name_what_still_fails() -> None:
+    """A badge that says `well` is not all that is known."""
+    page = shown(some(State.WELL), some(State.WELL, "b", remarks=DEAD))
+    told = "failing nodes: node-3 (kubelet_silent)"
+    assert f"Still failing: {told}. The last attempt succeeded." in [element.text for element in page.all("p")]
+    assert 1 == sum(told in cell.text for cell in page.all("td"))
+
+
+def test_the_section_lists_remarks() -> None:
+    """What `/status` lists, the page does too."""
+    page = shown(some(State.WELL, remarks=(Remark("round", "3 usable nodes"),)))
+    assert ("Round", "3 usable nodes") in [tuple(part.text for part in row.all()) for row in page.all("div")]
 
 
 def test_further_findings_follow_the_headline() -> None:
