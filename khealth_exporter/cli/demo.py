@@ -12,13 +12,14 @@ from khealth_exporter.cli import output
 from khealth_exporter.config import Config, LeftOut, load, missing_in
 from khealth_exporter.modules import MODULES
 from khealth_exporter.simulator import Simulator, SimulatorSettings
-from khealth_exporter.simulator.faults import FAULTS, MOMENTARY, listed, parse
+from khealth_exporter.simulator.faults import MOMENTARY, effect, listed, parse
 from khealth_exporter.web.address import Address
 
 LIST = "list"
 """What lists the faults instead of naming one."""
 _PACE = {"interval": 15.0, "timeout": 4.0, "pod_ttl": 5.0, "poll_interval": 1.0}
 """Seconds; shorter than the defaults, so that results show soon."""
+_CLUSTER = SimulatorSettings()
 _AGAIN = 3.0
 """Seconds between two faults of a kind that has no duration."""
 
@@ -29,8 +30,11 @@ def faults() -> str:
 
 
 def check(fault: str) -> str:
-    """Return the fault; raise ValueError with the known faults if the simulator does not have it."""
-    parse(fault)
+    """Return the fault; raise ValueError with the known faults or nodes if the simulator does not have it."""
+    _, node = parse(fault)
+    nodes = _CLUSTER.node_names
+    if node and node not in nodes:
+        raise ValueError(f"unknown node {node!r}; the simulated cluster has {', '.join(nodes)}")
     return fault
 
 
@@ -44,7 +48,7 @@ def start(config: Config, addresses: Sequence[Address], fault: str | None) -> in
 
 async def _run(options: app.Options, kubeconfig: Path, fault: str | None, *, process: app.Process) -> int:
     ended: int | app.CannotStart
-    async with Simulator(SimulatorSettings()) as simulator, asyncio.TaskGroup() as group:
+    async with Simulator(_CLUSTER) as simulator, asyncio.TaskGroup() as group:
         await asyncio.to_thread(kubeconfig.write_text, simulator.kubeconfig(), encoding="utf-8")
         breaking = group.create_task(_break(simulator, fault))
         try:
@@ -109,5 +113,5 @@ def announcement(address: Address, fault: str | None) -> Iterator[str]:
     yield f"  {url}/status   the state as JSON; {url}/health has it in one line"
     yield "Press Ctrl-C to stop."
     if fault:
-        yield f"Injected fault: {FAULTS[parse(fault)[0]]}."
+        yield f"Injected fault: {effect(fault)}."
         yield f"Within 30 seconds {url}/health shows the verdict, and the status page shows the evidence."

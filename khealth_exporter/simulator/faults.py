@@ -45,21 +45,21 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
 MOMENTARY: Final = frozenset({"watch-cut", "watch-gone", "pods-lost", "pods-evicted"})
 """Faults that happen once; the others last until they are ended."""
 
-NODE_FAULTS: Final = frozenset(
+NODE_FAULTS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "kubelet-stalled",
-        "sandbox-fails",
-        "runtime-stalled",
-        "image-missing",
-        "container-crashes",
-        "never-ready",
-        "node-drained",
-        "node-gone",
-        "deletion-stuck",
-        "slow-start",
+        "kubelet-stalled": "the kubelet of {node} starts and reports nothing, so that the node becomes NotReady",
+        "sandbox-fails": "the kubelet of {node} cannot create pod sandboxes",
+        "runtime-stalled": "the container runtime of {node} hangs, so that its kubelet accepts no new pods",
+        "image-missing": "no image is present on {node}, and it cannot pull any",
+        "container-crashes": "containers on {node} start and exit with code 1",
+        "never-ready": "containers on {node} run but never become ready",
+        "node-drained": "{node} is cordoned and its pods are evicted, until the fault ends",
+        "node-gone": "{node} and its pods are deleted; the node returns when the fault ends",
+        "deletion-stuck": "the kubelet of {node} never finishes deleting a pod; only a forced deletion removes it",
+        "slow-start": "containers on {node} take 10 seconds longer to start",
     }
 )
-"""Faults that can be limited to one node, written `NAME:NODE`."""
+"""Faults that can be limited to one node, written `NAME:NODE`, with their effect then."""
 
 API_OUTAGES: Final = ("api-down", "api-paused", "etcd-stalled")
 """Faults during which the cluster's own components cannot write."""
@@ -72,6 +72,12 @@ def listed() -> Iterator[str]:
     """Yield a line for each fault: its name and its effect."""
     width = max(map(len, FAULTS))
     yield from (f"{fault:<{width}} {effect}" for fault, effect in FAULTS.items())
+
+
+def effect(text: str) -> str:
+    """Return what a fault does, on its node if it names one; raise ValueError with the known faults."""
+    name, node = parse(text)
+    return NODE_FAULTS[name].format(node=node) if node else FAULTS[name]
 
 
 def parse(text: str) -> tuple[str, str]:

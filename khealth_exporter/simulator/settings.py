@@ -108,6 +108,12 @@ class SimulatorSettings:
     endpoint_addresses: tuple[str, ...] = ()
     """Additional IP addresses in the EndpointSlice `kubernetes`; nothing listens there."""
     tls: ssl.SSLContext | None = None
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """The names of the nodes that have a kubelet."""
+        return tuple(f"node-{number}" for number in range(1, self.nodes + 1))
+
     """If set, the API server speaks TLS, and a client without a token is `system:anonymous`."""
     certificate_authority: str = ""
     """The certificates, in PEM, by which clients verify the API server; they are written into the kubeconfig."""

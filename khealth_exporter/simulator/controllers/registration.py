@@ -19,8 +19,8 @@ class Registration:
     def populate(self) -> None:
         """Register the nodes that the settings ask for."""
         settings = self._world.settings
-        for number in range(1, settings.nodes + 1):
-            self._register(f"node-{number}", fake=False, ready=True)
+        for name in settings.node_names:
+            self._register(name, fake=False, ready=True)
         for number in range(1, settings.fake_nodes + 1):
             self._register(f"fake-{number}", fake=True, ready=True)
 

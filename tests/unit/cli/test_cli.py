@@ -25,7 +25,7 @@ from khealth_exporter.config import ConfigError, Problem, load
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
-from khealth_exporter.simulator.faults import FAULTS
+from khealth_exporter.simulator.faults import FAULTS, NODE_FAULTS
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.reason import Reason
@@ -506,6 +506,28 @@ def test_demo_tells_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
         "Within 30 seconds http://127.0.0.1:8080/health shows the verdict, and the status page shows the evidence.",
     ]
     assert expected == capsys.readouterr().out.splitlines()[-2:]
+
+
+@pytest.mark.parametrize("fault", sorted(NODE_FAULTS))
+def test_demo_names_the_one_node_that_is_broken(fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is told of all nodes is not true of one."""
+    demo._announce(f"{fault}:node-2", (Address("127.0.0.1", 8080),))
+    told = capsys.readouterr().out.splitlines()[-2]
+    assert (True, False, False) == ("node-2" in told, "kubelets" in told, "one node" in told)
+
+
+def test_demo_tells_what_a_kubelet_of_one_node_does(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the singular."""
+    demo._announce("kubelet-stalled:node-1", (Address("127.0.0.1", 8080),))
+    expected = "Injected fault: the kubelet of node-1 starts and reports nothing, so that the node becomes NotReady."
+    assert expected == capsys.readouterr().out.splitlines()[-2]
+
+
+def test_a_node_that_the_demo_does_not_have_is_refused(started: Started, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing would break, although the fault is announced."""
+    code = main(["demo", "--fault", "kubelet-stalled:node-9"])
+    told = "khealth: unknown node 'node-9'; the simulated cluster has node-1, node-2\n"
+    assert (2, None, told) == (code, started.main, capsys.readouterr().err)
 
 
 def test_demo_has_attempts_that_fit_their_interval() -> None:

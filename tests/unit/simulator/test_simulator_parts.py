@@ -131,7 +131,7 @@ def test_truth_keeps_the_latest_pods() -> None:
 def test_faults_that_are_known() -> None:
     """Each has its line; the special ones are among them."""
     assert all(FAULTS.values())
-    assert set(FAULTS) >= MOMENTARY | NODE_FAULTS
+    assert set(FAULTS) >= MOMENTARY | set(NODE_FAULTS)
     assert parse("kubelet-stalled:node-1") == ("kubelet-stalled", "node-1")
 
 
