@@ -15,6 +15,8 @@ from khealth_exporter.web.address import Address
 _Parsed = TypeVar("_Parsed")
 
 LEVELS = ("debug", "info", "warning", "error")
+DEFAULT_LEVELS = {"run": "info", "once": "error", "demo": "info", "sweep": "warning"}
+"""Minimum log level of each command that logs; a command that prints a report at the end says less before it."""
 FORMATS = ("logfmt", "json")
 _FOR_RUN = frozenset({"--listen", "--web.config.file", "--poll-interval"})
 """Shared flags that only run uses."""
@@ -67,16 +69,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> _Parser:
-    logs = _flags()
-    level = "minimum log level; default info, for once error, for sweep warning"
-    logs.add_argument("--log.level", dest="log_level", choices=LEVELS, help=level)
-    logs.add_argument("--log.format", dest="log_format", choices=FORMATS, help="log format; default logfmt")
     parser = _Parser(
         prog="khealth",
         description="Continuously tests a Kubernetes cluster with canaries, and names the component that is broken.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
-        parents=[logs],
+        parents=[_logs(", ".join(f"{level} for {command}" for command, level in DEFAULT_LEVELS.items()))],
     )
     parser.add_argument("--version", action="version", version=f"khealth {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -88,7 +86,7 @@ def _parser() -> _Parser:
             description=f"{meaning[:1].upper()}{meaning[1:]}.",
             allow_abbrev=False,
             argument_default=argparse.SUPPRESS,
-            parents=[*parents, logs],
+            parents=[*parents, _logs(DEFAULT_LEVELS.get(name, ""))],
         )
 
     _add_commands(add)
@@ -123,6 +121,16 @@ def _add_commands(add: Callable[..., _Parser]) -> None:
 
 def _flags() -> _Parser:
     return _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+
+
+def _logs(default: str) -> _Parser:
+    """Return the flags of the log; the help of a command without a `default` level, which logs nothing, omits them."""
+    flags = _flags()
+    level = f"minimum log level; default {default}" if default else argparse.SUPPRESS
+    form = "log format; default logfmt" if default else argparse.SUPPRESS
+    flags.add_argument("--log.level", dest="log_level", choices=LEVELS, help=level)
+    flags.add_argument("--log.format", dest="log_format", choices=FORMATS, help=form)
+    return flags
 
 
 def _shared(*, unused: AbstractSet[str] = frozenset()) -> _Parser:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from khealth_exporter import __version__
-from khealth_exporter.cli.arguments import Arguments, parse
+from khealth_exporter.cli.arguments import DEFAULT_LEVELS, Arguments, parse
 from khealth_exporter.cli.main import UNWRITTEN
 from khealth_exporter.cli.output import warn, write
 from khealth_exporter.vocabulary.settings import format_duration
@@ -25,9 +25,6 @@ EVERYWHERE = Address("", 8080)
 """Default address of run."""
 HERE = Address("127.0.0.1", 8080)
 """Default address of demo: this machine only."""
-
-_LEVELS = {"once": "error", "sweep": "warning"}
-"""Minimum log level of the commands that print a report at the end."""
 
 _FAILED, _USAGE, _UNKNOWN = 1, 2, 3
 
@@ -163,7 +160,7 @@ def _startup(arguments: Arguments) -> Iterator[None]:
     from khealth_exporter.cli import logs  # noqa: PLC0415 - heavy
     from khealth_exporter.config import ConfigError  # noqa: PLC0415 - heavy
 
-    logs.configure(arguments.log_level or _LEVELS.get(arguments.command, "info"), arguments.log_format)
+    logs.configure(arguments.log_level or DEFAULT_LEVELS[arguments.command], arguments.log_format)
     try:
         yield
     except ConfigError as error:

@@ -20,7 +20,7 @@ from khealth_exporter import __version__, config
 from khealth_exporter.app import commands as app
 from khealth_exporter.app.commands import CannotStart, OnceResult, Options, SweepResult
 from khealth_exporter.cli import demo, logs, main
-from khealth_exporter.cli.arguments import parse
+from khealth_exporter.cli.arguments import DEFAULT_LEVELS, parse
 from khealth_exporter.config import ConfigError, Problem, load
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.modules import MODULES, Module
@@ -613,6 +613,42 @@ def test_help_lists_the_flags_that_a_command_uses(
     assert 0 == _refused(command, "--help")
     listed = set(re.findall(r"--[a-z.-]+", capsys.readouterr().out))
     assert shared.keys() - unused == shared.keys() & listed
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("run",), "minimum log level; default info"),
+        (("once",), "minimum log level; default error"),
+        (("demo",), "minimum log level; default info"),
+        (("sweep",), "minimum log level; default warning"),
+        (("check-config",), ""),
+        (("routines",), ""),
+        ((), "minimum log level; default info for run, error for once, info for demo, warning for sweep"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value) or "khealth",
+)
+def test_help_tells_the_log_level_of_its_command(
+    command: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that logs nothing accepts the flags, and does not list them."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert 0 == _refused(*command, "--help")
+    shown = capsys.readouterr().out
+    assert [told] * bool(told) == re.findall("minimum log level.*", shown)
+    assert bool(told) is ("--log.format" in shown)
+
+
+@pytest.mark.parametrize(("command", "level"), sorted(DEFAULT_LEVELS.items()))
+@pytest.mark.usefixtures("started")
+def test_a_command_logs_from_the_level_that_its_help_tells(
+    command: str, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One table tells both."""
+    configured: list[str] = []
+    monkeypatch.setattr(logs, "configure", lambda chosen, _form: configured.append(chosen))
+    main([command])
+    assert [level] == configured
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
