@@ -22,8 +22,10 @@ PARTS = (
     "What it does not mean",
     "First five commands",
     "Likely causes, in order",
-    "How to silence it rightly",
+    "[Silence](#how-to-silence)",
 )
+SILENCE = f"**{PARTS[-1]}.** "
+"""How the last part of a section begins."""
 PROGRAMS = {"kubectl", "khealth", "amtool", "ssh", "curl", "grep"}
 
 READING = {"get", "describe", "logs", "events", "top", "auth", "cluster-info", "version", "exec"}
@@ -39,6 +41,14 @@ class Section:
     name: str
     group: str
     parts: tuple[tuple[str, tuple[str, ...]], ...]
+    silence: str = ""
+    """The text of its last part."""
+
+    @property
+    def silenced(self) -> tuple[str, str] | None:
+        """The alert to silence, and for how long; None where it is not to be silenced."""
+        said = re.match(r"\[?`(Khealth\w+)`(?:\]\(#\w+\))?, (\d+[mh])[.,]", self.silence)
+        return (said[1], said[2]) if said else None
 
     @property
     def first(self) -> tuple[str, ...]:
@@ -61,7 +71,8 @@ def _sections(tokens: Sequence[Token]) -> Iterator[Section]:
     group = ""
     for (begin, tag, name), (end, *_) in zip(begins, [*begins[1:], (len(tokens), "", "")], strict=True):
         if tag == "h3":
-            yield Section(name, group, tuple(_parts(tokens[begin:end])))
+            last = next((token.content for token in reversed(tokens[begin:end]) if SILENCE in token.content), "")
+            yield Section(name, group, tuple(_parts(tokens[begin:end])), last.partition(SILENCE)[2])
         else:
             group = name
 
