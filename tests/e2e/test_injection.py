@@ -1,0 +1,82 @@
+"""What a MutatingAdmissionPolicy puts into canaries; it needs no webhook server, and Kubernetes 1.36 or later."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from bodies.target import Target, wait_for
+
+from khealth_exporter.canaries.pod_spec import PAUSE
+
+RULE = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+RESTRICTED = (
+    "Object.spec.{0}.securityContext{{allowPrivilegeEscalation: false,"
+    ' capabilities: Object.spec.{0}.securityContext.capabilities{{drop: ["ALL"]}}}}'
+)
+SIDECAR = (
+    f'Object{{spec: Object.spec{{initContainers: [Object.spec.initContainers{{name: "proxy", image: "{PAUSE}",'
+    f' restartPolicy: "Always", securityContext: {RESTRICTED.format("initContainers")}}}]}}}}'
+)
+CONTAINER = (
+    f'Object{{spec: Object.spec{{containers: [Object.spec.containers{{name: "proxy", image: "{PAUSE}",'
+    f" securityContext: {RESTRICTED.format('containers')}}}]}}}}"
+)
+ANNOTATION = 'Object{metadata: Object.metadata{annotations: {"example.com/injected": "no"}}}'
+
+
+@contextmanager
+def mutated(target: Target, expression: str) -> Iterator[None]:
+    """Have each pod of the namespace changed in the block."""
+    name = target.namespace
+    labels = {"matchLabels": {"kubernetes.io/metadata.name": name}}
+    target.admission.create_mutating_admission_policy(
+        {
+            "metadata": {"name": name},
+            "spec": {
+                "failurePolicy": "Fail",
+                "reinvocationPolicy": "Never",
+                "matchConstraints": {"resourceRules": [RULE], "namespaceSelector": labels},
+                "mutations": [
+                    {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}},
+                ],
+            },
+        }
+    )
+    try:
+        target.admission.create_mutating_admission_policy_binding(
+            {"metadata": {"name": name}, "spec": {"policyName": name}}
+        )
+        wait_for("the policy to be in force", lambda: _changed(target))
+        yield
+    finally:
+        target.admission.delete_mutating_admission_policy_binding(name)
+        target.admission.delete_mutating_admission_policy(name)
+
+
+def _changed(target: Target) -> bool:
+    """Tell whether the API server changes a pod that is created on trial."""
+    own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    spec = {
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{"name": "pause", "image": PAUSE, "securityContext": own}],
+    }
+    pod = {"metadata": {"name": "trial"}, "spec": spec}
+    made = target.core.create_namespaced_pod(target.namespace, pod, dry_run="All")
+    return bool(made.spec.init_containers or len(made.spec.containers) > 1 or made.metadata.annotations)
+
+
+@pytest.mark.parametrize(
+    ("expression", "injected"),
+    [(SIDECAR, ["sidecar proxy"]), (CONTAINER, ["container proxy"]), (ANNOTATION, [])],
+    ids=["sidecar", "container", "annotation"],
+)
+def test_what_is_injected_makes_a_sample_foreign(target: Target, expression: str, injected: list[str]) -> None:
+    """It succeeds all the same, leaves nothing, and says what was injected."""
+    with mutated(target, expression):
+        found = target.once(target.quick(replicas=1))
+    (sample,) = found.attempt["samples"]
+    assert ((0, "success", None), []) == (found.verdict, target.objects())
+    assert injected == sample.get("injected", [])
+    # A busy machine may make it worse, which says nothing of this.
+    expected = {"foreign", "degraded", "discarded"} if injected else {"exact", "degraded", "discarded"}
+    assert sample["quality"] in expected
