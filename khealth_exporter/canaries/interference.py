@@ -1,13 +1,14 @@
 """What other clients do to an attempt's object: that is no fault of the API server."""
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.decoding import number_of
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
-from khealth_exporter.cluster.objects import KubernetesObject
+from khealth_exporter.cluster.objects import KubernetesObject, Pod, ReplicationController
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
@@ -17,9 +18,17 @@ T = TypeVar("T", bound=KubernetesObject)
 async def deleted_by_another(
     cluster: Cluster, kind: Kind[T], name: str, manifest: Mapping[str, object], deadline: float
 ) -> Failed:
-    """Return what it means that an object is gone which khealth did not delete.
+    """Return what it means that an object is gone which khealth did not delete."""
+    namespace = await namespace_deleted(cluster, kind, manifest, deadline)
+    return namespace or Failed(Reason.INTERRUPTED, f"{kind.name} {name} was deleted by another client")
 
-    A create on trial tells whether the whole namespace is being deleted; khealth has that right already.
+
+async def namespace_deleted(
+    cluster: Cluster, kind: Kind[T], manifest: Mapping[str, object], deadline: float
+) -> Failed | None:
+    """Return what it means that the whole namespace is being deleted, or was; None if nothing tells of that.
+
+    A create on trial tells it: khealth has that right already, and none to read namespaces.
     """
     try:
         await cluster.client.request(
@@ -30,7 +39,43 @@ async def deleted_by_another(
             return refused
         if refused.refusal.missing:
             return Failed(Reason.INTERRUPTED, f"namespace {cluster.identity.namespace} was deleted")
-    return Failed(Reason.INTERRUPTED, f"{kind.name} {name} was deleted by another client")
+    return None
+
+
+async def interference_with(cluster: Cluster, owned: Owned[Any], deadline: float) -> Failed | None:
+    """Return what another client did by which an attempt's pods go, or never come; None if nothing tells of it.
+
+    That is to the namespace, or to the object that the attempt created itself; raise Refused. A pod that a controller
+    created is nobody's to delete but the control plane's: that it is being deleted alone explains nothing.
+    """
+    if owned.made is None or not owned.shown:
+        return None
+    kind, name = owned.kind, owned.ownership.name
+    if namespace := await namespace_deleted(cluster, kind, owned.manifest, deadline):
+        return namespace
+    found = await cluster.get(kind, name, deadline)
+    if found is None or found.uid != owned.made.uid:
+        what = "" if _vanished(owned.known) else "was deleted"
+    elif found.leaving:
+        what = "was deleted"
+    elif owned.gone or not owned.ownership.marks(found):
+        what = "was given other labels"  # Its watch selects by them.
+    else:
+        what = _scaled(owned.made, found)
+    return Failed(Reason.INTERRUPTED, f"{kind.name} {name} {what} by another client") if what else None
+
+
+def _vanished(item: KubernetesObject) -> bool:
+    """Tell whether a pod was removed from its node without having been asked to end: any component may do so."""
+    return isinstance(item, Pod) and bool(item.spec.node_name) and not item.leaving
+
+
+def _scaled(made: KubernetesObject, found: KubernetesObject) -> str:
+    """Return how a controller's number of pods was changed, or nothing."""
+    if not isinstance(made, ReplicationController) or not isinstance(found, ReplicationController):
+        return ""
+    before, now = made.spec.replicas, found.spec.replicas
+    return "" if before == now else f"was scaled from {before} to {now} pods"
 
 
 async def changed_by_another(cluster: Cluster, kind: Kind[T], known: T, deadline: float) -> Failed | None:

@@ -38,6 +38,10 @@ class Owned(Generic[T]):
         self._lines = self._cluster.watches.of(kind).subscribe(ownership.key, changed) if watched else None
         self.item: T | None = None
         """The object as it was seen last."""
+        self.made: T | None = None
+        """The object as the API server created it."""
+        self.manifest: Mapping[str, object] = {}
+        """What was sent to create it."""
         self.gone = False
         """Whether it was removed."""
         self.shown = not watched
@@ -72,6 +76,11 @@ class Owned(Generic[T]):
         return self.item
 
     @property
+    def taken(self) -> bool:
+        """Whether it is gone or being deleted, and khealth has not asked for that."""
+        return self.asked is None and (self.gone or (self.item is not None and self.item.leaving))
+
+    @property
     def ruler(self) -> Ruler:
         """What measures by the lag that khealth's own writes have shown."""
         return Ruler(self._context.measurement, self._lag.or_worse(Lag(possible=self._context.lags.possible)))
@@ -102,8 +111,8 @@ class Owned(Generic[T]):
         """
         await self._cluster.check_deletable(self.kind, self.ownership.name, deadline)
         self.changed.flush()  # Its watches are attentive from now on.
-        self.begun, self.first_sent = True, self._clock.now()
-        self._sent = self.first_sent
+        self.begun, self.manifest = True, manifest
+        self.first_sent = self._sent = self._clock.now()
         try:
             answer = await self._cluster.create(self.kind, manifest, deadline)
         except Refused as refused:
@@ -112,8 +121,8 @@ class Owned(Generic[T]):
                 raise
             return await self._created_before(refused, deadline, step)
         self._sent, self.answered = answer.sent, Moment(answer.answered, answer.delay)
-        made = decoded(self.kind, answer)
-        self.item = self.item or made
+        self.made = decoded(self.kind, answer)
+        self.item = self.item or self.made
         return self.measured(step, answer)
 
     def measured(self, step: Step, answer: Answer) -> Measurement:
@@ -123,7 +132,8 @@ class Owned(Generic[T]):
     async def _created_before(self, refused: Refused, deadline: float, step: Step) -> Measurement:
         """Return the measurement of a create whose earlier try went through unanswered; raise Refused otherwise."""
         now = self._clock.now()
-        if not await self.refresh(deadline):
+        self.made = await self.refresh(deadline)
+        if not self.made:
             raise refused  # The name is taken by another object.
         self.begun = True
         self.answered = Moment(now, now - self._sent)
@@ -143,6 +153,10 @@ class Owned(Generic[T]):
 
         After an unanswered write, ask for it several times; raise Refused.
         """
+        if self.gone and self.taken and self.made:
+            # Its watch selects by labels: one that another client has given others looks as if it were gone.
+            found = await self._cluster.get(self.kind, self.ownership.name, deadline)
+            return found if found and found.uid == self.made.uid else None
         if self.item or self.gone:
             return None if self.gone else self.item
         for pause in CONFIRMING:

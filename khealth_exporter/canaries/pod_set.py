@@ -7,6 +7,7 @@ from khealth_exporter.canaries.diagnosis import Finding, blame, not_ready
 from khealth_exporter.canaries.excess import Lateness, Usual, unexplained
 from khealth_exporter.canaries.facts import find_out
 from khealth_exporter.canaries.images import SeenImages
+from khealth_exporter.canaries.interference import interference_with
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import CREATE, WAY, sample, well
@@ -117,7 +118,7 @@ class PodSet:
         def ready() -> bool:
             return not self.spoilt and len(self._well) >= count and self._owned.shown
 
-        await self.until(lambda: self.spoilt or ready(), deadline)
+        await self.until(lambda: self.spoilt or self._owned.taken or ready(), deadline)
         if not ready():
             raise await self._inquest([trace.frozen() for trace in self.traces.values()], count, deadline, record)
         for measured in self._samples(self.traces.values()):
@@ -182,7 +183,7 @@ class PodSet:
         try:
             _check_awake(now.at - deadline)
             await self.ask(now.at + ASKING, frozen if due else None)
-            failed = await self._judged(frozen, max(0, count - len(frozen)) if due else 0, now, due=due)
+            failed = await self._explained(frozen, max(0, count - len(frozen)) if due else 0, now, due=due)
             stuck = due and failed.reason.result is Result.FAILURE
         except Failed as doubt:
             failed = doubt
@@ -227,6 +228,18 @@ class PodSet:
         caught_up = await self.until(seen, self._clock.now() + CATCHING_UP)
         if not caught_up or not self._owned.shown:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch is behind the API server")
+
+    async def _explained(self, frozen: list[Trace[Pod]], missing: int, now: Moment, *, due: bool) -> Failed:
+        """Return why not all pods are Ready: what another client did explains it before any component's fault."""
+        asked = now.at + ASKING
+        lost = any(trace.gone or trace.item.leaving for trace in frozen)
+        if self._owned.taken and not lost and (why := await interference_with(self._cluster, self._owned, asked)):
+            return why  # Its pods follow; none of them has failed yet.
+        failed = await self._judged(frozen, missing, now, due=due)
+        if failed.reason.result is Result.FAILURE and (missing or lost):
+            why = await interference_with(self._cluster, self._owned, asked)
+            return Failed(why.reason, why.note, failed.evidence) if why else failed
+        return failed
 
     async def _judged(self, frozen: list[Trace[Pod]], missing: int, now: Moment, *, due: bool) -> Failed:
         asked = now.at + ASKING

@@ -177,6 +177,12 @@ class Pod(KubernetesObject, frozen=True):
         return len(statuses) >= max(1, len(self.spec.containers)) and all(status.has_started for status in statuses)
 
 
+class ControllerSpec(Lenient, frozen=True):
+    """What a ReplicationController was asked to do."""
+
+    replicas: int = 1
+
+
 class ControllerStatus(Lenient, frozen=True):
     """What the controller manager says of a ReplicationController."""
 
@@ -188,6 +194,7 @@ class ControllerStatus(Lenient, frozen=True):
 class ReplicationController(KubernetesObject, frozen=True):
     """A ReplicationController."""
 
+    spec: ControllerSpec = ControllerSpec()
     status: ControllerStatus = ControllerStatus()
 
     @property

@@ -56,7 +56,7 @@ def test_a_pod_that_is_evicted_in_the_hold_is_a_disruption(target: Target) -> No
 
 
 def test_a_pod_that_a_stranger_deletes_in_the_hold_is_lost(target: Target) -> None:
-    """It vanished, and nothing explains it."""
+    """Its controller stays: a component that deletes what it should not would look the same."""
     with target.running(holding(target)) as running:
         wait_for("the hold", lambda: all_held(target))
         target.core.delete_namespaced_pod(target.pods()[0].metadata.name, target.namespace)
@@ -64,6 +64,42 @@ def test_a_pod_that_a_stranger_deletes_in_the_hold_is_lost(target: Target) -> No
         shown = running.state(), running.metric("khealth_consecutive_failures")
         running.stop()
     assert (500, 1.0) == shown
+
+
+def delete_controller(target: Target) -> None:
+    """Delete the attempt's controller, as `kubectl delete` does."""
+    (found,) = target.core.list_namespaced_replication_controller(target.namespace).items
+    target.core.delete_namespaced_replication_controller(
+        found.metadata.name, target.namespace, propagation_policy="Background"
+    )
+
+
+def sweep(target: Target) -> None:
+    """Delete what all khealths have created."""
+    swept = target.run("sweep", "--all", "--timeout", "60s")
+    assert swept.returncode == 0, swept.stderr
+
+
+def delete_namespace(target: Target) -> None:
+    """Delete the namespace."""
+    target.core.delete_namespace(target.namespace)
+
+
+@pytest.mark.parametrize("delete", [delete_controller, sweep, delete_namespace])
+def test_what_another_client_deletes_in_the_hold_is_an_interruption(
+    target: Target, delete: Callable[[Target], None]
+) -> None:
+    """No component is blamed for what people do."""
+    with target.running(holding(target)) as running:
+        wait_for("the hold", lambda: all_held(target))
+        delete(target)
+        wait_for("the verdict", counted(running, "inconclusive", "interrupted"))
+        failures = running.metric("khealth_consecutive_failures")
+        running.stop()
+    if delete is delete_namespace:
+        wait_for("its end", lambda: target.namespace not in target.namespaces(), target.patience)
+        target.make_namespace()
+    assert 0.0 == failures
 
 
 def test_a_fault_shows_and_its_end_shows(target: Target) -> None:

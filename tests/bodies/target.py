@@ -152,6 +152,10 @@ class Target(ABC):
         self.core.delete_namespace(self.namespace)
         assert [] == left, left
 
+    def namespaces(self) -> list[str]:
+        """Return the names of all namespaces."""
+        return [found.metadata.name for found in self.core.list_namespace().items]
+
     def healthy(self) -> bool:
         """Tell whether the API server answers and every node is Ready."""
         try:

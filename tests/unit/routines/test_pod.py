@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from documents import node, unschedulable
-from fakes import FORBIDDEN, TIMEOUT, UNAVAILABLE, refusing
+from fakes import FORBIDDEN, TIMEOUT, UNAVAILABLE, Asked, refusal, refusing
 from small_cluster import Scene, pinned_to, scene
 from virtual_time import run, virtual
 
 from khealth_exporter.canaries.pod_spec import PodSettings, Resources
+from khealth_exporter.cluster.errors import Refusal
 from khealth_exporter.cluster.kinds import NODE, POD
 from khealth_exporter.core.collector import Collector
 from khealth_exporter.core.routine import RoutineConfig
@@ -402,3 +403,40 @@ async def test_an_unanswered_create_leaves_nothing() -> None:
         await ran(here, 100.0)
         await asyncio.sleep(5.0)
         assert {} == here.api.objects[PODS]
+
+
+@pytest.mark.parametrize(
+    ("stage", "asked", "reason"),
+    [
+        pytest.param("created", True, Reason.INTERRUPTED, id="asked to go before it has a node"),
+        pytest.param("created", False, Reason.INTERRUPTED, id="gone before it has a node"),
+        pytest.param("scheduled", True, Reason.INTERRUPTED, id="asked to go"),
+        pytest.param("scheduled", False, Reason.POD_LOST, id="gone from its node without being asked"),
+    ],
+)
+def test_a_pod_that_another_client_deletes_is_an_interruption(stage: str, asked: bool, reason: Reason) -> None:
+    """No component has a claim on a pod without a controller; but one that vanishes from its node was not deleted so."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            here.small.stuck = {0: stage}
+            here.small.later(2.0, lambda: here.small.take(0, asked=asked))
+            assert [reason] == reasons(await ran(here, 10.0))
+            assert {} == here.api.objects[PODS]
+
+    run(scenario())
+
+
+@virtual
+async def test_a_pod_that_goes_with_its_namespace_is_an_interruption() -> None:
+    """However it went."""
+    said = refusal(403, "namespace is being terminated", "Forbidden", "NamespaceTerminating")
+
+    async def trial(asked: Asked) -> Refusal | None:
+        return said if asked.query.get("dryRun") else None
+
+    async with scene() as here:
+        here.small.stuck = {0: "scheduled"}
+        here.api.faults.append(trial)
+        here.small.later(2.0, lambda: here.small.take(0, asked=False))
+        assert [Reason.INTERRUPTED] == reasons(await ran(here, 10.0))
