@@ -355,7 +355,9 @@ class FakeApi(Client):
             self.remove(asked.resource, asked.name)
         elif "deletionTimestamp" not in item["metadata"]:
             when = stamp(self.clock.utc() + self.ahead)
-            self.put(asked.resource, {**item, "metadata": {**item["metadata"], "deletionTimestamp": when}})
+            following = item["metadata"].get("generation", 0) + 1
+            marks = {**item["metadata"], "deletionTimestamp": when, "generation": following}
+            self.put(asked.resource, {**item, "metadata": marks})
         return {"kind": "Status", "status": "Success"}
 
     async def connect(self, path: str, deadline: float, *, host: str = "", port: int = 0) -> Answer:

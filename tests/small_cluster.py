@@ -44,6 +44,12 @@ class SmallCluster:
     """Seconds that pods take to get to a stage, other than a tenth."""
     collecting: bool = True
     """Whether the garbage collector works."""
+    backlog: float = PACE
+    """Seconds until the garbage collector gets to a controller that was deleted."""
+    pause: float = 0.0
+    """Seconds from a pod that the garbage collector asks to end to the next one."""
+    noting: bool = False
+    """Whether the controller manager takes note of a controller that was deleted."""
     ending: bool = True
     """Whether kubelets end what is asked to go."""
     looking: bool = True
@@ -122,7 +128,8 @@ class SmallCluster:
     def _deleted(self, resource: str, item: Json, options: Json) -> bool:
         if resource == CONTROLLERS:
             if options.get("propagationPolicy") == "Foreground" and self._pods_of(item):
-                self.later(PACE, self._collect, item)
+                self.later(self.backlog, self._collect, item)
+                self.later(PACE, self._note, item["metadata"]["name"])
                 return False
             return True
         if resource != PODS:
@@ -141,9 +148,20 @@ class SmallCluster:
     def _collect(self, controller: Json) -> None:
         if not self.collecting:
             return
-        for name in self._pods_of(controller):
-            self.api.put(PODS, leaving(self.api.objects[PODS][name]))
+        pods = self.api.objects.get(PODS, {})
+        waiting = [name for name in self._pods_of(controller) if "deletionTimestamp" not in pods[name]["metadata"]]
+        for name in waiting[:1] if self.pause else waiting:
+            self.api.put(PODS, leaving(pods[name]))
             self._end(name)
+        if self.pause and waiting[1:]:
+            self.later(self.pause, self._collect, controller)
+
+    def _note(self, name: str) -> None:
+        controller = self.api.objects[CONTROLLERS].get(name)
+        if self.noting and controller:
+            generation = controller["metadata"]["generation"]
+            status = {**controller.get("status", {}), "observedGeneration": generation}
+            self.api.put(CONTROLLERS, {**controller, "status": status})
 
     def _end(self, name: str) -> None:
         if self.ending:

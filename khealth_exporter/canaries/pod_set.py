@@ -51,6 +51,8 @@ class PodSet:
         self.spoilt = False
         """Whether a pod was removed, or was asked to go."""
         self._usual = context.memory.of(Usual, *owned.ownership.key[:2])
+        self.leaving: dict[str, float] = {}
+        """When the watch first showed that a pod is being deleted, by uid."""
         self._well: set[str] = set()
         self._present: set[str] = set()
         self._held: tuple[str, ...] = ()
@@ -89,7 +91,9 @@ class PodSet:
             if trace is None:
                 trace = self.traces[uid] = Trace(WAY, line.object)
             trace.take(line.object, Moment(line.at, line.delay, line.recovered), removed=line.type == "DELETED")
-            self.spoilt = self.spoilt or trace.gone or trace.item.leaving
+            if trace.gone or trace.item.leaving:
+                self.spoilt = True
+                self.leaving.setdefault(uid, line.at)
             (self._present.discard if trace.gone else self._present.add)(uid)
             (self._well.add if well(trace) else self._well.discard)(uid)
             if uid in self._held:

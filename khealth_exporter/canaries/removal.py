@@ -1,27 +1,44 @@
 """How an attempt's objects go: asked first, then without the components that they wait for."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from khealth_exporter.canaries.diagnosis import not_deleted
+from khealth_exporter.canaries.diagnosis import Finding, not_deleted
 from khealth_exporter.canaries.facts import find_out
+from khealth_exporter.canaries.interference import namespace_deleted
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_set import ASKING, PodSet
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import sample
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import POD
+from khealth_exporter.cluster.objects import Pod, ReplicationController
 from khealth_exporter.core.routine import Context
 from khealth_exporter.measure.moments import Moment
+from khealth_exporter.measure.trace import Trace
+from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Sample
 from khealth_exporter.vocabulary.step import Step
-from khealth_exporter.vocabulary.verdict import Failed
+from khealth_exporter.vocabulary.verdict import Evidence, Failed
 
 ENDING = 5.0
 """Seconds that pods have at least to end by themselves: on a busy node that takes a while, and is no failure."""
 FORCING = 3.0
 """Seconds for deletions with grace 0, at least."""
+JUST_ASKED = 3.0
+"""Seconds after a pod was asked to end in which its kubelet is not blamed: a slow garbage collector asks late."""
+BUSY = 300.0
+"""Seconds for which the garbage collector may be busy elsewhere: it deletes about 20 objects a second."""
+
+
+class Backlog:
+    """Since when the garbage collector has deleted none of khealth's canaries, though the controller manager works."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        """When it was first waited for in vain since it last worked, in monotonic seconds."""
 
 
 class Removal:
@@ -32,6 +49,7 @@ class Removal:
     ) -> None:
         self._owned, self._pods, self._placement = owned, pods, placement
         self._cluster, self._clock = context.cluster, context.clock
+        self._backlog = context.memory.of(Backlog)
         self._order = tuple(steps)
         self._step = next(step for step in steps if step.teardown)
         self._stuck: Failed | None = None
@@ -40,7 +58,8 @@ class Removal:
     async def run(self, deadline: float, patience: float, record: Callable[[Sample], None]) -> None:
         """Delete everything, and return when it is gone; raise Failed.
 
-        At half of `patience` seconds before the deadline, pods that are still there are deleted with grace 0.
+        At half of `patience` seconds before the deadline, pods that are still there are deleted with grace 0; later,
+        but within the deadline, if the garbage collector is what they wait for, and the controller manager works.
         """
         if not self._owned.begun:
             return
@@ -48,8 +67,10 @@ class Removal:
         await self._owned.delete(deadline)
         await self._delete_orphans(deadline)
         since = self._owned.asked.at if self._owned.asked else self._clock.now()
-        if not await self._gone(max(deadline - patience / 2, since + ENDING)):
+        if not await self._goes(max(deadline - patience / 2, since + ENDING), deadline - FORCING):
             await self._force(deadline, record)
+        elif self._owned.kind is not POD and self._stuck is None:
+            self._backlog.since = None
         self._record(record)
         if self._stuck:
             stuck = self._stuck
@@ -60,6 +81,35 @@ class Removal:
         if self._owned.gone and self._owned.kind is not POD:
             for trace in [trace for trace in self._pods.present() if not trace.item.leaving]:
                 await self._cluster.delete(POD, trace.item, deadline)
+
+    async def _goes(self, deadline: float, latest: float) -> bool:
+        """Tell whether nothing is left when the deadline comes, or, while progress can be seen, at the latest."""
+        while not await self._gone(deadline):
+            deadline = min(latest, self._worth_waiting())
+            if deadline <= self._clock.now():
+                return False
+        return True
+
+    def _worth_waiting(self) -> float:
+        """Return until when what is left may go by itself, as far as can be seen; 0 if nothing speaks for it."""
+        left = self._pods.present()
+        if self._owned.kind is not POD and not (left and all(trace.item.leaving for trace in left)):
+            return math.inf if self._collecting() else 0.0
+        return max((self._pods.leaving.get(trace.item.uid, 0.0) + JUST_ASKED for trace in left), default=0.0)
+
+    def _collecting(self) -> bool:
+        """Tell whether the controller manager has worked since the delete; the garbage collector is part of it."""
+        item, made = self._owned.item, self._owned.made
+        if not isinstance(item, ReplicationController) or made is None:
+            return self._begun()
+        # The deletion has raised the generation.
+        noted = made.metadata.generation < item.metadata.generation <= item.status.observed_generation
+        return noted or self._begun()
+
+    def _begun(self) -> bool:
+        """Tell whether the garbage collector was seen to ask a pod to end since the delete."""
+        asked = self._owned.asked
+        return asked is not None and any(at >= asked.at for at in self._pods.leaving.values())
 
     async def _gone(self, deadline: float) -> bool:
         """Wait until nothing is left; tell whether that came before the deadline."""
@@ -109,12 +159,42 @@ class Removal:
             await self._owned.release(deadline)
 
     async def _stuck_by(self) -> Failed:
-        asked = self._clock.now() + ASKING
+        now = self._clock.now()
+        asked = now + ASKING
         frozen = [trace.frozen() for trace in self._pods.traces.values()]
         try:
             await self._pods.ask(asked)
             facts = await find_out(self._cluster, self._owned, self._pods.traces.values(), self._placement, asked)
         except Failed as failed:
             return failed
-        found = not_deleted(frozen, facts.nodes, self._order)
+        found = self._slow(frozen, now) or not_deleted(frozen, facts.nodes, self._order)
+        if found.reason is Reason.POD_NOT_DELETED:
+            return await self._not_collected(found, facts.evidence, asked)
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
+
+    def _slow(self, frozen: Sequence[Trace[Pod]], now: float) -> Finding | None:
+        """Return a finding if the garbage collector has asked all pods to end, but some only just now."""
+        left = [trace for trace in frozen if not trace.gone]
+        if self._owned.kind is POD or not left or not all(trace.item.leaving for trace in left):
+            return None
+        since = max(self._pods.leaving.get(trace.item.uid, 0.0) for trace in left)
+        if since + JUST_ASKED <= now:
+            return None
+        note = f"{len(left)} pods are left, asked to end {now - since:.1f} s ago: the garbage collector is slow"
+        return Finding(self._step, Reason.UNKNOWN, note)
+
+    async def _not_collected(self, found: Finding, evidence: tuple[Evidence, ...], deadline: float) -> Failed:
+        """Return what it means that the garbage collector has not acted: it may be broken, or busy elsewhere.
+
+        Nothing that khealth may read tells which. So it counts as broken only after it was busy for too long.
+        """
+        if namespace := await namespace_deleted(self._cluster, self._owned.kind, self._owned.manifest, deadline):
+            return Failed(namespace.reason, namespace.note, evidence)
+        if self._collecting():
+            now = self._clock.now()
+            if self._backlog.since is None or self._begun():
+                self._backlog.since = now
+            if now - self._backlog.since < BUSY:
+                note = f"{found.note} in time, but the controller manager works: it may be busy with other objects"
+                return Failed(Reason.UNKNOWN, note, evidence)
+        return Failed(found.reason, found.note, evidence, step=found.step)

@@ -8,6 +8,9 @@ import pytest
 
 from bodies.target import Running, Target, wait_for
 
+BACKLOG = {"khealth-test": "backlog"}
+"""Labels of what the garbage collector has to delete besides the canaries."""
+
 
 def holding(target: Target, **settings: Any) -> Any:
     """Return a configuration whose pods are held long enough to break something meanwhile."""
@@ -136,6 +139,24 @@ def test_a_fault_that_begins_in_the_hold_shows_within_the_next_attempt(
         wait_for("recovery", lambda: running.state() == 200, 90 + 2 * target.timeout)
         running.stop()
     assert any(f'"{reason}"' in status for reason in reasons), status
+
+
+def test_a_garbage_collector_that_is_busy_elsewhere_is_no_failure(target: Target) -> None:
+    """It has to delete 300 objects of others first: it is slow, not broken, and nothing is left."""
+    others = {"namespace": "default"}
+    with target.running(holding(target)) as running:
+        wait_for("the hold", lambda: all_held(target))
+        owner = target.core.create_namespaced_config_map(body={"metadata": {"generateName": "owner-"}}, **others)
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner.metadata.name, "uid": owner.metadata.uid}
+        owned = {"metadata": {"generateName": "owned-", "labels": BACKLOG, "ownerReferences": [reference]}}
+        for _ in range(300):
+            target.core.create_namespaced_config_map(body=owned, **others)
+        target.core.delete_namespaced_config_map(owner.metadata.name, propagation_policy="Background", **others)
+        code, left = running.stop(), target.objects()
+        log = running.log
+    selector = ",".join(f"{name}={value}" for name, value in BACKLOG.items())
+    target.core.delete_collection_namespaced_config_map(label_selector=selector, **others)
+    assert (0, [], False) == (code, left, "pod_not_deleted" in log), log
 
 
 def test_sigterm_cleans_up_and_ends_with_0(target: Target) -> None:

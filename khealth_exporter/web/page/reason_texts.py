@@ -100,8 +100,8 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
         "The attempt was interrupted: khealth was stopped, or its namespace or its object was deleted.",
     ),
     Reason.UNKNOWN: ReasonText(
-        "Pods are missing for an unknown reason",
-        "The API server refused the controller manager for a reason that khealth does not know.",
+        "The controller manager is held up for an unknown reason",
+        "The API server refused the controller manager for an unknown reason, or the garbage collector is slow.",
     ),
     Reason.NO_SINGLE_CAUSE: ReasonText(
         "Pods are late, and no single step explains it",

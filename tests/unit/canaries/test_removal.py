@@ -3,14 +3,15 @@
 import asyncio
 
 import pytest
-from canary_attempt import COUNT, Attempt
+from canary_attempt import BOUND, COUNT, Attempt
 from documents import node
-from fakes import FORBIDDEN, UNAVAILABLE, UNREACHABLE, Asked, hanging, refusing
+from fakes import FORBIDDEN, UNAVAILABLE, UNREACHABLE, Asked, hanging, refusal, refusing
 from hypothesis import given
 from hypothesis import strategies as st
 from small_cluster import CONTROLLERS, PODS, Scene, scene
 from virtual_time import run, virtual
 
+from khealth_exporter.canaries.removal import BUSY
 from khealth_exporter.cluster.errors import Refusal
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
@@ -126,6 +127,117 @@ async def test_a_garbage_collector_that_does_nothing_is_blamed_and_done_without(
         here.small.collecting = False
         failed = await attempt.staying()
         assert (Reason.POD_NOT_DELETED, []) == (failed.reason, here.small.left)
+
+
+@pytest.mark.parametrize(
+    ("backlog", "pause", "noting"),
+    [
+        pytest.param(12.0, 0.0, True, id="it begins late"),
+        pytest.param(8.0, 4.0, False, id="one by one"),
+        pytest.param(9.9, 0.0, False, id="just before half of the bound"),
+    ],
+)
+def test_a_garbage_collector_that_is_slow_gets_more_time(backlog: float, pause: float, noting: bool) -> None:
+    """While progress can be seen: it works, and the kubelets have only just been asked."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            here.small.backlog, here.small.pause, here.small.noting = backlog, pause, noting
+            attempt = Attempt(here)
+            await attempt.init()
+            await attempt.remove()
+            by_force = [asked for asked in here.api.named("delete") if asked.body.get("gracePeriodSeconds") == 0]
+            assert ([], []) == (here.small.left, by_force)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("backlog", "pause", "noting"),
+    [
+        pytest.param(60.0, 0.0, True, id="busy elsewhere"),
+        pytest.param(1.0, 30.0, False, id="one by one"),
+        pytest.param(15.5, 0.0, True, id="the kubelets have only just been asked"),
+    ],
+)
+def test_a_garbage_collector_that_is_too_slow_is_no_failure(backlog: float, pause: float, noting: bool) -> None:
+    """It works: nothing tells that it is broken. Nothing is left, and that within the bound."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            here.small.backlog, here.small.pause, here.small.noting = backlog, pause, noting
+            here.small.ending = backlog != 15.5
+            attempt = Attempt(here)
+            await attempt.init()
+            began = here.clock.now()
+            failed = await attempt.staying()
+            assert (Reason.UNKNOWN, True, []) == (failed.reason, failed.settled, here.small.left)
+            assert here.clock.now() - began < BOUND
+
+    run(scenario())
+
+
+@virtual
+async def test_a_kubelet_is_blamed_although_a_slow_garbage_collector_asked_it_late() -> None:
+    """It had its time too."""
+    async with scene() as here:
+        here.small.backlog, here.small.ending = 8.0, False
+        attempt = Attempt(here)
+        await attempt.init()
+        failed = await attempt.staying()
+        assert (Reason.KUBELET_SILENT, []) == (failed.reason, here.small.left)
+
+
+@virtual
+async def test_a_garbage_collector_that_stays_busy_for_too_long_is_blamed() -> None:
+    """The controller manager works, but its garbage collector does nothing, attempt after attempt: it is broken."""
+    async with scene() as here:
+        here.small.noting, here.small.collecting = True, False
+        reasons = []
+        for number in range(1, 9):
+            attempt = Attempt(here, number)
+            await attempt.init()
+            reasons.append((await attempt.staying()).reason)
+            attempt.close()
+            await asyncio.sleep(42.0)
+        assert [Reason.UNKNOWN] * 5 == reasons[:5]
+        assert (Reason.POD_NOT_DELETED, []) == (reasons[-1], here.small.left)
+
+
+@virtual
+async def test_a_garbage_collector_that_has_worked_meanwhile_is_busy_again() -> None:
+    """How long it may be busy counts from when it last worked."""
+    async with scene() as here:
+        here.small.noting, here.small.collecting = True, False
+        attempt = Attempt(here, 1)
+        await attempt.init()
+        await attempt.staying()
+        here.small.collecting = True
+        await asyncio.sleep(BUSY)
+        attempt = Attempt(here, 2)
+        await attempt.init()
+        await attempt.remove()
+        here.small.collecting = False
+        attempt = Attempt(here, 3)
+        await attempt.init()
+        assert Reason.UNKNOWN is (await attempt.staying()).reason
+
+
+@virtual
+async def test_a_garbage_collector_that_waits_for_the_namespaces_end_is_not_blamed() -> None:
+    """Somebody deletes the namespace meanwhile."""
+    said = refusal(403, "namespace is being terminated", "Forbidden", "NamespaceTerminating")
+
+    async def trial(asked: Asked) -> Refusal | None:
+        return said if asked.query.get("dryRun") else None
+
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        here.small.collecting = False
+        here.api.faults.append(trial)
+        failed = await attempt.staying()
+        assert (Reason.INTERRUPTED, []) == (failed.reason, here.small.left)
 
 
 @virtual
