@@ -40,7 +40,7 @@ class SmallCluster:
     """The stage that a pod (by number) gets to, and no further; `none`: it is never created."""
     change: dict[int, Callable[[Json], Json]] = field(default_factory=dict)
     """What becomes of a pod (by number) at the stage where it is stuck."""
-    pause: dict[str, float] = field(default_factory=dict)
+    delays: dict[str, float] = field(default_factory=dict)
     """Seconds that pods take to get to a stage, other than a tenth."""
     collecting: bool = True
     """Whether the garbage collector works."""
@@ -89,7 +89,7 @@ class SmallCluster:
             item.setdefault("status", {"phase": "Pending"})
             item["spec"].update(self.injected)
         if resource == CONTROLLERS and self.looking:
-            self.later(self.pause.get("created", PACE), self._look, item["metadata"]["name"])
+            self.later(self.delays.get("created", PACE), self._look, item["metadata"]["name"])
         if resource == PODS:
             self.later(0, self._advance, item["metadata"]["name"], 0, list(STAGES))
 
@@ -123,7 +123,7 @@ class SmallCluster:
         if stage != "created" or stuck:
             self.api.put(PODS, pod)
         if following and not stuck:
-            self.later(self.pause.get(following[0], PACE), self._advance, name, number, following)
+            self.later(self.delays.get(following[0], PACE), self._advance, name, number, following)
 
     def _deleted(self, resource: str, item: Json, options: Json) -> bool:
         if resource == CONTROLLERS:

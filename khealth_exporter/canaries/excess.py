@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from khealth_exporter.canaries.containers import trouble
 from khealth_exporter.canaries.diagnosis import Finding
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START
 from khealth_exporter.cluster.objects import Pod
@@ -80,8 +81,7 @@ def unexplained(pod: Pod) -> bool:
     scheduled = pod.condition("PodScheduled")
     if scheduled and scheduled.status == "False":
         return False
-    states = [state for container in pod.status.container_statuses for state in (container.state, container.last_state)]
-    return not any(state.terminated or (state.waiting and state.waiting.message) for state in states)
+    return trouble(pod) is None
 
 
 @dataclass(frozen=True, slots=True)

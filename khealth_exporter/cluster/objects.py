@@ -118,12 +118,6 @@ class Container(Lenient, frozen=True):
     startup_probe: dict[str, object] | None = None
 
 
-class ReadinessGate(Lenient, frozen=True):
-    """A condition that a pod needs to be Ready."""
-
-    condition_type: str = ""
-
-
 class PodSpec(Lenient, frozen=True):
     """What a pod was asked to be."""
 

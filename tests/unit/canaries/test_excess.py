@@ -188,7 +188,7 @@ def test_a_pod_with_a_cause_stands_for_one_without() -> None:
 async def test_a_scheduler_that_was_paused_is_blamed_though_the_pods_are_with_their_kubelets() -> None:
     """Seen on a cluster: the scheduler stood still for 5.5 of 6 seconds, and a healthy kubelet was blamed."""
     async with scene() as here:
-        here.small.pause = {"scheduled": 19.7}
+        here.small.delays = {"scheduled": 19.7}
         failed = await Attempt(here).failing()
     assert (Reason.POD_NOT_SCHEDULED, SCHEDULE) == (failed.reason, failed.step)
     assert "schedule took 19.70 s" in failed.note
@@ -198,6 +198,6 @@ async def test_a_scheduler_that_was_paused_is_blamed_though_the_pods_are_with_th
 async def test_a_controller_manager_that_was_paused_is_blamed() -> None:
     """The pods were created too late to be Ready in time."""
     async with scene() as here:
-        here.small.pause = {"created": 19.8}
+        here.small.delays = {"created": 19.8}
         failed = await Attempt(here).failing()
     assert (Reason.POD_NOT_CREATED, CREATE) == (failed.reason, failed.step)
