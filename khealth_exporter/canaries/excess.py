@@ -96,8 +96,11 @@ class Lateness:
     accepted: float
     """Seconds until the API server had accepted the attempt's object."""
 
-    def judged(self, finding: Finding, name: str, measured: Sequence[Measurement]) -> Finding:
-        """Return what is said of a pod, which says no more than how far it came, by what used up its time."""
+    def judged(self, finding: Finding, name: str, measured: Sequence[Measurement], *, gated: bool = False) -> Finding:
+        """Return what is said of a pod, which says no more than how far it came, by what used up its time.
+
+        One that was `gated` was kept from the scheduler by others.
+        """
         spent = {ACCEPT: self.accepted} | {one.step: one.seconds for one in measured if one.step in self.usual}
         still = next((one.step for one in measured if one.censored and one.step in self.usual), None)
         if finding.reason not in _UNDER_WAY or still is None:
@@ -111,7 +114,8 @@ class Lateness:
             return replace(finding, reason=Reason.NO_SINGLE_CAUSE, note=note)
         note = f"{name}: {step.name} took {_of(spent[step], self.usual[step])}, too long to be Ready in time"
         node = finding.node if step in (SANDBOX, START, READY) else None
-        return replace(finding, step=step, reason=_REASONS[step], note=note, node=node)
+        reason = Reason.POD_GATED if gated and step is SCHEDULE else _REASONS[step]
+        return replace(finding, step=step, reason=reason, note=note, node=node)
 
 
 def _of(seconds: float, usual: float) -> str:

@@ -7,6 +7,7 @@ from khealth_exporter.canaries.diagnosis import Finding, blame, not_ready
 from khealth_exporter.canaries.excess import Lateness, Usual, unexplained
 from khealth_exporter.canaries.facts import find_out
 from khealth_exporter.canaries.images import SeenImages
+from khealth_exporter.canaries.injection import GATED
 from khealth_exporter.canaries.interference import interference_with
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_spec import Placement
@@ -258,7 +259,8 @@ class PodSet:
         for trace in suspects:
             found = not_ready(trace, facts.nodes, facts.pulling)
             if lateness and unexplained(trace.item):
-                found = lateness.judged(found, trace.item.name, self._measured(trace, now))
+                gated = GATED in trace.moments
+                found = lateness.judged(found, trace.item.name, self._measured(trace, now), gated=gated)
             findings.append(found)
         if missing and not lost:
             found = self._missing(self._owned.item, missing)

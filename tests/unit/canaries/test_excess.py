@@ -154,6 +154,13 @@ def test_the_note_tells_the_time_and_what_is_usual() -> None:
     assert "khealth-a: schedule took 5.40 s (usually 0.10 s)" in found.note
 
 
+def test_a_gate_that_was_cleared_late_is_no_fault_of_the_scheduler() -> None:
+    """Others kept the pod from it."""
+    place = Finding(SANDBOX, Reason.KUBELET_SILENT, "khealth-a: the kubelet has not accepted the pod", "node-1")
+    found = lateness(6.0).judged(place, NAME, steps(0.1, 5.4, 0.4), gated=True)
+    assert (SCHEDULE, Reason.POD_GATED) == (found.step, found.reason)
+
+
 def test_a_step_that_is_stuck_keeps_its_own_reason() -> None:
     """The kubelet's silence is told from a sandbox that fails."""
     place = Finding(SANDBOX, Reason.KUBELET_SILENT, "khealth-a: the kubelet has not accepted the pod", "node-1")
