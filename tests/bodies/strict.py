@@ -1,7 +1,7 @@
 """Canary pods in strict clusters: what a pod can be told arrives in the pods, and does what it is for."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -120,6 +120,28 @@ def test_a_taint_keeps_pods_away_that_do_not_tolerate_it(target: Target) -> None
         kept_away = target.once(target.quick(pod=there, timeout="3s"))
         let_in = target.once(target.quick(pod=there | {"tolerations": [TAINT]}))
     assert ((1, "failure", "pod_unschedulable"), (0, "success", None)) == (kept_away.verdict, let_in.verdict)
+
+
+@contextmanager
+def cordoned(target: Target, node: str) -> Iterator[None]:
+    """Cordon a node for the block."""
+    target.core.patch_node(node, {"spec": {"unschedulable": True}})
+    try:
+        yield
+    finally:
+        target.core.patch_node(node, {"spec": {"unschedulable": None}})
+
+
+def test_a_cordon_explains_it_where_the_other_node_repels_the_pods(target: Target) -> None:
+    """A toleration of one effect tolerates no other, so the cordoned node is the only one for the pods."""
+    tolerations = [{"operator": "Exists", "effect": "NoExecute"}]
+    others = [node.metadata.name for node in target.core.list_node().items if node.metadata.name != NODE]
+    with ExitStack() as around:
+        around.enter_context(tainted(target))
+        for node in others:
+            around.enter_context(cordoned(target, node))
+        found = target.once(target.quick(pod={"tolerations": tolerations}, timeout="3s"))
+    assert (3, "inconclusive", "no_node") == found.verdict, found.attempt["note"]
 
 
 def test_an_image_may_be_named_by_its_digest(target: Target) -> None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 from bodies.target import Target, wait_for
+from kubernetes.client.exceptions import ApiException
 
 from khealth_exporter.canaries.pod_spec import PAUSE
 
@@ -21,6 +22,11 @@ CONTAINER = (
     f'Object{{spec: Object.spec{{containers: [Object.spec.containers{{name: "proxy", image: "{PAUSE}",'
     f" securityContext: {RESTRICTED.format('containers')}}}]}}}}"
 )
+INIT = SIDECAR.replace(' restartPolicy: "Always",', "")
+NO_IMAGE = INIT.replace(PAUSE, "registry.invalid/nothing:1")
+NO_COMMAND = SIDECAR.replace(' restartPolicy: "Always",', ' restartPolicy: "Always", command: ["/nothing"],')
+GATE = 'Object{spec: Object.spec{schedulingGates: [Object.spec.schedulingGates{name: "example.com/gate"}]}}'
+NO_PATCH = 'Object{metadata: Object.metadata{labels: {"example.com/team": object.metadata.labels["no-such-label"]}}}'
 ANNOTATION = 'Object{metadata: Object.metadata{annotations: {"example.com/injected": "no"}}}'
 
 
@@ -54,15 +60,19 @@ def mutated(target: Target, expression: str) -> Iterator[None]:
 
 
 def _changed(target: Target) -> bool:
-    """Tell whether the API server changes a pod that is created on trial."""
+    """Tell whether the API server changes, or refuses, a pod that is created on trial."""
     own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     spec = {
         "securityContext": {"runAsNonRoot": True, "runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [{"name": "pause", "image": PAUSE, "securityContext": own}],
     }
     pod = {"metadata": {"name": "trial"}, "spec": spec}
-    made = target.core.create_namespaced_pod(target.namespace, pod, dry_run="All")
-    return bool(made.spec.init_containers or len(made.spec.containers) > 1 or made.metadata.annotations)
+    try:
+        made = target.core.create_namespaced_pod(target.namespace, pod, dry_run="All")
+    except ApiException as error:
+        return target.namespace in str(error.body)
+    more = made.spec.init_containers or len(made.spec.containers) > 1 or made.spec.scheduling_gates
+    return bool(more or made.metadata.annotations)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +90,22 @@ def test_what_is_injected_makes_a_sample_foreign(target: Target, expression: str
     # A busy machine may make it worse, which says nothing of this.
     expected = {"foreign", "degraded", "discarded"} if injected else {"exact", "degraded", "discarded"}
     assert sample["quality"] in expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "verdict", "said"),
+    [
+        (GATE, (3, "inconclusive", "pod_gated"), "example.com/gate"),
+        (NO_PATCH, (1, "failure", "api_rejected"), "no such key"),
+        (NO_IMAGE, (1, "failure", "image_pull_failed"), "init container proxy"),
+        (NO_COMMAND, (1, "failure", "pod_not_started"), "sidecar proxy"),
+    ],
+    ids=["gate", "patch", "image", "command"],
+)
+def test_what_others_break_in_canaries_is_named(
+    target: Target, expression: str, verdict: tuple[int, str, str], said: str
+) -> None:
+    """The gate, the policy, or the container."""
+    with mutated(target, expression):
+        found = target.once(target.quick(replicas=1))
+    assert (verdict, True) == (found.verdict, said in found.attempt["note"]), found.attempt["note"]
