@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from khealth_exporter.canaries.containers import awaited, trouble
 from khealth_exporter.canaries.eligible_nodes import Nodes
+from khealth_exporter.canaries.pod_spec import CONTAINER
 from khealth_exporter.canaries.pod_steps import CREATE, DELETE, READY, SANDBOX, SANDBOXED, SCHEDULE, START, node_of
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import Condition, Pod, ReplicationController
@@ -148,10 +149,10 @@ def _unscheduled(pod: Pod, nodes: Nodes) -> _Said | None:
         return None
     said = pod.condition("PodScheduled")
     gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
-    if gates or (said is not None and said.status == "False" and said.reason == SCHEDULING_GATED):
-        gated = f"scheduling gate {gates}" if gates else "scheduling gates, which are cleared by now"
-        return SCHEDULE, Reason.POD_GATED, f"the scheduler must not bind it: {gated}"
-    if said is None or said.status != "False":
+    if gates:
+        return SCHEDULE, Reason.POD_GATED, f"the scheduler must not bind it: scheduling gate {gates}"
+    # The scheduler itself replaces the condition once the gates are cleared.
+    if said is None or said.status != "False" or said.reason == SCHEDULING_GATED:
         return SCHEDULE, Reason.POD_NOT_SCHEDULED, "the scheduler has not reported on the pod"
     return SCHEDULE, *_answered(said, nodes)
 
@@ -207,6 +208,8 @@ def _last_steps(pod: Pod) -> _Said:
     if not pod.started:
         seen = awaited(pod)
         told = f": {seen.name} is {seen.state}" if seen else ""
+        if seen and seen.status.name != CONTAINER and seen.status.state.running:
+            return START, Reason.POD_GATED, f"it waits for what others have added to it{told}"
         return START, Reason.POD_NOT_STARTED, f"its containers have not started on {pod.spec.node_name}{told}"
     ready = pod.condition("Ready") or Condition()
     if ready.status != "True" and ready.reason == READINESS_GATED:

@@ -1,13 +1,16 @@
 """Which step made a pod late: the one without whose excess it would have been in time. Pure: no I/O, no clock."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from khealth_exporter.canaries.containers import trouble
-from khealth_exporter.canaries.diagnosis import Finding
-from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START
+from khealth_exporter.canaries.diagnosis import SCHEDULING_GATED, Finding
+from khealth_exporter.canaries.injection import GATED, lengthened
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, FREE, READY, REFUSED, SANDBOX, SCHEDULE, START
 from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.sample import Measurement
 from khealth_exporter.vocabulary.step import Step
@@ -19,8 +22,8 @@ _ENOUGH = 10
 _QUANTILE = 0.9
 _DEFAULTS = {ACCEPT: 0.5, CREATE: 0.5, SCHEDULE: 0.5, SANDBOX: 1.5, START: 1.5, READY: 1.0}
 """Seconds that a step usually takes, as long as too few are known here."""
-_SHARE = 0.5
-"""Share of an attempt's time that these defaults take together at most."""
+_SHARE = 0.75
+"""Share of an attempt's time that all steps usually take at most: each was slow once, but not all in one attempt."""
 
 _REASONS = {
     ACCEPT: Reason.API_TIMEOUT,
@@ -51,37 +54,57 @@ class Usual:
             self._seconds.setdefault(one.step, deque(maxlen=_KEPT)).append(one.seconds)
 
     def of(self, steps: Iterable[Step], budget: float) -> Mapping[Step, float]:
-        """Return the usual seconds of each step; `budget` is what all may take together."""
-        scale = min(1.0, _SHARE * budget / sum(_DEFAULTS.values()))
-        return {step: self._quantile(step) or scale * _DEFAULTS.get(step, 1.0) for step in steps}
+        """Return the usual seconds of each step; `budget` is what an attempt has for all of them."""
+        usual = {step: self._quantile(step) or _DEFAULTS.get(step, 1.0) for step in steps}
+        scale = min(1.0, _SHARE * budget / (sum(usual.values()) or 1.0))
+        return {step: scale * seconds for step, seconds in usual.items()}
 
     def _quantile(self, step: Step) -> float | None:
         known = sorted(self._seconds.get(step, ()))
         return known[int(_QUANTILE * (len(known) - 1))] if len(known) >= _ENOUGH else None
 
 
-def blamed(spent: Mapping[Step, float], still: Step, usual: Mapping[Step, float], budget: float) -> Step | None:
+def blamed(
+    spent: Mapping[Step, float], still: Step, usual: Mapping[Step, float], budget: float, before: float = 0.0
+) -> Step | None:
     """Return the step without whose excess a pod would have been in time; None if no single one is.
 
     It has more than half of all excess: of two that are equally late, neither is named.
 
     `spent` has the seconds of each step so far, the last of which is `still` going on. That one, and those that have
-    not begun, are expected to take the usual time. `budget` is the seconds in which all should have been done.
+    not begun, are expected to take the usual time; one that goes on for longer, as long again. `budget` is the seconds
+    in which all should have been done, of which nothing could be done in those `before` the first step.
     """
-    needed = sum(spent.values()) + max(0.0, usual[still] - spent[still])
-    needed += sum(seconds for step, seconds in usual.items() if step not in spent)
-    excess = {step: seconds - usual[step] for step, seconds in spent.items()}
+    expected = {step: spent.get(step, seconds) for step, seconds in usual.items()}
+    expected[still] = 2 * spent[still] if spent[still] > usual[still] else usual[still]
+    excess = {step: max(0.0, seconds - usual[step]) for step, seconds in expected.items()}
     most = max(excess, key=lambda step: excess[step])
-    alone = excess[most] > sum(seconds for seconds in excess.values() if seconds > 0) / 2
-    return most if alone and needed - excess[most] <= budget else None
+    alone = excess[most] > (sum(excess.values()) + before) / 2
+    return most if alone and before + sum(expected.values()) - excess[most] <= budget else None
 
 
 def unexplained(pod: Pod) -> bool:
     """Tell whether nobody says why a pod has come no further; that it has no sandbox yet is no reason."""
     scheduled = pod.condition("PodScheduled")
-    if scheduled and scheduled.status == "False":
-        return False
-    return trouble(pod) is None
+    refused = scheduled is not None and scheduled.status == "False" and scheduled.reason != SCHEDULING_GATED
+    return not refused and not pod.spec.scheduling_gates and not pod.ended and trouble(pod) is None
+
+
+Excuse = tuple[Reason, float]
+"""What made a step longer, other than its component, and by how many seconds."""
+
+
+def excuses(trace: Trace[Pod], now: float) -> Mapping[Step, Excuse]:
+    """Return what others did to a pod's steps: a gate, a cluster without room, containers that were added to it."""
+    bound = trace.moments["scheduled"].at if "scheduled" in trace.moments else now
+    found = {step: (Reason.POD_GATED, math.inf) for step in (SANDBOX, START, READY) if step.name in lengthened(trace)}
+    held = []
+    if GATED in trace.moments:
+        free = trace.moments[FREE].at if FREE in trace.moments else bound
+        held.append((Reason.POD_GATED, free - trace.moments[GATED].at))
+    if REFUSED in trace.moments:
+        held.append((Reason.POD_UNSCHEDULABLE, bound - trace.moments[REFUSED].at))
+    return found | ({SCHEDULE: max(held, key=lambda one: one[1])} if held else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +116,35 @@ class Lateness:
 
     usual: Mapping[Step, float]
     budget: float
+    before: float
+    """Seconds from its beginning until the write was sent that the API server accepted."""
     accepted: float
-    """Seconds until the API server had accepted the attempt's object."""
+    """Seconds until that write was answered."""
 
-    def judged(self, finding: Finding, name: str, measured: Sequence[Measurement], *, gated: bool = False) -> Finding:
+    def judged(
+        self, finding: Finding, name: str, measured: Sequence[Measurement], excused: Mapping[Step, Excuse] | None = None
+    ) -> Finding:
         """Return what is said of a pod, which says no more than how far it came, by what used up its time.
 
-        One that was `gated` was kept from the scheduler by others.
+        A step that is `excused` for most of its excess is no fault of its component.
         """
         spent = {ACCEPT: self.accepted} | {one.step: one.seconds for one in measured if one.step in self.usual}
         still = next((one.step for one in measured if one.censored and one.step in self.usual), None)
         if finding.reason not in _UNDER_WAY or still is None:
             return finding
-        step = blamed(spent, still, self.usual, self.budget)
-        if step == still:
-            return finding
+        step = blamed(spent, still, self.usual, self.budget, self.before)
         if step is None:
-            took = ", ".join(f"{one.name} {_of(seconds, self.usual[one])}" for one, seconds in spent.items())
+            steps = ", ".join(f"{one.name} {_of(seconds, self.usual[one])}" for one, seconds in spent.items())
+            took = f"{self.before:.2f} s before the first write, {steps}"
             note = f"{name}: not Ready after {self.budget:.2f} s, and no single step explains it: {took}"
             return replace(finding, reason=Reason.NO_SINGLE_CAUSE, note=note)
+        reason, seconds = (excused or {}).get(step, (_REASONS[step], 0.0))
+        if seconds <= (spent[step] - self.usual[step]) / 2:
+            reason = _REASONS[step]
+            if step == still:
+                return finding
         note = f"{name}: {step.name} took {_of(spent[step], self.usual[step])}, too long to be Ready in time"
         node = finding.node if step in (SANDBOX, START, READY) else None
-        reason = Reason.POD_GATED if gated and step is SCHEDULE else _REASONS[step]
         return replace(finding, step=step, reason=reason, note=note, node=node)
 
 

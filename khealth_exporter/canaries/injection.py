@@ -53,13 +53,18 @@ def injected(trace: Trace[Pod]) -> tuple[str, ...]:
     return tuple(clean(name) for name, _ in _added(trace))
 
 
+def lengthened(trace: Trace[Pod]) -> frozenset[str]:
+    """Return the names of the steps that something injected makes longer."""
+    return frozenset[str]().union(*(steps for _, steps in _added(trace)))
+
+
 def graded(measured: Iterable[Measurement], trace: Trace[Pod]) -> tuple[Measurement, ...]:
     """Return a pod's steps; those that something injected makes longer are foreign, and the SLI with its parts.
 
     A pod that is stuck before it comes to such a step has an SLI that counts.
     """
     found = tuple(measured)
-    longer = frozenset[str]().union(*(steps for _, steps in _added(trace)))
+    longer = lengthened(trace)
     if any(m.step.name in longer & _STARTUP for m in found):
         longer |= {m.step.name for m in found if m.step.sli}
     return tuple(replace(m, quality=Quality.FOREIGN) if m.step.name in longer else m for m in found)

@@ -57,7 +57,7 @@ async def interference_with(cluster: Cluster, owned: Owned[Any], deadline: float
     if found is None or found.uid != owned.made.uid:
         what = "" if _vanished(owned.known) else "was deleted"
     elif found.leaving:
-        what = "was deleted"
+        what = "" if isinstance(found, Pod) and found.holds("DisruptionTarget") else "was deleted"
     elif owned.gone or not owned.ownership.marks(found):
         what = "was given other labels"  # Its watch selects by them.
     else:

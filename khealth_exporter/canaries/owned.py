@@ -52,8 +52,8 @@ class Owned(Generic[T]):
         """When its deletion was requested."""
         self.answered = Moment(self._clock.now())
         """When the write was answered."""
-        self.first_sent = self._sent = self.answered.at
-        """When the write was sent for the first time, in monotonic seconds."""
+        self.began = self.sent = self.answered.at
+        """When the attempt began, and when the write was sent that was answered, in monotonic seconds."""
         self._lag = Lag()
         self._first_asked: float | None = None
         self._delete: tuple[float, float] | None = None
@@ -90,7 +90,7 @@ class Owned(Generic[T]):
         for line in self._lines.drain() if self._lines else ():
             self.item, self.gone = line.object, line.type == "DELETED"
             if not self.shown:
-                self._note(self._sent, self.answered.at, line)
+                self._note(self.sent, self.answered.at, line)
             elif self._delete and line.object.leaving:
                 self._note(*self._delete, line)
                 self._delete = None
@@ -112,7 +112,7 @@ class Owned(Generic[T]):
         await self._cluster.check_deletable(self.kind, self.ownership.name, deadline)
         self.changed.flush()  # Its watches are attentive from now on.
         self.begun, self.manifest = True, manifest
-        self.first_sent = self._sent = self._clock.now()
+        self.sent = self._clock.now()
         try:
             answer = await self._cluster.create(self.kind, manifest, deadline)
         except Refused as refused:
@@ -120,7 +120,7 @@ class Owned(Generic[T]):
             if not refused.refusal.exists:
                 raise
             return await self._created_before(refused, deadline, step)
-        self._sent, self.answered = answer.sent, Moment(answer.answered, answer.delay)
+        self.sent, self.answered = answer.sent, Moment(answer.answered, answer.delay)
         self.made = decoded(self.kind, answer)
         self.item = self.item or self.made
         return self.measured(step, answer)
@@ -136,8 +136,8 @@ class Owned(Generic[T]):
         if not self.made:
             raise refused  # The name is taken by another object.
         self.begun = True
-        self.answered = Moment(now, now - self._sent)
-        return self.ruler.measure(step, Moment(self._sent), self.answered)
+        self.answered = Moment(now, now - self.sent)
+        return self.ruler.measure(step, Moment(self.sent), self.answered)
 
     async def refresh(self, deadline: float) -> T | None:
         """Ask the API server for the object, and return it as it was seen last; None if it never was; raise Refused.

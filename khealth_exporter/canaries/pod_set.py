@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from khealth_exporter.canaries.diagnosis import Finding, blame, not_ready
-from khealth_exporter.canaries.excess import Lateness, Usual, unexplained
+from khealth_exporter.canaries.excess import Lateness, Usual, excuses, unexplained
 from khealth_exporter.canaries.facts import find_out
 from khealth_exporter.canaries.images import SeenImages
-from khealth_exporter.canaries.injection import GATED
 from khealth_exporter.canaries.interference import interference_with
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_spec import Placement
@@ -54,6 +53,10 @@ class PodSet:
         self._usual = context.memory.of(Usual, *owned.ownership.key[:2])
         self.leaving: dict[str, float] = {}
         """When the watch first showed that a pod is being deleted, by uid."""
+        self._count = 0
+        """Pods that the attempt asked for: what comes after them replaces one of them."""
+        self._first: set[str] = set()
+        """The uids of those."""
         self._well: set[str] = set()
         self._present: set[str] = set()
         self._held: tuple[str, ...] = ()
@@ -91,6 +94,7 @@ class PodSet:
             trace = self.traces.get(uid)
             if trace is None:
                 trace = self.traces[uid] = Trace(WAY, line.object)
+                self._first |= {uid} if len(self._first) < self._count else set()
             trace.take(line.object, Moment(line.at, line.delay, line.recovered), removed=line.type == "DELETED")
             if trace.gone or trace.item.leaving:
                 self.spoilt = True
@@ -119,6 +123,7 @@ class PodSet:
 
         Every pod is recorded either way; one that is stuck because the cluster failed, with the time waited.
         """
+        self._count = count
 
         def ready() -> bool:
             return not self.spoilt and len(self._well) >= count and self._owned.shown
@@ -145,7 +150,7 @@ class PodSet:
     def _measured(self, trace: Trace[Pod], deadline: Moment | None) -> list[Measurement]:
         ruler = self._owned.ruler
         steps = list(trace.spans(ruler, deadline))
-        if self._create and "created" in trace.moments:
+        if self._create and "created" in trace.moments and trace.item.uid in self._first:
             steps.insert(0, ruler.measure(self._create, self._owned.answered, trace.moments["created"]))
         return steps
 
@@ -189,7 +194,7 @@ class PodSet:
             _check_awake(now.at - deadline)
             await self.ask(now.at + ASKING, frozen if due else None)
             failed = await self._explained(frozen, max(0, count - len(frozen)) if due else 0, now, due=due)
-            stuck = due and failed.reason.result is Result.FAILURE
+            stuck = due and (failed.reason.result is Result.FAILURE or failed.reason is Reason.NO_SINGLE_CAUSE)
         except Failed as doubt:
             failed = doubt
         if record:
@@ -236,15 +241,20 @@ class PodSet:
 
     async def _explained(self, frozen: list[Trace[Pod]], missing: int, now: Moment, *, due: bool) -> Failed:
         """Return why not all pods are Ready: what another client did explains it before any component's fault."""
-        asked = now.at + ASKING
         lost = any(trace.gone or trace.item.leaving for trace in frozen)
-        if self._owned.taken and not lost and (why := await interference_with(self._cluster, self._owned, asked)):
+        if self._owned.taken and not lost and (why := await self._interference()):
             return why  # Its pods follow; none of them has failed yet.
         failed = await self._judged(frozen, missing, now, due=due)
-        if failed.reason.result is Result.FAILURE and (missing or lost):
-            why = await interference_with(self._cluster, self._owned, asked)
-            return Failed(why.reason, why.note, failed.evidence) if why else failed
+        if failed.reason.result is Result.FAILURE and (missing or lost) and (why := await self._interference()):
+            return Failed(why.reason, why.note, failed.evidence)
         return failed
+
+    async def _interference(self) -> Failed | None:
+        """Return what another client did; without an answer in time, it is not known that anyone did anything."""
+        try:
+            return await interference_with(self._cluster, self._owned, self._clock.now() + ASKING)
+        except Failed:
+            return None
 
     async def _judged(self, frozen: list[Trace[Pod]], missing: int, now: Moment, *, due: bool) -> Failed:
         asked = now.at + ASKING
@@ -253,14 +263,16 @@ class PodSet:
             await self._owned.refresh(asked)
         facts = await find_out(self._cluster, self._owned, self.traces.values(), self._placement, asked)
         lost = [trace for trace in frozen if trace.gone or trace.item.leaving]
-        suspects = lost or [trace for trace in frozen if not well(trace)]
+        unwell = [trace for trace in frozen if not well(trace)]
+        # A pod that replaces another is late because of that one.
+        suspects = lost or [trace for trace in unwell if trace.item.uid in self._first] or unwell
         lateness = self._lateness(now) if due else None
         findings = []
         for trace in suspects:
             found = not_ready(trace, facts.nodes, facts.pulling)
             if lateness and unexplained(trace.item):
-                gated = GATED in trace.moments
-                found = lateness.judged(found, trace.item.name, self._measured(trace, now), gated=gated)
+                steps = self._measured(trace, now)
+                found = lateness.judged(found, trace.item.name, steps, excuses(trace, now.at))
             findings.append(found)
         if missing and not lost:
             found = self._missing(self._owned.item, missing)
@@ -271,9 +283,10 @@ class PodSet:
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
 
     def _lateness(self, now: Moment) -> Lateness:
-        budget = now.at - self._owned.first_sent
+        owned, budget = self._owned, now.at - self._owned.began
         chain = [step for step in self._order if not step.sli and not step.teardown]
-        return Lateness(self._usual.of(chain, budget), budget, self._owned.answered.at - self._owned.first_sent)
+        usual = self._usual.of(chain, budget)
+        return Lateness(usual, budget, owned.sent - owned.began, owned.answered.at - owned.sent)
 
 
 def _check_awake(late: float) -> None:

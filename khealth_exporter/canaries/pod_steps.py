@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from khealth_exporter.canaries.injection import GATED, graded, injected
-from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.cluster.objects import Condition, Pod
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.trace import Span, Trace, Way
 from khealth_exporter.vocabulary.component import Component
@@ -33,6 +33,9 @@ DELETE_POD = Step(
     "delete", Component.NODE, "the delete is sent → the kubelet has ended the pod", per_object=True, teardown=True
 )
 
+FREE, REFUSED = "free", "refused"
+"""Marks on a pod's way: its scheduling gates are cleared; the scheduler has said that no node has room for it."""
+
 SANDBOXED = "PodReadyToStartContainers"
 """The condition by which a kubelet says that a pod's sandbox and network are ready."""
 
@@ -40,9 +43,13 @@ SANDBOXED = "PodReadyToStartContainers"
 def _reached(pod: Pod) -> Iterator[str]:
     """Yield the milestones that a pod's present state shows, and what else is known only while it lasts."""
     yield "created"
-    scheduled = pod.condition("PodScheduled")
-    if scheduled and scheduled.reason == "SchedulingGated":
+    scheduled = pod.condition("PodScheduled") or Condition()
+    if pod.spec.scheduling_gates or scheduled.reason == "SchedulingGated":
         yield GATED
+        if not pod.spec.scheduling_gates:
+            yield FREE  # Only the scheduler itself replaces the condition.
+    if scheduled.status == "False" and scheduled.reason == "Unschedulable":
+        yield REFUSED
     if pod.spec.node_name:
         yield "scheduled"
     if pod.holds(SANDBOXED):

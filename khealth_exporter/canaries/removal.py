@@ -1,5 +1,6 @@
 """How an attempt's objects go: asked first, then without the components that they wait for."""
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ ENDING = 5.0
 """Seconds that pods have at least to end by themselves: on a busy node that takes a while, and is no failure."""
 FORCING = 3.0
 """Seconds for deletions with grace 0, at least."""
+AT_ONCE, PACE = 10, 100.0
+"""Pods that are deleted at the same time, and in a second at least."""
 JUST_ASKED = 3.0
 """Seconds after a pod was asked to end in which its kubelet is not blamed: a slow garbage collector asks late."""
 BUSY = 300.0
@@ -67,7 +70,8 @@ class Removal:
         await self._owned.delete(deadline)
         await self._delete_orphans(deadline)
         since = self._owned.asked.at if self._owned.asked else self._clock.now()
-        if not await self._goes(max(deadline - patience / 2, since + ENDING), deadline - FORCING):
+        latest = deadline - FORCING - len(self._pods.present()) / PACE
+        if not await self._goes(max(deadline - patience / 2, since + ENDING), latest):
             await self._force(deadline, record)
         elif self._owned.kind is not POD and self._stuck is None:
             self._backlog.since = None
@@ -143,16 +147,22 @@ class Removal:
         try:
             await self._take(deadline)
         except Refused as refused:
-            if not refused.refusal.denied:
-                raise
             raise stuck from refused  # What held it up is known all the same.
         if not await self._gone(deadline):
             raise stuck
 
     async def _take(self, deadline: float) -> None:
         """Delete the pods without their kubelets, and then their owner; raise Refused."""
-        for trace in self._pods.present():
-            await self._cluster.delete(POD, trace.item, deadline, grace=0)
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def delete(pod: Pod) -> None:
+            async with at_once:
+                await self._cluster.delete(POD, pod, deadline, grace=0)
+
+        deletions = (delete(trace.item) for trace in self._pods.present())
+        for result in await asyncio.gather(*deletions, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
         pods_gone = await self._pods.until(lambda: self._pods.empty, deadline)
         # While khealth is blind there may be pods that it has not seen: they would be orphans.
         if pods_gone and self._pods.live:
@@ -192,8 +202,7 @@ class Removal:
             return Failed(namespace.reason, namespace.note, evidence)
         if self._collecting():
             now = self._clock.now()
-            if self._backlog.since is None or self._begun():
-                self._backlog.since = now
+            self._backlog.since = now if self._backlog.since is None else self._backlog.since
             if now - self._backlog.since < BUSY:
                 note = f"{found.note} in time, but the controller manager works: it may be busy with other objects"
                 return Failed(Reason.UNKNOWN, note, evidence)

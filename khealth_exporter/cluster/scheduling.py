@@ -9,7 +9,11 @@ NODE_NAME = "metadata.name"
 """The only field that matchFields may name."""
 _REPELLING = {"NoSchedule", "NoExecute"}
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
+_LOOSE = re.compile(r"[+-]?[0-9]+", re.ASCII)
+"""What Go's ParseInt takes: the scheduler reads labels with it, and taints more strictly."""
 _MOST = 2**63
+_LONGEST = 63
+"""Characters of a label or a taint's value."""
 
 
 class SchedulingGate(Struct, frozen=True, rename="camel"):
@@ -81,7 +85,9 @@ class NodeSelectorRequirement(Struct, frozen=True, rename="camel"):
         """Tell whether labels or fields are as asked for; an unknown operator never holds."""
         found = having.get(self.key)
         if self.operator in ("Lt", "Gt"):
-            return found is not None and len(self.values) == 1 and _compares(found, self.operator, self.values[0])
+            return (
+                found is not None and len(self.values) == 1 and _compares(found, self.operator, self.values[0], _LOOSE)
+            )
         return {
             "In": found in self.values,
             "NotIn": found not in self.values,  # codespell:ignore notin
@@ -127,13 +133,13 @@ class Affinity(Struct, frozen=True, rename="camel"):
         return required.node_selector_terms if required else None
 
 
-def _compares(found: str, operator: str, limit: str) -> bool:
-    """Compare two 64-bit integers; what is none never holds."""
-    if not (is_integer(found) and is_integer(limit)):
+def _compares(found: str, operator: str, limit: str, form: re.Pattern[str] = _INTEGER) -> bool:
+    """Compare two 64-bit integers of this form; what is none never holds."""
+    if not (is_integer(found, form) and is_integer(limit, form)):
         return False
     return int(found) < int(limit) if operator == "Lt" else int(found) > int(limit)
 
 
-def is_integer(text: str) -> bool:
-    """Tell whether this is a decimal 64-bit integer, as Kubernetes writes one."""
-    return len(text) <= len(str(-_MOST)) and bool(_INTEGER.fullmatch(text)) and -_MOST <= int(text) < _MOST
+def is_integer(text: str, form: re.Pattern[str] = _INTEGER) -> bool:
+    """Tell whether this is a decimal 64-bit integer, by default as Kubernetes writes one."""
+    return len(text) <= _LONGEST and bool(form.fullmatch(text)) and -_MOST <= int(text) < _MOST

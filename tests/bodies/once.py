@@ -105,6 +105,8 @@ def test_a_component_that_took_up_the_time_is_named_though_it_works_again(
         target.end(fault)
         found = attempt.result(150)
     assert {"rcscheduler": blamed} == found.blamed, found.document
+    step = "schedule" if fault == "scheduler-stalled" else "create"
+    assert f"{step} took" in found.attempt["note"] or not any(s["node"] for s in found.attempt["samples"])
 
 
 @pytest.mark.parametrize(

@@ -149,13 +149,15 @@ def test_a_garbage_collector_that_is_busy_elsewhere_is_no_failure(target: Target
         owner = target.core.create_namespaced_config_map(body={"metadata": {"generateName": "owner-"}}, **others)
         reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner.metadata.name, "uid": owner.metadata.uid}
         owned = {"metadata": {"generateName": "owned-", "labels": BACKLOG, "ownerReferences": [reference]}}
-        for _ in range(300):
-            target.core.create_namespaced_config_map(body=owned, **others)
-        target.core.delete_namespaced_config_map(owner.metadata.name, propagation_policy="Background", **others)
-        code, left = running.stop(), target.objects()
+        selector = ",".join(f"{name}={value}" for name, value in BACKLOG.items())
+        try:
+            for _ in range(300):
+                target.core.create_namespaced_config_map(body=owned, **others)
+            target.core.delete_namespaced_config_map(owner.metadata.name, propagation_policy="Background", **others)
+            code, left = running.stop(), target.objects()
+        finally:
+            target.core.delete_collection_namespaced_config_map(label_selector=selector, **others)
         log = running.log
-    selector = ",".join(f"{name}={value}" for name, value in BACKLOG.items())
-    target.core.delete_collection_namespaced_config_map(label_selector=selector, **others)
     assert (0, [], False) == (code, left, "pod_not_deleted" in log), log
 
 

@@ -106,10 +106,16 @@ def _links(group: Sequence[RoutineStatus]) -> Iterator[Markup]:
     status = group[0]
     failed = status.last if status.state in {State.FAILING, State.INCONCLUSIVE} else None
     if status.still_failing:
-        failed = status.last_failure
+        failed = status.last_failure if _told(status) else None
     if failed and failed.verdict and failed.verdict.reason:
         evidence = tag("a", "Evidence and measurements", href=f"#{status.module}.{status.routine}")
         yield tag("p", runbook_link(failed.verdict.reason), " · ", evidence)
+
+
+def _told(status: RoutineStatus) -> bool:
+    """Tell whether the latest failure is one that still lasts."""
+    verdict = status.last_failure.verdict if status.last_failure else None
+    return bool(verdict and verdict.reason and str(verdict.reason) in str(status.still_failing))
 
 
 def runbook_link(reason: Reason) -> Markup:

@@ -92,8 +92,8 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
         "Every node is cordoned or being removed", "Every node that the pod could run on was cordoned or being removed."
     ),
     Reason.POD_GATED: ReasonText(
-        "Gates of another controller hold pods up",
-        "The pod waited for a scheduling gate or a readiness gate, which another controller must clear.",
+        "Gates or containers that others added hold pods up",
+        "The pod waited for a gate that another controller must clear, or for a container that others added.",
     ),
     Reason.INTERRUPTED: ReasonText(
         "Attempts are interrupted",

@@ -201,12 +201,12 @@ ROWS = (
         (way(injected(running(A), "istio-init", terminated(0, "Completed"), lastState=terminated(2))),),
     ),
     Row(
-        "an init container that is run again, having ended well", Reason.POD_NOT_STARTED,
+        "an init container that is run again, having ended well", Reason.POD_GATED,
         (way(injected(INITIALIZING, "istio-init", RUNNING, lastState=terminated(0, "Completed"))),),
         says="init container istio-init is running",
     ),
     Row(
-        "an init container that does not end", Reason.POD_NOT_STARTED,
+        "an init container that does not end", Reason.POD_GATED,
         (way(injected(INITIALIZING, "istio-init", RUNNING)),), says="init container istio-init is running",
         pulling=frozenset({"pod-a"}),
     ),
@@ -229,7 +229,7 @@ ROWS = (
         says="sidecar proxy exited with code 137 (OOMKilled)",
     ),
     Row(
-        "a sidecar whose startup probe fails", Reason.POD_NOT_STARTED,
+        "a sidecar whose startup probe fails", Reason.POD_GATED,
         (way(injected(INITIALIZING, "proxy", RUNNING, sidecar=True, started=False)),),
         says="sidecar proxy is running, its startup probe has not succeeded",
     ),
@@ -279,7 +279,7 @@ ROWS = (
     Row("no room for all are shut down", Reason.NO_NODE, (way(unschedulable(A)),), nodes(STOPPING)),
     Row("a scheduling gate", Reason.POD_GATED, (way(gated(A, "kueue.x-k8s.io/admission")),), says="kueue.x-k8s.io/admission"),
     Row("two gates", Reason.POD_GATED, (way(gated(A, "a.example/x", "b.example/y")),), says="a.example/x, b.example/y"),
-    Row("gates that are cleared just now", Reason.POD_GATED, (way(gated(A)),), UNKNOWN, says="cleared"),
+    Row("gates that are cleared", Reason.POD_NOT_SCHEDULED, (way(gated(A)),), UNKNOWN, says="not reported"),
     Row("a gate though no node is Ready", Reason.POD_GATED, (way(gated(A, "g")),), NONE_READY),
     Row("a gate though all are cordoned", Reason.POD_GATED, (way(gated(A, "g")),), ALL_CORDONED),
     Row("gated, and then bound", Reason.KUBELET_SILENT, (way(gated(A, "g"), bound(A)),)),

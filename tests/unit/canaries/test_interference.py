@@ -179,3 +179,20 @@ async def test_a_pod_set_whose_controller_was_deleted_leaves_nothing() -> None:
         assert Reason.INTERRUPTED is (await attempt.unwell()).reason
         await attempt.remove()
         assert ([], {}) == (here.small.left, here.api.objects[PODS])
+
+
+@virtual
+async def test_evidence_that_is_slow_does_not_take_the_verdicts_time() -> None:
+    """The question who deleted something has a time of its own, and without an answer the verdict stands."""
+    async with scene() as here:
+        here.small.looking = False
+
+        async def slow(asked: Asked) -> Refusal | None:
+            if asked.resource in {"events", "nodes"}:
+                await asyncio.sleep(60.0)
+            return None
+
+        here.api.faults.append(slow)
+        failed = await Attempt(here).failing()
+    assert Reason.POD_NOT_CREATED is failed.reason
+    assert failed.evidence
