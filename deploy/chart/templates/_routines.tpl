@@ -83,6 +83,13 @@ value of a class, so another value is another class. */ -}}
 {{- if ne $value -11 }}-{{ lt $value 0 | ternary "minus-" "" }}{{ $value | toString | trimPrefix "-" }}{{ end -}}
 {{- end -}}
 
+{{- /* What the pod is replaced for: Helm deletes the class that the chart no longer makes at once, and a running khealth
+would use it until its configuration has changed. The usual class is not mentioned. */ -}}
+{{- define "khealth.canaries.classed" -}}
+{{- $class := include "khealth.canaries.priorityClass" . -}}
+{{- if not .Values.canaries.priorityClass.create }} without a class{{ else if ne $class "khealth-canary" }} of class {{ $class }}{{ end -}}
+{{- end -}}
+
 {{- /* The configuration file. */ -}}
 {{- define "khealth.config" -}}
 {{- $modules := dict -}}

@@ -206,6 +206,11 @@ CERTIFIED: Json = {"tls_server_config": {"cert_file": "a", "key_file": "b"}}
 TCP: Json = {"probes": {"type": "tcp"}, "metrics": {"discovery": "none"}}
 
 
+def classed(**values: Any) -> Json:
+    """Return values with another PriorityClass of the canaries."""
+    return {"canaries": {"priorityClass": values}}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "replaced"),
     [
@@ -215,10 +220,18 @@ TCP: Json = {"probes": {"type": "tcp"}, "metrics": {"discovery": "none"}}
         ({**TCP, "web": {"config": {"rate_limit": {}}}}, {**TCP, "web": {"config": CERTIFIED}}, True),
         ({**TCP, "web": {"config": CERTIFIED}}, {**TCP, "web": {"config": {**CERTIFIED, "rate_limit": {}}}}, False),
         ({}, routine(interval="5m"), False),
+        ({}, classed(value=-20), True),
+        (classed(value=-20), classed(value=-30), True),
+        (classed(value=-20), {}, True),
+        (classed(name="low"), classed(name="lower"), True),
+        ({}, classed(create=False), True),
+        (classed(create=False), classed(name="low"), True),
+        ({}, classed(value=-11), False),
+        (classed(value=-20), {**classed(value=-20), **routine(pod={"priorityClassName": "own"})}, False),
     ],
 )  # fmt: skip
 def test_what_a_reload_refuses_replaces_the_pod(helm: charts.Helm, before: Json, after: Json, replaced: bool) -> None:
-    """Another namespace of the canaries, TLS on or off: a running khealth would keep the old one, without rights."""
+    """Another namespace of the canaries, TLS on or off, or a class that Helm deletes: khealth would keep the old one."""
     templates = [helm.template(values).one("Deployment")["spec"]["template"] for values in (before, after)]
     assert replaced is (templates[0] != templates[1])
 
