@@ -1,7 +1,8 @@
 """Each alert tells of its own disease, and of no other; nobody is woken by what khealth itself goes through."""
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,50 @@ def test_a_cluster_whose_label_is_changed_is_not_missed(tmp_path: Path) -> None:
     said = told_of(histories, Pace(3600, 60, 60), tmp_path, [ALERTS / "khealth.rules.yaml"], store=Store(servers=2))
     absent = {name: [f.alert for f in firing if f.alert == "KhealthAbsent"] for name, firing in said.firing.items()}
     assert {"": [], "new-label": [], "gone": ["KhealthAbsent"], "begun": []} == absent
+
+
+HOUR, END = 3600.0, math.inf
+SPANS: Mapping[str, tuple[Mapping[str, Sequence[tuple[float, float]]], Mapping[str, float]]] = {
+    "removed-again": ({"": [(0, 1200), (HOUR, END)], "b": [(1200, HOUR)]}, {}),
+    "changed-back": ({"a": [(0, 1200), (HOUR, END)], "b": [(1200, HOUR)]}, {}),
+    "tried": ({"a": [(0, 1200), (1500, END)], "b": [(1200, 1500)]}, {}),
+    "three": ({"a": [(0, 1200)], "b": [(1200, HOUR)], "c": [(HOUR, END)]}, {}),
+    "three-and-back": ({"a": [(0, 1200), (5400, END)], "b": [(1200, HOUR)], "c": [(HOUR, 5400)]}, {}),
+    "to-and-fro": (
+        {
+            "a": [(at, at + 900) for at in range(0, 10800, 1800)],
+            "b": [(at + 900, at + 1800) for at in range(0, 10800, 1800)],
+        },
+        {},
+    ),
+    "both-for-a-while": ({"a": [(0, 1500), (HOUR, END)], "b": [(1200, HOUR + 300)]}, {}),
+    "unseen-meanwhile": ({"a": [(0, 1200)], "b": [(1800, END)]}, {}),
+    "changed-and-gone": ({"a": [(0, 1200)], "b": [(1200, HOUR)]}, {"b": HOUR}),
+    "changed-back-and-gone": ({"a": [(0, 1200), (2400, HOUR)], "b": [(1200, 2400)]}, {"a": HOUR}),
+    "another": ({"a": [(0, 1200)], "b": [(0, END)]}, {"a": 1200}),
+    "another-is-changed": ({"a": [(0, 1200)], "b": [(0, END)], "c": [(1200, END)]}, {}),
+    "both-gone": ({"a": [(0, 1200)], "b": [(0, 1260)]}, {"a": 1200, "b": 1260}),
+}
+"""Between which times a target is seen under which `cluster`, and when that ends of which one is missed."""
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_a_cluster_is_missed_unless_its_target_goes_on(servers: int, tmp_path: Path) -> None:
+    """Under whatever label it was seen later; targets of the same labels are told apart by their number."""
+    histories = {
+        cluster and f"{name}-{cluster}": [Life({}, begin=begin, end=end, pod=name) for begin, end in spans]
+        for name, (clusters, _) in SPANS.items()
+        for cluster, spans in clusters.items()
+    }
+    expected = {
+        f"{name}-{cluster}": ended + 60 * (servers - 1) + 900
+        for name, (_, gone) in SPANS.items()
+        for cluster, ended in gone.items()
+    }
+    files = [ALERTS / "khealth.rules.yaml"]
+    said = told_of(histories, Pace(3 * HOUR, 60, 60), tmp_path, files, store=Store(servers=servers))
+    absent = {name: [f.begin for f in some if f.alert == "KhealthAbsent"] for name, some in said.firing.items()}
+    assert expected == {name: begin for name, begins in absent.items() for begin in begins}
 
 
 def test_without_any_khealth_its_absence_is_told(tmp_path: Path) -> None:
