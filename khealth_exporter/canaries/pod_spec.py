@@ -1,15 +1,15 @@
 """A canary pod: small, restricted, spread over the nodes, and in no other pod's way."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from khealth_exporter.cluster import scheduling
 from khealth_exporter.cluster.objects import Node, PodSpec
-from khealth_exporter.cluster.ownership import MANAGED
 from khealth_exporter.cluster.scheduling import CORDON, Taint
 from khealth_exporter.vocabulary.quantity import Quantity, amount
 from khealth_exporter.vocabulary.settings import Settings
@@ -50,6 +50,8 @@ USER = 65535
 
 _LABEL = "[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 _PREFIX = r"([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?"
+_RESERVED = r"^(app\.kubernetes\.io/managed-by|khealth\.io(/.*)?)$"
+"""Labels by which khealth finds its objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +140,13 @@ class Toleration(Settings):
 
 def _free(labels: dict[str, str]) -> dict[str, str]:
     for key in labels:
-        if key == MANAGED or key.partition("/")[0] == "khealth.io":
+        if re.search(_RESERVED, key):
             raise ValueError(f"khealth itself sets the label {key}")
     return labels
+
+
+def _without_reserved(schema: dict[str, Any]) -> None:
+    schema["patternProperties"][_RESERVED] = False
 
 
 Labels = Annotated[
@@ -149,6 +155,7 @@ Labels = Annotated[
         Annotated[str, StringConstraints(pattern=f"^({_LABEL})?$")],
     ],
     AfterValidator(_free),
+    Field(json_schema_extra=_without_reserved),
 ]
 """Labels as Kubernetes allows them, without those by which khealth finds its objects."""
 
@@ -157,7 +164,7 @@ class Resources(Settings):
     """What the container requests, and what it may use at most."""
 
     requests: dict[str, Quantity] = Field(default_factory=lambda: {"cpu": "1m", "memory": "8Mi"})
-    """Requests, by resource."""
+    """Requests, by resource; a default request is lowered to a limit below it."""
     limits: dict[str, Quantity] = Field(default_factory=dict)
     """Limits, by resource; by default none."""
 
@@ -165,8 +172,11 @@ class Resources(Settings):
     def _fit(self) -> Self:
         for name, limit in self.limits.items():
             request = self.requests.get(name)
-            if request is not None and amount(request) > amount(limit):
+            if request is None or amount(request) <= amount(limit):
+                continue
+            if "requests" in self.model_fields_set:
                 raise ValueError(f"the request of {name} ({request}) exceeds its limit ({limit})")
+            self.requests[name] = limit
         return self
 
 

@@ -39,9 +39,11 @@ are put into each routine that has pods and does not set them itself. */ -}}
     {{- $about := get $kinds $kind -}}
     {{- if $about.pod -}}
       {{- $own := get $settings "pod" | default dict -}}
+      {{- $where := hasKey $own "resources" | ternary (printf "config.modules.%s.%s.pod.resources" $module $label) "canaries.pod.resources" -}}
       {{- range $key, $value := $pod -}}
         {{- if not (hasKey $own $key) }}{{ $_ := set $own $key $value }}{{ end -}}
       {{- end -}}
+      {{- include "khealth.canaries.fit" (dict "where" $where "resources" (get $own "resources" | default dict)) -}}
       {{- $_ := unset $settings "pod" -}}
       {{- if $own }}{{ $_ := set $settings "pod" $own }}{{ end -}}
     {{- end -}}
@@ -50,6 +52,30 @@ are put into each routine that has pods and does not set them itself. */ -}}
   {{- end -}}
 {{- end -}}
 {{- $routines | toJson -}}
+{{- end -}}
+
+{{- /* Fails if a request exceeds its limit, which khealth would refuse; as context {resources, where}. */ -}}
+{{- define "khealth.canaries.fit" -}}
+{{- $requests := get .resources "requests" | default dict -}}
+{{- range $name, $limit := get .resources "limits" | default dict -}}
+  {{- if hasKey $requests $name -}}
+    {{- $request := get $requests $name -}}
+    {{- if gt (include "khealth.amount" $request | float64) (include "khealth.amount" $limit | float64) -}}
+      {{- fail (printf "values: %s: the request of %s (%v) exceeds its limit (%v)" $.where $name $request $limit) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* A quantity of Kubernetes, a number or a text, in cores, bytes or pieces. */ -}}
+{{- define "khealth.amount" -}}
+{{- $number := regexFind `^[0-9.]+` (toString .) -}}
+{{- $suffix := toString . | trimPrefix $number -}}
+{{- $thousand := dict "n" 0.000000001 "u" 0.000001 "m" 0.001 "" 1.0 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 -}}
+{{- $binary := dict "Ki" 0x1p10 "Mi" 0x1p20 "Gi" 0x1p30 "Ti" 0x1p40 "Pi" 0x1p50 "Ei" 0x1p60 -}}
+{{- $factors := merge $thousand $binary -}}
+{{- $factor := hasKey $factors $suffix | ternary (get $factors $suffix) (float64 (printf "1%s" $suffix)) -}}
+{{- mulf (float64 $number) $factor -}}
 {{- end -}}
 
 {{- /* What `canaries` says of all pods of routines: JSON, without what it does not say. */ -}}

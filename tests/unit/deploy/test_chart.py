@@ -12,8 +12,10 @@ import charts
 import pytest
 import yaml
 from charts import Json
+from pydantic import ValidationError
 
 from deploy.render import CHART
+from khealth_exporter.canaries.pod_spec import Resources
 from khealth_exporter.config import load
 from khealth_exporter.core.runner import OVERTIME
 from khealth_exporter.modules import MODULES
@@ -593,6 +595,17 @@ def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
             "at '/canaries/pod/resources/limits/cpu': '1 core' does not match pattern",
         ),
         ({"canaries": {"pod": {"labels": {"a b": "c"}}}}, "at '/canaries/pod/labels': additional properties 'a b'"),
+        *(
+            (values, f"at '{place}/{key.replace('/', '~1')}': false schema")
+            for key in ("app.kubernetes.io/managed-by", "khealth.io/run", "khealth.io/x", "khealth.io")
+            for values, place in (
+                ({"canaries": {"pod": {"labels": {key: "x"}}}}, "/canaries/pod/labels"),
+                (
+                    routine(pod={"labels": {key: "x"}}),
+                    "/config/modules/rcscheduler/rcscheduler/pod/labels",
+                ),
+            )
+        ),
         ({"canaries": {"pod": {"runAsUser": 0}}}, "at '/canaries/pod/runAsUser': minimum: got 0, want 1"),
         ({"image": {"digest": "sha256:1"}}, "at '/image/digest': 'sha256:1' does not match pattern"),
         (
@@ -604,6 +617,49 @@ def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
 def test_what_cannot_be_meant_is_refused(helm: charts.Helm, values: Json, message: str) -> None:
     """With its place, before anything is installed."""
     assert message in helm.refusal(values)
+
+
+@pytest.mark.parametrize(
+    ("request_", "limit"),
+    [
+        ("2", "1"), (2, 1), ("1", "999m"), ("1100u", "1m"), ("1", "999999999n"), (".5", "499m"), (1, 0),
+        ("1Gi", "1G"), ("1Mi", "1048575"), ("1E", "1e17"), ("1k", "1e2"), ("1025Ki", "1Mi"), (8388609, "8Mi"),
+    ],
+)  # fmt: skip
+def test_a_request_that_exceeds_its_limit_is_refused(
+    helm: charts.Helm, request_: str | float, limit: str | float
+) -> None:
+    """As khealth would refuse it, after the installation; the other way round both accept it."""
+    resources = {"requests": {"memory": request_}, "limits": {"memory": limit}}
+    everywhere = helm.refusal({"canaries": {"pod": {"resources": resources}}})
+    one = helm.refusal(routine(pod={"resources": resources}))
+    assert "values: canaries.pod.resources: the request of memory (" in everywhere
+    assert "values: config.modules.rcscheduler.rcscheduler.pod.resources: the request of memory (" in one
+    with pytest.raises(ValidationError, match="exceeds its limit"):
+        Resources.model_validate(resources)
+    turned = {"requests": {"memory": limit}, "limits": {"memory": request_}}
+    assert {"resources"} < told(helm, {"canaries": {"pod": {"resources": turned}}})["pod"].keys()
+    assert Resources.model_validate(turned)
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"limits": {"memory": "4Mi"}},
+        {"limits": {"cpu": "100u", "memory": 1}},
+        {"requests": {"cpu": "100m"}, "limits": {"cpu": ".1"}},
+        {"requests": {"memory": "1Gi"}, "limits": {"memory": 1073741824}},
+        {"requests": {"cpu": 2}, "limits": {"memory": "4Mi"}},
+        {"requests": {}, "limits": {}},
+    ],
+)
+def test_khealth_accepts_the_resources_that_the_chart_accepts(
+    helm: charts.Helm, resources: Json, tmp_path: Path
+) -> None:
+    """A limit below the usual request among them."""
+    file = tmp_path / "khealth.yaml"
+    file.write_text(helm.template({"canaries": {"pod": {"resources": resources}}}).config)
+    assert load(file).routines
 
 
 def test_every_refusal_says_that_a_value_is_to_blame() -> None:
