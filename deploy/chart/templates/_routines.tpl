@@ -85,12 +85,14 @@ are put into each routine that has pods and does not set them itself. */ -}}
   {{- if $value }}{{ $_ := set $pod $key $value }}{{ end -}}
 {{- end -}}
 {{- with get $pod "imagePullSecrets" }}{{ $_ := set $pod "imagePullSecrets" (include "khealth.pullSecrets" . | fromJsonArray) }}{{ end -}}
-{{- /* Helm takes null for *not set*, and removes the key. */ -}}
+{{- /* Helm takes null for *not set*, and removes the key. Values of the first release, which `--reuse-values` keeps, lack
+it too, together with the keys that are as old as it: then nobody has said anything. */ -}}
+{{- $told := or (hasKey .Values.canaries.pod "runAsUser") (hasKey .Values.canaries.pod "labels") (hasKey .Values.canaries.pod "resources") -}}
 {{- $user := get .Values.canaries.pod "runAsUser" -}}
 {{- $catalogue := include "khealth.catalogue" . | fromJson -}}
 {{- $_ := unset $pod "runAsUser" -}}
 {{- if not $user -}}
-  {{- $_ := set $pod "runAsUser" nil -}}
+  {{- if $told }}{{ $_ := set $pod "runAsUser" nil }}{{ end -}}
 {{- else if ne (int64 $user) (int64 $catalogue.user) -}}
   {{- $_ := set $pod "runAsUser" (int64 $user) -}}
 {{- end -}}

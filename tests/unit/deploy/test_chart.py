@@ -372,6 +372,46 @@ def test_the_canaries_user_is_khealths_to_know(helm: charts.Helm, user: int | No
     assert "runAsUser" not in told(helm, {"canaries": {"pod": {"runAsUser": 65535}}})["pod"]
 
 
+LATER = {"labels", "resources", "runAsUser"}
+"""Values of `canaries.pod` that the chart's first release did not have."""
+
+
+@pytest.fixture(scope="module")
+def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the chart as `helm upgrade --reuse-values` uses it: with the values of the first release alone."""
+    chart = tmp_path_factory.mktemp("upgraded") / "chart"
+    shutil.copytree(CHART, chart)
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    values["canaries"]["pod"] = {key: value for key, value in values["canaries"]["pod"].items() if key not in LATER}
+    (chart / "values.yaml").write_text(yaml.safe_dump(values))
+    return chart
+
+
+@pytest.mark.parametrize("name", charts.SETS)
+def test_reused_values_mean_what_they_meant(helm: charts.Helm, upgraded: Path, name: str) -> None:
+    """A value that they lack is not null: it has its default."""
+    values: Json = json.loads(json.dumps(charts.SETS[name]))
+    pod = values.get("canaries", {}).get("pod", {})
+    for key in LATER & pod.keys():
+        del pod[key]
+    assert helm.template(values).text == helm.template(values, chart=upgraded).text
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"runAsUser": None}, {"runAsUser": None}),
+        ({"runAsUser": 1000}, {"runAsUser": 1000}),
+        ({"runAsUser": 65535}, {}),
+        ({"nodeSelector": {"a": "b"}}, {"nodeSelector": {"a": "b"}}),
+    ],
+)
+def test_reused_values_can_be_added_to(helm: charts.Helm, upgraded: Path, given: Json, sent: Json) -> None:
+    """Null as well, although the old values do not have the key."""
+    modules = yaml.safe_load(helm.template({"canaries": {"pod": given}}, chart=upgraded).config)["modules"]
+    assert {"priorityClassName": "khealth-canary", **sent} == modules["rcscheduler"]["rcscheduler"]["pod"]
+
+
 @pytest.mark.parametrize(
     ("given", "name"),
     [
