@@ -43,6 +43,7 @@ are put into each routine that has pods and does not set them itself. */ -}}
       {{- range $key, $value := $pod -}}
         {{- if not (hasKey $own $key) }}{{ $_ := set $own $key $value }}{{ end -}}
       {{- end -}}
+      {{- include "khealth.canaries.classFits" (list $ (get $own "priorityClassName")) -}}
       {{- include "khealth.canaries.fit" (dict "where" $where "resources" (get $own "resources" | default dict)) -}}
       {{- $_ := unset $settings "pod" -}}
       {{- if $own }}{{ $_ := set $settings "pod" $own }}{{ end -}}
@@ -109,6 +110,16 @@ value of a class, so another value is another class. */ -}}
 {{- $value := int64 $class.value -}}
 {{- $class.name -}}
 {{- if ne $value -11 }}-{{ lt $value 0 | ternary "minus-" "" }}{{ $value | toString | trimPrefix "-" }}{{ end -}}
+{{- end -}}
+
+{{- /* Fails for a class that is named as the chart would name its own, but for the value; as context a list of the chart's
+and the class. Helm deletes the class of that name, where an earlier release of the chart has made it. */ -}}
+{{- define "khealth.canaries.classFits" -}}
+{{- $class := (index . 0).Values.canaries.priorityClass -}}
+{{- $made := include "khealth.canaries.priorityClass" (index . 0) -}}
+{{- if and $class.create (ne $made $class.name) (eq $class.name (toString (index . 1))) -}}
+  {{- fail (printf "values: priorityClassName: %s is the name of the chart's PriorityClass without its value: leave it empty, or write %s" $class.name $made) -}}
+{{- end -}}
 {{- end -}}
 
 {{- /* What the pod is replaced for: Helm deletes the class that the chart no longer makes at once, and a running khealth

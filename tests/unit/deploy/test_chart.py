@@ -433,6 +433,40 @@ def test_another_value_is_another_priority_class(helm: charts.Helm, given: Json,
     assert [name] == manifests.one("ResourceQuota")["spec"]["scopeSelector"]["matchExpressions"][0]["values"]
 
 
+LOW: Json = {"priorityClass": {"name": "low", "value": -20}}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"canaries": {**LOW, "pod": {"priorityClassName": "low"}}},
+        {"canaries": LOW, **routine(pod={"priorityClassName": "low"})},
+        {"canaries": LOW, **routine("gpu", kind="rcscheduler", pod={"priorityClassName": "low"})},
+    ],
+)
+def test_the_class_of_an_earlier_release_is_not_used(helm: charts.Helm, values: Json) -> None:
+    """It had no value in its name, and Helm deletes it."""
+    message = (
+        "values: priorityClassName: low is the name of the chart's PriorityClass without its value: "
+        "leave it empty, or write low-minus-20"
+    )
+    assert message in helm.refusal(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"canaries": {"pod": {"priorityClassName": "khealth-canary"}}},
+        {"canaries": {**LOW, "pod": {"priorityClassName": "low-minus-20"}}},
+        {"canaries": {"priorityClass": {**LOW["priorityClass"], "create": False}, "pod": {"priorityClassName": "low"}}},
+        {"canaries": {**LOW, "pod": {"priorityClassName": "other"}}},
+    ],
+)
+def test_a_class_that_exists_can_be_named(helm: charts.Helm, values: Json) -> None:
+    """The chart's own by its whole name, and any other."""
+    assert values["canaries"]["pod"]["priorityClassName"] == told(helm, values)["pod"]["priorityClassName"]
+
+
 # --- how long it may take to stop
 
 
