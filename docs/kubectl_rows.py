@@ -8,7 +8,8 @@ SERVER = "https://a.example.com"
 
 SHOWN = "`Authorization: Bearer T`"
 IMPERSONATE = "Impersonate-User: jane"
-EXEC = "exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, interactiveMode: Never}"
+API = "client.authentication.k8s.io"
+EXEC = f"exec: {{apiVersion: {API}/v1, command: ./plugin, interactiveMode: Never}}"
 JWT = "eyJhbGciOiJub25lIn0.eyJleHAiOjQxMDI0NDQ4MDB9.c2lnbmF0dXJl"
 """An id-token that is valid until 2100."""
 EXPIRED = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9.c2lnbmF0dXJl"
@@ -40,6 +41,13 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
         Row("`Authorization: Basic bWU6cHc=`", "username: me, password: pw"),
         Row("`Authorization: Basic bWU6`", "username: me"),
         Row("error: user a: more than one of token and username", "token: T, username: me"),
+        Row("error: more than one of token and username", "tokenFile: token, username: me, password: pw"),
+        Row("`Authorization: Bearer of-file`", "tokenFile: token, password: pw"),
+        Row(
+            "`http://127.0.0.1:8001`, no credentials",
+            "tokenFile: token, username: me",
+            "server: 'http://127.0.0.1:8001'",
+        ),
         Row("client certificate", CERTIFICATE),
         Row(f"{SHOWN}, client certificate", f"token: T, {CERTIFICATE}"),
         Row(
@@ -63,6 +71,21 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
         Row("client certificate", f"{CERTIFICATE}, {EXEC}"),
         Row("error: user a: both exec and auth-provider", f"{EXEC}, auth-provider: {{name: oidc}}"),
         Row("error: user a: exec: no command, or no apiVersion", "token: T, exec: {}"),
+        Row("error: user a: exec: no interactiveMode", f"exec: {{apiVersion: {API}/v1, command: ./plugin}}"),
+        Row(
+            "error: exec: ./plugin did not answer in client.authentication.k8s.io/v1beta1",
+            f"exec: {{apiVersion: {API}/v1beta1, command: ./plugin}}",
+        ),
+        Row(
+            "error: user a: exec: interactiveMode is none of Never, IfAvailable, Always",
+            f"token: T, exec: {{apiVersion: {API}/v1, command: ./plugin, interactiveMode: never}}",
+        ),
+        Row(
+            "error: exec: apiVersion is neither client.authentication.k8s.io/v1 nor v1beta1",
+            f"token: T, exec: {{apiVersion: {API}/v1alpha1, command: ./plugin}}",
+        ),
+        Row("error: user a: exec: a variable of env has no name", f"{EXEC[:-1]}, env: [{{value: x}}]}}"),
+        Row("error: user a: exec: a variable of env has no name", f"token: T, {EXEC[:-1]}, env: [null]}}"),
         Row(f"`Authorization: Bearer {JWT}`", f"auth-provider: {{{OIDC}, id-token: {JWT}}}}}"),
         Row(
             "error: auth-provider oidc: the id-token has expired, and khealth does not refresh it; use the exec plug-in"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -45,7 +45,7 @@ class Exec(msgspec.Struct, rename="camel"):
     args: list[str | None] = []
     env: list[Variable | None] = []
     provide_cluster_info: bool = False
-    interactive_mode: Literal["", "Never", "IfAvailable", "Always"] = ""
+    interactive_mode: str = ""
     install_hint: str = ""
 
 
@@ -73,7 +73,8 @@ def issue(plugin: Exec, cluster: Mapping[str, Any], directory: Path) -> Issued:
     try:
         credential = msgspec.json.decode(output, type=_ExecCredential)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise CredentialsError(f"exec: {plugin.command} printed no ExecCredential: {error}") from error
+        why = f": {error}" if isinstance(error, msgspec.MsgspecError) else ""  # Other words quote what it printed.
+        raise CredentialsError(f"exec: {plugin.command} printed no ExecCredential{why}") from error
     return _issued(plugin, credential)
 
 

@@ -9,12 +9,23 @@ from typing import Any
 from urllib.parse import quote
 
 from khealth_exporter.cluster.credentials.auth_provider import check, id_token
-from khealth_exporter.cluster.credentials.exec_plugin import CredentialsError, issue
+from khealth_exporter.cluster.credentials.exec_plugin import CredentialsError, Exec, issue
 from khealth_exporter.cluster.credentials.kubeconfig_file import Cluster, Entry, User, read
 from khealth_exporter.cluster.credentials.loaded import Found, Loaded, basic, bearer, loaded, server_url, told_as
 
 _PLUGINS_OWN = "client.authentication.k8s.io/exec"
 """The cluster's extension that is meant for its plug-in."""
+
+
+_BETA = {f"client.authentication.k8s.io/v1{version}" for version in ("alpha1", "beta1")}
+"""The versions of a plug-in's answer in which `interactiveMode` can be left out."""
+
+_SPOKEN = {f"client.authentication.k8s.io/v1{version}" for version in ("", "beta1")}
+"""The versions in which kubectl talks to plug-ins."""
+
+_INTERACTIVE = ("Never", "IfAvailable", "Always")
+
+_MORE_THAN_ONE = "more than one of token and username"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,7 @@ def _named(files: Sequence[Path]) -> str:
 def _check(user: User) -> None:
     """Raise CredentialsError for what kubectl refuses for any server: see clientcmd/validation.go of client-go."""
     if user.token and (user.username or user.password):
-        raise CredentialsError("more than one of token and username")
+        raise CredentialsError(_MORE_THAN_ONE)
     if user.client_certificate or user.client_certificate_data:
         _one_of("client-certificate", user.client_certificate, user.client_certificate_data)
         _one_of("client-key", user.client_key, user.client_key_data)
@@ -75,10 +86,21 @@ def _check(user: User) -> None:
     if user.exec:
         if user.auth_provider:
             raise CredentialsError("both exec and auth-provider")
-        if not user.exec.command or not user.exec.api_version:
-            raise CredentialsError("exec: no command, or no apiVersion")
+        _check_plugin(user.exec)
     if not user.as_ and (user.as_uid or user.as_groups or user.as_user_extra):
         raise CredentialsError("as-uid, as-groups or as-user-extra without as")
+
+
+def _check_plugin(plugin: Exec) -> None:
+    if not plugin.command or not plugin.api_version:
+        raise CredentialsError("exec: no command, or no apiVersion")
+    if not all(variable and variable.name for variable in plugin.env):
+        raise CredentialsError("exec: a variable of env has no name")
+    # In its beta versions it has a default.
+    if not plugin.interactive_mode and plugin.api_version not in _BETA:
+        raise CredentialsError("exec: no interactiveMode")
+    if plugin.interactive_mode not in {"", *_INTERACTIVE}:
+        raise CredentialsError(f"exec: interactiveMode is none of {', '.join(_INTERACTIVE)}")
 
 
 def _one_of(name: str, path: str, data: str) -> None:
@@ -119,6 +141,10 @@ def _shown(entry: Entry[User], cluster: dict[str, Any], now: Callable[[], float]
     user = entry.value
     if user.auth_provider:
         check(user.auth_provider)
+    if user.exec and user.exec.api_version not in _SPOKEN:
+        raise CredentialsError("exec: apiVersion is neither client.authentication.k8s.io/v1 nor v1beta1")
+    if user.token_file and user.username:
+        raise CredentialsError(_MORE_THAN_ONE)
     certificate = key = None
     if user.client_certificate or user.client_certificate_data:
         certificate = _pem(entry, "client-certificate", user.client_certificate, user.client_certificate_data)
