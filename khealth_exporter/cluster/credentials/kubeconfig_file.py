@@ -194,10 +194,16 @@ def _parse(data: bytes) -> Any:  # noqa: ANN401 - a document may hold anything
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise CredentialsError(f"{error.problem}{where}") from error
+        # PyYAML's own words quote tags and aliases: a password that begins with ! or * is one of these.
+        raise CredentialsError(f"{_PROBLEMS.get(type(error), 'invalid YAML')}{where}") from None
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise CredentialsError("neither YAML nor JSON") from error
 
+
+_PROBLEMS: dict[type[yaml.YAMLError], str] = {
+    yaml.composer.ComposerError: "unknown alias or duplicate anchor (quote a value that begins with * or &)",
+    yaml.constructor.ConstructorError: "unknown tag, or a key that is not text (quote a value that begins with !)",
+}
 
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -14,6 +14,7 @@ from yarl import URL
 
 from khealth_exporter.cluster.credentials.exec_plugin import CredentialsError
 from khealth_exporter.cluster.credentials.proxy import proxy_for, split
+from khealth_exporter.cluster.redaction import redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +150,10 @@ def _material(found: Found) -> bytes:
 
 @contextmanager
 def told_as(where: str) -> Iterator[None]:
-    """Say of what goes wrong inside where it was."""
+    """Say of what goes wrong inside where it was; a secret that stands in the place of a path is not repeated."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        raise CredentialsError(f"{where}: not text in UTF-8") from error
     except (CredentialsError, OSError, ValueError) as error:
-        raise CredentialsError(f"{where}: {error}") from error
+        raise CredentialsError(redacted(f"{where}: {error}")) from error

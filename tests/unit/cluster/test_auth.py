@@ -213,9 +213,9 @@ def test_in_cluster_mode_outside_a_pod_is_an_error() -> None:
         ("", "no current-context"),
         ("[]", "Expected `object`, got `array`"),
         ("text", "Expected `object`, got `str`"),
-        ("a: [", "did not find expected node content at line 2, column 1"),
+        ("a: [", "invalid YAML at line 2, column 1"),
         ("a: &a [*a]", "an anchor contains itself"),
-        ("? [a]\n: b", "found unhashable key at line 1, column 3"),
+        ("? [a]\n: b", "unknown tag, or a key that is not text .* at line 1, column 3"),
         ("kind: Pod", "kind is not Config"),
         ("apiVersion: v2", "apiVersion is not v1"),
         ("current-context: missing\ncontexts: []", "context missing: no such context"),
@@ -454,6 +454,21 @@ def test_a_message_never_quotes_secrets(load: Callable[..., Credentials]) -> Non
         "users: [{user: {token: TOPSECRET, password: [}}]",
         "users:\n- user:\n\ttoken: TOPSECRET",
         "users: [{user: {token: !!int TOPSECRET}}]",
+        "users: [{user: {password: !TOPSECRET}}]",
+        "users: [{user: {password: !TOPSECRET x}}]",
+        "users:\n- user:\n    token: !TOPSECRET",
+        "users: [{user: {password: !a!TOPSECRET x}}]",
+        "users: [{user: {password: !<TOPSECRET> x}}]",
+        "users: [{user: {password: !!TOPSECRET x}}]",
+        "users: [{user: {password: *TOPSECRET}}]",
+        "users: [{user: {password: &TOPSECRET a, token: &TOPSECRET b}}]",
+        "users: [{user: {password: {&TOPSECRET , }}}]",
+        "users: [{user: {password: %TOPSECRET}}]",
+        "users: [{user: {password: @TOPSECRET}}]",
+        'users: [{user: {password: "\\TOPSECRET"}}]',
+        "users: [{user: {password: |TOPSECRET}}]",
+        "users: [{user: {? [TOPSECRET] : b}}]",
+        "users: [{user: {exec: {interactiveMode: [TOPSECRET]}}}]",
         "users: [{name: a, user: {token: TOPSECRET}}, {name: a}]",
         HERE.replace("https://", "https://me:TOPSECRET@a b"),
         HERE.replace("https://a.example.com", "https://me:TOPSECRET/x@a"),
@@ -470,6 +485,43 @@ def test_no_message_about_a_kubeconfig_quotes_it(tmp_path: Path, content: str) -
     with pytest.raises(CredentialsError) as caught:
         load_credentials("kubeconfig", file, None)
     assert "TOPSECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"tokenFile": "eyJhbGciOi.eyJhYmM.TOPSECRET"},
+        {"client-certificate": "c", "client-key": "-----BEGIN PRIVATE KEY-----\nTOPSECRET\n-----END PRIVATE KEY-----"},
+        {"token": "TOPSECRET\n1"},
+        {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "x", "interactiveMode": "TOPSECRET"}},
+        {"exec": {"apiVersion": "TOPSECRET", "command": "x", "interactiveMode": "Never"}},
+        {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "x", "env": [{"value": "TOPSECRET"}]}},
+    ],
+)
+def test_no_message_about_a_user_quotes_what_stands_in_the_wrong_place(
+    load: Callable[..., Credentials], user: object
+) -> None:
+    """A token in the place of a path, for one."""
+    with pytest.raises(CredentialsError) as caught:
+        load(kubeconfig(user))
+    assert "TOPSECRET" not in str(caught.value)
+
+
+def test_message_names_place_of_what_is_no_yaml(tmp_path: Path) -> None:
+    """So that it is found although it is not shown; with what helps."""
+    file = tmp_path / "config"
+    file.write_text("users:\n- user:\n    password: !S3cretPass\n")
+    with pytest.raises(CredentialsError) as caught:
+        load_credentials("kubeconfig", file, None)
+    assert str(caught.value).endswith("(quote a value that begins with !) at line 3, column 15")
+
+
+async def test_another_users_plugin_concerns_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in kubectl, which checks only the context's own user."""
+    own = "users: [{name: a, user: {token: T}}]"
+    other = "users: [{name: b, user: {exec: {apiVersion: x, command: x, interactiveMode: X, env: [null]}}}]"
+    credentials = merged(tmp_path, monkeypatch, first=HERE, second=own, third=other)
+    assert "https://a.example.com" == credentials.server
 
 
 async def test_an_id_token_that_was_replaced_is_read_in_time(
