@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Sequence
 
 from khealth_exporter.cli import output
+from khealth_exporter.cluster.redaction import redacted
 
 UNWRITTEN = 3
 """The output could not be written: nobody learns anything about the cluster."""
@@ -37,6 +38,6 @@ def _code(argv: Sequence[str] | None) -> int:
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is no verdict
-        output.warn(traceback.format_exc().rstrip())
+        output.warn(redacted(traceback.format_exc().rstrip()))
         output.warn(f"khealth: internal error: {type(error).__name__}")
         return _INTERNAL_ERROR

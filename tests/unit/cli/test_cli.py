@@ -836,6 +836,15 @@ def test_no_exception_is_taken_for_a_verdict(
     assert expected == (code, out, err.splitlines()[-1])
 
 
+def test_a_traceback_holds_no_secret(started: Started, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may hold a URL that a library could not use, or a header."""
+    started.result = ValueError("http://joe:s3cr%40t@proxy:1, 'Proxy-Authorization': 'Basic am9lOnMzY3JAdA=='")
+    code = main(["once"])
+    err = capsys.readouterr().err
+    assert (70, [False] * 3) == (code, [secret in err for secret in ("s3cr", "joe:", "am9l")])
+    assert "http://proxy:1" in err
+
+
 def test_a_missing_library_is_no_verdict() -> None:
     """Also one that is imported before the command line is read."""
     program = (
