@@ -164,6 +164,14 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
             cluster="proxy-url: 'own:3128'",
         ),
         Row(
+            f"{SHOWN}, through `http://own:3128`, which is shown `Basic bWU6cOKCrA==`",
+            cluster="proxy-url: 'http://me:p%E2%82%AC@own:3128'",
+        ),
+        Row(
+            "error: proxy-url: not a URL: its user or password is not percent-encoded",
+            cluster="proxy-url: 'http://me:p€@own:3128'",
+        ),
+        Row(
             f"error: proxy-url: {NO_SOCKS}",
             cluster="proxy-url: 'socks5://own:1080'",
             kubectl="uses the SOCKS proxy",
@@ -171,6 +179,11 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
         Row(f"{SHOWN}, through `http://proxy:3128`", environment={"HTTPS_PROXY": "http://proxy:3128"}),
         Row(f"{SHOWN}, through `https://proxy`", environment={"https_proxy": "https://proxy"}),
         Row(f"{SHOWN}, through `http://127.0.0.1:7128`", environment={"HTTPS_PROXY": "127.0.0.1:7128"}),
+        Row(
+            "error: HTTPS_PROXY: not a URL: its user or password is not percent-encoded",
+            environment={"HTTPS_PROXY": "http://me:p€@proxy"},
+            kubectl="takes `http` for the name of the proxy",
+        ),
         Row(
             f"error: HTTPS_PROXY: {NO_SOCKS}",
             environment={"HTTPS_PROXY": "socks5://proxy"},

@@ -188,19 +188,20 @@ _PROXY_AUTH = HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
 _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 
 
-def judge(
+def judge(  # noqa: PLR0913 - what was answered, who may have written it, and what must not be repeated
     code: int,
     body: bytes,
     headers: Mapping[str, str] | None = None,
     *,
     proxy: str = "",
+    mute: bool = False,
     secrets: Iterable[str] = (),
 ) -> Refusal:
     """Say what an answer means whose code is not what was hoped for.
 
     Never raises, whatever the body: a `Status`, a proxy's page, half of either, nothing. An ERROR line of a watch,
-    which comes under 200, is judged by the code inside it. `proxy` is the one that the answer may be from. The note
-    holds none of the `secrets`.
+    which comes under 200, is judged by the code inside it. `proxy` is the one that the answer may be from; with
+    `mute` the note has no word of its page. It holds none of the `secrets`.
     """
     status, named = read_status(body), headers or {}
     code = status.code if code == HTTPStatus.OK else code
@@ -209,6 +210,8 @@ def judge(
     said = f"HTTP {code}: {status.message or status.reason or 'without a word'}"
     if row.means is Reason.PROXY_ERROR or (proxy and not genuine):
         retry = code >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if mute or code == _PROXY_AUTH:
+            said = f"HTTP {code}: {_phrase(code)}"
         return Refusal(Reason.PROXY_ERROR, _foreign(said, proxy, secrets), retry=retry, renew=row.renew)
     told = seconds(named.get("Retry-After"))
     return Refusal(
@@ -250,6 +253,14 @@ def undecodable(what: str, body: bytes, error: str) -> Failed:
         note = _foreign(f"HTTP 200: {plain(body)}")
         return Refused(Refusal(Reason.PROXY_ERROR, note), f"cannot decode {what}")
     return Failed(Reason.API_ERROR, clean(f"cannot decode {what}: {error}"))
+
+
+def _phrase(code: int) -> str:
+    """Return what HTTP itself calls a code."""
+    try:
+        return HTTPStatus(code).phrase
+    except ValueError:
+        return "without a word"
 
 
 def _foreign(said: str, proxy: str = "", secrets: Iterable[str] = ()) -> str:

@@ -1,7 +1,9 @@
 """What never leaves the process: the user part of a URL, tokens, passwords, and private keys."""
 
 import re
-from collections.abc import Iterable
+from base64 import b64decode
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote
 
 _INSTEAD = "[redacted]"
 
@@ -25,6 +27,16 @@ _PATTERNS = tuple(
         (r"(?i)([\"'](?:[\w-]*token|passw(?:or)?d|client-?key-?data)[\"']\s*:\s*)[\"'][^\"']*[\"']?", rf"\1{_INSTEAD}"),
     )
 )
+
+
+def secrets_of(authorization: str) -> Iterator[str]:
+    """Yield the secrets in the value of an Authorization header: what follows its scheme, and a password in that."""
+    scheme, _, value = authorization.partition(" ")
+    yield value
+    if scheme == "Basic":
+        said = b64decode(value)
+        password = said.partition(b":")[2]
+        yield from (said.decode(errors="replace"), password.decode(errors="replace"), quote(password, safe=""))
 
 
 def redacted(text: str, known: Iterable[str] = ()) -> str:

@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 import aiohttp
-from yarl import URL
 
 from khealth_exporter import __version__
 from khealth_exporter.cluster.client.authorized import authorized
@@ -191,7 +190,7 @@ class Client:
             async with (
                 asyncio.timeout(seconds),
                 self._connections.lease(fresh=fresh) as session,
-                await self._ask(session, call, authorization, stamps) as response,
+                await self._ask(session, call, route, stamps) as response,
             ):
                 body = await response.read()
                 answered = self.clock.now()
@@ -213,7 +212,7 @@ class Client:
     async def _open(self, call: Call, authorization: Mapping[str, str], seconds: float) -> Stream | Refusal:
         """Ask once for an answer without an end; return it as soon as its headers are there."""
         stamps, code, route = Stamps(self.clock.now()), "none", self._route(call, authorization)
-        headers = joined({**_HEADERS, **call.headers}, authorization)
+        headers = joined({**_HEADERS, **call.headers}, authorization)  # The way adds those for the proxy.
         try:
             async with asyncio.timeout(seconds):
                 opened = await ask(self._way(call), headers, self.clock, partial(stamps.note, self.clock))
@@ -233,26 +232,23 @@ class Client:
     def _way(self, call: Call) -> Way:
         credentials = self._credentials
         name = call.server_name or credentials.server_hostname or call.url.host or ""
-        return Way(call.url, credentials.tls, name, self._proxy)
+        return Way(call.url, credentials.tls, name, credentials.proxy)
 
     def _route(self, call: Call, authorization: Mapping[str, str]) -> Route:
-        return Route(call.url, self._proxy, authorization)
-
-    @property
-    def _proxy(self) -> URL | None:
-        return URL(self._credentials.proxy) if self._credentials.proxy else None
+        return Route(call.url, self._credentials.proxy, authorization)
 
     async def _ask(
-        self, session: aiohttp.ClientSession, call: Call, authorization: Mapping[str, str], stamps: Stamps
+        self, session: aiohttp.ClientSession, call: Call, route: Route, stamps: Stamps
     ) -> aiohttp.ClientResponse:
         return await session.request(
             call.method,
             call.url,
             data=call.body,
-            headers=joined(call.headers, authorization),
+            headers=joined(call.headers, route.headers),
             ssl=self._credentials.tls or True,
             server_hostname=call.server_name or self._credentials.server_hostname,
-            proxy=self._proxy,
+            proxy=route.proxy.url if route.proxy else None,
+            proxy_headers=route.connect_headers,
             allow_redirects=False,
             trace_request_ctx=stamps,
         )

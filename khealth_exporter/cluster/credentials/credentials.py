@@ -15,6 +15,7 @@ from khealth_exporter.cluster.credentials import kubeconfig as files
 from khealth_exporter.cluster.credentials import service_account
 from khealth_exporter.cluster.credentials.exec_plugin import PATIENCE, CredentialsError
 from khealth_exporter.cluster.credentials.loaded import Loaded, bearer
+from khealth_exporter.cluster.credentials.proxy import Proxy
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.daemon_thread import in_daemon_thread
 
@@ -67,8 +68,8 @@ class Credentials:
         return self._loaded.in_cluster
 
     @property
-    def proxy(self) -> str | None:
-        """The URL of the proxy on the way."""
+    def proxy(self) -> Proxy | None:
+        """The proxy on the way."""
         return self._loaded.proxy
 
     @property

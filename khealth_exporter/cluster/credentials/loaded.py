@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult
 
 from yarl import URL
 
 from khealth_exporter.cluster.credentials.exec_plugin import CredentialsError
-from khealth_exporter.cluster.credentials.proxy import proxy_for, split
+from khealth_exporter.cluster.credentials.proxy import Proxy, proxy_for, split, user_header
 from khealth_exporter.cluster.redaction import redacted
 
 
@@ -30,7 +30,7 @@ class Loaded:
     tls: ssl.SSLContext | None = None
     material: bytes = b""
     namespace: str | None = None
-    proxy: str | None = None
+    proxy: Proxy | None = None
     server_hostname: str | None = None
     authorization: str | None = None
     impersonation: tuple[tuple[str, str], ...] = ()
@@ -66,7 +66,7 @@ def loaded(found: Found) -> Loaded:
     secure = url.scheme == "https"
     server = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path.rstrip('/')}"
     URL(server)  # It raises ValueError for a host that no request can name.
-    own = basic(unquote(url.username), unquote(url.password or "")) if url.username is not None else None
+    own = user_header(url)
     return Loaded(
         server=server,
         tls=_tls(found) if secure else None,

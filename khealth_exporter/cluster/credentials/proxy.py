@@ -1,9 +1,14 @@
 """The proxy on the way to the API server: the kubeconfig's, or the environment's by the rules of Go's httpproxy."""
 
 import ipaddress
+import re
+from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
-from urllib.parse import SplitResult, urlsplit
+from dataclasses import dataclass
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+
+from yarl import URL
 
 from khealth_exporter.cluster.credentials.exec_plugin import CredentialsError
 
@@ -13,25 +18,56 @@ _SPOKEN = frozenset({"http", "https"})
 """How khealth talks to a proxy; kubectl speaks SOCKS as well."""
 
 
-def proxy_for(server: SplitResult, proxy_url: str, environment: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy for a server, if there is one; raise CredentialsError for a SOCKS proxy.
+_USER_PART = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})*")
+"""What a URL may hold before its host, as Go's net/url has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy on the way to the API server: its URL without user and password, and the header that shows these."""
+
+    url: URL
+    authorization: str | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What it alone is shown."""
+        return {"Proxy-Authorization": self.authorization} if self.authorization else {}
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+
+def proxy_for(server: SplitResult, proxy_url: str, environment: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy for a server, if there is one; raise CredentialsError for one that khealth cannot talk to.
 
     `proxy_url` is the kubeconfig's own, which has no exceptions.
     """
     if proxy_url:
-        return _usable(proxy_url, "proxy-url")
+        return usable(proxy_url, "proxy-url")
     proxy = _environments(server, environment)
-    return _usable(proxy, f"{server.scheme.upper()}_PROXY") if proxy else None
+    return usable(proxy, f"{server.scheme.upper()}_PROXY") if proxy else None
 
 
-def _usable(proxy: str, source: str) -> str:
+def usable(proxy: str, source: str) -> Proxy:
     """Return a proxy that khealth can talk to; raise CredentialsError, which does not quote it: it holds a password."""
     url = split(proxy, source)
     if url.scheme.startswith("socks"):
         raise CredentialsError(f"{source}: a SOCKS proxy is not supported, only an HTTP proxy, http:// or https://")
     if url.scheme not in _SPOKEN or not url.hostname:
         raise CredentialsError(f"{source}: not the URL of an HTTP proxy, http://HOST:PORT or https://HOST:PORT")
-    return proxy
+    try:
+        return Proxy(URL(f"{url.scheme}://{url.netloc.rpartition('@')[2]}"), user_header(url))
+    except ValueError as error:  # Its host is none that DNS knows, for one.
+        raise CredentialsError(f"{source}: not a URL") from error
+
+
+def user_header(url: SplitResult) -> str | None:
+    """Return the header that shows the user part of a URL, byte for byte as Go sends it; None if it has none."""
+    if url.username is None:
+        return None
+    said = unquote_to_bytes(url.username) + b":" + unquote_to_bytes(url.password or "")
+    return f"Basic {b64encode(said).decode()}"
 
 
 def split(url: str, source: str) -> SplitResult:
@@ -43,6 +79,8 @@ def split(url: str, source: str) -> SplitResult:
         raise CredentialsError(f"{source}: not a URL") from error
     if not valid:
         raise CredentialsError(f"{source}: not a URL")
+    if not _USER_PART.fullmatch(parts.netloc.rpartition("@")[0]):
+        raise CredentialsError(f"{source}: not a URL: its user or password is not percent-encoded")
     return parts
 
 
@@ -62,11 +100,11 @@ def _any(environment: Mapping[str, str], name: str) -> str:
 
 def _parsed(proxy: str) -> str | None:
     """Return a proxy's URL, of kind http where it names none; None for what is no URL: it has no effect."""
-    for text in (proxy, f"http://{proxy}"):
-        with suppress(CredentialsError):
-            url = split(text, "")
-            if url.scheme and url.hostname:
-                return text
+    if "://" in proxy:
+        return proxy  # Go would take the name of the kind for a host if the rest is no URL: better an error.
+    with suppress(CredentialsError):
+        if split(f"http://{proxy}", "").hostname:
+            return f"http://{proxy}"
     return None
 
 

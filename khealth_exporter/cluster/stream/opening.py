@@ -1,13 +1,13 @@
 """Opening a stream: connection, proxy, TLS, request, and the answer's head."""
 
 import ssl
-from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from yarl import URL
 
+from khealth_exporter.cluster.credentials.proxy import Proxy
 from khealth_exporter.cluster.errors import ProxyRefusedError
 from khealth_exporter.cluster.stream.http_reader import Body, GarbledAnswerError, Head, HeadReader
 from khealth_exporter.cluster.stream.socket_reader import Piece
@@ -24,7 +24,7 @@ class Way:
     """How to talk TLS; None for http://."""
     server_name: str
     """The name that the server's certificate must bear."""
-    proxy: URL | None = None
+    proxy: Proxy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ async def ask(way: Way, headers: Mapping[str, str], clock: Clock, sent: Callable
 
     `sent` is called when the request goes out: until then it is the proxy, if any, that leads nowhere.
     """
-    first = way.proxy or way.url
+    first = way.proxy.url if way.proxy else way.url
     wire = await Wire.connect(_host(first), _port(first), clock)
     try:
         through_proxy = await _reach(wire, way)
         told = [("Host", _authority(way.url)), *headers.items()]
-        if through_proxy:
-            told += _proxy_authorization(way.proxy)
+        if way.proxy and through_proxy:
+            told += way.proxy.headers.items()
         where = str(way.url.with_user(None)) if through_proxy else way.url.raw_path_qs
         sent()
         wire.send(_request("GET", where, told))
@@ -60,16 +60,16 @@ async def ask(way: Way, headers: Mapping[str, str], clock: Clock, sent: Callable
 
 async def _reach(wire: Wire, way: Way) -> bool:
     """Begin TLS, with the proxy and then with the server; tell whether the proxy itself reads what is sent next."""
-    if way.proxy and way.proxy.scheme == "https":
+    if way.proxy and way.proxy.url.scheme == "https":
         try:
-            await wire.start_tls(way.tls or ssl.create_default_context(), _host(way.proxy))
+            await wire.start_tls(way.tls or ssl.create_default_context(), _host(way.proxy.url))
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS: {error}") from error  # The server's own TLS errors stay what they are.
     if way.tls is None:
         return way.proxy is not None
     if way.proxy:
         server = f"{_bracketed(way.url)}:{_port(way.url)}"
-        wire.send(_request("CONNECT", server, [("Host", server), *_proxy_authorization(way.proxy)]))
+        wire.send(_request("CONNECT", server, [("Host", server), *way.proxy.headers.items()]))
         opened = await _answer(wire)
         if opened.head.status != HTTPStatus.OK:
             raise ProxyRefusedError(opened.head.status)
@@ -94,13 +94,6 @@ def _request(method: str, where: str, headers: Sequence[tuple[str, str]]) -> byt
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header with a line break")
     return "\r\n".join([*lines, "", ""]).encode()
-
-
-def _proxy_authorization(proxy: URL | None) -> Sequence[tuple[str, str]]:
-    if proxy is None or proxy.user is None:
-        return ()
-    said = f"{proxy.user}:{proxy.password or ''}".encode()
-    return (("Proxy-Authorization", f"Basic {b64encode(said).decode()}"),)
 
 
 def _host(url: URL) -> str:

@@ -550,13 +550,42 @@ async def test_an_id_token_that_was_replaced_is_read_in_time(
 def test_a_kubeconfigs_proxy_is_taken(load: Callable[..., Credentials]) -> None:
     """proxy-url wins over the environment and its exceptions."""
     credentials = load(kubeconfig(cluster={"server": "https://127.0.0.1", "proxy-url": "http://proxy:3128"}))
-    assert credentials.proxy == "http://proxy:3128"
+    assert str(credentials.proxy) == "http://proxy:3128"
 
 
 def test_a_proxy_that_is_not_understood_is_an_error(load: Callable[..., Credentials]) -> None:
     """Every request would fail otherwise."""
     with pytest.raises(CredentialsError, match="proxy-url: a SOCKS proxy is not supported"):
         load(kubeconfig(cluster={"proxy-url": "socks5://proxy:1080"}))
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://joe:TOPSECRET@[::1]x:80",
+        "http://joe:TOPSECRET@a..é:3128",
+        "http://joe:TOPSECRET@[::1:80",
+        "http://joe:TOPSECRET@h:port",
+        "http://joe:TOPSECRET@h:0",
+        "http://joe:TOPSECRET@h:65536",
+        "http://joe:TOPSECRET@",
+        "http://joe:TOPSECRET@:80",
+        "http://joe:TOPSECRET€@h:80",
+        "http://joe:TOPSECRET%zz@h:80",
+        "http://joe:TOPSECRET|@h:80",
+        "http://joe:TOPSECRET @h:80",
+        "ftp://joe:TOPSECRET@h:80",
+    ],
+)
+@pytest.mark.parametrize("source", ["proxy-url", "HTTPS_PROXY"])
+def test_a_proxy_that_no_request_can_name_is_an_error_at_the_start(
+    load: Callable[..., Credentials], monkeypatch: pytest.MonkeyPatch, source: str, proxy: str
+) -> None:
+    """Not one of each request; without its password."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy if source == "HTTPS_PROXY" else "")
+    with pytest.raises(CredentialsError, match=f"{source}: not (a|the) URL") as caught:
+        load(kubeconfig(cluster={"proxy-url": proxy if source == "proxy-url" else ""}))
+    assert "TOPSECRET" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -577,7 +606,7 @@ def test_the_environments_proxy_has_its_exceptions(
     """As kubectl: by name, by network, and never for the machine itself."""
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     monkeypatch.setenv("NO_PROXY", ".internal, 10.0.0.0/8, nonsense/8")
-    assert load(kubeconfig(cluster={"server": server})).proxy == proxy
+    assert str(load(kubeconfig(cluster={"server": server})).proxy) == str(proxy)
 
 
 # --- certificates ----------------------------------------------------------------------------------------------------

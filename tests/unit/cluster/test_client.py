@@ -1,8 +1,10 @@
 """Requests: how they are tried, timed and counted, against small servers that misbehave on order."""
 
 import asyncio
+import base64
 import gzip
 import random
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -11,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 import trustme
 from aiohttp import web
@@ -20,6 +23,7 @@ from khealth_exporter.cluster.client import client as client_module
 from khealth_exporter.cluster.client.client import Answer, Client
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, plain_credentials
 from khealth_exporter.cluster.credentials.loaded import Loaded
+from khealth_exporter.cluster.credentials.proxy import usable
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
@@ -318,7 +322,7 @@ async def test_a_redirect_is_not_followed(telemetry: Counted) -> None:
 async def test_a_proxy_is_asked_instead_of_the_server(telemetry: Counted) -> None:
     """With the whole URL, as proxies want it."""
     async with serving(answering()) as proxy:
-        credentials = Credentials(lambda: Loaded("http://cluster.invalid", proxy=proxy.url), Clock())
+        credentials = Credentials(lambda: Loaded("http://cluster.invalid", proxy=usable(proxy.url, "")), Clock())
         async with client_of(proxy, telemetry, credentials=credentials) as client:
             assert (await get(client)).code == 200
     assert proxy.seen[0].headers["host"] == "cluster.invalid"
@@ -1133,7 +1137,10 @@ async def test_a_lacking_right_is_named_in_the_note_and_kept(
 
 # --- what is on the way ----------------------------------------------------------------------------------------------
 
-PAGE = b"<html><h1>No</h1>Authorization: Bearer hunter22, from http://joe:s3cr%40t@proxy/</html>"
+PAGE = (
+    b"<html><h1>No</h1>Authorization: Bearer hunter22, from http://joe:s3cr%40t@proxy/"
+    b"User joe, s3cr@t, sent am9lOnMzY3JAdA==</html>"
+)
 
 
 @dataclass
@@ -1159,7 +1166,9 @@ def told(code: int, body: bytes = PAGE) -> bytes:
 
 
 @asynccontextmanager
-async def behind(proxy: Forward | str, telemetry: Counted, server: str) -> AsyncIterator[Client]:
+async def behind(
+    proxy: Forward | str, telemetry: Counted, server: str, user: str = "joe:s3cr%40t"
+) -> AsyncIterator[Client]:
     """Return a client whose requests go through a proxy, with a password for it and a token for the server."""
     async with AsyncExitStack() as stack:
         if isinstance(proxy, Forward):
@@ -1168,8 +1177,8 @@ async def behind(proxy: Forward | str, telemetry: Counted, server: str) -> Async
         else:
             port = int(proxy.rpartition(":")[2])
         tls = ssl.create_default_context() if server.startswith("https") else None
-        url = f"http://joe:s3cr%40t@127.0.0.1:{port}"
-        loaded = Loaded(server, tls=tls, proxy=url, authorization="Bearer hunter22")
+        url = f"http://{user}@127.0.0.1:{port}"
+        loaded = Loaded(server, tls=tls, proxy=usable(url, ""), authorization="Bearer hunter22")
         credentials = Credentials(lambda: loaded, Clock())
         yield await stack.enter_async_context(client_of("", telemetry, credentials=credentials))
 
@@ -1183,7 +1192,7 @@ def is_the_proxys(found: Sequence[Refused]) -> bool:
     """Tell whether a proxy on this machine is named, without a secret."""
     inconclusive = all(refusal.reason is Reason.PROXY_ERROR for refusal in found)
     named = all(": proxy http://127.0.0.1:" in refusal.note for refusal in found)
-    return inconclusive and named and not any(secret in str(found) for secret in ("s3cr", "hunter22", "joe"))
+    return inconclusive and named and not any(secret in str(found) for secret in ("s3cr", "hunter22", "joe", "am9l"))
 
 
 @pytest.mark.parametrize("code", [302, 400, 403, 404, 407, 429, 500, 502, 503, 504])
@@ -1219,6 +1228,54 @@ async def test_a_proxy_that_reads_the_request_is_named_without_its_password(tele
     async with behind(Forward(told(code)), telemetry, "http://cluster.invalid") as client:
         found = await asked_both_ways(client)
     assert is_the_proxys(found), found
+
+
+async def test_a_page_of_a_proxy_without_a_password_is_told(telemetry: Counted) -> None:
+    """It was shown nothing but the request: its words tell what to do."""
+    async with serving(answering(403, b"<html>Denied by policy 7</html>")) as server:
+        credentials = Credentials(lambda: Loaded("http://cluster.invalid", proxy=usable(server.url, "")), Clock())
+        async with client_of(server, telemetry, credentials=credentials) as client:
+            found = await refused(get(client))
+    assert found.note.endswith(": HTTP 403: Denied by policy 7")
+
+
+@pytest.mark.parametrize("server", ["https://cluster.invalid", "http://cluster.invalid"])
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ("joe:p%E2%82%ACss", "joe:p€ss".encode()),
+        ("j%C3%B6:%C3%A9%3A", "jö:é:".encode()),
+        ("joe:p%E9", b"joe:p\xe9"),
+        ("joe", b"joe:"),
+        (":pw", b":pw"),
+        ("joe:a:b@c", b"joe:a:b@c"),
+    ],
+)
+async def test_a_proxy_is_shown_user_and_password_as_kubectl_shows_them(
+    telemetry: Counted, server: str, user: str, said: bytes
+) -> None:
+    """Byte for byte as the URL has them, by a request and by a watch, with TLS and without."""
+    proxy = Forward(told(403))
+    async with behind(proxy, telemetry, server, user) as client:
+        await asked_both_ways(client)
+    shown = [re.findall(rb"Proxy-Authorization: Basic (\S+)", head) for head in proxy.asked]
+    assert [[base64.b64encode(said)]] * 2 == shown
+
+
+async def test_impersonated_names_are_not_redacted(telemetry: Counted) -> None:
+    """The names of a user and of groups are ordinary words, and the note is useless without them."""
+    said = 'pods is forbidden: User "khealth" cannot create resource "pods" in API group ""'
+    body = msgspec.json.encode({"kind": "Status", "code": 403, "reason": "Forbidden", "message": said})
+    impersonation = (
+        ("Impersonate-User", "khealth"),
+        ("Impersonate-Group", "pods"),
+        ("Impersonate-Extra-a", "forbidden"),
+    )
+    async with serving(answering(403, body), answering(403, body)) as server:
+        loaded = Loaded(server.url, authorization="Bearer hunter22", impersonation=impersonation)
+        async with client_of(server, telemetry, credentials=Credentials(lambda: loaded, Clock())) as client:
+            found = [await refused(get(client)), await refused(opened(client))]
+    assert [said] * 2 == [refusal.note.partition("HTTP 403: ")[2] for refusal in found]
 
 
 async def test_what_the_api_server_says_through_a_proxy_is_its_own(telemetry: Counted) -> None:

@@ -93,6 +93,7 @@ async def outcome(file: Path, noted: Tls) -> list[str]:
         *(["server not verified"] if unverified else []),
         *([f"server's name `{credentials.server_hostname}`"] if credentials.server_hostname else []),
         *([f"through `{credentials.proxy}`"] if credentials.proxy else []),
+        *([f"which is shown `{value}`" for value in credentials.proxy.headers.values()] if credentials.proxy else []),
     ]
 
 
@@ -117,7 +118,7 @@ def test_no_proxy_is_read_as_documented(
     monkeypatch.setenv("NO_PROXY", exceptions)
     file = tmp_path / "config"
     file.write_text(kubeconfig(Row("", cluster=f"server: 'https://{host}'")))
-    assert ("http://proxy:3128" if used else None) == load_credentials("kubeconfig", file, None).proxy
+    assert str("http://proxy:3128" if used else None) == str(load_credentials("kubeconfig", file, None).proxy)
 
 
 @pytest.mark.parametrize("entry", [kubeconfig_file.Cluster, kubeconfig_file.User, kubeconfig_file.AuthProvider])

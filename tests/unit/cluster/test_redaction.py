@@ -2,7 +2,7 @@
 
 import pytest
 
-from khealth_exporter.cluster.redaction import redacted
+from khealth_exporter.cluster.redaction import redacted, secrets_of
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,18 @@ def test_what_is_no_secret_stays(text: str) -> None:
 def test_a_known_secret_is_left_out_wherever_it_is() -> None:
     """Unless it is so short that it is part of many words."""
     assert "[redacted]x at once" == redacted("hunter22x at once", ["hunter22", "at", ""])
+
+
+@pytest.mark.parametrize(
+    ("authorization", "text"),
+    [
+        ("Bearer hunter22", "you sent hunter22"),
+        ("Basic am9lOnMzY3JAdA==", "you sent am9lOnMzY3JAdA=="),
+        ("Basic am9lOnMzY3JAdA==", "you sent joe:s3cr@t"),
+        ("Basic am9lOnMzY3JAdA==", "you sent s3cr@t"),
+        ("Basic am9lOnMzY3JAdA==", "you sent s3cr%40t"),
+    ],
+)
+def test_a_header_is_a_secret_in_every_form(authorization: str, text: str) -> None:
+    """Also what Base64 has wrapped."""
+    assert "you sent [redacted]" == redacted(text, secrets_of(authorization))

@@ -15,6 +15,7 @@ from aiohappyeyeballs import start_connection
 from sockets import pair
 from yarl import URL
 
+from khealth_exporter.cluster.credentials.proxy import usable
 from khealth_exporter.cluster.errors import Refused, no_answer
 from khealth_exporter.cluster.stream import wire
 from khealth_exporter.cluster.stream.opening import Way, ask
@@ -171,7 +172,7 @@ async def test_a_tunnel_leads_through_a_proxy(authority: Authority, scheme: str)
     async with serving(server, authority.server("kubernetes")) as port:
         proxy = Proxy(port)
         async with serving(proxy, proxied) as way_in:
-            proxy_url = URL(f"{scheme}://me:secret@127.0.0.1:{way_in}")
+            proxy_url = usable(f"{scheme}://me:secret@127.0.0.1:{way_in}", "")
             way = Way(URL("https://kubernetes:6443/x"), authority.client(), "kubernetes", proxy_url)
             assert b"a\n" == await told(way)
     assert "CONNECT kubernetes:6443 HTTP/1.1" in proxy.heads[0]
@@ -183,7 +184,7 @@ async def test_without_tls_the_proxy_is_asked_for_the_whole_url() -> None:
     """There is no tunnel."""
     proxy = Says(answer(b"a\n"))
     async with serving(proxy) as port:
-        way = Way(URL("http://kubernetes/x?a=b"), None, "", URL(f"http://me@127.0.0.1:{port}"))
+        way = Way(URL("http://kubernetes/x?a=b"), None, "", usable(f"http://me@127.0.0.1:{port}", ""))
         assert b"a\n" == await told(way)
     assert proxy.heads[0].startswith("GET http://kubernetes/x?a=b HTTP/1.1\r\nHost: kubernetes\r\n")
     assert "Proxy-Authorization: Basic bWU6" in proxy.heads[0]
@@ -197,7 +198,7 @@ async def test_a_proxy_that_refuses_is_an_error(authority: Authority, said: byte
     proxy = Says((said,))
     async with serving(proxy) as port:
         with pytest.raises(OSError, match=r"CONNECT|HTTP answer|before an answer|sends more"):
-            await told(Way(URL("https://kubernetes/x"), authority.client(), "", URL(f"http://127.0.0.1:{port}")))
+            await told(Way(URL("https://kubernetes/x"), authority.client(), "", usable(f"http://127.0.0.1:{port}", "")))
 
 
 @pytest.mark.parametrize(
