@@ -11,7 +11,7 @@ import msgspec
 from khealth_exporter.cluster.client.lookup import identified
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.decoding import WatchLine, number_of, parse
-from khealth_exporter.cluster.errors import Refused, judge
+from khealth_exporter.cluster.errors import Refused, judge, undecodable
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
 from khealth_exporter.cluster.stream.socket_reader import Piece
@@ -98,7 +98,9 @@ class OwnWatch(Generic[T]):
         try:
             line = parse(WatchLine, raw)
         except msgspec.MsgspecError as error:
-            raise Failed(Reason.API_ERROR, f"cannot decode watch event: {error}") from error
+            raise undecodable("watch event", raw, str(error)) from error
+        if not line.type:
+            raise undecodable("watch event", raw, "no type")
         if line.type == "ERROR":
             raise Refused(judge(HTTPStatus.OK, bytes(line.object)), f"watch {self._kind.plural}")
         return number_of(identified(self._kind, line.object, "watch event").metadata.resource_version)

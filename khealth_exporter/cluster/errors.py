@@ -7,12 +7,13 @@ Failed
 import errno
 import re
 import ssl
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from khealth_exporter.cluster.redaction import redacted
-from khealth_exporter.cluster.status import TEXT, Status, plain, read_status, seconds
+from khealth_exporter.cluster.status import TEXT, Status, plain, read_status, seconds, strange
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
@@ -140,6 +141,12 @@ class ProxyRefusedError(OSError):
 _ANY = range(1000)
 _REDIRECTS = range(300, 400)
 _CLIENT_ERRORS = range(400, 500)
+_SERVER_ERRORS = range(500, sys.maxsize)  # and what content delivery networks have invented
+_GATEWAY = (
+    r"(?i)^\s*$|bad gateway|unavailable|gateway time-?out|request timeout|server error|\b50[234]\b"
+    r"|\bno (?:\w+ )*(?:backend|endpoint|server|upstream)|upstream|ring-balancer|unhealthy|not available"
+)
+"""What a load balancer says instead of an API server that is away, or nothing; a page for people says more."""
 _PLUGIN = r'^(?:(?:[^ ]+(?: "[^"]*")? is )?forbidden: )?'
 """How the words of an admission plug-in begin: some errors of theirs come without the object's name."""
 _POLICY = (
@@ -167,6 +174,8 @@ _TABLE = (
     _Row(Reason.API_ERROR, 429, says=r"apiserver is shutting down", retry=True),
     _Row(Reason.API_ERROR, 429, says=r"storage is \(re\)initializing", retry=True),
     _Row(Reason.API_ERROR, 429, says=r"Too large resource version", retry=True),
+    _Row(Reason.THROTTLED, 429, says=r"^Too many requests, please try again later\.", retry=True),
+    _Row(Reason.PROXY_ERROR, 429, foreign=True),
     _Row(Reason.THROTTLED, 429, retry=True),  # priority and fairness, or too many in flight
     _Row(Reason.PROXY_ERROR, _REDIRECTS, foreign=True),  # to a page for people to log in
     _Row(Reason.PROXY_ERROR, _CLIENT_ERRORS, foreign=True),
@@ -174,7 +183,11 @@ _TABLE = (
     _Row(Reason.WEBHOOK_FAILED, 500, says=r"failed calling webhook|admission webhook \"[^\"]*\" attempted to modify"),
     _Row(Reason.WEBHOOK_FAILED, 500, says=r'plugin "[^"]*AdmissionWebhook" failed to complete (?:mutation|validation)'),
     _Row(Reason.WEBHOOK_FAILED, 500, says=r"jsonpatch [a-z]+ operation does not apply"),  # khealth sends no such patch
-    _Row(Reason.API_UNREACHABLE, 502, retry=True),  # a load balancer's word for no answer
+    _Row(Reason.API_UNREACHABLE, 502, foreign=True, says=_GATEWAY, retry=True),
+    _Row(Reason.API_UNREACHABLE, 503, foreign=True, says=_GATEWAY, retry=True),
+    _Row(Reason.API_TIMEOUT, 504, foreign=True, says=_GATEWAY, retry=True),
+    _Row(Reason.PROXY_ERROR, _SERVER_ERRORS, foreign=True),
+    _Row(Reason.API_UNREACHABLE, 502, retry=True),
     _Row(Reason.API_ERROR, 503, retry=True),
     _Row(Reason.API_ERROR, 504, cause="ResourceVersionTooLarge", retry=True),
     _Row(Reason.API_TIMEOUT, 504, retry=True),
@@ -204,8 +217,9 @@ def judge(  # noqa: PLR0913 - what was answered, who may have written it, and wh
     `mute` the note has no word of its page. It holds none of the `secrets`.
     """
     status, named = read_status(body), headers or {}
-    code = status.code if code == HTTPStatus.OK else code
-    genuine = status.genuine or _AUDIT in named
+    in_watch = code == HTTPStatus.OK
+    code = status.code if in_watch else code
+    genuine = status.genuine or in_watch or _AUDIT in named
     row = next((row for row in _TABLE if row.fits(code, replace(status, genuine=genuine))), _TABLE[-1])
     said = f"HTTP {code}: {status.message or status.reason or 'without a word'}"
     if row.means is Reason.PROXY_ERROR or (proxy and not genuine):
@@ -247,9 +261,9 @@ def no_answer(error: BaseException, *, proxy: str = "", secrets: Iterable[str] =
 def undecodable(what: str, body: bytes, error: str) -> Failed:
     """Return what it means that an answer was expected to be JSON of Kubernetes, and is not.
 
-    A page is none of the API server's: an access proxy asks people to log in, under 200.
+    Whatever is no object of Kubernetes is none of the API server's: an access proxy asks for a login, under 200.
     """
-    if body.lstrip().startswith(b"<"):
+    if strange(body):
         note = _foreign(f"HTTP 200: {plain(body)}")
         return Refused(Refusal(Reason.PROXY_ERROR, note), f"cannot decode {what}")
     return Failed(Reason.API_ERROR, clean(f"cannot decode {what}: {error}"))
@@ -270,7 +284,9 @@ def _foreign(said: str, proxy: str = "", secrets: Iterable[str] = ()) -> str:
 
 def no_credentials(error: BaseException) -> Refusal:
     """Return the refusal for missing credentials: khealth cannot ask, so nothing is known about the cluster."""
-    return Refusal(Reason.FORBIDDEN, clean(str(error) or "no credentials in time"))
+    return Refusal(
+        Reason.FORBIDDEN, clean(str(error) or "no credentials in time"), late=isinstance(error, TimeoutError)
+    )
 
 
 def clean(text: str, secrets: Iterable[str] = (), advice: str = "") -> str:

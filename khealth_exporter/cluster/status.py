@@ -12,6 +12,10 @@ TEXT = 4096
 _HALF_A_STATUS = re.compile(rb'\s*\{\s*"kind"\s*:\s*"Status"')
 
 
+_KUBERNETES = frozenset({"kind", "apiVersion", "metadata", "items", "object"})
+"""Fields of which an object, a list, and a line of a watch has at least one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """What of a `Status` object is read; the empty value stands for whatever is missing or absurd."""
@@ -36,15 +40,29 @@ def read_status(body: bytes) -> Status:
     details = _dict(told.get("details"))
     causes = details.get("causes")
     code = told.get("code")
+    genuine = told.get("kind") == "Status"
     return Status(
         code=code if isinstance(code, int) else 0,
         reason=_text(told.get("reason")),
-        message=_text(told.get("message")),
+        message=_text(told.get("message")) or ("" if genuine else plain(body)),
         # The API's documentation calls it `reason`; Go's name for the same field is Type.
         causes=tuple(_text(_dict(cause).get("reason")) for cause in causes) if isinstance(causes, list) else (),
         retry_after=seconds(details.get("retryAfterSeconds")),
-        genuine=told.get("kind") == "Status",
+        genuine=genuine,
     )
+
+
+def strange(body: bytes) -> bool:
+    """Tell whether a body is complete, but nothing that an API server writes: a page, text, or JSON of its own kind.
+
+    Half an object, and nothing at all, may be what is left of an API server's answer.
+    """
+    try:
+        told = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        start = body.lstrip()[:1]
+        return start.isalnum() or start == b"<"
+    return isinstance(told, str) or (isinstance(told, dict) and bool(told) and not _KUBERNETES & told.keys())
 
 
 def plain(body: bytes) -> str:

@@ -12,8 +12,6 @@ from khealth_exporter.cluster.decoding import RawList, decode, decode_page, numb
 from khealth_exporter.cluster.errors import Refused, undecodable
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
-from khealth_exporter.vocabulary.reason import Reason
-from khealth_exporter.vocabulary.verdict import Failed
 
 T = TypeVar("T", bound=KubernetesObject)
 
@@ -29,7 +27,7 @@ def decoded(kind: Kind[T], answer: Answer) -> T:
 def identified(kind: Kind[T], raw: bytes | Raw, what: str) -> T:
     """Return an object that has a uid and a resourceVersion, as all have that the API server stores.
 
-    Raise Failed(api_error) for anything else, such as `{}`, and Refused(proxy_error) for a page.
+    Raise Failed(api_error) for anything else, such as `{}`, and Refused(proxy_error) for what no API server writes.
     """
     try:
         found = decode(kind.type, raw)
@@ -41,7 +39,7 @@ def identified(kind: Kind[T], raw: bytes | Raw, what: str) -> T:
         if not there
     ]
     if lacks:
-        raise Failed(Reason.API_ERROR, f"cannot decode {what}: {kind.name} without {' and '.join(lacks)}")
+        raise undecodable(what, bytes(raw), f"{kind.name} without {' and '.join(lacks)}")
     return found
 
 
@@ -52,7 +50,7 @@ def decoded_page(kind: Kind[T], answer: Answer) -> tuple[RawList, list[T]]:
     except msgspec.MsgspecError as error:
         raise undecodable(f"list of {kind.plural}", answer.body, str(error)) from error
     if not page.metadata.resource_version:
-        raise Failed(Reason.API_ERROR, f"cannot decode list of {kind.plural}: no resourceVersion")
+        raise undecodable(f"list of {kind.plural}", answer.body, "no resourceVersion")
     return page, items
 
 

@@ -21,10 +21,11 @@ from aiohttp import web
 import khealth_exporter
 from khealth_exporter.cluster.client import client as client_module
 from khealth_exporter.cluster.client.client import Answer, Client
+from khealth_exporter.cluster.client.request import Tries
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, plain_credentials
 from khealth_exporter.cluster.credentials.loaded import Loaded
 from khealth_exporter.cluster.credentials.proxy import usable
-from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.errors import Refused, judge, no_credentials
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.measure.clock import Clock
@@ -491,7 +492,15 @@ async def test_a_try_that_the_deadline_cuts_short_says_less_than_a_refusal(telem
 
     async with serving(late, hang) as server, client_of(server, telemetry, clock=hands.clock) as client:
         refusal = await refused(get(client, seconds=10))
-    assert (refusal.reason, refusal.tries, refusal.unanswered) == (Reason.API_ERROR, 2, True)
+    assert (refusal.reason, refusal.tries, refusal.unanswered) == (Reason.API_UNREACHABLE, 2, True)
+
+
+def test_a_refusal_says_more_than_credentials_that_came_too_late_for_another_try() -> None:
+    """The pause before it may leave no time at all."""
+    tries = Tries()
+    tries.add(judge(503, b""), cut_short=True)
+    last = tries.add(no_credentials(TimeoutError("the credentials took 0.0 s of 0.0 s")), cut_short=True)
+    assert Reason.API_UNREACHABLE is last.reason
 
 
 async def test_a_deadline_that_has_passed_is_not_the_clusters_fault(telemetry: Counted) -> None:

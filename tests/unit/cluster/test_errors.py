@@ -1,6 +1,7 @@
 """What an answer means, by what a real API server has answered."""
 
 import json
+import re
 import ssl
 from errno import ECONNREFUSED, EMFILE
 from pathlib import Path
@@ -152,7 +153,8 @@ def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(header: str) 
         (429, b"The apiserver is shutting down, please try again later.\n", Reason.API_ERROR, RETRY),
         (429, status("storage is (re)initializing", "TooManyRequests"), Reason.API_ERROR, RETRY),
         (429, status("Timeout: Too large resource version: 9, current: 8", "TooManyRequests"), Reason.API_ERROR, RETRY),
-        (429, b"", Reason.THROTTLED, RETRY),
+        (429, b"Too many requests, please try again later.\n", Reason.THROTTLED, RETRY),
+        (429, status("too many", "TooManyRequests"), Reason.THROTTLED, RETRY),
         (503, status("apiserver is shutting down", "ServiceUnavailable"), Reason.API_ERROR, RETRY),
         (504, status("Timeout: request did not complete", "Timeout"), Reason.API_TIMEOUT, RETRY),
         (500, status("etcdserver: request timed out", "InternalError"), Reason.API_ERROR, GIVE_UP),
@@ -160,8 +162,19 @@ def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(header: str) 
         (503, status('admission webhook "a.b" denied the request: no'), Reason.API_REJECTED, GIVE_UP),
         (429, status('admission webhook "a.b" denied the request: no'), Reason.API_REJECTED, GIVE_UP),
         (502, b"<html><head><title>502 Bad Gateway</title></head></html>", Reason.API_UNREACHABLE, RETRY),
-        (503, b"<html>no backend</html>", Reason.API_ERROR, RETRY),
+        (502, b"", Reason.API_UNREACHABLE, RETRY),
+        (502, status("x"), Reason.API_UNREACHABLE, RETRY),
+        (502, b"<title>502 Server Error</title> The server encountered a temporary error", Reason.API_UNREACHABLE, RETRY),
+        (503, b"<html>no backend</html>", Reason.API_UNREACHABLE, RETRY),
+        (503, b"no healthy upstream", Reason.API_UNREACHABLE, RETRY),
+        (503, b"no available server\n", Reason.API_UNREACHABLE, RETRY),
+        (503, b"<h1>503 Service Temporarily Unavailable</h1>nginx", Reason.API_UNREACHABLE, RETRY),
+        (503, b"<h1>503 Service Unavailable</h1>No server is available to handle", Reason.API_UNREACHABLE, RETRY),
+        (503, b"<h1>Application is not available</h1>", Reason.API_UNREACHABLE, RETRY),
+        (503, b'{"message":"failure to get a peer from the ring-balancer"}', Reason.API_UNREACHABLE, RETRY),
         (504, b"upstream request timeout", Reason.API_TIMEOUT, RETRY),
+        (504, b"<h1>504 Gateway Time-out</h1>", Reason.API_TIMEOUT, RETRY),
+        (504, b"", Reason.API_TIMEOUT, RETRY),
         (302, b"", Reason.PROXY_ERROR, GIVE_UP),
         (413, b"", Reason.PROXY_ERROR, GIVE_UP),
         (413, status("Request entity too large: limit is 3145728"), Reason.API_REJECTED, GIVE_UP),
@@ -181,8 +194,10 @@ def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(header: str) 
          Reason.API_ERROR, GIVE_UP),
         (500, status('Internal error occurred: admission webhook "a" attempted to modify the object, which is not supported'),
          Reason.WEBHOOK_FAILED, GIVE_UP),
-        (999, b"", Reason.API_ERROR, GIVE_UP),
-        (123456, b"", Reason.API_ERROR, GIVE_UP),
+        (500, status("boom"), Reason.API_ERROR, GIVE_UP),
+        (520, status("boom"), Reason.API_ERROR, GIVE_UP),
+        (999, status("boom"), Reason.API_ERROR, GIVE_UP),
+        (123456, status("boom"), Reason.API_ERROR, GIVE_UP),
     ],
 )  # fmt: skip
 def test_an_answer_from_the_source_means_what_the_table_says(
@@ -422,7 +437,7 @@ PAGE = b"<html><head><style>b{}</style></head><body><h1>Access denied</h1>Sign i
 LOGIN = b'{"type":"error","status":"401","message":"must authenticate"}'
 
 
-@pytest.mark.parametrize("code", [301, 302, 307, 400, 401, 403, 404, 405, 407, 408, 409, 413, 421, 431, 451])
+@pytest.mark.parametrize("code", [301, 302, 307, 400, 401, 403, 404, 405, 407, 408, 409, 413, 421, 429, 431, 451])
 @pytest.mark.parametrize("body", [PAGE, LOGIN, b"RBAC: access denied", b""], ids=["page", "json", "text", "empty"])
 def test_an_answer_that_no_api_server_wrote_says_nothing_of_the_cluster(code: int, body: bytes) -> None:
     """It is inconclusive, and says what answered; nothing is missing, exists, or is forbidden by its word."""
@@ -434,6 +449,41 @@ def test_an_answer_that_no_api_server_wrote_says_nothing_of_the_cluster(code: in
         acted_upon,
     )
     assert refusal.note.startswith(f"something between khealth and the API server: HTTP {code}: ")
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        *((code, PAGE) for code in (500, 501, 502, 503, 504, 505, 511, 520, 521, 522, 530, 999, 123456)),
+        *((code, LOGIN) for code in (500, 502, 503, 504, 520)),
+        *((code, b'{"error":"login required"}') for code in (500, 502, 503, 504, 520)),
+        (500, b""),
+        (500, b"Internal Server Error"),
+        (503, b"<html><title>Just a moment...</title>Enable JavaScript and cookies to continue</html>"),
+        (503, b"We are down for maintenance"),
+        (520, b"<title>example.com | 520: Web server is returning an unknown error</title>"),
+    ],
+)
+def test_an_error_page_that_no_api_server_wrote_says_nothing_of_the_cluster(code: int, body: bytes) -> None:
+    """It may pass, and a write may have been done before it."""
+    refusal = judge(code, body)
+    found = refusal.reason, refusal.reason.result, refusal.retry, refusal.undecided
+    assert (Reason.PROXY_ERROR, Result.INCONCLUSIVE, RETRY, True) == found
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "reason"),
+    [
+        (429, b"", Reason.THROTTLED),
+        (500, b"This request caused apiserver to panic. Look in the logs for details.\n", Reason.API_ERROR),
+        (500, b"[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n", Reason.API_ERROR),
+        (503, b"", Reason.API_ERROR),
+        (504, b"", Reason.API_TIMEOUT),
+    ],
+)
+def test_an_answer_with_an_audit_id_is_the_api_servers(code: int, body: bytes, reason: Reason) -> None:
+    """Whatever its body."""
+    assert reason is judge(code, body, {"Audit-Id": "f3"}).reason
 
 
 def test_the_words_of_a_page_are_in_the_note() -> None:
@@ -479,12 +529,30 @@ def test_a_machine_without_files_is_no_fault_of_a_proxy() -> None:
     assert Reason.PROBER_STARVED is no_answer(OSError(EMFILE, "Too many open files"), proxy="http://proxy:3128").reason
 
 
-def test_a_page_under_200_is_not_the_api_servers() -> None:
-    """An access proxy shows its form for people; half an object is the API server's."""
-    reasons = [
-        undecodable("answer", body, "malformed").reason for body in (b"\n<!doctype html><p>Sign in", b'{"kind":')
-    ]
-    assert [Reason.PROXY_ERROR, Reason.API_ERROR] == reasons
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\n<!doctype html><p>Sign in",
+        b"Please log in",
+        b"RBAC: access denied",
+        b'{"error":"login required"}',
+        b'"login"',
+        LOGIN,
+    ],
+)
+def test_what_is_not_of_kubernetes_under_200_is_not_the_api_servers(body: bytes) -> None:
+    """An access proxy shows its form for people, or says so in JSON; its words are told."""
+    failed = undecodable("answer", body, "malformed")
+    words = re.findall("[a-z]+", body.decode())[-1]
+    assert (Reason.PROXY_ERROR, True) == (failed.reason, words in failed.note)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b"null", b'{"kind":', b'{"kind":"Pod"}', b'{"metadata":{}}', b"{half", b"\xff\xfe"]
+)
+def test_what_is_left_of_an_object_under_200_is_the_api_servers(body: bytes) -> None:
+    """It was cut, or lacks a field."""
+    assert Reason.API_ERROR is undecodable("answer", body, "malformed").reason
 
 
 def test_a_quota_that_demands_more_says_what_to_set() -> None:

@@ -521,11 +521,14 @@ async def test_what_a_watch_shows_before_an_error_is_shown() -> None:
         ({"type": "ERROR", "object": {"code": 410, "reason": "Expired"}}, Reason.WATCH_INTERRUPTED),
         ({"type": "ERROR", "object": {"code": 500, "message": "broken"}}, Reason.API_ERROR),
         ({"type": "MODIFIED", "object": {}}, Reason.API_ERROR),
-        ("<html>", Reason.API_ERROR),
+        ("{half", Reason.API_ERROR),
+        ("<html>", Reason.PROXY_ERROR),
+        ("login required", Reason.PROXY_ERROR),
+        ({"error": "login required"}, Reason.PROXY_ERROR),
     ],
 )
 def test_a_watch_that_says_no_version_gives_the_verdict(said: object, expected: Reason) -> None:
-    """An error is judged by its own code; anything else is the API server's error."""
+    """An error is judged by its own code; a page is not the API server's, anything else is."""
 
     async def scenario() -> None:
         async with scene() as here:
