@@ -182,6 +182,7 @@ _TABLE = (
     _Row(Reason.API_REJECTED, _CLIENT_ERRORS),  # Pod Security, LimitRange, priority classes, admission policies
     _Row(Reason.WEBHOOK_FAILED, 500, says=r"failed calling webhook|admission webhook \"[^\"]*\" attempted to modify"),
     _Row(Reason.WEBHOOK_FAILED, 500, says=r'plugin "[^"]*AdmissionWebhook" failed to complete (?:mutation|validation)'),
+    _Row(Reason.WEBHOOK_FAILED, 500, says=r"^(?:Internal error occurred: )?conversion webhook for "),
     _Row(Reason.WEBHOOK_FAILED, 500, says=r"jsonpatch [a-z]+ operation does not apply"),  # khealth sends no such patch
     _Row(Reason.API_UNREACHABLE, 502, foreign=True, says=_GATEWAY, retry=True),
     _Row(Reason.API_UNREACHABLE, 503, foreign=True, says=_GATEWAY, retry=True),

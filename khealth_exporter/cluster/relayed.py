@@ -12,19 +12,39 @@ _CODES = tuple(
     for words, code in (
         (r'^admission webhook "[^"]*" denied the request| denied request: ', 403),
         (r"^Internal error occurred: |failed calling webhook|failed to complete (?:mutation|validation) in ", 500),
-        (r"^resource quota evaluation timed out|caused apiserver to panic", 500),
+        (r"^resource quota evaluation timed out|^conversion webhook for ", 500),
+        (r'caused apiserver to panic|\(\\*"Internal Server Error: \\*"/', 500),  # in plain text
         (r'^(?:[^ ]+(?: "[^"]*")? is )?forbidden: |^insufficient quota |^failed quota: |^exceeded quota: ', 403),
-        (r'^[^ ]+ "[^"]*" is invalid: |rejected our request due to an error in our request', 422),
-        (r"^Unauthorized$|has asked for the client to provide credentials", 401),
-        (r"^Timeout: |unable to return a response in the time allotted", 504),
+        (r'^[^ ]+ "[^"]*" is invalid: ', 422),
+        (r"^Unauthorized$", 401),
+        (r"^Timeout: ", 504),
         (r"[Tt]oo many requests|apiserver is shutting down, please try again later|storage is \(re\)initializing", 429),
-        (r"currently unable to handle the request|apiserver is shutting down|^service unavailable", 503),
-        (r"^etcdserver: |^rpc error: |could not be completed at this time|^an error on the server ", 500),
-        (r'^[^ ]+ "[^"]*" not found|could not find the requested resource', 404),
-        (r'^[^ ]+ "[^"]*" already exists|^Operation cannot be fulfilled on |reported a conflict', 409),
-        (r"rejected our request|does not allow this method|^Request entity too large: |cannot be handled as a", 400),
+        (r"apiserver is shutting down|^service unavailable", 503),
+        (r"^etcdserver: |^rpc error: |could not be completed at this time", 500),
+        (r'^[^ ]+ "[^"]*" not found', 404),
+        (r'^[^ ]+ "[^"]*" already exists|^Operation cannot be fulfilled on ', 409),
+        (r"^Request entity too large: |cannot be handled as a", 400),
     )
 )  # fmt: skip
+
+# client-go's words for an answer without a Status, which no API server wrote (NewGenericServerResponse). Those of 429
+# are above: the API server's own is plain text. A text that comes with 403 is the answer's own.
+_GENERIC = tuple(
+    (re.compile(words), code)
+    for words, code in (
+        (r"rejected our request for an unknown reason|responded with the status code [0-9]+ but did not", 400),
+        (r"has asked for the client to provide credentials", 401),
+        (r"could not find the requested resource", 404),
+        (r"does not allow this method on the requested resource", 405),
+        (r"unable to respond with a content type that the client supports", 406),
+        (r"the server reported a conflict", 409),
+        (r"rejected our request due to an error in our request", 422),
+        (r"(?is)^an error on the server \(.*(?:\b502\b|bad gateway)", 502),
+        (r"^an error on the server \(", 500),
+        (r"currently unable to handle the request", 503),
+        (r"unable to return a response in the time allotted", 504),
+    )
+)
 
 # client-go's words where there was no answer at all.
 _NO_ANSWER = re.compile(
@@ -32,18 +52,22 @@ _NO_ANSWER = re.compile(
 )
 _OTHERS_LATE = "error looking up service account"
 """What another controller should have made."""
-_LATE = re.compile(r"deadline exceeded|Client\.Timeout|i/o timeout|TLS handshake timeout|client rate limiter")
+_LATE = re.compile(r"deadline exceeded|Client\.Timeout|i/o timeout|TLS handshake timeout")
+_OWN_LIMIT = re.compile(r"client rate limiter|^rate: Wait\(")
+"""The controller manager has more to ask than it permits itself."""
 
 
 def relayed(message: str) -> tuple[Reason, str]:
     """Return what it means that the API server refuses a controller's objects in these words, and a note.
 
-    It is what it would mean to khealth itself, but for what only concerns the controller: its rights, and what other
-    controllers of the same controller manager are late with. `unknown` for words that nobody knows.
+    It is what it would mean to khealth itself, but for what only concerns the controller: its rights, its own limit of
+    requests, and what other controllers of the same controller manager are late with. `unknown` for words that nobody
+    knows.
     """
+    if _OWN_LIMIT.search(message):
+        return Reason.POD_NOT_CREATED, clean(message)
     code = next((code for words, code in _CODES if words.search(message)), 0)
     if code:
-        # No page of a proxy comes this way: client-go has words of its own for those.
         refusal = judge(code, message.encode(), {"Audit-Id": "relayed"})
         reason = refusal.reason
         if reason is Reason.FORBIDDEN or _OTHERS_LATE in message:
@@ -51,6 +75,8 @@ def relayed(message: str) -> tuple[Reason, str]:
         elif refusal.missing and message.startswith("namespaces "):
             reason = Reason.INTERRUPTED  # Somebody has deleted it.
         return reason, clean(message, advice=refusal.advice)
+    if generic := next((code for words, code in _GENERIC if words.search(message)), 0):
+        return judge(generic, b"").reason, clean(message)
     late = Reason.API_TIMEOUT if _LATE.search(message) else None
     silent = Reason.API_UNREACHABLE if _NO_ANSWER.search(message) else None
     return late or silent or Reason.UNKNOWN, clean(message)

@@ -194,6 +194,8 @@ def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(header: str) 
          Reason.API_ERROR, GIVE_UP),
         (500, status('Internal error occurred: admission webhook "a" attempted to modify the object, which is not supported'),
          Reason.WEBHOOK_FAILED, GIVE_UP),
+        (500, status("conversion webhook for a/v1, Kind=A failed: Post: EOF"), Reason.WEBHOOK_FAILED, GIVE_UP),
+        (500, status("Internal error occurred: conversion webhook for a/v1, Kind=A failed"), Reason.WEBHOOK_FAILED, GIVE_UP),
         (500, status("boom"), Reason.API_ERROR, GIVE_UP),
         (520, status("boom"), Reason.API_ERROR, GIVE_UP),
         (999, status("boom"), Reason.API_ERROR, GIVE_UP),
