@@ -83,7 +83,7 @@ class Refusal:
     @property
     def conflict(self) -> bool:
         """Whether the object is not, or is no longer, the one that was meant: its uid or version differs (409)."""
-        return self.code == HTTPStatus.CONFLICT and not self.exists
+        return self.code == HTTPStatus.CONFLICT and not self.exists and self.reason is Reason.API_REJECTED
 
     @property
     def expired(self) -> bool:
@@ -169,6 +169,7 @@ _TABLE = (
         advice="set pod.resources, or add a LimitRange with defaults",
     ),
     _Row(Reason.QUOTA_EXCEEDED, _ANY, says=_PLUGIN + r"(?:exceeded quota|insufficient quota|status unknown for quota)"),
+    _Row(Reason.QUOTA_EXCEEDED, 409, says=r"^Operation cannot be fulfilled on resourcequotas ", retry=True),
     _Row(Reason.WATCH_INTERRUPTED, 410),
     _Row(Reason.THROTTLED, 429, cause="DisruptionBudget"),  # an eviction: no wait of ours would help
     _Row(Reason.API_ERROR, 429, says=r"apiserver is shutting down", retry=True),

@@ -346,9 +346,13 @@ async def test_a_refusal_that_stays_is_raised_at_once(telemetry: Counted, code: 
     assert telemetry.requests == [("get", "pods", str(code))]
 
 
+QUOTA = b'{"kind":"Status","message":"Operation cannot be fulfilled on resourcequotas \\"q\\": the object has been modified"}'
+
+
 @pytest.mark.parametrize(
     ("trouble", "counted"),
     [
+        (answering(409, QUOTA), "409"),
         (answering(429), "429"),
         (answering(502), "502"),
         (answering(503), "503"),

@@ -210,6 +210,30 @@ def test_an_answer_from_the_source_means_what_the_table_says(
     assert (refusal.reason, refusal.retry) == (reason, retry)
 
 
+def test_a_quota_that_others_change_is_tried_again() -> None:
+    """Many objects are created in the namespace: the quota conflicts, not the object that was meant."""
+    message = (
+        'Operation cannot be fulfilled on resourcequotas "q": the object has been modified; '
+        "please apply your changes to the latest version and try again"
+    )
+    refusal = judge(409, status(message, "Conflict"))
+    found = refusal.reason, refusal.retry, refusal.conflict, refusal.exists, refusal.undecided
+    assert (Reason.QUOTA_EXCEEDED, RETRY, False, False, False) == found
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'Operation cannot be fulfilled on pods "resourcequotas ": the object has been modified',
+        'Operation cannot be fulfilled on configmaps "q": the object has been modified',
+    ],
+)
+def test_a_conflict_of_another_object_is_not_a_quotas(message: str) -> None:
+    """Its words name what conflicts."""
+    refusal = judge(409, status(message, "Conflict"))
+    assert (Reason.API_REJECTED, GIVE_UP, True) == (refusal.reason, refusal.retry, refusal.conflict)
+
+
 def test_a_quota_is_recognised_in_the_403_of_a_pod_too() -> None:
     """The message names the quota, whatever was to be created."""
     message = 'pods "a" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=5, limited: pods=5'

@@ -12,6 +12,8 @@ MEANINGS = (
     (FORBIDDEN + "failed quota: q: must specify limits.cpu for: pause", Reason.QUOTA_EXCEEDED),
     (FORBIDDEN + "insufficient quota to consume: cpu", Reason.QUOTA_EXCEEDED),
     ("insufficient quota to match these scopes: [{PriorityClass In [system-node-critical]}]", Reason.QUOTA_EXCEEDED),
+    ('Operation cannot be fulfilled on resourcequotas "q": the object has been modified; please apply your changes',
+     Reason.QUOTA_EXCEEDED),
     (INTERNAL + "resource quota evaluation timed out", Reason.API_ERROR),
     ("resource quota evaluation timed out", Reason.API_ERROR),
     (FORBIDDEN + 'violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false', Reason.API_REJECTED),
