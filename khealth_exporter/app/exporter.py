@@ -147,9 +147,8 @@ class Exporter:
         return await self.reloader.reload("request")
 
     def expire(self, limit: str) -> None:
-        """Begin nothing more, and clean up, as the time is up: what this cuts short tells the last refusal."""
-        note = f"not finished within {limit}"
-        self.terminate(self.cluster.client.trouble or self._unsettled or Failed(Reason.INTERRUPTED, note))
+        """Begin nothing more, and clean up, as the time is up: what this cuts short tells its last refusal."""
+        self.terminate(self._unsettled or Failed(Reason.INTERRUPTED, f"not finished within {limit}"))
 
     def terminate(self, why: Failed | None = None) -> None:
         """Begin nothing more, and clean up; an init that this cuts short failed with `why`, if that is given."""

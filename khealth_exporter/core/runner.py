@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from khealth_exporter.cluster.client.trouble import own_trouble
 from khealth_exporter.cluster.redaction import redacted
 from khealth_exporter.core.notes import Notes, Totals, failure_in
 from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineConfig
@@ -52,7 +53,7 @@ class Stop:
     def __init__(self, *, requested: bool = False, why: Failed | None = None) -> None:
         self._raised = asyncio.Event()
         self.why: Failed | None = why
-        """What an init that is cut short means, where it is more than an interruption."""
+        """What an init that is cut short means, unless a request of its own was refused; None for an interruption."""
         if requested:
             self.request(why)
 
@@ -80,7 +81,7 @@ class Runner:
     def __init__(self, wanted: RoutineConfig, context: Callable[[], Context], publish: Callable[[Event], None]) -> None:
         self.wanted = wanted
         self.module, self.label, self.kind, self.settings = wanted.module, wanted.label, wanted.kind, wanted.settings
-        self.publish, self._context = publish, context
+        self.publish, self.context = publish, context
         self.clock: Clock = context().clock
         self.log = _log.bind(module=self.module, routine=self.label)
         self.progressed = self.clock.now()
@@ -100,7 +101,8 @@ class Runner:
         for number in numbers or itertools.count(1):
             self.clock.anchor()
             began, self.due = self.clock.now(), None
-            await _Attempt(self, number, stop, once=once).run()
+            with own_trouble():
+                await _Attempt(self, number, stop, once=once).run()
             if once or stop.requested:
                 return
             now = self.clock.now()
@@ -120,14 +122,14 @@ class Runner:
     async def _early(self, earliest: float) -> None:
         try:
             await asyncio.sleep(earliest - self.clock.now())
-            await self.kind.early(self.wanted, self._context())
+            await self.kind.early(self.wanted, self.context())
         except Exception as error:
             self.log.exception("internal error", exc_info=error)
             await asyncio.Event().wait()
 
     def make(self, number: int) -> Routine[Any]:
         """Return a new object of the routine for an attempt."""
-        return self.kind(AttemptId(self.module, self.label, number), self.settings, self._context())
+        return self.kind(AttemptId(self.module, self.label, number), self.settings, self.context())
 
 
 class _Attempt:
@@ -216,8 +218,14 @@ class _Attempt:
             return task.result()
         if stop and stop.requested:
             # A hold that is cut short has shown nothing wrong; an init that is cut short has shown nothing.
-            return _Outcome() if phase is Phase.POLL else _interrupted(stop.why)
+            return _Outcome() if phase is Phase.POLL else self._interrupted(stop.why)
         return self._bug(phase, TimeoutError(f"{phase} did not end within its bound"))
+
+    def _interrupted(self, why: Failed | None) -> "_Outcome":
+        if why is None:
+            return _Outcome(Reason.INTERRUPTED, "khealth is stopping")
+        why = self._runner.context().cluster.client.trouble or why
+        return _Outcome(why.reason, why.note, why.evidence, component=why.component)
 
     async def _guarded(self, phase: Phase, work: Callable[[], Awaitable[None]]) -> "_Outcome":
         try:
@@ -283,12 +291,6 @@ class _Outcome:
     def verdict(self) -> Verdict:
         component = self.component or (self.reason.component if self.reason else None)
         return Verdict(self.result, self.reason, self.note, component)
-
-
-def _interrupted(why: Failed | None) -> _Outcome:
-    if why is None:
-        return _Outcome(Reason.INTERRUPTED, "khealth is stopping")
-    return _Outcome(why.reason, why.note, why.evidence, component=why.component)
 
 
 async def _cancel_at(stop: Stop, task: asyncio.Task[_Outcome]) -> None:

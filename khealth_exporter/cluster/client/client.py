@@ -21,6 +21,7 @@ from khealth_exporter.cluster.client.connections import Connections, Stamps
 from khealth_exporter.cluster.client.denied_permissions import Denials
 from khealth_exporter.cluster.client.request import Call, Tries, joined
 from khealth_exporter.cluster.client.route import Route
+from khealth_exporter.cluster.client.trouble import Troubles
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError
 from khealth_exporter.cluster.errors import Refusal, Refused, no_credentials
 from khealth_exporter.cluster.stream.opening import Way, ask
@@ -75,10 +76,14 @@ class Client:
         self._random = random
         self.denials = Denials(clock)
         """The permissions that khealth turned out to lack."""
-        self.trouble: Refused | None = None
-        """The refusal of the latest request; None where the API server has answered it and accepts the credentials."""
+        self._troubles = Troubles()
         self._connections = Connections(clock, _HEADERS)
         self._streams: set[Stream] = set()
+
+    @property
+    def trouble(self) -> Refused | None:
+        """How this attempt's latest request was refused, the watches' if it has made none; None if it was answered."""
+        return self._troubles.now()
 
     async def request(  # noqa: PLR0913 - each is part of what is asked
         self,
@@ -167,11 +172,11 @@ class Client:
                 outcome = await once(authorization, min(try_timeout, deadline - self.clock.now()))
             self.denials.take(call.verb, call.resource, call.namespace, outcome)
             if not isinstance(outcome, Refusal):
-                self.trouble = None
+                self._troubles.take(call, None)
                 self.denials.authenticate(outcome)
                 return outcome, tries.count + 1
             last = tries.add(outcome, cut_short=remaining < try_timeout)
-            self.trouble = None if outcome.authenticated else call.refused(last, tries)
+            self._troubles.take(call, None if outcome.authenticated else call.refused(last, tries))
             if await self._renewed(outcome, tries, deadline):
                 continue
             if not (retries and outcome.retry) or not await self._waited(outcome, tries.count, deadline):

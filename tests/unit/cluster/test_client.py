@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,7 @@ import khealth_exporter
 from khealth_exporter.cluster.client import client as client_module
 from khealth_exporter.cluster.client.client import Answer, Client
 from khealth_exporter.cluster.client.request import Tries
+from khealth_exporter.cluster.client.trouble import own_trouble
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, plain_credentials
 from khealth_exporter.cluster.credentials.loaded import Loaded
 from khealth_exporter.cluster.credentials.proxy import usable
@@ -1307,6 +1308,40 @@ async def test_the_latest_refusal_is_kept_until_the_api_server_answers(telemetry
             await refused(get(client, retries=False))
             troubles.append(client.trouble)
     assert [None, Reason.API_ERROR, None] == [trouble and trouble.reason for trouble in troubles]
+
+
+async def test_an_attempt_knows_its_own_latest_refusal(telemetry: Counted) -> None:
+    """Not another one's; before it has asked, that of the watches."""
+    scripts = [answering(503), answering(504), answering()]
+
+    async def attempt(client: Client, asks: int) -> Reason | None:
+        with own_trouble():
+            for _ in range(asks):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_ignored(get(client, retries=False)))
+            return client.trouble.reason if client.trouble else None
+
+    async with serving(*scripts) as server, client_of(server, telemetry) as client:
+        await refused(opened(client))
+        found = [await asyncio.create_task(attempt(client, asks)) for asks in (0, 1, 1)]
+        assert client.trouble is not None
+        assert Reason.API_ERROR is client.trouble.reason
+    assert [Reason.API_ERROR, Reason.API_TIMEOUT, None] == found
+
+
+async def _ignored(asked: Awaitable[object]) -> None:
+    with suppress(Refused):
+        await asked
+
+
+async def test_one_api_server_of_several_that_is_away_is_no_trouble(telemetry: Counted) -> None:
+    """The others do what is asked."""
+    with closed_port() as url:
+        async with serving(answering()) as server, client_of(server, telemetry) as client:
+            await get(client)
+            deadline = client.clock.now() + 0.2
+            await refused(client.connect("/readyz", deadline, host="127.0.0.1", port=int(url.rpartition(":")[2])))
+            assert client.trouble is None
 
 
 async def test_credentials_that_are_not_accepted_are_named_until_they_are(telemetry: Counted) -> None:

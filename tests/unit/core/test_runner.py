@@ -5,16 +5,20 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
+from unittest.mock import Mock
 
 import pytest
-from fakes import Telemetered, context_of
+from fakes import NOBODY, Telemetered, context_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from virtual_time import BEGINNING, EPOCH, run, virtual, virtual_clock, virtual_loop
 
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE
+from khealth_exporter.cluster.client.request import Call
+from khealth_exporter.cluster.client.trouble import Troubles
+from khealth_exporter.cluster.errors import Refused, no_answer
 from khealth_exporter.core.routine import AttemptId, Context, Recorded, Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.core.runner import OVERTIME, Grid, Runner, Stop
 from khealth_exporter.measure.clock import Clock
@@ -540,6 +544,59 @@ async def play_beside(scripts: Mapping[int, Script], stop_at: float) -> Played:
     runner = runner_of(scripted, HeldSettings(), played)
     await runner.run(stop)
     return played
+
+
+@dataclass
+class Asking:
+    """A client that knows how requests ended."""
+
+    troubles: Troubles = field(default_factory=Troubles)
+
+    @property
+    def trouble(self) -> Refused | None:
+        return self.troubles.now()
+
+
+CALL = Call.of("https://a.example.com", "get", "pods", "/api/v1/pods")
+AWAY = Refused(no_answer(ConnectionRefusedError("refused")), "get pods")
+WATCH = Refused(no_answer(TimeoutError()), "watch pods")
+
+
+@pytest.mark.parametrize(
+    ("ended", "note"),
+    [
+        ((AWAY,), AWAY.note),
+        ((None, AWAY), AWAY.note),
+        ((AWAY, None), "too late"),
+        ((None,), "too late"),
+        ((), WATCH.note),
+    ],
+)
+def test_init_that_is_cut_short_tells_its_own_latest_refusal(ended: Sequence[Refused | None], note: str) -> None:
+    """Not that of another routine; before its first request has ended, that of the watches that it may wait for."""
+    client = Asking()
+
+    class Asks(Scripted):
+        async def init(self) -> None:
+            for refused in ended if self.attempt.routine == "label" else [AWAY]:
+                client.troubles.take(CALL, refused)
+            await asyncio.sleep(10.0)
+
+    async def scenario() -> Played:
+        played, others, stop = Played(), Played(), Stop()
+        client.troubles.take(CALL, WATCH)
+        context = replace(context_of(virtual_clock()), cluster=cast("Any", Mock(identity=NOBODY, client=client)))
+        asyncio.get_running_loop().call_later(5.0, stop.request, Failed(Reason.INTERRUPTED, "too late"))
+        async with asyncio.TaskGroup() as group:
+            for name, seen in (("other", others), ("label", played), ("another", others)):
+                kind = type("Asks", (Asks,), {"scripts": {}, "played": seen})
+                runner = Runner(
+                    RoutineConfig("module", name, kind, HeldSettings()), lambda: context, seen.events.append
+                )
+                group.create_task(runner.run(stop, once=True))
+        return played
+
+    assert [note] == [verdict.note for verdict in verdicts(run(scenario()).events)]
 
 
 def test_a_cleanup_that_fails_is_tried_again_with_back_off() -> None:
