@@ -105,8 +105,9 @@ def test_a_component_that_took_up_the_time_is_named_though_it_works_again(
         target.end(fault)
         found = attempt.result(150)
     assert {"rcscheduler": blamed} == found.blamed, found.document
-    step = "schedule" if fault == "scheduler-stalled" else "create"
-    assert f"{step} took" in found.attempt["note"] or not any(s["node"] for s in found.attempt["samples"])
+    note, came_late = found.attempt["note"], "schedule took" if fault == "scheduler-stalled" else "create took"
+    # On a busy machine it works again too late for some of the pods.
+    assert any(said in note for said in (came_late, "not created", "not reported")), note
 
 
 @pytest.mark.parametrize(

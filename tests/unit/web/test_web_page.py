@@ -164,10 +164,13 @@ def test_what_still_fails_follows_the_headline_of_another_state() -> None:
 
 def test_what_still_fails_leads_to_its_evidence() -> None:
     """The last failure is another attempt than the last one."""
-    status = replace(some(State.WELL, remarks=DEAD), last_failure=BROKEN)
-    (header,) = shown(status).all("header")
-    links = [link.attributes["href"] for link in header.all("a") if "runbook" in str(link.attributes["href"])]
-    assert ["runbook#pod_crashed"] == links
+    silent = replace(BROKEN, verdict=Verdict(Result.FAILURE, Reason.KUBELET_SILENT, "so"))
+    links = []
+    for last_failure in (silent, BROKEN):  # Another routine's reason leads elsewhere.
+        (header,) = shown(replace(some(State.WELL, remarks=DEAD), last_failure=last_failure)).all("header")
+        found = [link.attributes["href"] for link in header.all("a")]
+        links.append([href for href in found if "runbook" in str(href)])
+    assert [["runbook#kubelet_silent"], []] == links
 
 
 def test_the_section_and_the_table_name_what_still_fails() -> None:
