@@ -139,10 +139,10 @@ class Lateness:
             note = f"{name}: not Ready after {self.budget:.2f} s, and no single step explains it: {took}"
             return replace(finding, reason=Reason.NO_SINGLE_CAUSE, note=note)
         reason, seconds = (excused or {}).get(step, (_REASONS[step], 0.0))
-        if seconds <= (spent[step] - self.usual[step]) / 2:
-            reason = _REASONS[step]
-            if step == still:
-                return finding
+        excuse = seconds > (spent[step] - self.usual[step]) / 2
+        if step == still and not (excuse and step is SCHEDULE):
+            return finding  # It knows more of where the pod is, and of what others added there.
+        reason = reason if excuse else _REASONS[step]
         note = f"{name}: {step.name} took {_of(spent[step], self.usual[step])}, too long to be Ready in time"
         node = finding.node if step in (SANDBOX, START, READY) else None
         return replace(finding, step=step, reason=reason, note=note, node=node)

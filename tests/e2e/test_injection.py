@@ -15,12 +15,14 @@ RESTRICTED = (
     ' capabilities: Object.spec.{0}.securityContext.capabilities{{drop: ["ALL"]}}}}'
 )
 SIDECAR = (
-    f'Object{{spec: Object.spec{{initContainers: [Object.spec.initContainers{{name: "proxy", image: "{PAUSE}",'
-    f' restartPolicy: "Always", securityContext: {RESTRICTED.format("initContainers")}}}]}}}}'
+    '[JSONPatch{op: "add", path: "/spec/initContainers",'
+    f' value: [Object.spec.initContainers{{name: "proxy", image: "{PAUSE}",'
+    f' restartPolicy: "Always", securityContext: {RESTRICTED.format("initContainers")}}}]}}]'
 )
 CONTAINER = (
-    f'Object{{spec: Object.spec{{containers: [Object.spec.containers{{name: "proxy", image: "{PAUSE}",'
-    f" securityContext: {RESTRICTED.format('containers')}}}]}}}}"
+    '[JSONPatch{op: "add", path: "/spec/containers/-",'
+    f' value: Object.spec.containers{{name: "proxy", image: "{PAUSE}",'
+    f" securityContext: {RESTRICTED.format('containers')}}}}}]"
 )
 INIT = SIDECAR.replace(' restartPolicy: "Always",', "")
 NO_IMAGE = INIT.replace(PAUSE, "registry.invalid/nothing:1")
@@ -42,9 +44,7 @@ def mutated(target: Target, expression: str) -> Iterator[None]:
                 "failurePolicy": "Fail",
                 "reinvocationPolicy": "Never",
                 "matchConstraints": {"resourceRules": [RULE], "namespaceSelector": labels},
-                "mutations": [
-                    {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}},
-                ],
+                "mutations": [_mutation(expression)],
             },
         }
     )
@@ -57,6 +57,13 @@ def mutated(target: Target, expression: str) -> Iterator[None]:
     finally:
         target.admission.delete_mutating_admission_policy_binding(name)
         target.admission.delete_mutating_admission_policy(name)
+
+
+def _mutation(expression: str) -> dict[str, object]:
+    """Return a mutation; what changes atomic lists has to be a patch."""
+    if expression.startswith("["):
+        return {"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}
+    return {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}
 
 
 def _changed(target: Target) -> bool:
@@ -85,7 +92,7 @@ def test_what_is_injected_makes_a_sample_foreign(target: Target, expression: str
     with mutated(target, expression):
         found = target.once(target.quick(replicas=1))
     (sample,) = found.attempt["samples"]
-    assert ((0, "success", None), []) == (found.verdict, target.objects())
+    assert ((0, "success", None), []) == (found.verdict, target.objects()), found.attempt["note"]
     assert injected == sample.get("injected", [])
     # A busy machine may make it worse, which says nothing of this.
     expected = {"foreign", "degraded", "discarded"} if injected else {"exact", "degraded", "discarded"}

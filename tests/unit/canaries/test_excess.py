@@ -1,5 +1,6 @@
 """A pod that was late is blamed on the step without whose excess it would have been in time, wherever it is stuck."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -204,6 +205,13 @@ def test_a_scheduler_is_blamed_for_its_own_time_alone(seen: Sequence[tuple[float
     place = Finding(SANDBOX, Reason.KUBELET_SILENT, "khealth-a: the kubelet has not accepted the pod", "node-1")
     found = lateness(6.0).judged(place, NAME, steps(0.1, 5.4, 0.4), excuses(followed(*seen), 6.0))
     assert (SCHEDULE, reason) == (found.step, found.reason)
+
+
+def test_an_injected_container_excuses_no_image_that_is_missing() -> None:
+    """What is said of the container that a pod waits for stands, while it waits."""
+    place = Finding(START, Reason.IMAGE_PULL_FAILED, "khealth-a: the image of init container proxy is being pulled")
+    added = {START: (Reason.POD_GATED, math.inf)}
+    assert place is lateness(6.0).judged(place, NAME, steps(0.1, 0.1, 0.2, 5.5), added)
 
 
 def test_a_pod_that_has_ended_is_not_judged_by_time() -> None:
