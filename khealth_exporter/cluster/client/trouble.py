@@ -35,7 +35,7 @@ class Troubles:
         self._shared = _Latest()
 
     def take(self, call: Call, refused: Refused | None) -> None:
-        """Take in what became of a request: None if the API server has answered it, and knows who asks."""
+        """Take in what became of a request: None if the API server has answered it and accepts the credentials."""
         if call.server_name:
             return  # One of several API servers may be away: the others do what is asked.
         latest = _of_attempt.get() or self._shared
