@@ -121,6 +121,7 @@ INCONCLUSIVE = Told(
         "watch_interrupted",
         "prober_starved",
         "disrupted",
+        "no_single_cause",
         "pod_gated",
         "unknown",
     ),
