@@ -7,6 +7,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards.parts import BLUE, GRAY, RED, SOURCE, link
 from dashboards.queries import TARGET, own
+from dashboards.series import once
 
 RUNBOOK_URL = "http://khealth.khealth.svc:8080/runbook"
 """Where khealth serves it, installed by its defaults; the variable takes any other."""
@@ -84,10 +85,11 @@ def runbook() -> dashboard.TextBoxVariable:
 
 def annotations() -> Sequence[dashboard.AnnotationQuery]:
     """Return what is marked in every graph: firing alerts, starts of khealth, new configurations."""
-    started = f"process_start_time_seconds{{{TARGET}}}"
-    read = f"khealth_config_last_reload_success_timestamp_seconds{{{TARGET}}}"
-    reloaded = f"{read} and on (cluster, job, instance) ({read} - on (cluster, job, instance) {started} > 60)"
-    firing = 'ALERTS{cluster=~"$cluster",alertname=~"Khealth.+",severity!="none",alertstate="firing"}'
+    started = once(f"process_start_time_seconds{{{TARGET}}}")
+    read = once(f"khealth_config_last_reload_success_timestamp_seconds{{{TARGET}}}")
+    reloaded = f"{read} and {read} - {started} > 60"
+    alerts = 'ALERTS{cluster=~"$cluster",alertname=~"Khealth.+",severity!="none",alertstate="firing"}'
+    firing = f"max by (cluster, alertname, severity, component) ({alerts})"
     return (
         _annotation("Alerts", firing, RED).title_format("{{alertname}}").text_format("{{severity}}: {{component}}"),
         _annotation("Starts of khealth", f"1000 * ({own(started)})", BLUE)

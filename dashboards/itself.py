@@ -23,6 +23,7 @@ from dashboards.parts import (
     query,
     single,
 )
+from dashboards.series import once
 
 TOP = 25
 """Where the row begins on the grid, below its title."""
@@ -120,6 +121,7 @@ INCONCLUSIVE = Told(
         "watch_interrupted",
         "prober_starved",
         "disrupted",
+        "no_single_cause",
         "pod_gated",
         "unknown",
     ),
@@ -184,10 +186,12 @@ def _states() -> Iterator[stat.Panel]:
     yield finished(
         leaders,
         LEADER,
-        now(f"sum by (cluster, namespace) (khealth_leader{{{ask.TARGET}}})", "{{cluster}} {{namespace}}"),
+        now(f"sum by (cluster, namespace) ({once(f'khealth_leader{{{ask.TARGET}}}')})", "{{cluster}} {{namespace}}"),
     )
     version = single("none", (None, "text"), none="none").text_mode(common.BigValueTextMode.NAME)
-    yield finished(version, VERSION, now(f"count by (version) (khealth_build_info{{{ask.TARGET}}})", "{{version}}"))
+    yield finished(
+        version, VERSION, now(f"count by (version) ({once(f'khealth_build_info{{{ask.TARGET}}}')})", "{{version}}")
+    )
     words = mapped({"0": ("Refused", RED), "1": ("Accepted", GREEN)})
     configuration = single("none", (None, RED), (1.0, GREEN)).mappings([words])
     yield finished(
@@ -201,7 +205,7 @@ def _states() -> Iterator[stat.Panel]:
     interval = f"{by} (khealth_interval_seconds{{{ask.ROUTINE}}})"
     yield finished(age, AGE, now(f"max((time() - {last}) / {interval})", "intervals"))
     restarts = single("none", (None, GREEN), (1.0, ORANGE), (4.0, RED))
-    changes = ask.own(f"changes(process_start_time_seconds{{{ask.TARGET}}}[1h])")
+    changes = ask.own(once(f"process_start_time_seconds{{{ask.TARGET}}}", "changes({}[1h])"))
     yield finished(restarts, RESTARTS, now(f"sum({changes})", "restarts"))
     yield _blind()
 
@@ -245,15 +249,14 @@ def _counts() -> Iterator[timeseries.Panel]:
     counted = f"{ask.increase('khealth_inconclusive_total', ask.ROUTINE, 'reason')} > 0"
     yield finished(inconclusive, INCONCLUSIVE, query(counted, "{{reason}}"))
     objects = lines("short", none="No data: is khealth scraped?", decimals=0).fill_opacity(20)
-    there = f"sum by (kind) (khealth_objects{{{ask.TARGET}}})"
+    there = f"sum by (kind) ({once(f'khealth_objects{{{ask.TARGET}}}')})"
     yield finished(objects, OBJECTS, query(there, "{{kind}}"))
 
 
 def _requests() -> Iterator[timeseries.Panel]:
     requests = lines("reqps", none="No request was made.").fill_opacity(10).interval("1m")
-    by = "sum by (verb, code)"
-    rate = f"{by} (rate(khealth_api_requests_total{{{ask.TARGET}}}[$__rate_interval]))"
-    yield finished(requests, REQUESTS, query(f"{rate} > 0", "{{verb}} {{code}}"))
+    rate = once(f"khealth_api_requests_total{{{ask.TARGET}}}", "rate({}[$__rate_interval])")
+    yield finished(requests, REQUESTS, query(f"sum by (verb, code) ({rate}) > 0", "{{verb}} {{code}}"))
     cost = lines("s", none="No request was made.").interval("2m")
     waited = ask.mean("khealth_api_request_duration_seconds", f'{ask.TARGET},verb!="watch"', "verb, resource")
     yield finished(cost, COST, query(waited, "{{verb}} {{resource}}"))
@@ -267,7 +270,7 @@ def _process() -> timeseries.Panel:
     panel = lines("short", none="No data: is khealth scraped?", decimals=3)
     right = [override("unit", "bytes"), override("decimals", 0), override("custom.axisPlacement", "right"), fixed(GRAY)]
     panel.override_by_query("B", right)
-    cpu = ask.own(f"rate(process_cpu_seconds_total{{{ask.TARGET}}}[$__rate_interval])")
-    memory = ask.own(f"process_resident_memory_bytes{{{ask.TARGET}}}")
+    cpu = ask.own(once(f"process_cpu_seconds_total{{{ask.TARGET}}}", "rate({}[$__rate_interval])"))
+    memory = ask.own(once(f"process_resident_memory_bytes{{{ask.TARGET}}}"))
     who = "{{cluster}} {{pod}}"
     return finished(panel, PROCESS, query(cpu, f"CPU {who}", "A"), query(memory, f"memory {who}", "B"))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from dashboards.series import PLACE, increased, once
+
 TARGET = 'cluster=~"$cluster",namespace=~"$namespace"'
 """Chooses processes; a label that Prometheus does not add is empty, which All matches."""
 ROUTINE = f'{TARGET},module=~"$module",routine=~"$routine"'
@@ -27,10 +29,9 @@ OF_PODS = "khealth_pod_startup_duration_seconds_count"
 LONG, BLIND = "1h", "30m"
 """Windows: of a percentile of what happens three times a minute, and of the alert KhealthBlind."""
 
-_PROCESS = "on (cluster, job, instance)"
-_RUN = "on (cluster, job, instance, module, routine)"
-_STEP = "on (cluster, job, instance, module, routine, step)"
-_WHY = "on (cluster, job, instance, reason)"
+_RUN = f"on ({PLACE}, module, routine)"
+_STEP = f"on ({PLACE}, module, routine, step)"
+_WHY = "on (cluster, reason) group_left (component)"
 _WINDOWS = (("<= 120", "5m"), ("> 120 <= 600", "30m:1m"), ("> 600 <= 3600", "3h:5m"), ("> 3600", ""))
 """Of an interval in seconds, a window with two attempts or more; the longer ones by fewer points, for the cost.
 
@@ -42,7 +43,7 @@ def recent(chosen: str, counter: str = "khealth_failures_total") -> str:
     """Return how much a counter of attempts rose within its routine's last attempts, as whole numbers."""
     series = f"{counter}{{{chosen}}}"
     return " or ".join(
-        f"(round({f'increase({series}[{window}])' if window else series})"
+        f"(round({increased(series, window) if window else once(series)})"
         f" and {_RUN} khealth_interval_seconds{{{chosen}}} {bound})"
         for bound, window in _WINDOWS
     )
@@ -53,26 +54,22 @@ def blamed(chosen: str) -> str:
 
     A product instead of a minimum, which PromQL does not have: 2 recent failures and 1 in a row give half of 2 * 1.
     """
-    why = (
-        f'(khealth_reason_info{{{_process(chosen)},reason!~"{TICKETS}"}}'
-        f' or 0.5 * khealth_reason_info{{{_process(chosen)},reason=~"{TICKETS}"}})'
-    )
-    in_a_row = f"clamp_max(khealth_consecutive_failures{{{chosen}}}, 2)"
-    return (
-        f"(clamp_max({recent(chosen)}, 2) * {_RUN} group_left () {in_a_row}"
-        f" * {_WHY} group_left (component) {why} / 2 > 0)"
-    )
+    tickets = f'reason=~"{TICKETS}"'
+    why = f"({_components(chosen, tickets.replace('=', '!', 1))} or 0.5 * {_components(chosen, tickets)})"
+    in_a_row = f"clamp_max({once(f'khealth_consecutive_failures{{{chosen}}}')}, 2)"
+    return f"(clamp_max({recent(chosen)}, 2) * {_RUN} group_left () {in_a_row} * {_WHY} {why} / 2 > 0)"
 
 
-def _process(chosen: str) -> str:
-    """Return what of a choice of routines chooses processes."""
-    return EVERYWHERE if chosen == EVERYWHERE else TARGET
+def _components(chosen: str, reasons: str = "") -> str:
+    """Return the component of each reason: one for each, even while two versions of khealth see it differently."""
+    where = ",".join(filter(None, (EVERYWHERE if chosen == EVERYWHERE else TARGET, reasons)))
+    return f"topk by (cluster, reason) (1, group by (cluster, reason, component) (khealth_reason_info{{{where}}}))"
 
 
 def component_state(chosen: str, by: str = "cluster, component") -> str:
     """Return the state of every component that a routine can blame; unknown where none got that far."""
     known = f"khealth_failures_total{{{chosen}}} and {_RUN} khealth_"
-    info = f"* {_WHY} group_left (component) khealth_reason_info{{{_process(chosen)}}}"
+    info = f"* {_WHY} {_components(chosen)}"
     return (
         f"max by ({by}) (2 + ceil({blamed(chosen)}))"
         f" or max by ({by}) (1 + 0 * ({known}success{{{chosen}}} == 1) {info})"
@@ -111,7 +108,7 @@ def undecided(chosen: str) -> str:
 
 def wrong(chosen: str) -> str:
     """Return for each reason for which a routine fails how many failures are in a row, or how often it says nothing."""
-    in_a_row = f"{_RUN} group_left () (khealth_consecutive_failures{{{chosen}}} > 0)"
+    in_a_row = f"{_RUN} group_left () ({once(f'khealth_consecutive_failures{{{chosen}}}')} > 0)"
     return _of_components(chosen, f"(0 * (({recent(chosen)}) > 0) + {in_a_row} or {undecided(chosen)})")
 
 
@@ -133,19 +130,18 @@ def _absent(figure: str) -> str:
 def last_success(chosen: str) -> str:
     """Return for each of these reasons when its routine last succeeded, in Unix milliseconds."""
     failed = f"({recent(chosen)}) > 0 and {_RUN} khealth_consecutive_failures{{{chosen}}} > 0"
-    last = f"{_RUN} group_left () khealth_last_success_timestamp_seconds{{{chosen}}}"
+    last = f"{_RUN} group_left () {once(f'khealth_last_success_timestamp_seconds{{{chosen}}}')}"
     return f"1000 * {_of_components(chosen, f'(0 * ({failed} or {undecided(chosen)}) + {last})')}"
 
 
 def _of_components(chosen: str, figure: str) -> str:
-    info = f"{_WHY} group_left (component) khealth_reason_info{{{_process(chosen)}}}"
-    return f"max by (cluster, component, reason, module, routine) ({figure} * {info})"
+    return f"max by (cluster, component, reason, module, routine) ({figure} * {_WHY} {_components(chosen)})"
 
 
 def worst(chosen: str) -> str:
     """Return the one component and reason of each cluster that is worst: broken, failing, or why nothing is known."""
     by = "max by (cluster, component, reason)"
-    info = f"{_WHY} group_left (component) khealth_reason_info{{{_process(chosen)}}}"
+    info = f"{_WHY} {_components(chosen)}"
     seen = f"topk by (cluster) (1, {by} (ceil({blamed(chosen)})) or {by} (0 * {undecided(chosen)} * {info}))"
     return f"{seen} or {_absent(gone(chosen))}"
 
@@ -167,7 +163,7 @@ def well_since(chosen: str) -> str:
 def enough(figure: str, count: str, by: str = "", among: str = "") -> str:
     """Return a figure where five samples or more are behind it: a percentile of three pods says nothing."""
     grouped = f"sum by ({by})" if by else "sum"
-    return f"{figure} and on ({by}) {grouped} (increase({count}[{LONG}]){_among(among)}) >= 5"
+    return f"{figure} and on ({by}) {grouped} ({increased(count, LONG)}{_among(among)}) >= 5"
 
 
 def percentile(  # noqa: PLR0913 - each narrows it down
@@ -175,8 +171,8 @@ def percentile(  # noqa: PLR0913 - each narrows it down
 ) -> str:
     """Return a percentile of a histogram over a window; with `among`, of the steps that this selects."""
     grouped = f"le, {by}" if by else "le"
-    rate = f"rate({histogram}_bucket{{{chosen}}}[{window}]){_among(among)}"
-    return f"histogram_quantile({share}, sum by ({grouped}) ({rate}))"
+    rate = once(f"{histogram}_bucket{{{chosen}}}", f"rate({{}}[{window}])")
+    return f"histogram_quantile({share}, sum by ({grouped}) ({rate}{_among(among)}))"
 
 
 def _among(steps: str) -> str:
@@ -189,44 +185,42 @@ def good_share(histogram: str, chosen: str, edge: str, among: str = "") -> str:
     within = f'{histogram}_bucket{{{chosen},le=~"{edge}(\\\\.0)?"}}'
     count = f"{histogram}_count{{{chosen}}}"
     only = _among(among)
-    share = f"sum(increase({within}[{LONG}]){only}) / sum(increase({count}[{LONG}]){only})"
+    share = f"sum({increased(within, LONG)}{only}) / sum({increased(count, LONG)}{only})"
     return enough(share, count, among=among)
 
 
 def mean(histogram: str, chosen: str, by: str, *, of_pods: bool = False) -> str:
     """Return a histogram's mean, where it has samples; with `of_pods`, in routines that follow pods."""
-    window, pods = "[$__rate_interval]", f" and {_RUN} {OF_PODS}" if of_pods else ""
-    return (
-        f"sum by ({by}) (increase({histogram}_sum{{{chosen}}}{window}){pods})"
-        f" / (sum by ({by}) (increase({histogram}_count{{{chosen}}}{window}){pods}) > 0)"
-    )
+    pods = f" and {_RUN} {OF_PODS}" if of_pods else ""
+    total, count = (increased(f"{histogram}_{part}{{{chosen}}}") for part in ("sum", "count"))
+    return f"sum by ({by}) ({total}{pods}) / (sum by ({by}) ({count}{pods}) > 0)"
 
 
 def of_step(figure: str) -> str:
     """Return a figure by module, routine and step, with the step's component."""
     by = "module, routine, step"
-    info = f"group by ({by}, component) (khealth_step_info{{{ROUTINE}}})"
+    info = f"topk by ({by}) (1, group by ({by}, component) (khealth_step_info{{{ROUTINE}}}))"
     return f"({figure}) * on ({by}) group_left (component) {info}"
 
 
 def increase(counter: str, chosen: str, by: str) -> str:
     """Return by how much a counter rose in each step of the graph."""
-    return f"sum by ({by}) (increase({counter}{{{chosen}}}[$__rate_interval]))"
+    return f"sum by ({by}) ({increased(f'{counter}{{{chosen}}}')})"
 
 
 def share(part: Sequence[str], counter: str, by: str = "") -> str:
     """Return which share of a counter a part of it is, over the window of KhealthBlind."""
     grouped = f" by ({by})" if by else ""
-    increased = [f"sum{grouped} (increase({series}[{BLIND}]))" for series in (*part, counter)]
-    return f"{' + '.join(increased[:-1])} / ({increased[-1]} > 0)"
+    *some, every = (f"sum{grouped} ({increased(series, BLIND)})" for series in (*part, counter))
+    return f"{' + '.join(some)} / ({every} > 0)"
 
 
 def configuration() -> str:
     """Return whether the last reload was accepted; a standby without any configuration has no value."""
     ever = f"khealth_config_last_reload_success_timestamp_seconds{{{TARGET}}} > 0"
-    return f"min(khealth_config_last_reload_successful{{{TARGET}}} and {_PROCESS} {ever})"
+    return f"min(khealth_config_last_reload_successful{{{TARGET}}} and on ({PLACE}) {ever})"
 
 
 def own(figure: str) -> str:
     """Return a figure of processes for khealth alone: every process exposes `process_*`."""
-    return f"{figure} and {_PROCESS} khealth_build_info{{{TARGET}}}"
+    return f"{figure} and on ({PLACE}) khealth_build_info{{{TARGET}}}"

@@ -140,6 +140,26 @@ def told(  # noqa: PLR0913, PLR0917 - what a test can vary
     return Told({cluster: sorted(some) for cluster, some in firing.items()}, details)
 
 
+def answers(series: Mapping[str, str], expressions: Iterable[str], folder: Path, minutes: int) -> dict[str, list[str]]:
+    """Return the samples that each expression has at that minute; series are in promtool's notation, one value a minute.
+
+    An expression that Prometheus cannot evaluate fails the test.
+    """
+    # Nothing is expected: promtool then tells whatever there is.
+    names = list(expressions)
+    asked = [{"expr": one, "eval_time": f"{minutes}m", "exp_samples": []} for one in names]
+    told = [{"series": name, "values": values} for name, values in series.items()]
+    test = {"interval": "1m", "input_series": told, "promql_expr_test": asked}
+    done = ran({"rule_files": [], "evaluation_interval": "1m", "tests": [test]}, folder)
+    said = done.stdout + done.stderr
+    errors = re.findall(r"expr: .*, err: .*", said)
+    assert not errors, errors
+    assert "FAILED" in said or "SUCCESS" in said, said[-3000:]
+    found = re.findall(r'expr: (".*"), time: .*,\s*exp: nil\s*got: (.*)', said)
+    got = {json.loads(one): sorted(re.findall(r"\{.*?\} [^ ,]+", samples)) for one, samples in found}
+    return {one: got.get(one, []) for one in names}
+
+
 def _samples(said: str) -> Iterator[tuple[float, dict[str, str]]]:
     """Yield each time, in seconds, with the labels of each sample that there was."""
     for time, got in re.findall(r"time: (\S+?),\s*exp:[ ]*nil\s*got:[ ]*(.*)", said):

@@ -12,6 +12,7 @@ import msgspec
 import yaml
 
 from khealth_exporter.cluster.credentials.exec_plugin import CredentialsError, Exec
+from khealth_exporter.kubectl_yaml import KubectlLoader
 
 T = TypeVar("T")
 
@@ -182,7 +183,7 @@ def _as_go(value: Any) -> Any:  # noqa: ANN401 - a document may hold anything
 
 def _parse(data: bytes) -> Any:  # noqa: ANN401 - a document may hold anything
     """Return the first document of a file in JSON or YAML; None if there is none."""
-    # YAML contains JSON, but for the tabs that indent it, if PyYAML was built without libyaml.
+    # YAML contains JSON, but for characters that are escaped as a pair of surrogates.
     with suppress(ValueError, RecursionError):
         return json.loads(data)
     try:
@@ -205,7 +206,7 @@ _PROBLEMS: dict[type[yaml.YAMLError], str] = {
     yaml.constructor.ConstructorError: "unknown tag, or a key that is not text (quote a value that begins with !)",
 }
 
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", KubectlLoader)
 
 
 class _Loader(_SafeLoader):  # type: ignore[misc] # libyaml's loader is not in every build of PyYAML

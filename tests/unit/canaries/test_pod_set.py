@@ -190,6 +190,33 @@ async def test_an_inconclusive_attempt_censors_nothing() -> None:
 
 
 @virtual
+async def test_a_stuck_step_counts_where_no_single_step_explains_the_lateness() -> None:
+    """The pods were late, whatever made them so: each waits in `start`."""
+    async with scene() as here:
+        here.small.delays = dict.fromkeys(("created", "scheduled", "accepted"), 5.0)
+        here.small.stuck = dict.fromkeys(range(COUNT), "sandboxed")
+        attempt = Attempt(here)
+        failed = await attempt.failing()
+        assert Reason.NO_SINGLE_CAUSE is failed.reason
+        waited = [attempt.steps(n, censored=True) for n in range(COUNT)]
+        assert [{"start", "startup"}] * COUNT == [set(steps) for steps in waited]
+        assert [pytest.approx(4.8, abs=0.1)] * COUNT == [steps["start"] for steps in waited]
+
+
+@virtual
+async def test_missing_pods_count_where_no_single_step_explains_the_lateness() -> None:
+    """Watches and the create were slow, so little time was left for pods: each missing one waits in `create`."""
+    async with scene() as here:
+        here.api.faults += [hanging("watch", seconds=8.0), hanging("create", seconds=8.0)]
+        here.small.stuck = dict.fromkeys(range(COUNT), "none")
+        attempt = Attempt(here)
+        failed = await attempt.failing()
+        assert Reason.NO_SINGLE_CAUSE is failed.reason
+        waited = [attempt.steps(n, censored=True) for n in range(COUNT)]
+        assert [{"create": pytest.approx(4.0, abs=0.1)}] * COUNT == waited
+
+
+@virtual
 async def test_a_controller_manager_that_does_not_look_is_told() -> None:
     """ObservedGeneration stays below the generation."""
     async with scene() as here:
