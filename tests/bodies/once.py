@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from bodies.target import Target, wait_for
+from bodies.target import Once, Target, wait_for
 
 MILESTONES = ["created", "scheduled", "sandboxed", "started", "ready", "deleted"]
 STEPS = ["create", "schedule", "sandbox", "start", "ready", "startup", "delete"]
@@ -95,7 +95,22 @@ def test_a_broken_component_is_named(target: Target, fault: str, component: str,
 def test_a_component_that_took_up_the_time_is_named_though_it_works_again(
     target: Target, fault: str, blamed: tuple[str, str]
 ) -> None:
-    """The pods are with their kubelets at the deadline, which got them too late."""
+    """The pods are with their kubelets at the deadline, which got them too late.
+
+    Where they move at that very moment, the watch may be behind the API server, and then nothing is blamed.
+    """
+    for _ in range(5):
+        found = _resumed_late(target, fault)
+        if found.attempt["reason"] != "watch_interrupted":
+            break
+    assert {"rcscheduler": blamed} == found.blamed, found.document
+    note, came_late = found.attempt["note"], "schedule took" if fault == "scheduler-stalled" else "create took"
+    # On a busy machine it works again too late for some of the pods.
+    assert any(said in note for said in (came_late, "not created", "not reported")), note
+
+
+def _resumed_late(target: Target, fault: str) -> Once:
+    """Return an attempt whose fault ends as late as the pods could just be Ready, if nothing else delayed them."""
     target.begin(fault)
     with ThreadPoolExecutor(1) as pool:
         attempt = pool.submit(target.once, target.quick())
@@ -103,11 +118,7 @@ def test_a_component_that_took_up_the_time_is_named_though_it_works_again(
         resumed = time.monotonic() + target.timeout - target.fastest
         wait_for("nearly all of the time to pass", lambda: time.monotonic() >= resumed)
         target.end(fault)
-        found = attempt.result(150)
-    assert {"rcscheduler": blamed} == found.blamed, found.document
-    note, came_late = found.attempt["note"], "schedule took" if fault == "scheduler-stalled" else "create took"
-    # On a busy machine it works again too late for some of the pods.
-    assert any(said in note for said in (came_late, "not created", "not reported")), note
+        return attempt.result(150)
 
 
 @pytest.mark.parametrize(
