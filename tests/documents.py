@@ -4,7 +4,8 @@ import json
 from typing import Any, TypeVar
 
 from khealth_exporter.cluster.decoding import decode
-from khealth_exporter.cluster.objects import KubernetesObject, Node, Pod, ReplicationController
+from khealth_exporter.cluster.objects import KubernetesObject, Node, Pod
+from khealth_exporter.cluster.workloads import ReplicationController
 
 Json = dict[str, Any]
 T = TypeVar("T", bound=KubernetesObject)

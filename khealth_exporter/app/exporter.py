@@ -115,7 +115,7 @@ class Exporter:
         """Run exactly what a configuration says; what it does not change is not disturbed."""
         if self._context is None:
             return  # Nothing runs yet: it will begin with the configuration that is active then.
-        self._context = replace(self._context, measurement=config.measurement)
+        self._context = replace(self._context, measurement=config.measurement, canary_image=config.canary.image)
         wanted: dict[str, list[RoutineConfig]] = {}
         for routine in config.routines:
             self.cluster.know(routine.kind.all_permissions())

@@ -1,16 +1,18 @@
 """Diagnosis: from how far pods came, and what is said about them, to one reason. Pure: no I/O, no clock."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from khealth_exporter.canaries.containers import awaited, trouble
 from khealth_exporter.canaries.eligible_nodes import Nodes
-from khealth_exporter.canaries.pod_spec import CONTAINER
+from khealth_exporter.canaries.pod_spec import OURS
 from khealth_exporter.canaries.pod_steps import CREATE, DELETE, READY, SANDBOX, SANDBOXED, SCHEDULE, START, node_of
 from khealth_exporter.cluster.errors import clean
-from khealth_exporter.cluster.objects import Condition, Pod, ReplicationController
+from khealth_exporter.cluster.objects import Condition, Pod
 from khealth_exporter.cluster.relayed import relayed
+from khealth_exporter.cluster.workloads import Workload
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
@@ -62,6 +64,10 @@ class Finding:
     progress: int = 0
 
 
+Missing = Callable[[Any, int], Finding]
+"""Says why so many pods do not exist, from the object that should have created them, as it was seen last or None."""
+
+
 def blame(findings: Sequence[Finding], order: Sequence[Step], others: Iterable[Trace[Pod]] = ()) -> Finding:
     """Return the one finding that stands for an attempt: the earliest step of `order` wins, ties go by count.
 
@@ -96,7 +102,7 @@ def _place(finding: Finding, order: Sequence[Step]) -> int:
     return order.index(finding.step) if finding.step in order else len(order)
 
 
-def not_created(controller: ReplicationController | None, missing: int) -> Finding:
+def not_created(controller: Workload | None, missing: int) -> Finding:
     """Say why pods are missing, by what the controller manager says in the controller's status."""
     count = f"{missing} pod{'s' if missing > 1 else ''} not created"
     if controller is None:
@@ -181,8 +187,9 @@ def _on_node(trace: Trace[Pod], nodes: Nodes) -> _Said:
         return SANDBOX, Reason.NODES_NOT_READY, f"{nodes.unready}; the pod is on {node_of(trace)}"
     if pod.ended:
         said = f"{pod.status.reason} {pod.status.message}".strip()
-        told = said or next((note for _, note in filter(None, [trouble(pod)])), f"phase {pod.status.phase}")
-        return START, Reason.POD_CRASHED if pod.started else Reason.POD_NOT_STARTED, told
+        reason, note = trouble(pod) or (Reason.POD_CRASHED, f"phase {pod.status.phase}")
+        ran = pod.started and reason is not Reason.POD_NOT_STARTED
+        return START, Reason.POD_CRASHED if ran else Reason.POD_NOT_STARTED, said or note
     if not pod.status.start_time:
         return SANDBOX, Reason.KUBELET_SILENT, f"the kubelet on {node_of(trace)} has not accepted the pod"
     return _containers(pod) or _sandbox(pod) or _last_steps(pod)
@@ -208,7 +215,7 @@ def _last_steps(pod: Pod) -> _Said:
     if not pod.started:
         seen = awaited(pod)
         told = f": {seen.name} is {seen.state}" if seen else ""
-        if seen and seen.status.name != CONTAINER and seen.status.state.running:
+        if seen and seen.status.name not in OURS and seen.status.state.running:
             return START, Reason.POD_GATED, f"it waits for what others have added to it{told}"
         return START, Reason.POD_NOT_STARTED, f"its containers have not started on {pod.spec.node_name}{told}"
     ready = pod.condition("Ready") or Condition()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from khealth_exporter.canaries.pod_spec import CONTAINER
+from khealth_exporter.canaries.pod_spec import OURS
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.measure.trace import Trace
@@ -40,7 +40,7 @@ def _added(trace: Trace[Pod]) -> Iterator[tuple[str, frozenset[str]]]:
         else:
             yield f"init container {container.name}", frozenset({"start"})
     for container in spec.containers:
-        if container.name != CONTAINER:
+        if container.name not in OURS:
             yield f"container {container.name}", _RUNNING
         elif container.readiness_probe or container.startup_probe:
             yield f"probe of container {container.name}", frozenset({"ready"})

@@ -8,7 +8,8 @@ from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.decoding import number_of
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
-from khealth_exporter.cluster.objects import KubernetesObject, Pod, ReplicationController
+from khealth_exporter.cluster.objects import KubernetesObject, Pod
+from khealth_exporter.cluster.workloads import Workload
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
@@ -72,7 +73,7 @@ def _vanished(item: KubernetesObject) -> bool:
 
 def _scaled(made: KubernetesObject, found: KubernetesObject) -> str:
     """Return how a controller's number of pods was changed, or nothing."""
-    if not isinstance(made, ReplicationController) or not isinstance(found, ReplicationController):
+    if not isinstance(made, Workload) or not isinstance(found, Workload):
         return ""
     before, now = made.spec.replicas, found.spec.replicas
     return "" if before == now else f"was scaled from {before} to {now} pods"

@@ -14,6 +14,7 @@ from khealth_exporter.cluster.watch.subscription import Line, Signal
 from khealth_exporter.core.routine import Context
 from khealth_exporter.measure.moments import Lag, Moment
 from khealth_exporter.measure.ruler import Ruler
+from khealth_exporter.measure.trace import Trace, Way
 from khealth_exporter.vocabulary.sample import Measurement
 from khealth_exporter.vocabulary.step import Step
 
@@ -26,18 +27,22 @@ CONFIRMING = (0.0, 0.5, 1.5)
 class Owned(Generic[T]):
     """One object of an attempt: written, found again if the write got no answer, and deleted.
 
-    A kind that is `watched` is followed on its shared watch, and `changed` fires after each change. Otherwise the
-    object counts as gone once the API server has answered its deletion.
+    A kind that is `watched` is followed on its shared watch, and `changed` fires after each change; with a `way`, its
+    milestones are kept. Otherwise the object counts as gone once the API server has answered its deletion.
     """
 
-    def __init__(
-        self, kind: Kind[T], ownership: Ownership, context: Context, changed: Signal, *, watched: bool = True
-    ) -> None:
+    def __init__(  # noqa: PLR0913 - two of them are choices
+        self, kind: Kind[T], ownership: Ownership, context: Context, changed: Signal, *,
+        watched: bool = True, way: Way[T] | None = None,
+    ) -> None:  # fmt: skip
         self.kind, self.ownership, self.changed = kind, ownership, changed
         self._context, self._cluster, self._clock = context, context.cluster, context.clock
         self._lines = self._cluster.watches.of(kind).subscribe(ownership.key, changed) if watched else None
         self.item: T | None = None
         """The object as it was seen last."""
+        self._way = way
+        self.trace: Trace[T] | None = None
+        """Its milestones, as soon as the watch has shown it."""
         self.made: T | None = None
         """The object as the API server created it."""
         self.manifest: Mapping[str, object] = {}
@@ -89,6 +94,9 @@ class Owned(Generic[T]):
         """Take in what the watch has shown."""
         for line in self._lines.drain() if self._lines else ():
             self.item, self.gone = line.object, line.type == "DELETED"
+            if self._way:
+                self.trace = self.trace or Trace(self._way, line.object)
+                self.trace.take(line.object, Moment(line.at, line.delay, line.recovered), removed=self.gone)
             if not self.shown:
                 self._note(self.sent, self.answered.at, line)
             elif self._delete and line.object.leaving:

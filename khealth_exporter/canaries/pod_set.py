@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from khealth_exporter.canaries.diagnosis import Finding, blame, not_ready
+from khealth_exporter.canaries.aim import READY, Aim
+from khealth_exporter.canaries.asking import ASKING, check_awake
+from khealth_exporter.canaries.diagnosis import Missing, blame, not_ready
 from khealth_exporter.canaries.excess import Lateness, Usual, excuses, unexplained
 from khealth_exporter.canaries.facts import find_out
 from khealth_exporter.canaries.images import SeenImages
 from khealth_exporter.canaries.interference import interference_with
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_spec import Placement
-from khealth_exporter.canaries.pod_steps import CREATE, WAY, sample, well
+from khealth_exporter.canaries.pod_steps import CREATE, WAY, behind, sample
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import POD
 from khealth_exporter.cluster.objects import Pod
@@ -23,15 +25,8 @@ from khealth_exporter.vocabulary.sample import Measurement, Sample
 from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Failed
 
-ASKING = 5.0
-"""Seconds for the questions that precede a verdict."""
-STARVED = 2.0
-"""Seconds after its deadline at which an attempt that wakes up only then was starved itself."""
 CATCHING_UP = 1.0
 """Seconds for the watch to show what a list showed, before it counts as interrupted."""
-
-Missing = Callable[[Any, int], Finding]
-"""Says why so many pods do not exist, from the object that should have created them, as it was seen last or None."""
 
 
 class PodSet:
@@ -57,7 +52,10 @@ class PodSet:
         """Pods that the attempt asked for: what comes after them replaces one of them."""
         self._first: set[str] = set()
         """The uids of those."""
+        self._aim = READY
         self._well: set[str] = set()
+        """The uids of the pods that are where the attempt wants them."""
+        self._hopeless: set[str] = set()
         self._present: set[str] = set()
         self._held: tuple[str, ...] = ()
         self._failing: set[str] = set()
@@ -100,9 +98,13 @@ class PodSet:
                 self.spoilt = True
                 self.leaving.setdefault(uid, line.at)
             (self._present.discard if trace.gone else self._present.add)(uid)
-            (self._well.add if well(trace) else self._well.discard)(uid)
+            self._weigh(uid, trace)
             if uid in self._held:
                 (self._failing.discard if uid in self._well else self._failing.add)(uid)
+
+    def _weigh(self, uid: str, trace: Trace[Pod]) -> None:
+        (self._well.add if self._aim.reached(trace) else self._well.discard)(uid)
+        (self._hopeless.add if self._aim.hopeless(trace) else self._hopeless.discard)(uid)
 
     def catch_up(self) -> None:
         """Take in all that has arrived; a condition that waits is evaluated by it, so none may call it."""
@@ -123,12 +125,18 @@ class PodSet:
 
         Every pod is recorded either way; one that is stuck because the cluster failed, with the time waited.
         """
-        self._count = count
+        await self.all_at(READY, count, deadline, record)
+
+    async def all_at(self, aim: Aim, count: int, deadline: float, record: Callable[[Sample], None]) -> None:
+        """Return when so many pods are where they should be; as `all_ready`, which is one such aim."""
+        self._count, self._aim = count, aim
+        for uid, trace in self.traces.items():
+            self._weigh(uid, trace)
 
         def ready() -> bool:
             return not self.spoilt and len(self._well) >= count and self._owned.shown
 
-        await self.until(lambda: self.spoilt or self._owned.taken or ready(), deadline)
+        await self.until(lambda: self.spoilt or self._owned.taken or bool(self._hopeless) or ready(), deadline)
         if not ready():
             raise await self._inquest([trace.frozen() for trace in self.traces.values()], count, deadline, record)
         for measured in self._samples(self.traces.values()):
@@ -191,7 +199,7 @@ class PodSet:
         now, stuck = Moment(self._clock.now()), False
         due = now.at >= deadline
         try:
-            _check_awake(now.at - deadline)
+            check_awake(now.at - deadline)
             await self.ask(now.at + ASKING, frozen if due else None)
             failed = await self._explained(frozen, max(0, count - len(frozen)) if due else 0, now, due=due)
             stuck = due and (failed.reason.result is Result.FAILURE or failed.reason is Reason.NO_SINGLE_CAUSE)
@@ -220,7 +228,7 @@ class PodSet:
         sent = self._clock.now()
         pods = {pod.uid: pod for pod in await self._list(deadline)}
         known_by_uid = {trace.item.uid: trace for trace in known or ()}
-        if known is not None and any(_behind(known_by_uid.get(uid), pod) for uid, pod in pods.items()):
+        if known is not None and any(behind(known_by_uid.get(uid), pod) for uid, pod in pods.items()):
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch was behind the API server at the deadline")
         self.catch_up()
         # Each is looked at until the watch has shown it, and then never again: lines may be many.
@@ -229,7 +237,7 @@ class PodSet:
         going = [u for u in self._present if u not in pods and self.traces[u].moments["created"].at < sent]
 
         def seen() -> bool:
-            while unseen and not _behind(self.traces.get(unseen[-1].uid), unseen[-1]):
+            while unseen and not behind(self.traces.get(unseen[-1].uid), unseen[-1]):
                 unseen.pop()
             while going and going[-1] not in self._present:
                 going.pop()
@@ -263,12 +271,16 @@ class PodSet:
             await self._owned.refresh(asked)
         facts = await find_out(self._cluster, self._owned, self.traces.values(), self._placement, asked)
         lost = [trace for trace in frozen if trace.gone or trace.item.leaving]
-        unwell = [trace for trace in frozen if not well(trace)]
+        unwell = [trace for trace in frozen if not self._aim.reached(trace)]
         # A pod that replaces another is late because of that one.
         suspects = lost or [trace for trace in unwell if trace.item.uid in self._first] or unwell
         lateness = self._lateness(now) if due else None
         findings = []
         for trace in suspects:
+            running = due and trace.item.started and not trace.item.ended and not facts.nodes.disrupts(trace)
+            if running and trace not in lost and (slow := self._aim.late(trace)):
+                findings.append(slow)
+                continue
             found = not_ready(trace, facts.nodes, facts.pulling)
             if lateness and unexplained(trace.item):
                 steps = self._measured(trace, now)
@@ -287,12 +299,3 @@ class PodSet:
         chain = [step for step in self._order if not step.sli and not step.teardown]
         usual = self._usual.of(chain, budget)
         return Lateness(usual, budget, owned.sent - owned.began, owned.answered.at - owned.sent)
-
-
-def _check_awake(late: float) -> None:
-    if late > STARVED:
-        raise Failed(Reason.PROBER_STARVED, f"khealth did not run for {late:.1f} s")
-
-
-def _behind(trace: Trace[Pod] | None, pod: Pod) -> bool:
-    return trace is None or trace.behind(pod)

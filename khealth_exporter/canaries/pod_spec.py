@@ -42,8 +42,9 @@ UNTOUCHED_LABELS = {
 # Linkerd: an annotation (linkerd.io/2/features/proxy-injection).
 # Consul: an annotation (developer.hashicorp.com/consul/docs/k8s/annotations-and-labels).
 
-CONTAINER = "pause"
-"""The only container that khealth asks for."""
+CONTAINER, CANARY = "pause", "canary"
+"""The only container that khealth asks for: one that sleeps, or one that measures."""
+OURS = frozenset({CONTAINER, CANARY})
 
 USER = 65535
 """The user of the default image."""

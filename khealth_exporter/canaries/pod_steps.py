@@ -92,3 +92,7 @@ def sample(trace: Trace[Pod], measurements: Iterable[Measurement], clock: Clock)
     times = {name: clock.utc(moment.at) if moment else None for name, moment in moments.items()}
     steps = graded(measurements, trace)
     return Sample(trace.item.name, trace.item.uid, node_of(trace), steps, times, injected(trace))
+
+
+def behind(trace: Trace[Pod] | None, pod: Pod) -> bool:
+    return trace is None or trace.behind(pod)

@@ -5,16 +5,18 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from khealth_exporter.canaries.asking import ASKING
 from khealth_exporter.canaries.diagnosis import Finding, not_deleted
 from khealth_exporter.canaries.facts import find_out
 from khealth_exporter.canaries.interference import namespace_deleted
 from khealth_exporter.canaries.owned import Owned
-from khealth_exporter.canaries.pod_set import ASKING, PodSet
+from khealth_exporter.canaries.pod_set import PodSet
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import sample
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import POD
-from khealth_exporter.cluster.objects import Pod, ReplicationController
+from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.cluster.workloads import Workload
 from khealth_exporter.core.routine import Context
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.measure.trace import Trace
@@ -104,7 +106,7 @@ class Removal:
     def _collecting(self) -> bool:
         """Tell whether the controller manager has worked since the delete; the garbage collector is part of it."""
         item, made = self._owned.item, self._owned.made
-        if not isinstance(item, ReplicationController) or made is None:
+        if not isinstance(item, Workload) or made is None:
             return self._begun()
         # The deletion has raised the generation.
         noted = made.metadata.generation < item.metadata.generation <= item.status.observed_generation

@@ -77,7 +77,9 @@ def _off_because(module: Module, kind: type[Routine[Any]]) -> str:
     if missing := missing_in(kind.Settings):
         settings = "a required setting" if len(missing) == 1 else "required settings"
         return f"it has {settings}: {', '.join(missing)}"
-    return "" if module.default else f"module {module.name} is off by default"
+    if off := module.off_because(kind):
+        return off
+    return "canary.image is not set" if kind.needs_canary else ""
 
 
 def as_json(modules: Sequence[Module], shared: Sequence[Permission]) -> str:

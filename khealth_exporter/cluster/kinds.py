@@ -11,8 +11,10 @@ from khealth_exporter.cluster.objects import (
     KubernetesObject,
     Node,
     Pod,
-    ReplicationController,
+    Secret,
 )
+from khealth_exporter.cluster.volumes import PersistentVolume, PersistentVolumeClaim, StorageClass
+from khealth_exporter.cluster.workloads import Deployment, Job, ReplicaSet, ReplicationController, StatefulSet
 from khealth_exporter.vocabulary.permission import Permission
 
 T = TypeVar("T", bound=KubernetesObject)
@@ -79,6 +81,14 @@ REPLICATION_CONTROLLER = Kind(
     # In the background, the controller manager was seen to create pods up to 7 s after the delete's answer.
     deletion="Foreground",
 )
+DEPLOYMENT = Kind("Deployment", "deployments", Deployment, group="apps", deletion="Foreground")
+REPLICA_SET = Kind("ReplicaSet", "replicasets", ReplicaSet, group="apps", deletion="Foreground")
+STATEFUL_SET = Kind("StatefulSet", "statefulsets", StatefulSet, group="apps", deletion="Foreground")
+JOB = Kind("Job", "jobs", Job, group="batch", deletion="Foreground")
+PERSISTENT_VOLUME_CLAIM = Kind("PersistentVolumeClaim", "persistentvolumeclaims", PersistentVolumeClaim)
+PERSISTENT_VOLUME = Kind("PersistentVolume", "persistentvolumes", PersistentVolume, namespaced=False)
+STORAGE_CLASS = Kind("StorageClass", "storageclasses", StorageClass, group="storage.k8s.io", namespaced=False)
+SECRET = Kind("Secret", "secrets", Secret)
 CONFIG_MAP = Kind("ConfigMap", "configmaps", ConfigMap)
 NODE = Kind("Node", "nodes", Node, namespaced=False)
 EVENT = Kind("Event", "events", KubernetesEvent)

@@ -171,39 +171,6 @@ class Pod(KubernetesObject, frozen=True):
         return len(statuses) >= max(1, len(self.spec.containers)) and all(status.has_started for status in statuses)
 
 
-class ControllerSpec(Lenient, frozen=True):
-    """What a ReplicationController was asked to do."""
-
-    replicas: int = 1
-
-
-class ControllerStatus(Lenient, frozen=True):
-    """What the controller manager says of a ReplicationController."""
-
-    replicas: int = 0
-    observed_generation: int = 0
-    conditions: list[Condition] = []
-
-
-class ReplicationController(KubernetesObject, frozen=True):
-    """A ReplicationController."""
-
-    spec: ControllerSpec = ControllerSpec()
-    status: ControllerStatus = ControllerStatus()
-
-    @property
-    def refusal(self) -> str:
-        """Why its pods are refused (condition ReplicaFailure, which may be about deletions too), or nothing."""
-        return next(
-            (
-                c.message or c.reason
-                for c in self.status.conditions
-                if c.type == "ReplicaFailure" and c.status == "True" and c.reason != "FailedDelete"
-            ),
-            "",
-        )
-
-
 SHUTTING_DOWN = "node is shutting down"
 """What a kubelet says of its node during a graceful shutdown (kubernetes pkg/kubelet/nodeshutdown)."""
 
@@ -278,6 +245,10 @@ class ConfigMap(KubernetesObject, frozen=True):
     """A ConfigMap."""
 
     data: dict[str, str] = {}
+
+
+class Secret(KubernetesObject, frozen=True):
+    """A Secret; its data is never read."""
 
 
 class EndpointSlice(KubernetesObject, frozen=True):

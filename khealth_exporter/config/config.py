@@ -6,7 +6,10 @@ from dataclasses import dataclass, field, replace
 import yaml
 
 from khealth_exporter.core.routine import RoutineConfig
-from khealth_exporter.vocabulary.settings import MeasurementSettings
+from khealth_exporter.vocabulary.settings import CanarySettings, MeasurementSettings
+
+CANARY_IMAGE = "canary.image"
+"""The path of a key that some routines need, and that is none of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,10 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A routine that does not run because settings without a default are `missing`; `missing` holds their keys."""
+    """A routine that does not run because settings without a default are `missing`; `missing` holds their keys.
+
+    CANARY_IMAGE stands for the image of canaries.
+    """
 
     module: str
     label: str
@@ -33,7 +39,8 @@ class LeftOut:
     @property
     def problems(self) -> tuple[str, ...]:
         """Return one message for each missing key, with the path of the key in the file."""
-        return tuple(f"modules.{self.module}.{self.label}.{key} is missing" for key in self.missing)
+        inside = f"modules.{self.module}.{self.label}."
+        return tuple(f"{key if key == CANARY_IMAGE else inside + key} is missing" for key in self.missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class Config:
     file: str
     digest: str = field(default="", compare=False)
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+    canary: CanarySettings = field(default_factory=CanarySettings)
 
     def without_suspended(self, named: Collection[str]) -> tuple["Config", tuple[RoutineConfig, ...]]:
         """Return the configuration without suspended routines, and the routines that were removed.
@@ -77,6 +85,7 @@ class Config:
         document = {
             "namespace": self.namespace,
             "measurement": self.measurement.model_dump(mode="json", by_alias=True),
+            "canary": self.canary.model_dump(mode="json", by_alias=True),
             "modules": modules,
         }
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from khealth_exporter.config.config import Bound, Config, with_suspend
+from khealth_exporter.config.config import CANARY_IMAGE, Bound, Config, with_suspend
 from khealth_exporter.config.document import Document, read
 from khealth_exporter.config.problem import ConfigError, Problem, in_order
 from khealth_exporter.config.schema import Found, missing_in, validated
@@ -15,13 +15,22 @@ from khealth_exporter.config.selection import Candidate, select
 from khealth_exporter.config.value import Place, Value
 from khealth_exporter.core.routine import Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.modules import MODULES, Module
-from khealth_exporter.vocabulary.settings import NAME_LENGTH, MeasurementSettings, ModuleSettings, Name, format_duration
+from khealth_exporter.vocabulary.settings import (
+    NAME_LENGTH,
+    CanarySettings,
+    MeasurementSettings,
+    ModuleSettings,
+    Name,
+    Settings,
+    format_duration,
+)
 
-_KEYS = ("namespace", "measurement", "modules")
+_KEYS = ("namespace", "measurement", "canary", "modules")
 _SUSPEND = "suspend"
 """The only key next to a module's routines; no routine can have this name."""
 _FLAGS = {"poll_interval": "--poll-interval", "pod_ttl": "--pod-ttl"}
 
+_Part = TypeVar("_Part", bound=Settings)
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _NAMESPACE: TypeAdapter[str] = TypeAdapter(
     Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
@@ -71,16 +80,24 @@ class _Section:
     suspended: bool
     routines: Mapping[str, Found]
 
-    def candidates(self) -> Iterator[Candidate]:
-        """Yield the routines that the file lists, and the kinds that it does not list."""
+    def candidates(self, listed: Mapping[tuple[str, str], RoutineConfig | None], image: str) -> Iterator[Candidate]:
+        """Yield the routines that the file lists, and the kinds that it does not list; `image` is the canaries'."""
         name, implied = self.module.name, not self.routines
         for label in self.routines:
-            yield Candidate(name, label, listed=True, enabled=True)
+            routine = listed[name, label]
+            yield Candidate(
+                name, label, listed=True, enabled=True, missing=_lacks(routine.kind, image) if routine else ()
+            )
         for kind in self.module.routines:
             if kind.name not in self.routines:
-                missing = missing_in(kind.Settings)
-                enabled = implied and (self.mentioned or (self.module.default and not missing))
+                missing = (*missing_in(kind.Settings), *_lacks(kind, image))
+                by_default = not missing and not self.module.off_because(kind)
+                enabled = implied and (self.mentioned or by_default)
                 yield Candidate(name, kind.name, implied=implied, enabled=enabled, missing=missing)
+
+
+def _lacks(kind: type[Routine[Any]], image: str) -> tuple[str, ...]:
+    return (CANARY_IMAGE,) if kind.needs_canary and not image else ()
 
 
 class _Reader:
@@ -105,7 +122,9 @@ class _Reader:
         sections = {section.module.name: section for section in self._sections(parts.get("modules"))}
         # Every listed routine is checked, even if another one is named on the command line.
         listed = {(s.module.name, label): self._listed(s, label) for s in sections.values() for label in s.routines}
-        selection = select([c for section in sections.values() for c in section.candidates()], only)
+        canary = self._part(CanarySettings, parts.get("canary"))
+        candidates = (c for section in sections.values() for c in section.candidates(listed, canary.image))
+        selection = select(list(candidates), only)
         self.problems += selection.problems
         chosen = (
             listed[c.module, c.label] if c.listed else self._unlisted(sections[c.module], c.label)
@@ -113,11 +132,12 @@ class _Reader:
         )
         return Config(
             self._bounded(self._namespace(namespace, parts.get("namespace")), parts.get("namespace")),
-            self._measurement(parts.get("measurement")),
+            self._part(MeasurementSettings, parts.get("measurement")),
             tuple(routine for routine in chosen if routine),
             self._file,
             self._digest,
             selection.left_out,
+            canary,
         )
 
     def _parts(self, found: Found, known: Iterable[str] | None) -> dict[str, Found]:
@@ -151,12 +171,11 @@ class _Reader:
             self.problems.append(replace(at.problem(what), path="namespace"))
         return namespace
 
-    def _measurement(self, found: Found | None) -> MeasurementSettings:
-        if found is None:
-            return MeasurementSettings()
-        settings, problems = validated(MeasurementSettings, found)
+    def _part(self, model: type[_Part], found: Found | None) -> _Part:
+        """Return the settings of a part that is no module; defaults if it is not there or is invalid."""
+        settings, problems = validated(model, found) if found else (None, ())
         self.problems += problems
-        return settings or MeasurementSettings()
+        return settings or model()
 
     def _sections(self, found: Found | None) -> Iterator[_Section]:
         parts = self._parts(found, [module.name for module in self._modules]) if found else {}

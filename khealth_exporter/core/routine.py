@@ -83,6 +83,8 @@ class Context:
     measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
     memory: Memory = field(default_factory=Memory)
     chance: random.Random = field(default_factory=random.SystemRandom)
+    canary_image: str = ""
+    """The image of canaries that measure something: khealth's own; empty if it is not known."""
     lags: Lags = field(default_factory=Lags)
 
 
@@ -116,6 +118,8 @@ class Routine(ABC, Generic[S_co]):
     """Kinds that it lists or gets; verdicts are less precise without."""
     writes: ClassVar[int]
     """API writes of one attempt that succeeds."""
+    needs_canary: ClassVar[bool] = False
+    """Whether its canaries measure something: then it cannot run unless `canary.image` is set."""
     figures: ClassVar[tuple[Figure, ...]] = ()
     """Gauges of its own."""
     permissions: ClassVar[tuple[Permission, ...]] = ()

@@ -32,8 +32,15 @@ class Reason(StrEnum):
     STALE_READ = "stale_read", Component.API_SERVER
     ONE_API_SERVER = "one_api_server", Component.API_SERVER
     WEBHOOK_FAILED = "webhook_failed", Component.API_SERVER
+    ADMISSION_BYPASSED = "admission_bypassed", Component.API_SERVER
     POD_NOT_CREATED = "pod_not_created", Component.CONTROLLER_MANAGER
     POD_NOT_DELETED = "pod_not_deleted", Component.CONTROLLER_MANAGER
+    STATUS_NOT_OBSERVED = "status_not_observed", Component.CONTROLLER_MANAGER
+    ROLLOUT_STALLED = "rollout_stalled", Component.CONTROLLER_MANAGER
+    ROLLOUT_UNAVAILABLE = "rollout_unavailable", Component.CONTROLLER_MANAGER
+    JOB_FAILED = "job_failed", Component.CONTROLLER_MANAGER
+    NOT_COLLECTED = "not_collected", Component.CONTROLLER_MANAGER
+    WRONGLY_COLLECTED = "wrongly_collected", Component.CONTROLLER_MANAGER
     POD_NOT_SCHEDULED = "pod_not_scheduled", Component.SCHEDULER
     POD_UNSCHEDULABLE = "pod_unschedulable", Component.SCHEDULER
     NODES_NOT_READY = "nodes_not_ready", Component.NODE
@@ -44,6 +51,10 @@ class Reason(StrEnum):
     POD_CRASHED = "pod_crashed", Component.NODE
     POD_NOT_READY = "pod_not_ready", Component.NODE
     POD_LOST = "pod_lost", Component.NODE
+    CANARY_FAILED = "canary_failed", Component.NODE
+    WRONG_RESULT = "wrong_result", Component.NODE
+    CPU_STARVED = "cpu_starved", Component.NODE
+    NOT_PROJECTED = "not_projected", Component.NODE
     IMAGE_PULL_FAILED = "image_pull_failed", Component.REGISTRY
     DNS_FAILED = "dns_failed", Component.DNS
     DNS_WRONG_ANSWER = "dns_wrong_answer", Component.DNS
@@ -51,9 +62,10 @@ class Reason(StrEnum):
     NETWORK_SLOW = "network_slow", Component.NETWORK
     SERVICE_NOT_PROGRAMMED = "service_not_programmed", Component.NETWORK
     VOLUME_NOT_PROVISIONED = "volume_not_provisioned", Component.STORAGE
+    VOLUME_NOT_ATTACHED = "volume_not_attached", Component.STORAGE
+    VOLUME_NOT_DELETED = "volume_not_deleted", Component.STORAGE
     DISK_FAILED = "disk_failed", Component.STORAGE
     DATA_CORRUPTED = "data_corrupted", Component.STORAGE
-    JOB_FAILED = "job_failed", Component.CONTROLLER_MANAGER
     SLOW = "slow", None
 
     FORBIDDEN = "forbidden", Component.KHEALTH, Result.INCONCLUSIVE
@@ -66,6 +78,8 @@ class Reason(StrEnum):
     NO_NODE = "no_node", Component.NODE, Result.INCONCLUSIVE
     NO_SINGLE_CAUSE = "no_single_cause", Component.KHEALTH, Result.INCONCLUSIVE
     POD_GATED = "pod_gated", Component.KHEALTH, Result.INCONCLUSIVE
+    DRY_RUN_UNSUPPORTED = "dry_run_unsupported", Component.KHEALTH, Result.INCONCLUSIVE
+    NO_STORAGE_CLASS = "no_storage_class", Component.KHEALTH, Result.INCONCLUSIVE
     INTERRUPTED = "interrupted", Component.KHEALTH, Result.INCONCLUSIVE
     UNKNOWN = "unknown", Component.KHEALTH, Result.INCONCLUSIVE
     INTERNAL_ERROR = "internal_error", Component.KHEALTH, Result.INCONCLUSIVE

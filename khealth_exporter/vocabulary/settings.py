@@ -55,6 +55,13 @@ class ModuleSettings(Settings):
     """Whether all its routines rest."""
 
 
+class CanarySettings(Settings):
+    """What canaries that measure something run."""
+
+    image: str = ""
+    """khealth's own image, which the chart sets; empty, and the routines that need it do not run."""
+
+
 class MeasurementSettings(Settings):
     """From what own delay on a measured step is called degraded."""
 

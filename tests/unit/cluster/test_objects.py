@@ -15,11 +15,15 @@ from khealth_exporter.cluster.objects import (
     KubernetesObject,
     Node,
     Pod,
-    ReplicationController,
     unix_time,
 )
+from khealth_exporter.cluster.volumes import PersistentVolume, PersistentVolumeClaim, StorageClass
+from khealth_exporter.cluster.workloads import Deployment, Job, ReplicationController
 
-KINDS = (Pod, ReplicationController, Node, KubernetesEvent, KubernetesObject)
+KINDS = (
+    Pod, ReplicationController, Node, KubernetesEvent, KubernetesObject, Deployment, Job,
+    PersistentVolumeClaim, PersistentVolume, StorageClass,
+)  # fmt: skip
 KEYS = st.sampled_from(
     [
         "metadata",

@@ -1,0 +1,49 @@
+"""A canary pod that runs `khealth canary` once, with what it mounts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import Field
+
+from khealth_exporter.canaries.pod_spec import CANARY, USER, PodSettings, Resources, pod_spec
+
+
+class CanarySettings(PodSettings):
+    """What the canary pods are that measure something, in Kubernetes' own words."""
+
+    image: str = ""
+    """Another image than `canary.image`; it must be of the same version of khealth."""
+    resources: Resources = Field(
+        default_factory=lambda: Resources(requests={"cpu": "10m", "memory": "32Mi"})  # what CPython needs
+    )
+    """The container's resources."""
+
+    def with_image(self, image: str) -> Self:
+        """Return the settings with the image of canaries, unless they name another."""
+        return self if self.image else self.model_copy(update={"image": image})
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A volume of a canary, and where the container finds it."""
+
+    name: str
+    path: str
+    volume: Mapping[str, object]
+    """What it is: `{"emptyDir": {}}`, for instance."""
+
+
+def canary_spec(
+    settings: CanarySettings, labels: Mapping[str, str], task: Sequence[str], mounts: Sequence[Mount] = ()
+) -> Mapping[str, object]:
+    """Return the specification of a canary that runs `khealth canary` with these arguments, once."""
+    spec: dict[str, Any] = {**pod_spec(settings, labels)}
+    (container,) = spec["containers"]
+    command = {"name": CANARY, "command": ["python3", "-m", "khealth_exporter.canary", *task]}
+    places = [{"name": mount.name, "mountPath": mount.path} for mount in mounts]
+    spec["containers"] = [{**container, **command, **({"volumeMounts": places} if places else {})}]
+    volumes = [{"name": mount.name, **mount.volume} for mount in mounts]
+    # Its group may write what is mounted.
+    own = {"securityContext": {**spec["securityContext"], "fsGroup": USER}} if mounts else {}
+    return {**spec, "restartPolicy": "Never", **own, **({"volumes": volumes} if volumes else {})}

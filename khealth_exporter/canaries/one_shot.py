@@ -1,0 +1,100 @@
+"""A canary that measures something, ends, and says what it found in its termination message."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from khealth_exporter.canaries.aim import Aim
+from khealth_exporter.canaries.diagnosis import Finding
+from khealth_exporter.canaries.evidence import of_pod
+from khealth_exporter.canaries.pod_set import PodSet
+from khealth_exporter.canaries.pod_spec import CANARY
+from khealth_exporter.canaries.pod_steps import START
+from khealth_exporter.cluster.errors import clean
+from khealth_exporter.cluster.objects import ContainerStateDetail, Pod
+from khealth_exporter.measure.trace import Trace
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.step import Step
+from khealth_exporter.vocabulary.verdict import Failed
+
+
+class Document(msgspec.Struct, frozen=True):
+    """What a canary says in its termination message: durations in seconds, on its own clock, and what went wrong."""
+
+    task: str
+    ok: bool
+    version: int = 1
+    error: str = ""
+    reason: str = ""
+    durations: Mapping[str, float] = {}
+    uncertainty_seconds: float = 0.0
+    facts: Mapping[str, float | int | str | bool | None] = {}
+
+    def measured(self, steps: Sequence[Step]) -> tuple[Measurement, ...]:
+        """Return the steps that it timed; each duration has the step's name."""
+        return tuple(
+            Measurement(step, max(0.0, self.durations[step.name]), self.uncertainty_seconds, Quality.EXACT)
+            for step in steps
+            if step.name in self.durations
+        )
+
+
+def ended(trace: Trace[Pod]) -> ContainerStateDetail | None:
+    """Return how the canary's own container ended; None while it has not: containers of others may go on."""
+    statuses = trace.item.status.container_statuses
+    return next((s.state.terminated for s in statuses if s.name == CANARY and s.state.terminated), None)
+
+
+def _done(trace: Trace[Pod]) -> bool:
+    end = ended(trace)
+    return end is not None and end.exit_code == 0 and bool(end.message) and not trace.gone
+
+
+def _failed(trace: Trace[Pod]) -> bool:
+    return (ended(trace) is not None or trace.item.ended) and not _done(trace)
+
+
+def done(step: Step, reason: Reason, note: str) -> Aim:
+    """Return the aim that a canary has ended with a document; one that runs at the deadline has failed in this step."""
+
+    def late(trace: Trace[Pod]) -> Finding:
+        node = trace.item.spec.node_name or None
+        return Finding(step, reason, clean(f"{trace.item.name}: {note}"), node, trace.progress)
+
+    return Aim(_done, _failed, late)
+
+
+async def follow(
+    pods: PodSet, aim: Aim, deadline: float, record: Callable[[Sample], None]
+) -> tuple[Trace[Pod], Document]:
+    """Return the one pod of a set and its document once it has ended; raise Failed otherwise.
+
+    A canary that never started is judged like any pod; one that ended without a document is `canary_failed`.
+    """
+    try:
+        await pods.all_at(aim, 1, deadline, record)
+    except Failed as failed:
+        if failed.reason is not Reason.POD_CRASHED:
+            raise
+        raise Failed(Reason.CANARY_FAILED, failed.note, failed.evidence, step=failed.step) from failed
+    trace = next(trace for trace in pods.traces.values() if _done(trace))
+    end = ended(trace)
+    try:
+        return trace, msgspec.json.decode(end.message if end else "", type=Document)
+    except msgspec.MsgspecError as error:
+        note = clean(f"{trace.item.name}: the termination message is no document of a canary: {error}")
+        raise Failed(Reason.CANARY_FAILED, note, (of_pod(trace),), step=START) from error
+
+
+def check(document: Document, trace: Trace[Pod], step: Step, reasons: Sequence[Reason]) -> None:
+    """Raise Failed if the canary says that its task went wrong; `step` is what failed, unless it names another.
+
+    A canary names one of these reasons; a word that is none of them is `canary_failed`.
+    """
+    if document.ok:
+        return
+    reason = next((reason for reason in reasons if reason.value == document.reason), Reason.CANARY_FAILED)
+    node = trace.item.spec.node_name
+    note = clean(f"{trace.item.name} on {node}: {document.error or document.reason or 'no reason given'}")
+    raise Failed(reason, note, (of_pod(trace),), step=step)
