@@ -52,8 +52,7 @@ class PodSet:
         """Pods that the attempt asked for: what comes after them replaces one of them."""
         self._first: set[str] = set()
         """The uids of those."""
-        self._aim = READY
-        self._well: set[str] = set()
+        self._aim, self._well = READY, set[str]()
         """The uids of the pods that are where the attempt wants them."""
         self._hopeless: set[str] = set()
         self._present: set[str] = set()
