@@ -124,6 +124,13 @@ QUICK: dict[str, Disease] = {
     "dns": _outage("dns_failed", "KhealthDnsBroken", "dns"),
     "network": _outage("network_unreachable", "KhealthNetworkBroken", "network"),
     "storage": _outage("volume_not_provisioned", "KhealthStorageBroken", "storage"),
+    "corrupted": _outage("data_corrupted", "KhealthIntegrityViolated", "storage"),
+    "corrupted-once": Disease(
+        _one(*WELL * 10, failed("wrong_result"), *WELL * 40), [("KhealthIntegrityViolated", "critical", "node")]
+    ),
+    "starved": Disease(
+        _one(*WELL * 10, *failed("cpu_starved") * 30, *WELL * 10), [("KhealthCpuStarved", "warning", "node")]
+    ),
     "no-room": _outage("pod_unschedulable", "KhealthPodUnschedulable", "scheduler", "warning"),
     "one-node": _outage("one_node", "KhealthOneNode", "node", "warning"),
     "stale-read": _outage("stale_read", "KhealthApiServerBroken", "api_server"),

@@ -31,11 +31,31 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
     Reason.WEBHOOK_FAILED: ReasonText(
         "An admission webhook fails", "The API server rejected the write because an admission webhook failed."
     ),
+    Reason.ADMISSION_BYPASSED: ReasonText(
+        "Pod Security is not enforced", "The API server accepted a pod that the namespace's Pod Security level forbids."
+    ),
     Reason.POD_NOT_CREATED: ReasonText(
         "The controller manager does not create pods", "The controller manager did not create the pod."
     ),
     Reason.POD_NOT_DELETED: ReasonText(
         "The garbage collector does not delete pods", "The garbage collector did not delete the pod."
+    ),
+    Reason.STATUS_NOT_OBSERVED: ReasonText(
+        "The controller manager does not update status",
+        "The controller manager created the pod, but did not write the controller's status.",
+    ),
+    Reason.ROLLOUT_STALLED: ReasonText(
+        "Rollouts do not complete", "The Deployment did not become available, or its rollout did not complete."
+    ),
+    Reason.ROLLOUT_UNAVAILABLE: ReasonText(
+        "Rollouts remove too many pods", "During a rollout, fewer pods were Ready than the strategy promises."
+    ),
+    Reason.JOB_FAILED: ReasonText("Jobs do not complete", "The Job did not complete."),
+    Reason.NOT_COLLECTED: ReasonText(
+        "The garbage collector does not delete dependents", "Objects whose owner was deleted were not deleted."
+    ),
+    Reason.WRONGLY_COLLECTED: ReasonText(
+        "The garbage collector deletes objects that it must keep", "An object was deleted that should have stayed."
     ),
     Reason.POD_NOT_SCHEDULED: ReasonText("The scheduler does not bind pods", "The scheduler did not bind the pod."),
     Reason.POD_UNSCHEDULABLE: ReasonText(
@@ -53,6 +73,14 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
     Reason.POD_CRASHED: ReasonText("Containers crash", "A container of the pod exited."),
     Reason.POD_NOT_READY: ReasonText("Pods do not become Ready", "The pod ran, but did not become or stay Ready."),
     Reason.POD_LOST: ReasonText("Pods disappear", "A pod disappeared without a known cause."),
+    Reason.CANARY_FAILED: ReasonText(
+        "Canaries end without a result", "A canary ended without a result: it crashed, was killed, or could not run."
+    ),
+    Reason.WRONG_RESULT: ReasonText("A node computes wrong results", "A canary returned a wrong result."),
+    Reason.CPU_STARVED: ReasonText("Canaries wait for a CPU", "A canary had to wait for a CPU for most of its time."),
+    Reason.NOT_PROJECTED: ReasonText(
+        "Mounted ConfigMaps and Secrets are not updated", "A running pod did not see a change of what it mounts."
+    ),
     Reason.IMAGE_PULL_FAILED: ReasonText("Images cannot be pulled", "The pod's image could not be pulled."),
     Reason.DNS_FAILED: ReasonText("DNS does not answer", "DNS did not answer."),
     Reason.DNS_WRONG_ANSWER: ReasonText("DNS returns wrong answers", "DNS returned a wrong answer."),
@@ -62,9 +90,10 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
         "Services do not reach their pods", "The Service did not reach its pod in time."
     ),
     Reason.VOLUME_NOT_PROVISIONED: ReasonText("Volumes are not provisioned", "The volume was not provisioned."),
+    Reason.VOLUME_NOT_ATTACHED: ReasonText("Volumes are not mounted", "The pod's volume was not attached or mounted."),
+    Reason.VOLUME_NOT_DELETED: ReasonText("Volumes are not deleted", "The claim or its volume was not deleted."),
     Reason.DISK_FAILED: ReasonText("Disk reads or writes fail", "A read from the disk or a write to it failed."),
     Reason.DATA_CORRUPTED: ReasonText("Stored data is corrupted", "The data read differs from the data written."),
-    Reason.JOB_FAILED: ReasonText("Jobs do not complete", "The Job did not complete."),
     Reason.SLOW: ReasonText("Attempts exceed their time limits", "A step took longer than its limit."),
     Reason.FORBIDDEN: ReasonText(
         "A required permission is missing", "The API server denied khealth a required permission."
@@ -94,6 +123,13 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
     Reason.POD_GATED: ReasonText(
         "Gates or containers that others added hold pods up",
         "The pod waited for a gate that another controller must clear, or for a container that others added.",
+    ),
+    Reason.DRY_RUN_UNSUPPORTED: ReasonText(
+        "An admission webhook does not support dry-run",
+        "An admission webhook does not support dry-run, so admission could not be tested.",
+    ),
+    Reason.NO_STORAGE_CLASS: ReasonText(
+        "There is no such StorageClass", "The StorageClass does not exist, or there is no default one."
     ),
     Reason.INTERRUPTED: ReasonText(
         "Attempts are interrupted",

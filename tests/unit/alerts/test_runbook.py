@@ -7,6 +7,7 @@ import pytest
 import runbook
 import yaml
 from deployment import ran
+from promql import rules
 from runbook import PARTS, PROGRAMS, Section, Words
 from tools import needs
 
@@ -261,10 +262,19 @@ def test_an_alerts_section_silences_that_alert_alone(section: Section) -> None:
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason.result is Result.FAILURE])
 def test_a_reasons_section_silences_an_alert_of_its_component(reason: Reason) -> None:
-    """What is silenced is what the reason makes fire; data_corrupted is not silenced at all."""
+    """What is silenced is what the reason makes fire; what must never be wrong is not silenced at all."""
     (section,) = (section for section in SECTIONS if section.name == reason)
     components = {runbook.components().get(section.silenced[0])} if section.silenced else set()
-    assert (set() if reason is Reason.DATA_CORRUPTED else {reason.component or Component.NODE}) == components
+    assert (set() if reason in INTEGRITY else {reason.component or Component.NODE}) == components
+
+
+INTEGRITY = {Reason.DATA_CORRUPTED, Reason.WRONG_RESULT, Reason.WRONGLY_COLLECTED, Reason.ADMISSION_BYPASSED}
+
+
+def test_what_pages_at_once_is_what_must_never_be_wrong() -> None:
+    """The rules name the same reasons."""
+    recorded = next(r["expr"] for _, r in rules() if r.get("record") == "reason:khealth_reason_info:integrity")
+    assert [INTEGRITY] == [set(found.split("|")) for found in re.findall(r'reason=~"([^"]*)"', recorded)]
 
 
 def scraped() -> list[str]:
