@@ -23,7 +23,14 @@ from khealth_exporter.core.runner import OVERTIME
 from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.quantity import QUANTITY, quantity_text
-from khealth_exporter.vocabulary.settings import Duration, MeasurementSettings, ModuleSettings, Name, Settings
+from khealth_exporter.vocabulary.settings import (
+    CanarySettings,
+    Duration,
+    MeasurementSettings,
+    ModuleSettings,
+    Name,
+    Settings,
+)
 from khealth_exporter.web.security.web_config_schema import WebSettings
 
 CHART = Path(__file__).parent / "chart"
@@ -48,20 +55,22 @@ def catalogue(modules: Sequence[Module] = MODULES, shared: Sequence[Permission] 
         "modules": {
             module.name: {
                 "default": module.default,
-                "routines": {kind.name: _kind(kind) for kind in module.routines},
+                "routines": {kind.name: _kind(module, kind) for kind in module.routines},
             }
             for module in modules
         },
     }
 
 
-def _kind(kind: type[Routine[Any]]) -> dict[str, Any]:
+def _kind(module: Module, kind: type[Routine[Any]]) -> dict[str, Any]:
     # Without validation: a kind may have required settings.
     defaults = kind.Settings.model_construct().model_dump(mode="json", by_alias=True)
     pods = "pod" in kind.Settings.model_fields
     return {
         "permissions": _granted(kind.all_permissions(), defaults),
         "default": not missing_in(kind.Settings),
+        "opt_in": kind.name in module.opt_in,
+        "canary": kind.needs_canary,
         "timeout": defaults["timeout"],
         "pod": pods,
         "replicas": defaults.get("replicas", int(pods)),
@@ -203,6 +212,7 @@ def configurable(document: dict[str, Any], modules: Sequence[Module] = MODULES) 
     values = told["properties"]
     config = values["config"]["properties"]
     config["measurement"] = _or_null(_settings(MeasurementSettings))
+    config["canary"] = _or_null(_settings(CanarySettings))
     # Of a module that there is not, the template tells which there are.
     config["modules"] |= {
         "properties": {module.name: _module(module) for module in modules},
@@ -221,6 +231,7 @@ def configurable(document: dict[str, Any], modules: Sequence[Module] = MODULES) 
     known = _settings(PodSettings)["properties"]
     for key in ("labels", "resources", "runAsUser"):
         pod[key] = known[key]
+    values["canary"]["properties"]["resources"] = known["resources"]
     pod["tolerations"] |= {"items": known["tolerations"]["items"]}
     for part in (pod, values, values["global"]["properties"]):
         part["imagePullSecrets"] |= {"items": _SECRET}

@@ -9,8 +9,9 @@ files/catalogue.json says what there is to do. It is written from khealth's code
 {{- /* Every routine that is to run: a JSON list of {module, label, settings, about}, `about` being the catalogue's word.
 
 A module that lists no routines runs each of its kinds that has no required setting; a module that is not mentioned
-does so only if it is a default. Its key `suspend` is no routine, and takes no rights away. The values of `canaries.pod`
-are put into each routine that has pods and does not set them itself. */ -}}
+does so only if it is a default, and without the kinds that are opt-in. Its key `suspend` is no routine, and takes no
+rights away. The values of `canaries.pod` are put into each routine that has pods and does not set them itself; those
+whose canaries measure something have khealth's own image, and the resources of `canary`. */ -}}
 {{- define "khealth.routines" -}}
 {{- $catalogue := include "khealth.catalogue" . | fromJson -}}
 {{- $told := get (default dict .Values.config) "modules" | default dict -}}
@@ -20,14 +21,19 @@ are put into each routine that has pods and does not set them itself. */ -}}
     {{- fail (printf "values: config.modules.%s: khealth %s has no module of this name; it has %s" $module $.Chart.AppVersion $known) -}}
   {{- end -}}
 {{- end -}}
-{{- $pod := include "khealth.canaries.pod" . | fromJson -}}
+{{- $pods := include "khealth.canaries.pod" . | fromJson -}}
+{{- $image := include "khealth.canary.image" . -}}
 {{- $routines := list -}}
 {{- range $module := keys $catalogue.modules | sortAlpha -}}
   {{- $kinds := (get $catalogue.modules $module).routines -}}
   {{- $listed := omit (get $told $module | default dict) "suspend" -}}
   {{- $implied := list -}}
   {{- if or (get $catalogue.modules $module).default (hasKey $told $module) -}}
-    {{- range $kind, $about := $kinds }}{{ if $about.default }}{{ $implied = append $implied $kind }}{{ end }}{{ end -}}
+    {{- $mentioned := hasKey $told $module -}}
+    {{- range $kind, $about := $kinds -}}
+      {{- $wanted := and $about.default (or $mentioned (not $about.opt_in)) (or $image (not $about.canary)) -}}
+      {{- if $wanted }}{{ $implied = append $implied $kind }}{{ end -}}
+    {{- end -}}
   {{- end -}}
   {{- range $label := $listed | empty | ternary $implied (keys $listed) | sortAlpha -}}
     {{- $settings := get $listed $label | default dict | deepCopy -}}
@@ -39,7 +45,12 @@ are put into each routine that has pods and does not set them itself. */ -}}
     {{- $about := get $kinds $kind -}}
     {{- if $about.pod -}}
       {{- $own := get $settings "pod" | default dict -}}
-      {{- $where := hasKey $own "resources" | ternary (printf "config.modules.%s.%s.pod.resources" $module $label) "canaries.pod.resources" -}}
+      {{- $pod := $pods -}}
+      {{- if $about.canary -}}
+        {{- $pod = omit $pods "image" "resources" -}}
+        {{- with $.Values.canary.resources }}{{ $pod = merge (dict "resources" .) $pod }}{{ end -}}
+      {{- end -}}
+      {{- $where := hasKey $own "resources" | ternary (printf "config.modules.%s.%s.pod.resources" $module $label) ($about.canary | ternary "canary.resources" "canaries.pod.resources") -}}
       {{- range $key, $value := $pod -}}
         {{- if not (hasKey $own $key) }}{{ $_ := set $own $key $value }}{{ end -}}
       {{- end -}}
@@ -53,6 +64,12 @@ are put into each routine that has pods and does not set them itself. */ -}}
   {{- end -}}
 {{- end -}}
 {{- $routines | toJson -}}
+{{- end -}}
+
+{{- /* The image of canaries that measure something: khealth's own, unless the configuration names another or none. */ -}}
+{{- define "khealth.canary.image" -}}
+{{- $told := get (default dict .Values.config) "canary" | default dict -}}
+{{- hasKey $told "image" | ternary (get $told "image") (include "khealth.image" .) -}}
 {{- end -}}
 
 {{- /* Fails if a request exceeds its limit, which khealth would refuse; as context {resources, where}. */ -}}
@@ -144,6 +161,7 @@ would use it until its configuration has changed. The usual class is not mention
 {{- end -}}
 {{- $config := merge (dict "modules" $modules) (omit (default dict .Values.config) "modules") -}}
 {{- with .Values.canaries.namespace }}{{ $_ := set $config "namespace" . }}{{ end -}}
+{{- $_ := set $config "canary" (dict "image" (include "khealth.canary.image" .)) -}}
 {{- toYaml $config -}}
 {{- end -}}
 
