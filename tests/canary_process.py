@@ -24,7 +24,7 @@ class Canary:
     def start(self, *words: object, **options: Any) -> subprocess.Popen[str]:
         """Start a task."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(self.command(*words, **options), cwd=ROOT, text=True, stdout=pipe, stderr=pipe)  # noqa: S603
+        return subprocess.Popen(self.command(*words), cwd=ROOT, text=True, stdout=pipe, stderr=pipe, **options)  # noqa: S603
 
     def run(self, *words: object, preexec: Callable[[], None] | None = None) -> Document:
         """Run a task to its end, and return the document; it must end with 0 and print nothing."""

@@ -1,5 +1,6 @@
 """The task `compute`."""
 
+import os
 from itertools import count
 from pathlib import Path
 
@@ -32,12 +33,20 @@ def test_it_uses_as_much_cpu_as_it_is_told_to(canary: Canary) -> None:
     assert facts["wall_seconds"] == document["durations"]["compute"]
 
 
-def test_wall_time_is_cpu_time_and_the_wait_for_a_cpu(canary: Canary) -> None:
-    """Three clocks of the kernel agree, on a busy machine too; a quarter is for what happens between their readings."""
+def test_the_wait_for_a_cpu_that_another_process_has_is_told(canary: Canary, tmp_path: Path) -> None:
+    """Both share one CPU, so each waits about half of the time."""
     if kernel.waited() is None:
         pytest.skip("this kernel has no schedstat")
-    facts = canary.run("compute", "--cpu-seconds", 0.3)["facts"]
-    assert facts["cpu_seconds"] + facts["waiting_seconds"] == pytest.approx(facts["wall_seconds"], rel=0.25)
+    cpu = min(os.sched_getaffinity(0))
+
+    def pinned() -> None:
+        os.sched_setaffinity(0, {cpu})
+
+    with Canary(tmp_path / "other").start("compute", "--cpu-seconds", 1000, preexec_fn=pinned) as other:
+        facts = canary.run("compute", "--cpu-seconds", 0.3, preexec=pinned)["facts"]
+        other.kill()
+    assert facts["waiting_seconds"] > 0.05
+    assert facts["preemptions"] > 0
 
 
 def test_two_computations_that_differ_are_a_wrong_result(monkeypatch: pytest.MonkeyPatch) -> None:
