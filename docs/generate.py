@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -16,6 +16,7 @@ from prometheus_client.core import Metric
 
 from deploy import written
 from docs.kubectl_rows import NO_PROXY, ROWS, Row
+from khealth_exporter.canary import __main__ as canary
 from khealth_exporter.cli.arguments import parse
 from khealth_exporter.cli.routine_catalog import ModuleDescription, RoutineDescription, describe
 from khealth_exporter.core.metrics import Metrics
@@ -227,12 +228,14 @@ def _permission(permission: Permission) -> str:
     return f"| {permission.verb} {resource} | {', '.join(words)} | {permission.why} |"
 
 
-def flags() -> Iterator[str]:
+def flags(parse: Callable[[Sequence[str]], object]) -> Iterator[str]:
     """Yield a table of every flag of every command, as `khealth COMMAND --help` prints them."""
-    commands = re.findall(r"^    ([a-z-]+) ", _help(), re.MULTILINE)
+    commands = re.findall(r"^    ([a-z-]+) ", _help(parse), re.MULTILINE)
     found: dict[tuple[str, str], list[str]] = {}
     for command in commands:
-        for shown, meaning in re.findall(r"^  ([^\s-]\S*|--.*?)(?: {2,}|\n +)(\S.*)$", _help(command), re.MULTILINE):
+        for shown, meaning in re.findall(
+            r"^  ([^\s-]\S*|--.*?)(?: {2,}|\n +)(\S.*)$", _help(parse, command), re.MULTILINE
+        ):
             found.setdefault((shown, meaning), []).append(command)
     yield from ("| flag | commands | meaning |", "|---|---|---|")
     for (shown, meaning), of in found.items():
@@ -240,7 +243,7 @@ def flags() -> Iterator[str]:
         yield f"| `{shown}` | {names} | {meaning} |".replace("|ROUTINE`", "\\|ROUTINE`")
 
 
-def _help(*command: str) -> str:
+def _help(parse: Callable[[Sequence[str]], object], *command: str) -> str:
     out = io.StringIO()
     with patch.dict(os.environ, {"COLUMNS": "10000"}), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         parse([*command, "--help"])
@@ -288,10 +291,11 @@ def _given(row: Row) -> str:
 def generated() -> Mapping[Path, str]:
     """Return each page's text."""
     command_line, kubectl = DOCS / "command-line.md", DOCS / "kubectl.md"
+    tables = {"flags": flags(parse), "faults": faults(), "canary": flags(canary.parser().parse_args)}
     return {
         DOCS / "metrics.md": metrics_page(),
         DOCS / "routines.md": routines_page(),
-        command_line: filled(command_line.read_text(), {"flags": flags(), "faults": faults()}),
+        command_line: filled(command_line.read_text(), tables),
         kubectl: filled(kubectl.read_text(), {"rows": kubectl_rows(), "exceptions": no_proxy_rows()}),
     }
 

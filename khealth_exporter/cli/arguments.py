@@ -50,6 +50,7 @@ class Arguments:
     file: Path = field(default_factory=Path)
     dry_run: bool = False
     everything: bool = False
+    task: list[str] = field(default_factory=list)
 
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:
@@ -115,6 +116,8 @@ def _add_commands(add: Callable[..., _Parser]) -> None:
     sweep.add_argument("--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
     everything = "delete all khealth objects in the namespace, including those of running khealths"
     sweep.add_argument("--all", action="store_true", dest="everything", help=everything)
+    canary = add("canary", "run one task inside a canary pod; khealth starts it, users do not need it")
+    canary.add_argument("task", nargs=argparse.REMAINDER, metavar="TASK", help="see `khealth canary --help`")
     for command in (once, sweep):
         _add_duration(command, "--timeout", "time limit of the command; default 5m")
 

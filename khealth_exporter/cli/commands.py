@@ -143,6 +143,13 @@ def _routines(arguments: Arguments) -> int:
     return 0
 
 
+def _canary(arguments: Arguments) -> int:
+    """Run a task after flags such as --log.level; without them, `main` does, and imports less."""
+    from khealth_exporter.canary.__main__ import main  # noqa: PLC0415 - the only use of it
+
+    return main(arguments.task)
+
+
 _COMMANDS: Mapping[str, Callable[[Arguments], int]] = {
     "run": _run,
     "once": _once,
@@ -150,6 +157,7 @@ _COMMANDS: Mapping[str, Callable[[Arguments], int]] = {
     "check-config": _check_config,
     "routines": _routines,
     "sweep": _sweep,
+    "canary": _canary,
 }
 
 

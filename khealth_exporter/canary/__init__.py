@@ -1,0 +1,1 @@
+"""What runs inside a canary pod: one task, one JSON document about it, and the end."""

@@ -1,0 +1,81 @@
+"""The command `khealth canary TASK ...`, which is `python -m khealth_exporter.canary TASK ...`."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from khealth_exporter.canary import compute, config, disk, kernel, limits, volume
+from khealth_exporter.canary.report import TERMINATION_LOG, Failed, Report, write
+
+_TASKS = {
+    "compute": (compute.MEANING, compute.add_arguments, compute.run),
+    "config": (config.MEANING, config.add_arguments, config.run),
+    "disk": (disk.MEANING, disk.add_arguments, disk.run),
+    "volume": (volume.MEANING, volume.add_arguments, volume.run),
+}
+_UNWRITTEN = 3
+"""Exit code if the document could not be written; the other commands have the same."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a task and write its document; return 0 also if what it measured is a failure.
+
+    SystemExit with code 2 after a usage error. SIGTERM and SIGINT end the process with 128 + their number, and with no
+    document.
+    """
+    options = parser().parse_args(argv)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Process 1 of a container ignores a signal for which it has no handler.
+        signal.signal(number, _end)
+    report = Report(options.task)
+    try:
+        _run(options, report)
+        write(report.document(), options.report)
+    except OSError as error:
+        print(f"khealth canary: cannot write {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return _UNWRITTEN
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog="khealth canary",
+        description="What runs inside a canary pod: one task, reported as one JSON document of at most 4096 bytes.",
+        allow_abbrev=False,
+    )
+    tasks = made.add_subparsers(dest="task", metavar="TASK", required=True)
+    for name, (meaning, add_arguments, run) in _TASKS.items():
+        task = tasks.add_parser(
+            name, help=meaning, description=f"{meaning[:1].upper()}{meaning[1:]}.", allow_abbrev=False
+        )
+        add_arguments(task)
+        task.add_argument(
+            "--report",
+            type=limits.text,
+            default=TERMINATION_LOG,
+            metavar="FILE",
+            help=f"where to write the document; default {TERMINATION_LOG}",
+        )
+        task.set_defaults(run=run)
+    return made
+
+
+def _run(options: argparse.Namespace, report: Report) -> None:
+    try:
+        options.run(options, report)
+    except Failed as failed:
+        report.fail(failed)
+    report.facts["process_cpu_seconds"] = kernel.cpu()
+    if (resident := kernel.resident()) is not None:
+        report.facts["process_resident_bytes"] = resident
+
+
+def _end(number: int, _frame: object) -> None:
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
