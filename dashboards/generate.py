@@ -30,7 +30,7 @@ def khealth() -> dashboard.Dashboard:
     for about_itself in itself.panels():
         whole.with_panel(about_itself)
     below = GridPos(x=0, y=routines.TOP - 1, w=24, h=1)
-    whole.with_row(dashboard.Row("Single routines: control-plane/api and workloads/pod").grid_pos(below))
+    whole.with_row(dashboard.Row("Single routines").grid_pos(below))
     for of_routine in routines.panels():
         whole.with_panel(of_routine)
     return whole

@@ -1,4 +1,4 @@
-"""The row about single routines: control-plane/api and workloads/pod."""
+"""The row about single routines: what each module's routines time, certificates, and failing nodes."""
 
 from collections.abc import Iterator
 
@@ -11,31 +11,38 @@ from dashboards.queries import STEPS
 TOP = 57
 """The first line of the row on the grid, below its title."""
 API = Told(
-    "control-plane/api: steps, p50 and p99 of 1 h",
-    "The duration of each request of control-plane/api, and of a new connection to the API server. Good: create,"
-    " update and delete stay below the dashed line, 1 s. With fewer than 5 samples there is no value.",
+    "control-plane: steps, p50 and p99 of 1 h",
+    "The duration of each request of control-plane/api, of dry runs, and of what the controller manager does. Good:"
+    " create, update and delete of api stay below the dashed line, 1 s. With fewer than 5 samples there is no value.",
     (0, TOP, 12, 8),
     ("KhealthApiSlow", "stale_read"),
+)
+STORAGE = Told(
+    "storage: steps, p99 of 1 h",
+    "The duration of writes, syncs and reads on nodes' disks, of each step of a volume's life, and of a change until a"
+    " mounted ConfigMap shows it (up to 90 s is normal). Good is what your storage usually does, without a trend.",
+    (0, TOP + 8, 24, 8),
+    ("KhealthStorageBroken", "disk_failed", "volume_not_provisioned"),
 )
 CERTIFICATE = Told(
     "control-plane/api: certificate expires in",
     "The time until the serving certificate of the API server expires, from khealth's TLS handshakes. Good is"
     " more than 14 days.",
-    (0, TOP + 8, 4, 5),
+    (0, TOP + 16, 4, 5),
     ("KhealthApiCertificateExpires",),
 )
 NODES = Told(
     "workloads/pod: nodes failing",
     "The number of nodes on which the last canary pod failed. Good is 0. The status page of khealth names the"
     " nodes, and shows how long a full round over all nodes takes.",
-    (4, TOP + 8, 20, 5),
+    (4, TOP + 16, 20, 5),
     ("KhealthOneNode", "one_node"),
 )
 POD = Told(
-    "workloads/pod: steps, p99 of 1 h",
-    "The duration of each step of a canary pod, over all nodes that khealth visited in the last hour. Good is far"
-    " below the dashed line: schedule, sandbox and start together must end within 5 s. The step in which a pod"
-    " was stuck counts with the time waited. With fewer than 5 samples there is no value.",
+    "workloads: steps, p99 of 1 h",
+    "The duration of each step of canary pods, Jobs, Deployments and collected objects, over all nodes that khealth"
+    " visited in the last hour. Good, for a pod's schedule, sandbox and start together, is far below the dashed line,"
+    " 5 s. The step in which a pod was stuck counts with the time waited. With fewer than 5 samples there is no value.",
     (12, TOP, 12, 8),
     ("KhealthPodStartupSlow", "kubelet_silent", "sandbox_failed"),
 )
@@ -45,6 +52,7 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel]:
     """Yield the panels of the row about single routines."""
     yield _api()
     yield _pod()
+    yield _storage()
     yield _certificate()
     yield _nodes()
 
@@ -57,6 +65,11 @@ def _api() -> timeseries.Panel:
 def _pod() -> timeseries.Panel:
     panel = lines("s", (None, GREEN), (5.0, RED), none="Fewer than 5 samples in an hour.").interval(HOURLY)
     return finished(panel, POD, _of_module("workloads", 0.99, "A"))
+
+
+def _storage() -> timeseries.Panel:
+    panel = lines("s", (None, GREEN), none="Module storage does not run.").interval(HOURLY)
+    return finished(panel, STORAGE, _of_module("storage", 0.99, "A"))
 
 
 def _of_module(module: str, share: float, ref: str) -> Query:

@@ -28,6 +28,7 @@ ON_OCCASION = frozenset(
         "Failures by reason",
         "Inconclusive attempts by reason",
         "Watch restarts and sweeps",
+        "storage: steps, p99 of 1 h",
         "Alerts",
         "New configurations",
         "variable cluster",
