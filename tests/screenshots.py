@@ -33,7 +33,7 @@ Shot = tuple[tuple[RoutineStatus, ...], tuple[Denied, ...], dict[str, Any]]
 
 PICTURES: dict[str, Shot] = {
     "status-well": ((states.well(),), (), _README),
-    "status-failing": (twenty.twenty(), (), _README | {"viewport": {"width": 1180, "height": 800}}),
+    "status-failing": (twenty.twenty(), (), {"viewport": {"width": 1280, "height": 740}}),
 }
 """Those that the README shows."""
 SHOTS: dict[str, Shot] = {
@@ -75,7 +75,7 @@ def main(folder: Path, shots: dict[str, Shot]) -> None:
     with browser() as chromium, served(known) as server:
         for name, (statuses, denied, how) in shots.items():
             known.statuses, known.lacking = statuses, denied
-            known.left_out = _OFF if len(statuses) > 1 else ()
+            known.left_out = _OFF if statuses is _MANY else ()
             page = chromium.new_page(**how)
             page.goto(server.url)
             if name not in PICTURES and how.get("java_script_enabled", True):
