@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import states
+import twenty
 from browser import browser, served
 from playwright.sync_api import Page
 from serving import Known
 
+from khealth_exporter.config import Off
 from khealth_exporter.core.snapshot import RoutineStatus
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.vocabulary.reason import Reason
@@ -18,13 +20,20 @@ _PHONE = {"viewport": {"width": 320, "height": 640}, "device_scale_factor": 2, "
 _DARK = {"color_scheme": "dark"}
 _MANY = (states.failing(), states.well("pool-a"), states.suspended("pool-b"))
 
+_WIDE = {"viewport": {"width": 1280, "height": 800}}
+_NARROW = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+_OFF = (
+    *(Off("storage", name, "module storage is off by default") for name in ("volume", "disk")),
+    Off("network", "egress", "it has a required setting: targets"),
+)
+
 _README = {"viewport": {"width": 860, "height": 640}}
 
 Shot = tuple[tuple[RoutineStatus, ...], tuple[Denied, ...], dict[str, Any]]
 
 PICTURES: dict[str, Shot] = {
     "status-well": ((states.well(),), (), _README),
-    "status-failing": ((states.failing(),), (), _README),
+    "status-failing": (twenty.twenty(), (), {"viewport": {"width": 1280, "height": 740}}),
 }
 """Those that the README shows."""
 SHOTS: dict[str, Shot] = {
@@ -36,6 +45,11 @@ SHOTS: dict[str, Shot] = {
     "waiting": ((states.waiting(),), (), _DESK),
     "forbidden": ((states.Story().then(Reason.FORBIDDEN, times=3).told(),), states.LACKING, _DESK),
     "many": (_MANY, (), _DESK),
+    "twenty": (twenty.twenty(), (), _WIDE),
+    "twenty-well": (twenty.twenty(ill=False), (), _WIDE),
+    "twenty-dark": (twenty.twenty(), (), _WIDE | _DARK),
+    "twenty-phone": (twenty.twenty(), (), _NARROW),
+    "twenty-phone-dark": (twenty.twenty(ill=False), (), _NARROW | _DARK),
     "phone": ((states.failing(),), (), _PHONE),
     "phone-well-dark": ((states.well(),), (), _PHONE | _DARK),
     "dark": ((states.failing(),), (), _DESK | _DARK),
@@ -61,6 +75,7 @@ def main(folder: Path, shots: dict[str, Shot]) -> None:
     with browser() as chromium, served(known) as server:
         for name, (statuses, denied, how) in shots.items():
             known.statuses, known.lacking = statuses, denied
+            known.left_out = _OFF if statuses is _MANY else ()
             page = chromium.new_page(**how)
             page.goto(server.url)
             if name not in PICTURES and how.get("java_script_enabled", True):

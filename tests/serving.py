@@ -1,6 +1,7 @@
 """A backend, certificates, and byte-level clients for tests of the web server."""
 
 import asyncio
+import itertools
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ import trustme
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE
+from khealth_exporter.config import Off
 from khealth_exporter.core.snapshot import About, Attempt, RoutineStatus, Snapshot, State
 from khealth_exporter.routines.rcscheduler import RcScheduler
 from khealth_exporter.vocabulary.component import Component
@@ -59,6 +61,7 @@ class Known:
         self.stuck: tuple[str, ...] = ()
         self.begun = True
         self.lacking: tuple[Denied, ...] = ()
+        self.left_out: tuple[Off, ...] = ()
         self.wrong: tuple[str, ...] = ()
         self.reloads = 0
         self.now = BEGAN + 30
@@ -66,7 +69,11 @@ class Known:
         Gauge("others", "Others.", registry=self.registry).set(1)
 
     def snapshots(self) -> tuple[Snapshot, ...]:
-        return (Snapshot("rcscheduler", self.statuses),)
+        by_module = itertools.groupby(self.statuses, key=lambda status: status.module)
+        return tuple(Snapshot(module, tuple(statuses)) for module, statuses in by_module)
+
+    def off(self) -> tuple[Off, ...]:
+        return self.left_out
 
     def about(self) -> About:
         return About("1.2.3", "3.13.0", "https://cluster.example:6443", self.now)

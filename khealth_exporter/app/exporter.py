@@ -14,7 +14,7 @@ from khealth_exporter.app.reload import Aside, Load, Reloader
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.sweep import Sweeper
-from khealth_exporter.config import Bound, Config
+from khealth_exporter.config import Bound, Config, Off, off_routines
 from khealth_exporter.core.collector import Collector, Snapshot
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.routine import Context, Memory, Routine, RoutineConfig
@@ -163,6 +163,10 @@ class Exporter:
         """Return what every module knows now; one without routines is none."""
         snapshots = (collector.status() for collector in self._collectors.values())
         return tuple(snapshot for snapshot in snapshots if snapshot.routines)
+
+    def off(self) -> tuple[Off, ...]:
+        """Return the routines that the active configuration leaves out, and why."""
+        return tuple(off_routines(self.reloader.config))
 
     def about(self) -> About:
         """Return who looks at which cluster, and what time it is."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from khealth_exporter.cluster.kinds import Kind
-from khealth_exporter.config import Setting, missing_in, settings_of
+from khealth_exporter.config import Setting, off_because, settings_of
 from khealth_exporter.core.routine import Routine
 from khealth_exporter.modules import Module
 from khealth_exporter.vocabulary.permission import Permission
@@ -57,7 +57,7 @@ def _routine(module: Module, kind: type[Routine[Any]]) -> RoutineDescription:
     return RoutineDescription(
         kind.name,
         (inspect.getdoc(kind) or "").partition("\n")[0],
-        _off_because(module, kind),
+        off_because(module, kind),
         kind.steps,
         kind.all_reasons(),
         kind.figures,
@@ -71,15 +71,6 @@ def _routine(module: Module, kind: type[Routine[Any]]) -> RoutineDescription:
 
 def _names(kinds: Iterable[Kind[Any]]) -> tuple[str, ...]:
     return tuple(kind.name for kind in kinds)
-
-
-def _off_because(module: Module, kind: type[Routine[Any]]) -> str:
-    if missing := missing_in(kind.Settings):
-        settings = "a required setting" if len(missing) == 1 else "required settings"
-        return f"it has {settings}: {', '.join(missing)}"
-    if off := module.off_because(kind):
-        return off
-    return "canary.image is not set" if kind.needs_canary else ""
 
 
 def as_json(modules: Sequence[Module], shared: Sequence[Permission]) -> str:

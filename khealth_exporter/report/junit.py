@@ -54,18 +54,18 @@ def _case(suite: Element, entry: Entry) -> None:
 
 
 def _steps(entry: Entry) -> Iterator[str]:
-    """Yield each step with its duration in seconds, and the quality of pods into which others have put something.
+    """Yield each step with its duration in seconds, and the quality of objects into which others have put something.
 
-    The names of pods would differ from run to run.
+    The names of objects would differ from run to run.
     """
     for step, duration in durations(entry.measurements, ()).items():
         yield from () if duration is None else (f"step.{step}={duration:.6f}",)
     for number, sample in enumerate(entry.samples, 1):
         for step, duration in durations(sample.measurements, ()).items():
-            yield from () if duration is None else (f"pod{number}.{step}={duration:.6f}",)
+            yield from () if duration is None else (f"object{number}.{step}={duration:.6f}",)
         if sample.injected:
-            yield f"pod{number}.quality={sample.quality.value}"
-            yield from (f"pod{number}.injected={name}" for name in sample.injected)
+            yield f"object{number}.quality={sample.quality.value}"
+            yield from (f"object{number}.injected={name}" for name in sample.injected)
 
 
 def _seconds(seconds: float) -> str:

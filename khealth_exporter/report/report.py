@@ -50,14 +50,21 @@ class Entry:
     verdict: Verdict
 
     @property
+    def own_steps(self) -> tuple[str, ...]:
+        """The names of the steps that its routine measures for the attempt itself."""
+        return tuple(step.name for step in self.status.steps if not step.per_object)
+
+    @property
     def object_steps(self) -> tuple[str, ...]:
         """The names of the steps that its routine measures for each object."""
         return tuple(step.name for step in self.status.steps if step.per_object)
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
-        """The steps of the attempt itself."""
-        return self.attempt.measurements if self.attempt else ()
+        """The steps of the attempt itself, in the order in which its routine declares them."""
+        places = {step.name: place for place, step in enumerate(self.status.steps)}
+        measured = self.attempt.measurements if self.attempt else ()
+        return tuple(sorted(measured, key=lambda m: places.get(m.step.name, len(places))))
 
     @property
     def samples(self) -> tuple[Sample, ...]:

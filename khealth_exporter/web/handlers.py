@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.exposition import ALLOWUTF8, UNDERSCORES
 from prometheus_client.registry import Collector
 
+from khealth_exporter.config import Off
 from khealth_exporter.core.snapshot import About, Snapshot, State
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.web.accept import gzip_accepted, preferred
@@ -39,6 +40,9 @@ class Backend(Protocol):
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Return the current snapshot of each module."""
+
+    def off(self) -> tuple[Off, ...]:
+        """Return the routines that do not run, and why."""
 
     def about(self) -> About:
         """Return the versions, the cluster, and the current time."""
@@ -165,7 +169,7 @@ class Handlers:
 
     def _page_renderer(self) -> Callable[[], bytes]:
         """Return a function that renders the status page with the current data."""
-        data = self._backend.snapshots(), self._backend.denied(), self._backend.about()
+        data = self._backend.snapshots(), self._backend.denied(), self._backend.about(), self._backend.off()
         return lambda: status_page(*data).encode()
 
     async def _rendered(self, render: Callable[..., str], *arguments: object) -> str:

@@ -20,24 +20,33 @@ from khealth_exporter.web.page.markup import Child, Markup, tag
 _HINT = "Point at an attempt, or use the arrow keys, Home, and End. Enter opens an attempt, Escape closes it."
 
 
-def attempt_history(status: RoutineStatus) -> Iterator[Markup]:
-    """Yield the last attempts of a routine, oldest first, and the quality of their measurements."""
-    if not status.attempts:
+def attempt_history(status: RoutineStatus, limit: int) -> Iterator[Markup]:
+    """Yield the last attempts of a routine, at most `limit`, oldest first, and the quality of their measurements."""
+    attempts = status.attempts[-limit:]
+    if not attempts:
         return
-    name, count = f"{status.module}.{status.routine}", len(status.attempts)
+    name, count = f"{status.module}.{status.routine}", len(attempts)
     title = f"Last {counted(count, 'attempt')}" if count > 1 else "First attempt"
     yield tag("h3", title, tag("small", ", oldest first") if count > 1 else None, id=f"{name}.history")
-    items = [_item(attempt, name, last=attempt is status.attempts[-1]) for attempt in status.attempts]
+    items = [_item(attempt, name, last=attempt is attempts[-1]) for attempt in attempts]
     yield tag("ol", items, class_="strip", aria_labelledby=f"{name}.history")
-    yield _legend(status.attempts)
+    yield _legend(attempts)
+    if count < len(status.attempts):
+        yield tag(
+            "p",
+            "The ",
+            tag("a", "status as JSON", href=f"status/{status.module}"),
+            f" has {len(status.attempts)}.",
+            class_="quiet",
+        )
     yield tag(
         "div",
         tag("p", _HINT, class_="quiet"),
         class_="pane", id=f"{name}.pane", role="group", aria_label=f"Attempt of {status.routine}", tabindex="-1",
         data_own=True,
     )  # fmt: skip
-    yield _quality(status.attempts)
-    yield _table(status.attempts, name)
+    yield from _quality(attempts)
+    yield _table(attempts, name)
 
 
 def _item(attempt: Attempt, name: str, *, last: bool) -> Markup:
@@ -59,10 +68,12 @@ def _legend(attempts: Sequence[Attempt]) -> Markup:
     return tag("ul", entries, class_="key", aria_label="Results")
 
 
-def _quality(attempts: Sequence[Attempt]) -> Markup:
+def _quality(attempts: Sequence[Attempt]) -> Iterator[Markup]:
     sums = [sum(column) for column in zip(*(attempt.qualities for attempt in attempts), strict=True)]
+    if not any(sums):
+        return
     words = ", ".join(f"{count} {quality.value}" for quality, count in zip(Quality, sums, strict=True))
-    return tag("p", f"Measurement quality of {counted(sum(sums), 'object')}: {words}.", class_="quiet")
+    yield tag("p", f"Measurement quality of {counted(sum(sums), 'object')}: {words}.", class_="quiet")
 
 
 def _table(attempts: Sequence[Attempt], name: str) -> Markup:

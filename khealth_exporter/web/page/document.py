@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from khealth_exporter.core.snapshot import About, Snapshot
+from khealth_exporter.config import Off
+from khealth_exporter.core.snapshot import About, Snapshot, State
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.web.page.formatting import since as since_when
 from khealth_exporter.web.page.formatting import time_element
 from khealth_exporter.web.page.headline import headline, summary
 from khealth_exporter.web.page.markup import Child, Markup, start_tag, tag
-from khealth_exporter.web.page.routine_section import badge, routine_section
+from khealth_exporter.web.page.overview import overview
+from khealth_exporter.web.page.routine_section import routine_section
 from khealth_exporter.web.page.state_icons import SYMBOLS
 from khealth_exporter.web.security.content_security_policy import hash_source
 from khealth_exporter.web.status import state_of
@@ -29,12 +31,18 @@ CONTENT_SECURITY_POLICY = "; ".join(
 
 _REFRESH = 10
 """Seconds after which a browser without JavaScript reloads the page."""
+_ATTEMPTS, _FEWEST = 300, 20
+"""The attempts that the page shows of all routines together, and the fewest that it shows of each."""
 
 
-def status_page(snapshots: Sequence[Snapshot], denied: Sequence[Denied], about: About) -> str:
+def status_page(snapshots: Sequence[Snapshot], denied: Sequence[Denied], about: About, off: Sequence[Off] = ()) -> str:
     """Return the status page; all text from the cluster is escaped."""
     statuses = [status for snapshot in snapshots for status in snapshot.routines]
-    sections = [routine_section(status, about.now) for status in statuses]
+    limit = max(_FEWEST, _ATTEMPTS // max(1, len(statuses)))
+    sections = [
+        routine_section(status, about.now, limit, opened=len(statuses) == 1 or status.state is State.FAILING)
+        for status in statuses
+    ]
     body = tag(
         "body",
         # The script fills these elements, and keeps them when it updates the rest.
@@ -43,8 +51,8 @@ def status_page(snapshots: Sequence[Snapshot], denied: Sequence[Denied], about: 
         tag("header", list(headline(snapshots, about.now)), _status_time(about), id="answer"),
         tag(
             "main",
+            list(overview(snapshots, off, about.now)),
             list(_missing_permissions(denied, about.now)),
-            list(_overview(snapshots, about.now)),
             sections,
             id="routines",
         ),
@@ -91,24 +99,6 @@ def _missing_permissions(denied: Sequence[Denied], now: float) -> Iterator[Marku
     table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows))
     wide = tag("div", table, class_="wide", role="group", tabindex="0", aria_label="Missing permissions")
     yield tag("section", tag("h2", "Missing permissions", id="forbidden"), wide, aria_labelledby="forbidden")
-
-
-def _overview(snapshots: Sequence[Snapshot], now: float) -> Iterator[Markup]:
-    """Yield a table of all routines; nothing if there is only one."""
-    statuses = [status for snapshot in snapshots for status in snapshot.routines]
-    if len(statuses) < 2:  # noqa: PLR2004 - its section says the same
-        return
-    heads = [tag("th", head, scope="col") for head in ("routine", "state", "since", "consecutive failures")]
-    rows = []
-    for status in statuses:
-        link = tag("a", status.routine, href=f"#{status.module}.{status.routine}")
-        since: Child = since_when(status.since, now)[1:] if status.since is not None else ""
-        told = f" {status.still_failing}" if status.still_failing else None
-        cells = (tag("td", cell) for cell in ([badge(status.state), told], since, str(status.consecutive_failures)))
-        rows.append(tag("tr", tag("th", link, scope="row"), cells, id=f"{status.module}.{status.routine}.line"))
-    table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows))
-    wide = tag("div", table, class_="wide", role="group", tabindex="0", aria_label="State of each routine")
-    yield tag("section", tag("h2", "Routines", id="overview"), wide, aria_labelledby="overview")
 
 
 def _foot(about: About) -> Markup:

@@ -49,6 +49,11 @@ def rounded_duration(seconds: float) -> str:
     return f"{left // large} {first}" + (f" {rest} {second}" if rest else "")
 
 
+def age(seconds: float) -> str:
+    """Return a duration in its largest unit."""
+    return " ".join(rounded_duration(seconds).split()[:2])
+
+
 def duration(seconds: float) -> str:
     """Return a duration in milliseconds below one second, in seconds otherwise."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

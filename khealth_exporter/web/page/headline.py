@@ -18,15 +18,18 @@ _PREFIXES = {
     State.SUSPENDED: "Suspended",
 }
 """The first words, for states without a verdict on the cluster."""
+_SENTENCES = 3
+"""The findings that have a sentence each; of the others only the routines are named."""
 
 
 def finding(status: RoutineStatus) -> str:
     """Return the finding of a routine in words, without times, numbers, and full stop."""
     prefix = _PREFIXES.get(status.state)
-    return f"{prefix}: {_cause(status)}" if prefix else _cause(status)
+    return f"{prefix}: {cause(status)}" if prefix else cause(status)
 
 
-def _cause(status: RoutineStatus) -> str:
+def cause(status: RoutineStatus) -> str:
+    """Return why a routine is in its state, in words, without times, numbers, and full stop."""
     reason = _reason(status)
     match status.state:
         case State.FAILING:
@@ -58,8 +61,11 @@ def headline(snapshots: Sequence[Snapshot], now: float) -> Iterator[Markup]:
     yield tag("h1", tag("span", SYMBOLS[state], class_=f"sign {state}", aria_hidden="true"), tag("span", sentence))
     if not groups:
         return
-    yield from _links(groups[0])
-    yield from (tag("p", "Also: ", _sentence(group, now)) for group in groups[1:])
+    if links := _links(groups[0]):
+        yield tag("p", links)
+    yield from (tag("p", "Also: ", _sentence(group, now), " ", _links(group)) for group in groups[1:_SENTENCES])
+    if others := [status for group in groups[_SENTENCES:] for status in group]:
+        yield tag("p", "Also: ", _details(others), ".")
     suspended = [status for snapshot in snapshots for status in snapshot.routines if status.state is State.SUSPENDED]
     if suspended and state is not State.SUSPENDED:
         names = ", ".join(status.routine for status in suspended)
@@ -91,25 +97,35 @@ def _sentence(group: Sequence[RoutineStatus], now: float) -> list[Child]:
     ago: list[Child] = [" ", *since(start, now)] if start is not None else []
     failures = max(status.consecutive_failures for status in group)
     count = f"{failures} consecutive failures" if failures > 1 else counted(failures, "failure")
-    sentence: list[Child] = [_cause(first), *ago]
+    sentence: list[Child] = [cause(first), *ago]
     if prefix := _PREFIXES.get(first.state):
-        sentence = [prefix, *ago, ": ", _cause(first)]
+        sentence = [prefix, *ago, ": ", cause(first)]
         sentence += [f"; {count} before that"] if failures else []
     elif first.state is State.FAILING:
-        sentence = [_cause(first), ":" if ago else "", *ago, f", {count}"]
+        sentence = [cause(first), ":" if ago else "", *ago, f", {count}"]
     if len(group) > 1 and first.state is not State.WELL:
         sentence.append(f", in {len(group)} routines")
     return [*sentence, "."]
 
 
-def _links(group: Sequence[RoutineStatus]) -> Iterator[Markup]:
+def _links(group: Sequence[RoutineStatus]) -> list[Child]:
+    """Return links to the runbook and to the routines of a finding; none if all is well."""
     status = group[0]
+    if status.state in {State.WELL, State.SUSPENDED, State.WAITING} and not status.still_failing:
+        return []
     failed = status.last if status.state in {State.FAILING, State.INCONCLUSIVE} else None
     if status.still_failing:
         failed = status.last_failure if _told(status) else None
-    if failed and failed.verdict and failed.verdict.reason:
-        evidence = tag("a", "Evidence and measurements", href=f"#{status.module}.{status.routine}")
-        yield tag("p", runbook_link(failed.verdict.reason), " · ", evidence)
+    reason = failed.verdict.reason if failed and failed.verdict else None
+    return [*([runbook_link(reason), " · "] if reason else []), "Details: ", _details(group)]
+
+
+def _details(statuses: Sequence[RoutineStatus]) -> list[Child]:
+    """Return a link to the section of each routine."""
+    links: list[Child] = []
+    for status in statuses:
+        links += [", " if links else "", tag("a", status.routine, href=f"#{status.module}.{status.routine}")]
+    return links
 
 
 def _told(status: RoutineStatus) -> bool:

@@ -15,6 +15,7 @@ from khealth_exporter.web.page.formatting import (
 from khealth_exporter.web.page.headline import finding, runbook_link
 from khealth_exporter.web.page.markup import Child, Markup, tag
 from khealth_exporter.web.page.reason_texts import REASON_TEXTS
+from khealth_exporter.web.page.recent_attempts import median_duration
 from khealth_exporter.web.page.state_icons import SYMBOLS
 from khealth_exporter.web.page.step_chart import object_table, step_charts
 from khealth_exporter.web.status import phase_under_way
@@ -26,13 +27,18 @@ _STATES = {
 }
 
 
-def routine_section(status: RoutineStatus, now: float) -> Markup:
-    """Return the section of a routine."""
+def routine_section(status: RoutineStatus, now: float, limit: int, *, opened: bool) -> Markup:
+    """Return the section of a routine with its last `limit` attempts; `opened` says whether it is unfolded at first.
+
+    A link to the section unfolds it, with and without the script.
+    """
     name = f"{status.module}.{status.routine}"
     title = tag("h2", tag("small", f"{status.module} / "), status.routine, " ", badge(status.state), id=f"{name}.title")
-    parts = (title, *_problems(status, name), _facts(status, now), *_measured(status, name), *attempt_history(status))
+    history = attempt_history(status, limit)
+    parts = (*_problems(status, name), _facts(status, now), *_measured(status, name), *history)
     news = f"{status.routine} is {status.state}: {finding(status)}."
-    return tag("section", parts, id=name, aria_labelledby=f"{name}.title", data_news=news)
+    section = tag("section", parts, id=name, aria_labelledby=f"{name}.title", data_news=news)
+    return tag("details", tag("summary", title), section, id=f"{name}.detail", class_="routine", open=opened)
 
 
 def badge(state: State) -> Markup:
@@ -87,6 +93,7 @@ def _facts(status: RoutineStatus, now: float) -> Markup:
             if status.last_success
             else "none yet",
         ),
+        ("Median duration", _median(status)),
         ("Interval", f"{status.interval:g} s"),
         ("Next attempt", _next(status, now)),
         *((remark.name.capitalize(), remark.text) for remark in status.remarks),
@@ -108,6 +115,11 @@ def _attempt(attempt: Attempt | None, now: float) -> Child:
         _ago(attempt.began, now),
         f": {words}, took {duration(attempt.duration)}",
     ]
+
+
+def _median(status: RoutineStatus) -> str:
+    usual = median_duration(status)
+    return "unknown: too few successful attempts" if usual is None else f"{duration(usual)}, of successful attempts"
 
 
 def _ago(seconds: float, now: float) -> str:

@@ -205,4 +205,12 @@ document.addEventListener("click", (event) => {
   paneOf(link).focus({ preventScroll: true });
 });
 
+/** Unfold what holds the target of a link, also in browsers that do not. */
+function reveal() {
+  const target = document.getElementById(location.hash.slice(1));
+  for (let at = target?.closest("details"); at; at = at.parentElement.closest("details")) at.open = true;
+}
+
+addEventListener("hashchange", reveal);
 prepare(document);
+reveal();

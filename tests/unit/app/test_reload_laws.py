@@ -257,6 +257,15 @@ def test_nothing_is_left_in_the_cluster(reloads: list[Reload], faults: list[Faul
     assert [] == play(reloads, faults).left
 
 
+def test_routines_that_the_configuration_leaves_out_are_named() -> None:
+    """The status page shows them."""
+
+    async def left_out() -> set[str]:
+        return {f"{one.module}/{one.routine}" for one in staged({"a": SLOW}).exporter.off()}
+
+    assert run(left_out()) >= {"control-plane/api", "workloads/pod"}
+
+
 def test_nothing_is_left_of_a_routine_that_was_the_last_of_its_kinds() -> None:
     """Its cleanup fails after the reload, when no routine creates these kinds any more."""
     assert [] == play([Reload(3.0, {"a": None})], [Fault(2.0, 20.0, "writes")], {"a": SLOW}).left

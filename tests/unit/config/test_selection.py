@@ -5,7 +5,17 @@ from typing import Any, ClassVar
 
 import pytest
 
-from khealth_exporter.config import Config, ConfigError, LeftOut, Setting, load, missing_in, settings_of
+from khealth_exporter.config import (
+    Config,
+    ConfigError,
+    LeftOut,
+    Off,
+    Setting,
+    load,
+    missing_in,
+    off_routines,
+    settings_of,
+)
 from khealth_exporter.core.routine import Routine, RoutineSettings
 from khealth_exporter.modules import MODULES as KHEALTHS
 from khealth_exporter.modules import Module
@@ -80,6 +90,24 @@ def test_by_default_default_modules_run_without_kinds_that_need_a_setting() -> N
     config = load(None, modules=MODULES)
     expected = (["play/ping", "play/pong", "custom/ping"], ())
     assert expected == (_names(config), config.left_out)
+
+
+def test_what_is_off_by_default_says_why() -> None:
+    """The page and `khealth routines` give the same reasons."""
+    lacking = "it has required settings: url, target"
+    expected = [
+        Off("quiet", "ping", "module quiet is off by default"),
+        Off("custom", "probe", lacking),
+        Off("bare", "probe", lacking),
+    ]
+    assert expected == list(off_routines(load(None, modules=MODULES), MODULES))
+
+
+def test_what_the_configuration_replaces_is_off(tmp_path: Path) -> None:
+    """A kind that runs under another name is not."""
+    config = _load(tmp_path, "modules: {play: {slow: {kind: ping}}}")
+    (found,) = [one for one in off_routines(config, MODULES) if one.module == "play"]
+    assert Off("play", "pong", "the configuration or the command line names others") == found
 
 
 def test_every_default_module_of_khealth_runs_without_a_file() -> None:

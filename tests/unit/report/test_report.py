@@ -18,6 +18,7 @@ from khealth_exporter.report.document import as_json
 from khealth_exporter.report.junit import as_junit
 from khealth_exporter.report.report import Report
 from khealth_exporter.report.text import as_text
+from khealth_exporter.routines.api import Api
 from khealth_exporter.routines.rcscheduler import RcScheduler
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
@@ -260,7 +261,12 @@ def test_junit_has_a_case_for_each_attempt_with_its_steps() -> None:
     """The routine is the case; what was measured is its output, what was not is left out."""
     case = _suites(_report(_attempt(measurements=(ACCEPTED,), samples=(STARTED, STUCK))))[0].find("testcase")
     assert case is not None
-    expected = ["step.accept=0.006123", "pod1.create=0.011000", "pod1.schedule=0.006000", "pod1.startup=0.720000"]
+    expected = [
+        "step.accept=0.006123",
+        "object1.create=0.011000",
+        "object1.schedule=0.006000",
+        "object1.startup=0.720000",
+    ]
     assert expected == str(case.findtext("system-out")).splitlines()
 
 
@@ -286,7 +292,7 @@ def test_junit_lists_what_was_injected() -> None:
     """Beside the steps of the pod."""
     case = _suites(_report(_attempt(samples=(INJECTED,))))[0].find("testcase")
     assert case is not None
-    expected = ["pod1.startup=9.000000", "pod1.quality=foreign", "pod1.injected=init container istio-init"]
+    expected = ["object1.startup=9.000000", "object1.quality=foreign", "object1.injected=init container istio-init"]
     assert expected == str(case.findtext("system-out")).splitlines()
 
 
@@ -399,3 +405,44 @@ def test_no_note_breaks_the_documents(note: str) -> None:
     as_text(report).encode()
     found = (json.loads(as_json(report).encode())["attempts"][0]["note"], _suites(report).get("failures"))
     assert (note, "1") == found
+
+
+STEPS = Api.steps[:4]
+"""Steps of the attempt itself, as declared."""
+
+
+def _own(*seconds: float | None, verdict: Verdict = WELL) -> Report:
+    """Return the report of a routine without objects; its steps are measured in reverse order."""
+    measured = [Measurement(step, s, 0.0) for step, s in zip(STEPS, seconds, strict=True) if s is not None]
+    attempt = _attempt(verdict, measurements=tuple(reversed(measured)))
+    status = RoutineStatus("control-plane", "api", 60.0, STEPS, attempts=(attempt,))
+    return Report("1.2.3", "https://cluster:6443", (Snapshot("control-plane", (status,)),), answered=True)
+
+
+def test_text_shows_the_steps_of_an_attempt_without_objects_in_columns() -> None:
+    """In the order in which the routine declares them, whatever was measured first; there is no table of pods."""
+    names = [step.name for step in STEPS]
+    lines = as_text(_own(0.0123, 0.0004, 1.5, 0.007)).splitlines()
+    assert "control-plane/api: success in 1.90s" == lines[2]
+    assert [names, ["12ms", "0.40ms", "1.50s", "7ms"], []] == [line.split() for line in lines[3:6]]
+    assert len(lines[3]) == len(lines[4])
+
+
+def test_text_marks_a_step_that_an_attempt_did_not_reach() -> None:
+    """So that it is plain how far it came."""
+    lines = as_text(_own(0.0123, 0.02, None, None, verdict=TIMED_OUT)).splitlines()
+    assert ["12ms", "20ms", "-", "-"] == lines[5].split()
+
+
+def test_junit_has_steps_in_the_declared_order() -> None:
+    """So that two runs can be compared line by line."""
+    case = _suites(_own(0.0123, 0.0004, 1.5, 0.007))[0].find("testcase")
+    assert case is not None
+    lines = str(case.findtext("system-out")).splitlines()
+    assert [f"step.{step.name}" for step in STEPS] == [line.split("=")[0] for line in lines]
+
+
+def test_text_has_no_column_for_the_node_of_objects_that_have_none() -> None:
+    """Such as ConfigMaps."""
+    lines = as_text(_report(_attempt(samples=(replace(STARTED, node=None),)))).splitlines()
+    assert ["object", "create"] == lines[3].split()[:2]

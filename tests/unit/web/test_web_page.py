@@ -3,13 +3,14 @@
 import base64
 import hashlib
 import itertools
-from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
+from dataclasses import replace
 
 import pytest
 import states
+import twenty
 from hypothesis import given
 from hypothesis import strategies as st
+from page_elements import Element, by_module, read, shown
 from serving import BROKEN, FAILING, WELL
 
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START
@@ -28,68 +29,6 @@ from khealth_exporter.web.page.formatting import measured_duration, rounded_dura
 from khealth_exporter.web.page.markup import Markup, tag
 from khealth_exporter.web.page.reason_texts import REASON_TEXTS
 from khealth_exporter.web.page.step_chart import step_charts
-
-VOID = {"meta", "link"}
-
-
-@dataclass
-class Element:
-    """An element with its content."""
-
-    name: str
-    attributes: dict[str, str | None]
-    children: "list[Element | str]" = field(default_factory=list)
-
-    def all(self, name: str = "", **wanted: str) -> "list[Element]":
-        """Return the descendants with a name and attributes, in order; `class_` matches one class."""
-        found = [child for child in self.children if isinstance(child, Element)]
-        below = [element for child in found for element in (child, *child.all())]
-        return [element for element in below if name in {"", element.name} and element.has(wanted)]
-
-    def has(self, wanted: dict[str, str]) -> bool:
-        return all(
-            value in (self.attributes.get(key.rstrip("_")) or "").split() if key == "class_"
-            else self.attributes.get(key) == value
-            for key, value in wanted.items()
-        )  # fmt: skip
-
-    @property
-    def text(self) -> str:
-        return "".join(child if isinstance(child, str) else child.text for child in self.children)
-
-
-class Reader(HTMLParser):
-    """Parses a document into elements."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = [Element("", {})]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        element = Element(tag, dict(attrs))
-        self.open[-1].children.append(element)
-        if tag not in VOID:
-            self.open.append(element)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert tag == self.open.pop().name
-
-    def handle_data(self, data: str) -> None:
-        self.open[-1].children.append(data)
-
-
-def read(text: str) -> Element:
-    """Return the root of a document; AssertionError if an element is not closed."""
-    reader = Reader()
-    reader.feed(text)
-    reader.close()
-    assert 1 == len(reader.open)
-    return reader.open[0]
-
-
-def shown(*statuses: RoutineStatus, denied: tuple[Denied, ...] = (), about: About = states.ABOUT) -> Element:
-    """Return the page of some routines."""
-    return read(status_page((Snapshot("rcscheduler", statuses),) if statuses else (), denied, about))
 
 
 def facts(status: RoutineStatus) -> dict[str, str]:
@@ -159,7 +98,7 @@ def test_what_still_fails_follows_the_headline_of_another_state() -> None:
     """One routine's failure must not hide another's node."""
     (header,) = shown(failed(Reason.DNS_FAILED, 2), some(State.WELL, "b", remarks=DEAD)).all("header")
     said = [element.text for element in header.all("p")]
-    assert "Also: Healthy, except failing nodes: node-3 (kubelet_silent)." in said
+    assert "Also: Healthy, except failing nodes: node-3 (kubelet_silent). Details: b" in said
 
 
 def test_what_still_fails_leads_to_its_evidence() -> None:
@@ -192,7 +131,29 @@ def test_further_findings_follow_the_headline() -> None:
     younger = replace(failed(Reason.DNS_FAILED, 2, "b"), since=states.NOW - 60)
     (header,) = shown(younger, failed(Reason.POD_NOT_SCHEDULED, 11)).all("header")
     said = [element.text for element in header.all() if element.name in {"h1", "p"}]
-    assert "Also: DNS does not answer: since 14:29 UTC (1 min), 2 consecutive failures." in said
+    expected = (
+        "Also: DNS does not answer: since 14:29 UTC (1 min), 2 consecutive failures. Runbook: dns_failed · Details: b"
+    )
+    assert expected in said
+
+
+def test_the_headline_links_to_every_failing_routine() -> None:
+    """Also where two have the same finding."""
+    failing = failed(Reason.DNS_FAILED, 2, "b"), failed(Reason.DNS_FAILED, 3, "c"), failed(Reason.POD_NOT_SCHEDULED)
+    (header,) = shown(*failing).all("header")
+    links = {str(link.attributes["href"]) for link in header.all("a")}
+    assert {"#m.a", "#m.b", "#m.c"} == {link for link in links if link.startswith("#")}
+
+
+def test_of_many_findings_only_the_routines_are_named() -> None:
+    """The overview must stay on the screen when everything fails."""
+    reasons = (Reason.DNS_FAILED, Reason.POD_NOT_SCHEDULED, Reason.POD_CRASHED, Reason.API_ERROR, Reason.API_TIMEOUT)
+    failing = [
+        replace(failed(reason, 2, f"r{place}"), since=states.NOW - 900 + place) for place, reason in enumerate(reasons)
+    ]
+    (header,) = shown(*failing).all("header")
+    said = [element.text for element in header.all("p")]
+    assert ("Also: r3, r4.", 3) == (said[3], sum("Details" in text for text in said))
 
 
 def test_suspended_routines_are_named() -> None:
@@ -455,8 +416,8 @@ def test_headings_skip_no_level() -> None:
 
 
 def test_every_table_header_has_a_scope() -> None:
-    """A column or a row."""
-    assert {"col", "row"} == {head.attributes.get("scope") for head in EVERYTHING.all("th")}
+    """A column, a row, or the rows of a module."""
+    assert {"col", "row", "rowgroup"} == {head.attributes.get("scope") for head in EVERYTHING.all("th")}
 
 
 def test_every_link_is_relative() -> None:
@@ -541,4 +502,16 @@ def test_markup_is_not_escaped_twice() -> None:
 
 def test_the_page_stays_small() -> None:
     """Three routines with a hundred attempts, uncompressed."""
-    assert len(status_page((Snapshot("rcscheduler", MANY),), (), states.ABOUT)) < 400_000
+    assert len(status_page((Snapshot("rcscheduler", MANY),), (), states.ABOUT)) < 300_000
+
+
+def test_the_page_of_many_routines_stays_small_too() -> None:
+    """Each section has fewer attempts, and says where the others are."""
+    text = status_page(by_module(twenty.twenty()), (), states.ABOUT)
+    strips = [len(strip.all("li")) for strip in read(text).all("ol", class_="strip")]
+    assert (True, {4, 20}, True) == (len(text) < 350_000, set(strips), "status as JSON</a> has 100." in text)
+
+
+def test_the_quality_of_no_objects_is_not_told() -> None:
+    """A routine without objects has none."""
+    assert "Measurement quality" not in shown(replace(FAILING, attempts=(replace(WELL, qualities=(0,) * 5),))).text
