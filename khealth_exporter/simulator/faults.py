@@ -38,6 +38,11 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "nodes-not-ready": "all nodes become NotReady at the same time",
         "deletion-stuck": "the kubelets never finish deleting a pod; only a forced deletion removes it",
         "slow-start": "containers take 10 seconds longer to start",
+        "deployment-controller-off": "the deployment controller is switched off; the other controllers work",
+        "garbage-collector-off": "the garbage collector is switched off; the other controllers work",
+        "rollout-stalled": "the image of an updated Deployment cannot be pulled, so that its new pods do not start",
+        "webhook-no-dry-run": "an admission webhook for pods does not support dry run, so that it refuses dry runs",
+        "admission-bypassed": "Pod Security admission does not enforce the level of the namespace",
     }
 )
 """Every fault by name, with its effect."""
