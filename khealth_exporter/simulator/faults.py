@@ -31,13 +31,18 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "watch-cut": "every open watch connection breaks",
         "watch-silent": "open watches send nothing, even after the fault ends, until the client reopens them",
         "watch-gone": "the watch history is compacted, so that resuming a watch is answered with 410",
-        "pods-lost": "one ready pod of a ReplicationController disappears",
+        "pods-lost": "one ready pod that a controller keeps disappears",
         "pods-evicted": "one pod is evicted",
         "node-drained": "one node is cordoned and its pods are evicted, until the fault ends",
         "node-gone": "one node and its pods are deleted; the node returns when the fault ends",
         "nodes-not-ready": "all nodes become NotReady at the same time",
         "deletion-stuck": "the kubelets never finish deleting a pod; only a forced deletion removes it",
         "slow-start": "containers take 10 seconds longer to start",
+        "deployment-controller-off": "the deployment controller is switched off; the other controllers work",
+        "garbage-collector-off": "the garbage collector is switched off; the other controllers work",
+        "rollout-stalled": "the image of an updated Deployment cannot be pulled, so that its new pods do not start",
+        "webhook-no-dry-run": "an admission webhook for pods does not support dry run, so that it refuses dry runs",
+        "admission-bypassed": "Pod Security admission does not enforce the level of the namespace",
     }
 )
 """Every fault by name, with its effect."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from typing import Final
 
-from khealth_exporter.simulator.controllers import pod_status
+from khealth_exporter.simulator.controllers import pod_status, rollout, workload
 from khealth_exporter.simulator.deletion import DeleteOptions
 from khealth_exporter.simulator.documents import (
     Document,
@@ -20,7 +20,7 @@ from khealth_exporter.simulator.documents import (
 )
 from khealth_exporter.simulator.faults import API_OUTAGES
 from khealth_exporter.simulator.recorder import Occurrence, Source
-from khealth_exporter.simulator.resources import NODES, PODS
+from khealth_exporter.simulator.resources import NODES, PODS, REPLICA_SETS
 from khealth_exporter.simulator.store import Commit, Key
 from khealth_exporter.simulator.world import Component, World
 
@@ -133,7 +133,8 @@ class Kubelets(Component):
             }
             self._report(key, pod_status.waiting(self._pod(key), waits, "ImagePullBackOff", self.world.now()))
             self._say(key, node, Occurrence("Warning", "Failed", "Error: ImagePullBackOff", field))
-            await self._patience(backoff, "image-missing", node)
+            fault = "rollout-stalled" if self._stalls(self._pod(key)) else "image-missing"
+            await self._patience(backoff, fault, node)
             backoff = min(backoff * 2, _LONGEST_BACKOFF)
         for container in spec_of(self._pod(key))["containers"]:
             message = (
@@ -142,13 +143,21 @@ class Kubelets(Component):
             self._say(key, node, Occurrence("Normal", "Pulled", message, _field(self._pod(key))))
 
     def _missing_images(self, key: Key, node: str) -> dict[str, str]:
-        missing = self.world.faults.active("image-missing", node)
+        pod = self._pod(key)
+        missing = self.world.faults.active("image-missing", node) or self._stalls(pod)
         present = {*self.world.settings.images, pod_status.IMAGE_ID}
         return {
             container["name"]: container["image"]
-            for container in spec_of(self._pod(key))["containers"]
+            for container in spec_of(pod)["containers"]
             if missing or container["image"] not in present
         }
+
+    def _stalls(self, pod: Document) -> bool:
+        """Tell whether the pod belongs to an updated Deployment whose image is missing."""
+        if not self.world.faults.active("rollout-stalled"):
+            return False
+        owner = workload.owner_of(self.world, REPLICA_SETS, pod)
+        return owner is not None and rollout.revision(owner) > 1
 
     async def _crash(self, key: Key, node: str) -> None:
         """Let the containers start and exit as long as the fault is active."""
