@@ -113,6 +113,35 @@ TOGETHER: dict[str, Disease] = {
 }
 """Of rcscheduler, control-plane/api and workloads/pod side by side; within the hour."""
 
+_PODS = ("rcscheduler/rcscheduler", POD, "workloads/job", "workloads/deployment", "storage/disk", "storage/volume")
+_OBJECTS = ("control-plane/controllers", "workloads/collect", "workloads/job", "workloads/deployment")
+
+
+def _of_many(failing: dict[str, str]) -> Life:
+    """Return the history of routines that fail for these reasons, twelve times, and are healthy before and after."""
+    return Life({name: [*WELL * 10, *failed(reason) * 12, *WELL * 30] for name, reason in failing.items()})
+
+
+OF_TEN: dict[str, Disease] = {
+    "scheduler-of-all": Disease(
+        [_of_many(dict.fromkeys(_PODS, "pod_not_scheduled"))], [("KhealthSchedulerBroken", "critical", "scheduler")]
+    ),
+    "controller-manager-of-all": Disease(
+        [
+            _of_many(
+                dict(zip(_OBJECTS, ("pod_not_created", "not_collected", "job_failed", "rollout_stalled"), strict=True))
+                | {"rcscheduler/rcscheduler": "pod_not_created"}
+            )
+        ],
+        [("KhealthControllerManagerBroken", "critical", "controller_manager")],
+    ),
+    "storage-of-all": Disease(
+        [_of_many({"storage/disk": "disk_failed", "storage/volume": "volume_not_attached"})],
+        [("KhealthStorageBroken", "critical", "storage")],
+    ),
+}
+"""Of all routines that a component takes down; within the hour."""
+
 QUICK: dict[str, Disease] = {
     # A component is broken.
     "api-server": _outage("api_unreachable", "KhealthApiServerBroken", "api_server"),

@@ -54,7 +54,9 @@ class AnyReason(RcScheduler):
     reasons: ClassVar[tuple[Reason, ...]] = tuple(Reason)
 
 
-KINDS: Mapping[str, type[Routine[Any]]] = {MODULE: AnyReason, "control-plane": Api, "workloads": PodRoutine}
+KINDS: Mapping[str, type[Routine[Any]]] = {
+    MODULE: AnyReason, "control-plane": Api, "workloads": PodRoutine, "storage": PodRoutine
+}  # fmt: skip
 """The routine of each module."""
 PODS = {AnyReason: 3, PodRoutine: 1}
 """Pods of an attempt."""
