@@ -38,7 +38,7 @@ class CollectSettings(RoutineSettings):
 
 
 class Collect(Routine[CollectSettings]):
-    """Delete ConfigMaps that own others, by each propagation policy: the right ones must go, and the right ones stay."""
+    """Delete ConfigMaps that own others, by each propagation policy: the right ones must go, and others stay."""
 
     name: ClassVar[str] = "collect"
     steps: ClassVar[tuple[Step, ...]] = (BACKGROUND, FOREGROUND, ORPHAN)
