@@ -24,7 +24,7 @@ FOREGROUND = Step(
 ORPHAN = Step(
     "orphan",
     Component.CONTROLLER_MANAGER,
-    "the owner's delete is sent → it is gone, and its dependents belong to nobody (Orphan)",
+    "the owner's delete is sent → it is gone, and its dependents have no owner (Orphan)",
 )
 
 

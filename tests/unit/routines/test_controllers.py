@@ -345,7 +345,7 @@ def test_what_a_killed_run_leaves_is_swept(workload: str, seconds: float) -> Non
 
 def test_it_watches_what_its_settings_choose() -> None:
     """And it may sweep what other settings have chosen before."""
-    watched = [Controllers.watched(ControllersSettings(workload=workload)) for workload in KINDS]  # type: ignore[arg-type]
+    watched = [Controllers.watched(ControllersSettings(workload=workload)) for workload in KINDS]
     assert [(POD, kind) for kind in KINDS.values()] == watched
     assert {POD, *KINDS.values()} <= set(Controllers.sweeps())
 
