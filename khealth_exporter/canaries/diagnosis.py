@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from khealth_exporter.canaries.containers import awaited, trouble
@@ -115,6 +115,14 @@ def not_created(controller: Workload | None, missing: int) -> Finding:
             CREATE, Reason.POD_NOT_CREATED, f"{count}: the controller manager has not observed the controller"
         )
     return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}, but the controller manager has observed the controller")
+
+
+def told_why(missing: Finding, words: str) -> Finding:
+    """Return why pods are missing where the controller's status says nothing, by the words of an Event about them."""
+    if missing.reason is not Reason.POD_NOT_CREATED or not words:
+        return missing
+    reason, note = relayed(words)
+    return replace(missing, reason=reason, note=f"{missing.note}: {note}")
 
 
 def not_ready(trace: Trace[Pod], nodes: Nodes, pulling: frozenset[str] = frozenset()) -> Finding:

@@ -48,13 +48,18 @@ def of_owner(item: KubernetesObject | None) -> Iterable[Evidence]:
 
 def of_events(events: Sequence[KubernetesEvent], name: str) -> Iterable[Evidence]:
     """Yield the last Kubernetes Events about an attempt's objects; `name` is the attempt's."""
-    told = sorted(events, key=lambda e: e.last_timestamp or e.event_time or e.metadata.creation_timestamp)
+    told = sorted(events, key=happened)
     lines = [
         clean(f"{e.last_timestamp or e.event_time} {e.involved_object.name} {e.reason}: {e.message}")
         for e in told[-_EVENTS:]
     ]
     if lines:
         yield Evidence("Events", name, tuple(lines))
+
+
+def happened(event: KubernetesEvent) -> str:
+    """Return when a Kubernetes Event happened last, as the API server writes times."""
+    return event.last_timestamp or event.event_time or event.metadata.creation_timestamp
 
 
 def _conditions(conditions: Iterable[Condition]) -> list[str]:

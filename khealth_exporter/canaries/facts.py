@@ -1,13 +1,14 @@
 """What the API server reports before a component is blamed: nodes, Kubernetes Events, evidence."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from khealth_exporter.canaries.eligible_nodes import Nodes
-from khealth_exporter.canaries.evidence import of_events, of_owner, of_pod
+from khealth_exporter.canaries.evidence import happened, of_events, of_owner, of_pod
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import well
@@ -22,13 +23,20 @@ SHOWN = 10
 EVENT_PAGES = 4
 """Pages of 500 that are read of a namespace's Events: evidence must not cost more than what it is for."""
 
+_CREATING = re.compile(r"^(?:create Pod [^ ]+ in StatefulSet [^ ]+ failed error|Error creating): ")
+"""What a controller says before the API server's own words; a StatefulSet or a Job has no condition that tells them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was found out; `pulling` names the pods whose image is being pulled, by their Events."""
+    """What was found out; `pulling` names the pods whose image is being pulled, by their Events.
+
+    `refusal` is how the API server refused the latest pod, in the words of an Event; empty if none tells of that.
+    """
 
     nodes: Nodes
     pulling: frozenset[str]
+    refusal: str
     evidence: tuple[Evidence, ...]
 
 
@@ -71,8 +79,14 @@ async def find_out(
     return Facts(
         Nodes.of(nodes.result(), placement),
         _pulling(events.result()),
+        _refusal(events.result()),
         tuple(evidence),
     )
+
+
+def _refusal(events: Sequence[KubernetesEvent]) -> str:
+    told = [event for event in events if event.reason == "FailedCreate"]
+    return _CREATING.sub("", max(told, key=happened).message) if told else ""
 
 
 def _pulling(events: Sequence[KubernetesEvent]) -> frozenset[str]:

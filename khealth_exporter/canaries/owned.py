@@ -93,6 +93,8 @@ class Owned(Generic[T]):
     def update(self) -> None:
         """Take in what the watch has shown."""
         for line in self._lines.drain() if self._lines else ():
+            if line.object.name != self.ownership.name:
+                continue  # Another object of the attempt.
             self.item, self.gone = line.object, line.type == "DELETED"
             if self._way:
                 self.trace = self.trace or Trace(self._way, line.object)
@@ -174,8 +176,10 @@ class Owned(Generic[T]):
         self.gone = True
         return None
 
-    async def delete(self, deadline: float) -> Answer | None:
-        """Delete the object, by its kind's propagation policy; None if it was gone already; raise Refused.
+    async def delete(self, deadline: float, *, policy: str | None = None) -> Answer | None:
+        """Delete the object; None if it was gone already; raise Refused.
+
+        Its dependents go by its kind's propagation policy, unless another one is given.
 
         A delete that had to be repeated may have been done at any time since the first try.
         """
@@ -185,7 +189,7 @@ class Owned(Generic[T]):
         self.changed.flush()
         now = self._clock.now()
         first = self._first_asked = self._first_asked or now
-        answer = await self._cluster.delete(self.kind, target, deadline)
+        answer = await self._cluster.delete(self.kind, target, deadline, policy=policy)
         if answer and answer.tries == 1 and first == now:
             self.asked = Moment(answer.sent)
             self._delete = answer.sent, answer.answered

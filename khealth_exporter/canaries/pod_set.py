@@ -5,14 +5,14 @@ from typing import Any
 
 from khealth_exporter.canaries.aim import READY, Aim
 from khealth_exporter.canaries.asking import ASKING, check_awake
-from khealth_exporter.canaries.diagnosis import Missing, blame, not_ready
+from khealth_exporter.canaries.diagnosis import Missing, blame, not_ready, told_why
 from khealth_exporter.canaries.excess import Lateness, Usual, excuses, unexplained
 from khealth_exporter.canaries.facts import find_out
 from khealth_exporter.canaries.images import SeenImages
 from khealth_exporter.canaries.interference import interference_with
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_spec import Placement
-from khealth_exporter.canaries.pod_steps import CREATE, WAY, behind, sample
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, WAY, behind, sample
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import POD
 from khealth_exporter.cluster.objects import Pod
@@ -286,7 +286,7 @@ class PodSet:
                 found = lateness.judged(found, trace.item.name, steps, excuses(trace, now.at))
             findings.append(found)
         if missing and not lost:
-            found = self._missing(self._owned.item, missing)
+            found = told_why(self._missing(self._owned.item, missing), facts.refusal)
             findings.append(lateness.judged(found, f"{missing} pods", [self._uncreated(now)]) if lateness else found)
         if not findings:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that the pods are Ready")
@@ -295,6 +295,6 @@ class PodSet:
 
     def _lateness(self, now: Moment) -> Lateness:
         owned, budget = self._owned, now.at - self._owned.began
-        chain = [step for step in self._order if not step.sli and not step.teardown]
+        chain = dict.fromkeys((ACCEPT, *(s for s in self._order if not s.sli and not s.teardown)))
         usual = self._usual.of(chain, budget)
         return Lateness(usual, budget, owned.sent - owned.began, owned.answered.at - owned.sent)

@@ -122,6 +122,7 @@ class PodSpec(Lenient, frozen=True):
     """What a pod was asked to be."""
 
     node_name: str = ""
+    host_network: bool = False
     containers: list[Container] = []
     init_containers: list[Container] = []
     node_selector: dict[str, str] = {}

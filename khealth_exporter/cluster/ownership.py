@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from khealth_exporter.cluster.objects import KubernetesObject, unix_time
@@ -123,6 +123,10 @@ class Ownership:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     owner: Owner | None = None
+
+    def part(self, word: str) -> "Ownership":
+        """Return what marks one of several objects of the same kind: a name of its own, and the attempt's labels."""
+        return replace(self, name=f"{self.name}-{word}")
 
     @property
     def key(self) -> tuple[str, ...]:
