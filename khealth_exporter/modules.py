@@ -5,6 +5,8 @@ from typing import Any
 
 from khealth_exporter.core.routine import Routine
 from khealth_exporter.routines.api import Api
+from khealth_exporter.routines.deployment import DeploymentRoutine
+from khealth_exporter.routines.job import JobRoutine
 from khealth_exporter.routines.pod import PodRoutine
 from khealth_exporter.routines.rcscheduler import RcScheduler
 
@@ -37,5 +39,10 @@ MODULES: tuple[Module, ...] = (
         (RcScheduler,),
     ),
     Module("control-plane", "the API server answers, and shows what was written", (Api,)),
-    Module("workloads", "pods run on every node", (PodRoutine,)),
+    Module(
+        "workloads",
+        "pods run on every node, Jobs compute, and Deployments roll out",
+        (PodRoutine, JobRoutine, DeploymentRoutine),
+        opt_in=("deployment",),
+    ),
 )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from khealth_exporter.canaries.containers import awaited, trouble
@@ -10,7 +10,7 @@ from khealth_exporter.canaries.eligible_nodes import Nodes
 from khealth_exporter.canaries.pod_spec import OURS
 from khealth_exporter.canaries.pod_steps import CREATE, DELETE, READY, SANDBOX, SANDBOXED, SCHEDULE, START, node_of
 from khealth_exporter.cluster.errors import clean
-from khealth_exporter.cluster.objects import Condition, Pod
+from khealth_exporter.cluster.objects import Condition, KubernetesObject, Pod
 from khealth_exporter.cluster.relayed import relayed
 from khealth_exporter.cluster.workloads import Workload
 from khealth_exporter.measure.trace import Trace
@@ -26,6 +26,10 @@ READINESS_GATED = "ReadinessGatesNotReady"
 """Why a pod is not Ready, if its containers are, and a condition that another controller sets is missing."""
 TAINT_MANAGER = "DeletionByTaintManager"
 """Why a pod is deleted, if its node has a taint that it does not tolerate: a dead node has one too."""
+JOB_TRACKING = "batch.kubernetes.io/job-tracking"
+"""Finalizer of a Job's pods, which the job controller removes when it has counted them."""
+COLLECTING = frozenset({"foregroundDeletion", "orphan"})
+"""Finalizers that the garbage collector removes."""
 STOPPED = {"NodeShutdown", "Terminated", "Shutdown", "Preempting"}
 """Why a kubelet ends or rejects a pod, if its node is shut down, or a critical pod needs the room."""
 
@@ -115,6 +119,14 @@ def not_created(controller: Workload | None, missing: int) -> Finding:
             CREATE, Reason.POD_NOT_CREATED, f"{count}: the controller manager has not observed the controller"
         )
     return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}, but the controller manager has observed the controller")
+
+
+def refined(found: Finding, refused: str) -> Finding:
+    """Return why pods are missing, where an Event says what the object's status does not, such as a Job's."""
+    if not refused or found.reason is not Reason.POD_NOT_CREATED:
+        return found
+    reason, note = relayed(refused)
+    return found if reason is Reason.UNKNOWN else replace(found, reason=reason, note=clean(f"{found.note}: {note}"))
 
 
 def not_ready(trace: Trace[Pod], nodes: Nodes, pulling: frozenset[str] = frozenset()) -> Finding:
@@ -230,17 +242,48 @@ def _words(said: Condition) -> str:
     return ": ".join(filter(None, (said.reason, said.message)))
 
 
-def not_deleted(traces: Sequence[Trace[Pod]], nodes: Nodes, order: Sequence[Step]) -> Finding:
-    """Say who keeps a deleted controller from going: the kubelet of a pod that is asked to end, or the collector."""
+def not_deleted(
+    traces: Sequence[Trace[Pod]], nodes: Nodes, order: Sequence[Step], owner: KubernetesObject | None = None
+) -> Finding:
+    """Say who keeps a deleted controller from going.
+
+    That is the kubelet of a pod that is asked to end, whoever has set a finalizer, or the garbage collector.
+    """
     stuck = [trace for trace in traces if not trace.gone]
     ending = [trace for trace in stuck if trace.item.leaving]
+    if not stuck and owner and (foreign := set(owner.metadata.finalizers) - COLLECTING):
+        return _finalized(owner, foreign)
     if not ending or len(ending) < len(stuck):
         left = f"{len(stuck)} pods are left" if stuck else "the controller is left"
         return Finding(DELETE, Reason.POD_NOT_DELETED, f"{left}: the garbage collector has not acted")
     return blame([_not_ended(trace, nodes) for trace in ending], order, traces)
 
 
+def held(trace: Trace[Pod]) -> bool:
+    """Tell whether a pod that is being deleted waits for a finalizer alone: there is nothing left to end."""
+    pod = trace.item
+    statuses = pod.status.container_statuses
+    ended = pod.ended or bool(statuses and all(status.state.terminated for status in statuses))
+    return pod.leaving and bool(pod.metadata.finalizers) and (ended or not pod.spec.node_name)
+
+
+def _finalized(item: KubernetesObject, finalizers: Iterable[str]) -> Finding:
+    names = ", ".join(sorted(finalizers))
+    return Finding(DELETE, Reason.INTERRUPTED, clean(f"{item.name}: another client has not removed finalizer {names}"))
+
+
+def _held(trace: Trace[Pod]) -> Finding:
+    pod = trace.item
+    if foreign := set(pod.metadata.finalizers) - COLLECTING - {JOB_TRACKING}:
+        return _finalized(pod, foreign)
+    names = ", ".join(pod.metadata.finalizers)
+    note = f"{pod.name}: the controller manager has not removed finalizer {names}"
+    return Finding(DELETE, Reason.POD_NOT_DELETED, clean(note), node_of(trace), trace.progress)
+
+
 def _not_ended(trace: Trace[Pod], nodes: Nodes) -> Finding:
+    if held(trace):
+        return _held(trace)
     explained = nodes.disrupts(trace)
     if explained:
         return Finding(DELETE, Reason.DISRUPTED, f"{trace.item.name}: {explained}", node_of(trace), trace.progress)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from khealth_exporter.canaries.eligible_nodes import Nodes
-from khealth_exporter.canaries.evidence import of_events, of_owner, of_pod
+from khealth_exporter.canaries.evidence import of_events, of_owner, of_pod, when
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import well
@@ -21,15 +21,21 @@ SHOWN = 10
 """Pods that evidence shows."""
 EVENT_PAGES = 4
 """Pages of 500 that are read of a namespace's Events: evidence must not cost more than what it is for."""
+_CREATING = "Error creating: "
+"""What controllers of pods put before the API server's answer (kubernetes pkg/controller/controller_utils.go)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was found out; `pulling` names the pods whose image is being pulled, by their Events."""
+    """What was found out; `pulling` names the pods whose image is being pulled, by their Events.
+
+    `refused` is the last that a controller said of the API server's refusal of its pods, or nothing.
+    """
 
     nodes: Nodes
     pulling: frozenset[str]
     evidence: tuple[Evidence, ...]
+    refused: str = ""
 
 
 async def list_nodes(cluster: Cluster, deadline: float) -> list[Node] | None:
@@ -72,7 +78,13 @@ async def find_out(
         Nodes.of(nodes.result(), placement),
         _pulling(events.result()),
         tuple(evidence),
+        _refused(events.result()),
     )
+
+
+def _refused(events: Sequence[KubernetesEvent]) -> str:
+    told = [event for event in events if event.reason == "FailedCreate" and event.message.startswith(_CREATING)]
+    return max(told, key=when).message.removeprefix(_CREATING) if told else ""
 
 
 def _pulling(events: Sequence[KubernetesEvent]) -> frozenset[str]:

@@ -62,7 +62,7 @@ async def interference_with(cluster: Cluster, owned: Owned[Any], deadline: float
     elif owned.gone or not owned.ownership.marks(found):
         what = "was given other labels"  # Its watch selects by them.
     else:
-        what = _scaled(owned.made, found)
+        what = _respecified(owned.made, found)
     return Failed(Reason.INTERRUPTED, f"{kind.name} {name} {what} by another client") if what else None
 
 
@@ -71,12 +71,14 @@ def _vanished(item: KubernetesObject) -> bool:
     return isinstance(item, Pod) and bool(item.spec.node_name) and not item.leaving
 
 
-def _scaled(made: KubernetesObject, found: KubernetesObject) -> str:
-    """Return how a controller's number of pods was changed, or nothing."""
+def _respecified(made: KubernetesObject, found: KubernetesObject) -> str:
+    """Return how a controller of pods was told to do something else, or nothing."""
     if not isinstance(made, Workload) or not isinstance(found, Workload):
         return ""
-    before, now = made.spec.replicas, found.spec.replicas
-    return "" if before == now else f"was scaled from {before} to {now} pods"
+    before, now = made.spec, found.spec
+    if before.replicas != now.replicas:
+        return f"was scaled from {before.replicas} to {now.replicas} pods"
+    return "" if before == now else "was changed"
 
 
 async def changed_by_another(cluster: Cluster, kind: Kind[T], known: T, deadline: float) -> Failed | None:

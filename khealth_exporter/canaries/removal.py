@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from khealth_exporter.canaries.asking import ASKING
-from khealth_exporter.canaries.diagnosis import Finding, not_deleted
+from khealth_exporter.canaries.diagnosis import Finding, held, not_deleted
 from khealth_exporter.canaries.facts import find_out
 from khealth_exporter.canaries.interference import namespace_deleted
 from khealth_exporter.canaries.owned import Owned
@@ -14,7 +14,7 @@ from khealth_exporter.canaries.pod_set import PodSet
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import sample
 from khealth_exporter.cluster.errors import Refused
-from khealth_exporter.cluster.kinds import POD
+from khealth_exporter.cluster.kinds import POD, Kind
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.cluster.workloads import Workload
 from khealth_exporter.core.routine import Context
@@ -47,11 +47,16 @@ class Backlog:
 
 
 class Removal:
-    """Deletes an attempt's own object with its pods; `steps` are the routine's, and the teardown one is measured."""
+    """Deletes an attempt's own object with its pods; `steps` are the routine's, and the teardown one is measured.
 
-    def __init__(
-        self, owned: Owned[Any], pods: PodSet, placement: Placement, context: Context, steps: Sequence[Step]
-    ) -> None:
+    `between` is the kind of the objects that the own object creates, where it is these that create the pods.
+    """
+
+    def __init__(  # noqa: PLR0913 - one of them is a choice
+        self, owned: Owned[Any], pods: PodSet, placement: Placement, context: Context, steps: Sequence[Step], *,
+        between: Kind[Any] | None = None,
+    ) -> None:  # fmt: skip
+        self._between = between
         self._owned, self._pods, self._placement = owned, pods, placement
         self._cluster, self._clock = context.cluster, context.clock
         self._backlog = context.memory.of(Backlog)
@@ -155,6 +160,10 @@ class Removal:
 
     async def _take(self, deadline: float) -> None:
         """Delete the pods without their kubelets, and then their owner; raise Refused."""
+        if self._between:
+            # First: they would create more pods. In the background, because the garbage collector may be dead.
+            for item in await self._cluster.list(self._between, deadline, labels=self._owned.ownership.selector):
+                await self._cluster.delete(self._between, item, deadline, policy="Background")
         at_once = asyncio.Semaphore(AT_ONCE)
 
         async def delete(pod: Pod) -> None:
@@ -179,15 +188,16 @@ class Removal:
             facts = await find_out(self._cluster, self._owned, self._pods.traces.values(), self._placement, asked)
         except Failed as failed:
             return failed
-        found = self._slow(frozen, now) or not_deleted(frozen, facts.nodes, self._order)
-        if found.reason is Reason.POD_NOT_DELETED:
+        found = self._slow(frozen, now) or not_deleted(frozen, facts.nodes, self._order, self._owned.item)
+        if found.reason is Reason.POD_NOT_DELETED and not any(map(held, frozen)):
             return await self._not_collected(found, facts.evidence, asked)
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
 
     def _slow(self, frozen: Sequence[Trace[Pod]], now: float) -> Finding | None:
         """Return a finding if the garbage collector has asked all pods to end, but some only just now."""
         left = [trace for trace in frozen if not trace.gone]
-        if self._owned.kind is POD or not left or not all(trace.item.leaving for trace in left):
+        waited = left and all(trace.item.leaving and not held(trace) for trace in left)
+        if self._owned.kind is POD or not waited:
             return None
         since = max(self._pods.leaving.get(trace.item.uid, 0.0) for trace in left)
         if since + JUST_ASKED <= now:
