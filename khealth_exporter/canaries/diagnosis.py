@@ -117,6 +117,11 @@ def not_created(controller: Workload | None, missing: int) -> Finding:
     return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}, but the controller manager has observed the controller")
 
 
+def vanished(_item: object, _missing: int) -> Finding:
+    """Say why a bare pod is missing: nobody but the API server can have lost it."""
+    return Finding(SCHEDULE, Reason.POD_LOST, "the API server accepted the pod, but does not return it")
+
+
 def not_ready(trace: Trace[Pod], nodes: Nodes, pulling: frozenset[str] = frozenset()) -> Finding:
     """Say why one pod is not (or no longer) there and Ready; `pulling` names those whose image is on its way."""
     pod = trace.item

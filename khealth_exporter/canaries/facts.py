@@ -30,6 +30,7 @@ class Facts:
     nodes: Nodes
     pulling: frozenset[str]
     evidence: tuple[Evidence, ...]
+    events: tuple[KubernetesEvent, ...] = ()
 
 
 async def list_nodes(cluster: Cluster, deadline: float) -> list[Node] | None:
@@ -72,6 +73,7 @@ async def find_out(
         Nodes.of(nodes.result(), placement),
         _pulling(events.result()),
         tuple(evidence),
+        tuple(events.result()),
     )
 
 

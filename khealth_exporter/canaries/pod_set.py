@@ -5,11 +5,12 @@ from typing import Any
 
 from khealth_exporter.canaries.aim import READY, Aim
 from khealth_exporter.canaries.asking import ASKING, check_awake
-from khealth_exporter.canaries.diagnosis import Missing, blame, not_ready
-from khealth_exporter.canaries.excess import Lateness, Usual, excuses, unexplained
+from khealth_exporter.canaries.diagnosis import Missing, blame
+from khealth_exporter.canaries.excess import Lateness, Usual
 from khealth_exporter.canaries.facts import find_out
 from khealth_exporter.canaries.images import SeenImages
 from khealth_exporter.canaries.interference import interference_with
+from khealth_exporter.canaries.judge import Judge
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import CREATE, WAY, behind, sample
@@ -87,6 +88,8 @@ class PodSet:
         """Take in what the watches have shown; the cost is one of each line, however many pods there are."""
         self._owned.update()
         for line in self._lines.drain():
+            if not self._belongs(line.object):
+                continue
             uid = line.object.uid
             trace = self.traces.get(uid)
             if trace is None:
@@ -100,6 +103,10 @@ class PodSet:
             self._weigh(uid, trace)
             if uid in self._held:
                 (self._failing.discard if uid in self._well else self._failing.add)(uid)
+
+    def _belongs(self, pod: Pod) -> bool:
+        """Tell whether a pod of the attempt is one of these: a bare pod may not be the attempt's only one."""
+        return self._owned.kind is not POD or pod.name == self._owned.ownership.name
 
     def _weigh(self, uid: str, trace: Trace[Pod]) -> None:
         (self._well.add if self._aim.reached(trace) else self._well.discard)(uid)
@@ -156,7 +163,7 @@ class PodSet:
 
     def _measured(self, trace: Trace[Pod], deadline: Moment | None) -> list[Measurement]:
         ruler = self._owned.ruler
-        steps = list(trace.spans(ruler, deadline))
+        steps = [one for one in trace.spans(ruler, deadline) if one.step in self._order]
         if self._create and "created" in trace.moments and trace.item.uid in self._first:
             steps.insert(0, ruler.measure(self._create, self._owned.answered, trace.moments["created"]))
         return steps
@@ -186,7 +193,8 @@ class PodSet:
         await self.until(lambda: bool(self._failing) or self.live != live, self._clock.now() + seconds)
 
     async def _list(self, deadline: float) -> list[Pod]:
-        return await self._cluster.list(POD, deadline, labels=self._owned.ownership.selector)
+        found = await self._cluster.list(POD, deadline, labels=self._owned.ownership.selector)
+        return [pod for pod in found if self._belongs(pod)]
 
     async def _inquest(
         self, frozen: list[Trace[Pod]], count: int, deadline: float, record: Callable[[Sample], None] | None
@@ -274,17 +282,8 @@ class PodSet:
         # A pod that replaces another is late because of that one.
         suspects = lost or [trace for trace in unwell if trace.item.uid in self._first] or unwell
         lateness = self._lateness(now) if due else None
-        findings = []
-        for trace in suspects:
-            running = due and trace.item.started and not trace.item.ended and not facts.nodes.disrupts(trace)
-            if running and trace not in lost and (slow := self._aim.late(trace)):
-                findings.append(slow)
-                continue
-            found = not_ready(trace, facts.nodes, facts.pulling)
-            if lateness and unexplained(trace.item):
-                steps = self._measured(trace, now)
-                found = lateness.judged(found, trace.item.name, steps, excuses(trace, now.at))
-            findings.append(found)
+        judge = Judge(self._aim, facts, self._owned.ruler, now, lateness)
+        findings = [judge.finding(trace, self._measured(trace, now)) for trace in suspects]
         if missing and not lost:
             found = self._missing(self._owned.item, missing)
             findings.append(lateness.judged(found, f"{missing} pods", [self._uncreated(now)]) if lateness else found)
