@@ -1,15 +1,16 @@
 """What an attempt waits for of its pods: to be Ready, to have ended well, or to have replaced others."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from khealth_exporter.canaries.diagnosis import Finding, Missing
 from khealth_exporter.canaries.pod_steps import well
-from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.cluster.objects import KubernetesEvent, Pod
 from khealth_exporter.measure.trace import Trace
 
 Test = Callable[[Trace[Pod]], bool]
 Explained = Callable[[Trace[Pod]], Finding | None]
+Refine = Callable[[Finding, Trace[Pod], Sequence[KubernetesEvent]], Finding]
 
 
 def _never(_: Trace[Pod]) -> bool:
@@ -24,12 +25,17 @@ def _nothing(_: Trace[Pod]) -> None:
     return None
 
 
+def _as_found(found: Finding, _trace: Trace[Pod], _events: Sequence[KubernetesEvent]) -> Finding:
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Aim:
     """What an attempt waits for of each pod, and when it need not wait any longer.
 
     `reached` tells whether a pod is where it should be, and `hopeless` whether it will never be there. `late` returns
     what it means that a pod which has started is not there at the deadline; None where its own state says enough.
+    `refined` returns a finding with what the attempt knows better, from the pod and the Kubernetes Events about it.
 
     Pods that it does not concern go rightfully, and all of them must have been asked to. `missing` says why pods have
     not come, or others have not been asked to go; where it is None, the set's own says so.
@@ -41,6 +47,7 @@ class Aim:
     reached: Test = well
     hopeless: Test = _never
     late: Explained = _nothing
+    refined: Refine = _as_found
     concerns: Test = _always
     missing: Missing | None = None
     floor: int = 0

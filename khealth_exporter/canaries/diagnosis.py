@@ -129,6 +129,11 @@ def refined(found: Finding, refused: str) -> Finding:
     return found if reason is Reason.UNKNOWN else replace(found, reason=reason, note=clean(f"{found.note}: {note}"))
 
 
+def vanished(_item: object, _missing: int) -> Finding:
+    """Say why a bare pod is missing: nobody but the API server can have lost it."""
+    return Finding(SCHEDULE, Reason.POD_LOST, "the API server accepted the pod, but does not return it")
+
+
 def not_ready(trace: Trace[Pod], nodes: Nodes, pulling: frozenset[str] = frozenset()) -> Finding:
     """Say why one pod is not (or no longer) there and Ready; `pulling` names those whose image is on its way."""
     pod = trace.item

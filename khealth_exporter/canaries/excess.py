@@ -130,7 +130,8 @@ class Lateness:
         """
         spent = {ACCEPT: self.accepted} | {one.step: one.seconds for one in measured if one.step in self.usual}
         still = next((one.step for one in measured if one.censored and one.step in self.usual), None)
-        if finding.reason not in _UNDER_WAY or still is None:
+        own = still not in LATE  # The attempt's own, which begins once the pod runs.
+        if still is None or not (own or finding.reason in _UNDER_WAY):
             return finding
         step = blamed(spent, still, self.usual, self.budget, self.before)
         if step is None:
@@ -138,6 +139,8 @@ class Lateness:
             took = f"{self.before:.2f} s before the first write, {steps}"
             note = f"{name}: not Ready after {self.budget:.2f} s, and no single step explains it: {took}"
             return replace(finding, reason=Reason.NO_SINGLE_CAUSE, note=note)
+        if own and step == still:
+            return finding
         reason, seconds = (excused or {}).get(step, (LATE[step], 0.0))
         excuse = seconds > (spent[step] - self.usual[step]) / 2
         if step == still and not (excuse and step is SCHEDULE):

@@ -36,6 +36,7 @@ class Facts:
     pulling: frozenset[str]
     evidence: tuple[Evidence, ...]
     refused: str = ""
+    events: tuple[KubernetesEvent, ...] = ()
 
 
 async def list_nodes(cluster: Cluster, deadline: float) -> list[Node] | None:
@@ -79,6 +80,7 @@ async def find_out(
         _pulling(events.result()),
         tuple(evidence),
         _refused(events.result()),
+        tuple(events.result()),
     )
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from khealth_exporter.canaries.aim import Tally
 from khealth_exporter.canaries.diagnosis import Finding, Missing, not_ready, refined
-from khealth_exporter.canaries.excess import Lateness, excuses, overdue, unexplained
+from khealth_exporter.canaries.excess import Lateness
 from khealth_exporter.canaries.facts import Facts
+from khealth_exporter.canaries.judge import Judge
+from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.measure.trace import Trace
@@ -32,8 +34,8 @@ class Case:
     """How many pods have not come."""
     explain: Missing
     """Says why pods have not come, unless the aim does."""
-    owner: Any
-    """The object that should have brought them about, as it was seen last."""
+    owned: Owned[Any]
+    """The object that should have brought them about."""
     facts: Facts
     now: Moment
     lateness: Lateness | None
@@ -52,29 +54,24 @@ class Case:
         # A pod that replaces another is late because of that one.
         suspects = lost or [trace for trace in unwell if trace.item.uid in self.first] or unwell
         for trace in suspects:
-            yield self._of_pod(trace, lost=trace in lost)
+            yield self._of_pod(trace)
         if self.tally.aim.missing:
             # A controller that waits for a pod need not create the next one.
             if self.lateness and not suspects and (self.missing or self.tally.others_left):
-                yield refined(self.tally.aim.missing(self.owner, self.missing), self.facts.refused)
+                yield refined(self.tally.aim.missing(self.owned.item, self.missing), self.facts.refused)
         elif self.missing and not lost:
             yield self._absent()
 
-    def _of_pod(self, trace: Trace[Pod], *, lost: bool) -> Finding:
-        pod, nodes, late = trace.item, self.facts.nodes, self.lateness
-        runs = pod.started and not pod.ended and not lost and not nodes.disrupts(trace)
-        if late and runs and (slow := self.tally.aim.late(trace)):
-            spent = {measured.step: measured.seconds for measured in self.measured(trace) if not measured.censored}
-            return overdue(slow, self.now.at - trace.moments["started"].at, spent, late.budget)
-        found = not_ready(trace, nodes, self.facts.pulling)
-        if not late or not unexplained(pod):
-            return found
-        if pod.uid not in self.first and "created" in trace.moments:
+    def _of_pod(self, trace: Trace[Pod]) -> Finding:
+        late = self.lateness
+        if late and trace.item.uid not in self.first and "created" in trace.moments:
+            # Its way began with the pod.
             late = replace(late, before=late.budget - (self.now.at - trace.moments["created"].at), accepted=0.0)
-        return late.judged(found, pod.name, self.measured(trace), excuses(trace, self.now.at))
+        judge = Judge(self.tally.aim, self.facts, self.owned.ruler, self.now, late)
+        return judge.finding(trace, self.measured(trace))
 
     def _absent(self) -> Finding:
-        found = refined(self.explain(self.owner, self.missing), self.facts.refused)
+        found = refined(self.explain(self.owned.item, self.missing), self.facts.refused)
         return self.lateness.judged(found, f"{self.missing} pods", [self.uncreated()]) if self.lateness else found
 
     def _fallen(self, trace: Trace[Pod]) -> Finding:

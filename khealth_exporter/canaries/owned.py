@@ -93,6 +93,8 @@ class Owned(Generic[T]):
     def update(self) -> None:
         """Take in what the watch has shown."""
         for line in self._lines.drain() if self._lines else ():
+            if line.object.name != self.ownership.name:
+                continue  # Another object of the attempt.
             self.item, self.gone = line.object, line.type == "DELETED"
             if self._way:
                 self.trace = self.trace or Trace(self._way, line.object)

@@ -84,6 +84,8 @@ class PodSet:
         """Take in what the watches have shown; the cost is one of each line, however many pods there are."""
         self._owned.update()
         for line in self._lines.drain():
+            if not self._belongs(line.object):
+                continue
             uid = line.object.uid
             trace = self.traces.get(uid)
             if trace is None:
@@ -96,6 +98,10 @@ class PodSet:
             self._tally.take(trace)
             if uid in self._held:
                 (self._failing.discard if uid in self._tally.well else self._failing.add)(uid)
+
+    def _belongs(self, pod: Pod) -> bool:
+        """Tell whether a pod of the attempt is one of these: a bare pod may not be the attempt's only one."""
+        return self._owned.kind is not POD or pod.name == self._owned.ownership.name
 
     def catch_up(self) -> None:
         """Take in all that has arrived; a condition that waits is evaluated by it, so none may call it."""
@@ -187,7 +193,8 @@ class PodSet:
         await self.until(lambda: bool(self._failing) or self.live != live, self._clock.now() + seconds)
 
     async def _list(self, deadline: float) -> list[Pod]:
-        return await self._cluster.list(POD, deadline, labels=self._owned.ownership.selector)
+        found = await self._cluster.list(POD, deadline, labels=self._owned.ownership.selector)
+        return [pod for pod in found if self._belongs(pod)]
 
     async def _inquest(
         self, frozen: list[Trace[Pod]], count: int, deadline: float, record: Callable[[Sample], None] | None
@@ -273,8 +280,8 @@ class PodSet:
         facts = await find_out(self._cluster, self._owned, self.traces.values(), self._placement, asked)
         others = [trace for trace in self.traces.values() if not self._tally.aim.concerns(trace)]
         case = Case(
-            self._tally, frozen, others, self._first, self.leaving, missing, self._missing, self._owned.item, facts,
-            now, self._lateness(now) if due else None,
+            self._tally, frozen, others, self._first, self.leaving, missing, self._missing, self._owned,
+            facts, now, self._lateness(now) if due else None,
             lambda trace: self._measured(trace, now), lambda: self._uncreated(now),
         )  # fmt: skip
         findings = list(case.findings())

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from khealth_exporter.cluster.objects import KubernetesObject, unix_time
@@ -138,6 +138,10 @@ class Ownership:
         """Return the metadata of an object that the attempt creates itself; in a cluster, khealth's Pod owns it."""
         owned = {"ownerReferences": [self.owner.reference()]} if self.owner else {}
         return {"name": self.name, "labels": dict(self.labels), "annotations": dict(self.annotations), **owned}
+
+    def part(self, name: str) -> "Ownership":
+        """Return the ownership of one of several objects of a kind: its name ends in this word."""
+        return replace(self, name=f"{self.name}-{name}")
 
     def marks(self, found: KubernetesObject) -> bool:
         """Tell whether an object belongs to the attempt."""
