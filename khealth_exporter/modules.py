@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from khealth_exporter.core.routine import Routine
+from khealth_exporter.routines.admission import Admission
 from khealth_exporter.routines.api import Api
+from khealth_exporter.routines.collect import Collect
+from khealth_exporter.routines.controllers import Controllers
 from khealth_exporter.routines.deployment import DeploymentRoutine
 from khealth_exporter.routines.job import JobRoutine
 from khealth_exporter.routines.pod import PodRoutine
@@ -38,11 +41,15 @@ MODULES: tuple[Module, ...] = (
         "a ReplicationController's pods are created, scheduled, started, held and deleted",
         (RcScheduler,),
     ),
-    Module("control-plane", "the API server answers, and shows what was written", (Api,)),
+    Module(
+        "control-plane",
+        "the API server answers and shows what was written, admission runs, and controllers act",
+        (Api, Admission, Controllers),
+    ),
     Module(
         "workloads",
-        "pods run on every node, Jobs compute, and Deployments roll out",
-        (PodRoutine, JobRoutine, DeploymentRoutine),
-        opt_in=("deployment",),
+        "pods run on every node, Jobs compute, Deployments roll out; what belongs to deleted objects is collected",
+        (PodRoutine, JobRoutine, DeploymentRoutine, Collect),
+        opt_in=("deployment", "collect"),
     ),
 )

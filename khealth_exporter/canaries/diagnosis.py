@@ -10,7 +10,7 @@ from khealth_exporter.canaries.eligible_nodes import Nodes
 from khealth_exporter.canaries.pod_spec import OURS
 from khealth_exporter.canaries.pod_steps import CREATE, DELETE, READY, SANDBOX, SANDBOXED, SCHEDULE, START, node_of
 from khealth_exporter.cluster.errors import clean
-from khealth_exporter.cluster.objects import Condition, KubernetesObject, Pod
+from khealth_exporter.cluster.objects import Condition, Pod
 from khealth_exporter.cluster.relayed import relayed
 from khealth_exporter.cluster.workloads import Workload
 from khealth_exporter.measure.trace import Trace
@@ -26,10 +26,6 @@ READINESS_GATED = "ReadinessGatesNotReady"
 """Why a pod is not Ready, if its containers are, and a condition that another controller sets is missing."""
 TAINT_MANAGER = "DeletionByTaintManager"
 """Why a pod is deleted, if its node has a taint that it does not tolerate: a dead node has one too."""
-JOB_TRACKING = "batch.kubernetes.io/job-tracking"
-"""Finalizer of a Job's pods, which the job controller removes when it has counted them."""
-COLLECTING = frozenset({"foregroundDeletion", "orphan"})
-"""Finalizers that the garbage collector removes."""
 STOPPED = {"NodeShutdown", "Terminated", "Shutdown", "Preempting"}
 """Why a kubelet ends or rejects a pod, if its node is shut down, or a critical pod needs the room."""
 
@@ -121,12 +117,12 @@ def not_created(controller: Workload | None, missing: int) -> Finding:
     return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}, but the controller manager has observed the controller")
 
 
-def refined(found: Finding, refused: str) -> Finding:
-    """Return why pods are missing, where an Event says what the object's status does not, such as a Job's."""
-    if not refused or found.reason is not Reason.POD_NOT_CREATED:
-        return found
-    reason, note = relayed(refused)
-    return found if reason is Reason.UNKNOWN else replace(found, reason=reason, note=clean(f"{found.note}: {note}"))
+def told_why(missing: Finding, words: str) -> Finding:
+    """Return why pods are missing where the controller's status says nothing, by the words of an Event about them."""
+    if missing.reason is not Reason.POD_NOT_CREATED or not words:
+        return missing
+    reason, note = relayed(words)
+    return replace(missing, reason=reason, note=f"{missing.note}: {note}")
 
 
 def vanished(_item: object, _missing: int) -> Finding:
@@ -247,17 +243,10 @@ def _words(said: Condition) -> str:
     return ": ".join(filter(None, (said.reason, said.message)))
 
 
-def not_deleted(
-    traces: Sequence[Trace[Pod]], nodes: Nodes, order: Sequence[Step], owner: KubernetesObject | None = None
-) -> Finding:
-    """Say who keeps a deleted controller from going.
-
-    That is the kubelet of a pod that is asked to end, whoever has set a finalizer, or the garbage collector.
-    """
+def not_deleted(traces: Sequence[Trace[Pod]], nodes: Nodes, order: Sequence[Step]) -> Finding:
+    """Say who keeps a deleted controller from going: the kubelet of a pod that is asked to end, or its controllers."""
     stuck = [trace for trace in traces if not trace.gone]
     ending = [trace for trace in stuck if trace.item.leaving]
-    if not stuck and owner and (foreign := set(owner.metadata.finalizers) - COLLECTING):
-        return _finalized(owner, foreign)
     if not ending or len(ending) < len(stuck):
         left = f"{len(stuck)} pods are left" if stuck else "the controller is left"
         return Finding(DELETE, Reason.POD_NOT_DELETED, f"{left}: the garbage collector has not acted")
@@ -265,30 +254,16 @@ def not_deleted(
 
 
 def held(trace: Trace[Pod]) -> bool:
-    """Tell whether a pod that is being deleted waits for a finalizer alone: there is nothing left to end."""
-    pod = trace.item
-    statuses = pod.status.container_statuses
-    ended = pod.ended or bool(statuses and all(status.state.terminated for status in statuses))
-    return pod.leaving and bool(pod.metadata.finalizers) and (ended or not pod.spec.node_name)
-
-
-def _finalized(item: KubernetesObject, finalizers: Iterable[str]) -> Finding:
-    names = ", ".join(sorted(finalizers))
-    return Finding(DELETE, Reason.INTERRUPTED, clean(f"{item.name}: another client has not removed finalizer {names}"))
-
-
-def _held(trace: Trace[Pod]) -> Finding:
-    pod = trace.item
-    if foreign := set(pod.metadata.finalizers) - COLLECTING - {JOB_TRACKING}:
-        return _finalized(pod, foreign)
-    names = ", ".join(pod.metadata.finalizers)
-    note = f"{pod.name}: the controller manager has not removed finalizer {names}"
-    return Finding(DELETE, Reason.POD_NOT_DELETED, clean(note), node_of(trace), trace.progress)
+    """Tell whether a pod that is being deleted waits for nothing but finalizers."""
+    return trace.item.leaving and trace.item.over and bool(trace.item.metadata.finalizers)
 
 
 def _not_ended(trace: Trace[Pod], nodes: Nodes) -> Finding:
     if held(trace):
-        return _held(trace)
+        # A Job's pods have one of the job controller's.
+        names = ", ".join(trace.item.metadata.finalizers)
+        note = clean(f"{trace.item.name}: the controller manager has not removed the finalizer {names}")
+        return Finding(DELETE, Reason.POD_NOT_DELETED, note, node_of(trace), trace.progress)
     explained = nodes.disrupts(trace)
     if explained:
         return Finding(DELETE, Reason.DISRUPTED, f"{trace.item.name}: {explained}", node_of(trace), trace.progress)

@@ -51,7 +51,7 @@ def of_owner(item: KubernetesObject | None) -> Iterable[Evidence]:
 
 def of_events(events: Sequence[KubernetesEvent], name: str) -> Iterable[Evidence]:
     """Yield the last Kubernetes Events about an attempt's objects; `name` is the attempt's."""
-    told = sorted(events, key=when)
+    told = sorted(events, key=happened)
     lines = [
         clean(f"{e.last_timestamp or e.event_time} {e.involved_object.name} {e.reason}: {e.message}")
         for e in told[-_EVENTS:]
@@ -60,8 +60,8 @@ def of_events(events: Sequence[KubernetesEvent], name: str) -> Iterable[Evidence
         yield Evidence("Events", name, tuple(lines))
 
 
-def when(event: KubernetesEvent) -> str:
-    """Return when an Event happened last, in the API server's words."""
+def happened(event: KubernetesEvent) -> str:
+    """Return when a Kubernetes Event happened last, as the API server writes times."""
     return event.last_timestamp or event.event_time or event.metadata.creation_timestamp
 
 

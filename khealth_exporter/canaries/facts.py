@@ -1,13 +1,14 @@
 """What the API server reports before a component is blamed: nodes, Kubernetes Events, evidence."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from khealth_exporter.canaries.eligible_nodes import Nodes
-from khealth_exporter.canaries.evidence import of_events, of_owner, of_pod, when
+from khealth_exporter.canaries.evidence import happened, of_events, of_owner, of_pod
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import well
@@ -21,21 +22,22 @@ SHOWN = 10
 """Pods that evidence shows."""
 EVENT_PAGES = 4
 """Pages of 500 that are read of a namespace's Events: evidence must not cost more than what it is for."""
-_CREATING = "Error creating: "
-"""What controllers of pods put before the API server's answer (kubernetes pkg/controller/controller_utils.go)."""
+
+_CREATING = re.compile(r"^(?:create Pod [^ ]+ in StatefulSet [^ ]+ failed error|Error creating): ")
+"""What a controller says before the API server's own words; a StatefulSet or a Job has no condition that tells them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What was found out; `pulling` names the pods whose image is being pulled, by their Events.
 
-    `refused` is the last that a controller said of the API server's refusal of its pods, or nothing.
+    `refusal` is how the API server refused the latest pod, in the words of an Event; empty if none tells of that.
     """
 
     nodes: Nodes
     pulling: frozenset[str]
+    refusal: str
     evidence: tuple[Evidence, ...]
-    refused: str = ""
     events: tuple[KubernetesEvent, ...] = ()
 
 
@@ -78,15 +80,15 @@ async def find_out(
     return Facts(
         Nodes.of(nodes.result(), placement),
         _pulling(events.result()),
+        _refusal(events.result()),
         tuple(evidence),
-        _refused(events.result()),
         tuple(events.result()),
     )
 
 
-def _refused(events: Sequence[KubernetesEvent]) -> str:
-    told = [event for event in events if event.reason == "FailedCreate" and event.message.startswith(_CREATING)]
-    return max(told, key=when).message.removeprefix(_CREATING) if told else ""
+def _refusal(events: Sequence[KubernetesEvent]) -> str:
+    told = [event for event in events if event.reason == "FailedCreate"]
+    return _CREATING.sub("", max(told, key=happened).message) if told else ""
 
 
 def _pulling(events: Sequence[KubernetesEvent]) -> frozenset[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from khealth_exporter.canaries.aim import Tally
-from khealth_exporter.canaries.diagnosis import Finding, Missing, not_ready, refined
+from khealth_exporter.canaries.diagnosis import Finding, Missing, not_ready, told_why
 from khealth_exporter.canaries.excess import Lateness
 from khealth_exporter.canaries.facts import Facts
 from khealth_exporter.canaries.judge import Judge
@@ -58,7 +58,7 @@ class Case:
         if self.tally.aim.missing:
             # A controller that waits for a pod need not create the next one.
             if self.lateness and not suspects and (self.missing or self.tally.others_left):
-                yield refined(self.tally.aim.missing(self.owned.item, self.missing), self.facts.refused)
+                yield told_why(self.tally.aim.missing(self.owned.item, self.missing), self.facts.refusal)
         elif self.missing and not lost:
             yield self._absent()
 
@@ -71,7 +71,7 @@ class Case:
         return judge.finding(trace, self.measured(trace))
 
     def _absent(self) -> Finding:
-        found = refined(self.explain(self.owned.item, self.missing), self.facts.refused)
+        found = told_why(self.explain(self.owned.item, self.missing), self.facts.refusal)
         return self.lateness.judged(found, f"{self.missing} pods", [self.uncreated()]) if self.lateness else found
 
     def _fallen(self, trace: Trace[Pod]) -> Finding:

@@ -1,12 +1,12 @@
 """What other clients do to an attempt's object: that is no fault of the API server."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.decoding import number_of
-from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.errors import Refused, clean
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject, Pod
 from khealth_exporter.cluster.workloads import Workload
@@ -79,6 +79,17 @@ def _respecified(made: KubernetesObject, found: KubernetesObject) -> str:
     if before.replicas != now.replicas:
         return f"was scaled from {before.replicas} to {now.replicas} pods"
     return "" if before == now else "was changed"
+
+
+def held_by_another(items: Iterable[KubernetesObject]) -> Failed | None:
+    """Return which finalizer keeps a deleted object that nothing else keeps; None if it is one of Kubernetes' own."""
+    for item in items:
+        ending = isinstance(item, Pod) and not item.over
+        for finalizer in item.metadata.finalizers if item.leaving and not ending else ():
+            if "/" in finalizer and "kubernetes.io/" not in finalizer:
+                note = f"{type(item).__name__} {item.name} has the finalizer {finalizer}, which is not khealth's"
+                return Failed(Reason.INTERRUPTED, clean(note))
+    return None
 
 
 async def changed_by_another(cluster: Cluster, kind: Kind[T], known: T, deadline: float) -> Failed | None:

@@ -182,8 +182,10 @@ class Owned(Generic[T]):
         self.gone = True
         return None
 
-    async def delete(self, deadline: float) -> Answer | None:
-        """Delete the object, by its kind's propagation policy; None if it was gone already; raise Refused.
+    async def delete(self, deadline: float, *, policy: str | None = None) -> Answer | None:
+        """Delete the object; None if it was gone already; raise Refused.
+
+        Its dependents go by its kind's propagation policy, unless another one is given.
 
         A delete that had to be repeated may have been done at any time since the first try.
         """
@@ -193,7 +195,7 @@ class Owned(Generic[T]):
         self.changed.flush()
         now = self._clock.now()
         first = self._first_asked = self._first_asked or now
-        answer = await self._cluster.delete(self.kind, target, deadline)
+        answer = await self._cluster.delete(self.kind, target, deadline, policy=policy)
         if answer and answer.tries == 1 and first == now:
             self.asked = Moment(answer.sent)
             self._delete = answer.sent, answer.answered

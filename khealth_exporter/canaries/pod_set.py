@@ -13,7 +13,7 @@ from khealth_exporter.canaries.images import SeenImages
 from khealth_exporter.canaries.interference import interference_with
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_spec import Placement
-from khealth_exporter.canaries.pod_steps import CREATE, WAY, behind, sample
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, WAY, behind, sample
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import POD
 from khealth_exporter.cluster.objects import Pod
@@ -292,6 +292,6 @@ class PodSet:
 
     def _lateness(self, now: Moment) -> Lateness:
         owned, budget = self._owned, now.at - self._owned.began
-        chain = [step for step in self._order if step in LATE]
+        chain = dict.fromkeys((ACCEPT, *(step for step in self._order if step in LATE)))
         usual = self._usual.of(chain, budget)
         return Lateness(usual, budget, owned.sent - owned.began, owned.answered.at - owned.sent)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from khealth_exporter.canaries.asking import ASKING
+from khealth_exporter.canaries.backlog import Backlog
 from khealth_exporter.canaries.diagnosis import Finding, held, not_deleted
 from khealth_exporter.canaries.facts import find_out
-from khealth_exporter.canaries.interference import namespace_deleted
+from khealth_exporter.canaries.interference import held_by_another, namespace_deleted
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_set import PodSet
 from khealth_exporter.canaries.pod_spec import Placement
@@ -34,16 +35,6 @@ AT_ONCE, PACE = 10, 100.0
 """Pods that are deleted at the same time, and in a second at least."""
 JUST_ASKED = 3.0
 """Seconds after a pod was asked to end in which its kubelet is not blamed: a slow garbage collector asks late."""
-BUSY = 300.0
-"""Seconds for which the garbage collector may be busy elsewhere: it deletes about 20 objects a second."""
-
-
-class Backlog:
-    """Since when the garbage collector has deleted none of khealth's canaries, though the controller manager works."""
-
-    def __init__(self) -> None:
-        self.since: float | None = None
-        """When it was first waited for in vain since it last worked, in monotonic seconds."""
 
 
 class Removal:
@@ -81,7 +72,7 @@ class Removal:
         if not await self._goes(max(deadline - patience / 2, since + ENDING), latest):
             await self._force(deadline, record)
         elif self._owned.kind is not POD and self._stuck is None:
-            self._backlog.since = None
+            self._backlog.collected(since)
         self._record(record)
         if self._stuck:
             stuck = self._stuck
@@ -131,7 +122,9 @@ class Removal:
         asked = self._owned.asked
         for uid, trace in self._pods.traces.items():
             end = trace.moments.get(trace.way.removed) or deadline
-            if asked and end and end.at >= asked.at and uid not in self._recorded:
+            # A pod that was asked to go earlier, as in a rollout, measures nothing of this deletion.
+            begun = self._pods.leaving.get(uid, end.at) if end else 0.0
+            if asked and end and begun >= asked.at and uid not in self._recorded:
                 self._recorded.add(uid)
                 step = self._owned.ruler.measure(self._step, asked, end, censored=not trace.gone)
                 record(sample(trace, [step], self._clock))
@@ -188,7 +181,10 @@ class Removal:
             facts = await find_out(self._cluster, self._owned, self._pods.traces.values(), self._placement, asked)
         except Failed as failed:
             return failed
-        found = self._slow(frozen, now) or not_deleted(frozen, facts.nodes, self._order, self._owned.item)
+        kept = [trace.item for trace in self._pods.present()]
+        if other := held_by_another([*kept, self._owned.item] if self._owned.item else kept):
+            return Failed(other.reason, other.note, facts.evidence)
+        found = self._slow(frozen, now) or not_deleted(frozen, facts.nodes, self._order)
         if found.reason is Reason.POD_NOT_DELETED and not any(map(held, frozen)):
             return await self._not_collected(found, facts.evidence, asked)
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
@@ -206,16 +202,14 @@ class Removal:
         return Finding(self._step, Reason.UNKNOWN, note)
 
     async def _not_collected(self, found: Finding, evidence: tuple[Evidence, ...], deadline: float) -> Failed:
-        """Return what it means that the garbage collector has not acted: it may be broken, or busy elsewhere.
-
-        Nothing that khealth may read tells which. So it counts as broken only after it was busy for too long.
-        """
+        """Return what it means that the garbage collector has not acted: it may be broken, or busy elsewhere."""
         if namespace := await namespace_deleted(self._cluster, self._owned.kind, self._owned.manifest, deadline):
             return Failed(namespace.reason, namespace.note, evidence)
+        now = self._clock.now()
         if self._collecting():
-            now = self._clock.now()
-            self._backlog.since = now if self._backlog.since is None else self._backlog.since
-            if now - self._backlog.since < BUSY:
-                note = f"{found.note} in time, but the controller manager works: it may be busy with other objects"
-                return Failed(Reason.UNKNOWN, note, evidence)
+            self._backlog.works(now)
+        asked = self._owned.asked
+        if asked and self._backlog.excuses(asked.at, now):
+            note = f"{found.note} in time, but the controller manager works: it may be busy with other objects"
+            return Failed(Reason.UNKNOWN, note, evidence)
         return Failed(found.reason, found.note, evidence, step=found.step)

@@ -77,11 +77,21 @@ class Cluster:
         if self.client.denials.holds("delete", kind.plural):
             await self.delete(kind, KubernetesObject(Metadata(name=name)), deadline)
 
-    async def create(self, kind: Kind[Any], manifest: Mapping[str, object], deadline: float) -> Answer:
-        """Create an object, and the namespace with it if that is missing; raise Refused."""
-        path = self.path(kind)
+    async def create(
+        self, kind: Kind[Any], manifest: Mapping[str, object], deadline: float, *, trial: bool = False
+    ) -> Answer:
+        """Create an object, and the namespace with it if that is missing; raise Refused.
+
+        On `trial`, the API server only tells whether it would create the object: admission runs, nothing is stored.
+        """
+        query = {"dryRun": "All"} if trial else None
+
+        async def create() -> Answer:
+            path = self.path(kind)
+            return await self.client.request("create", kind.plural, path, query=query, body=manifest, deadline=deadline)
+
         try:
-            return await self.client.request("create", kind.plural, path, body=manifest, deadline=deadline)
+            return await create()
         except Refused as refused:
             if refused.refusal.missing:
                 await self.namespace.make(deadline)
@@ -89,7 +99,7 @@ class Cluster:
                 await self.namespace.habitable(deadline)
             else:
                 raise
-        return await self.client.request("create", kind.plural, path, body=manifest, deadline=deadline)
+        return await create()
 
     async def update(self, kind: Kind[Any], name: str, manifest: Mapping[str, object], deadline: float) -> Answer:
         """Replace an object; raise Refused, with a conflict if its resourceVersion is not the manifest's."""

@@ -157,6 +157,7 @@ _POLICY = (
 _TABLE = (
     _Row(Reason.API_REJECTED, _ANY, says=r'^admission webhook "[^"]*" denied the request'),  # under any code it likes
     _Row(Reason.API_REJECTED, _ANY, says=_PLUGIN + _POLICY),  # under the code that its author likes
+    _Row(Reason.DRY_RUN_UNSUPPORTED, 400, says=r'^admission webhook "[^"]*" does not support dry run'),
     _Row(Reason.PROXY_ERROR, 407, renew=True),
     _Row(Reason.PROXY_ERROR, 401, foreign=True, renew=True),
     _Row(Reason.FORBIDDEN, 401, renew=True),

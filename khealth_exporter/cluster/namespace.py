@@ -24,7 +24,10 @@ PERMISSIONS = (
 )
 """What a namespace that does not exist beforehand takes; none of it where it does."""
 
-RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+_POD_SECURITY = "pod-security.kubernetes.io"
+ENFORCE = f"{_POD_SECURITY}/enforce"
+"""Label of a namespace: the Pod Security Standard that its pods must meet."""
+RESTRICTED = {f"{_POD_SECURITY}/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
 """Labels that keep everything in the namespace to the *restricted* Pod Security Standard."""
 
 _LOOKING = 5.0

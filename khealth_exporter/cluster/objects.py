@@ -122,6 +122,7 @@ class PodSpec(Lenient, frozen=True):
     """What a pod was asked to be."""
 
     node_name: str = ""
+    host_network: bool = False
     containers: list[Container] = []
     init_containers: list[Container] = []
     node_selector: dict[str, str] = {}
@@ -163,6 +164,12 @@ class Pod(KubernetesObject, frozen=True):
     def ended(self) -> bool:
         """Whether it will never run again."""
         return self.status.phase in ("Failed", "Succeeded")
+
+    @property
+    def over(self) -> bool:
+        """Whether its kubelet, if it has one, has nothing left to end."""
+        statuses = self.status.container_statuses
+        return self.ended or not self.spec.node_name or bool(statuses and all(s.state.terminated for s in statuses))
 
     @property
     def started(self) -> bool:

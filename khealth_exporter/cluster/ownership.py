@@ -124,6 +124,10 @@ class Ownership:
     annotations: Mapping[str, str]
     owner: Owner | None = None
 
+    def part(self, word: str) -> "Ownership":
+        """Return what marks one of several objects of the same kind: a name of its own, and the attempt's labels."""
+        return replace(self, name=f"{self.name}-{word}")
+
     @property
     def key(self) -> tuple[str, ...]:
         """Return what a watch tells the attempt's objects by."""
@@ -138,10 +142,6 @@ class Ownership:
         """Return the metadata of an object that the attempt creates itself; in a cluster, khealth's Pod owns it."""
         owned = {"ownerReferences": [self.owner.reference()]} if self.owner else {}
         return {"name": self.name, "labels": dict(self.labels), "annotations": dict(self.annotations), **owned}
-
-    def part(self, name: str) -> "Ownership":
-        """Return the ownership of one of several objects of a kind: its name ends in this word."""
-        return replace(self, name=f"{self.name}-{name}")
 
     def marks(self, found: KubernetesObject) -> bool:
         """Tell whether an object belongs to the attempt."""

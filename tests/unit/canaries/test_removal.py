@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from small_cluster import CONTROLLERS, PODS, Scene, scene
 from virtual_time import run, virtual
 
-from khealth_exporter.canaries.removal import BUSY
+from khealth_exporter.canaries.backlog import BUSY
 from khealth_exporter.cluster.errors import Refusal
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
