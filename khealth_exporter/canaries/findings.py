@@ -53,14 +53,15 @@ class Case:
         unwell = [trace for trace in self.judged if not self.tally.aim.reached(trace)]
         # A pod that replaces another is late because of that one.
         suspects = lost or [trace for trace in unwell if trace.item.uid in self.first] or unwell
-        for trace in suspects:
-            yield self._of_pod(trace)
+        found = [self._of_pod(trace) for trace in suspects]
         if self.tally.aim.missing:
             # A controller that waits for a pod need not create the next one.
-            if self.lateness and not suspects and (self.missing or self.tally.others_left):
-                yield told_why(self.tally.aim.missing(self.owned.item, self.missing), self.facts.refusal)
+            explained = any(one.reason is not Reason.NO_SINGLE_CAUSE for one in found)
+            if self.lateness and not explained and (found or self.missing or self.tally.others_left):
+                found = [self.tally.aim.missing(self.owned.item, self.missing)]
         elif self.missing and not lost:
-            yield self._absent()
+            found.append(self._absent())
+        yield from found
 
     def _of_pod(self, trace: Trace[Pod]) -> Finding:
         late = self.lateness

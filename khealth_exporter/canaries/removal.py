@@ -111,7 +111,7 @@ class Removal:
     def _begun(self) -> bool:
         """Tell whether the garbage collector was seen to ask a pod to end since the delete."""
         asked = self._owned.asked
-        return asked is not None and any(at >= asked.at for at in self._pods.leaving.values())
+        return asked is not None and any(at > asked.at for at in self._pods.leaving.values())
 
     async def _gone(self, deadline: float) -> bool:
         """Wait until nothing is left; tell whether that came before the deadline."""
@@ -124,7 +124,7 @@ class Removal:
             end = trace.moments.get(trace.way.removed) or deadline
             # A pod that was asked to go earlier, as in a rollout, measures nothing of this deletion.
             begun = self._pods.leaving.get(uid, end.at) if end else 0.0
-            if asked and end and begun >= asked.at and uid not in self._recorded:
+            if asked and end and begun > asked.at and uid not in self._recorded:
                 self._recorded.add(uid)
                 step = self._owned.ruler.measure(self._step, asked, end, censored=not trace.gone)
                 record(sample(trace, [step], self._clock))

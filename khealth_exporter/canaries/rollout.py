@@ -55,8 +55,7 @@ def stalled(  # noqa: PLR0913, PLR0917 - each tells something of the rollout
     status = seen.status
     counts = f"{status.updated_replicas} updated, {status.available_replicas} available, {status.replicas} in all"
     behind = "" if seen.observed else ", and the controller manager has not observed its update"
-    told = f"{missing} pods not created" if missing else "its pods are Ready"
-    note = clean(f"{told}, but the Deployment has {counts}{behind}")
+    note = clean(f"the Deployment's pods: {counts}{behind}")
     spent = occupied(pods, since, now)
     steps = {step: seconds for step, seconds in spent.items() if step}
     total = now - since
