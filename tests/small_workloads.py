@@ -143,6 +143,8 @@ class SmallJobs(SmallCluster):
     """The canary's exit code."""
     runs_on: bool = False
     """Whether the canary never ends."""
+    finalizers: list[str] = field(default_factory=list)
+    """What pods that have ended are left with."""
     completing: bool = True
     """Whether the controller sees that the pod has ended."""
 
@@ -172,15 +174,19 @@ class SmallJobs(SmallCluster):
         end = terminated(self.code, "Completed" if self.code == 0 else "Error")
         end["terminated"]["message"] = "" if self.document is None else json.dumps(self.document)
         phase = "Failed" if self.code else "Succeeded"
+        pod = {**pod, "metadata": {**pod["metadata"], "finalizers": self.finalizers}}
         self.api.put(PODS, status_of(pod, phase=phase, containerStatuses=[{**container(end), "name": "canary"}]))
         if self.completing:
-            self.later(PACE, self._settle, "Failed" if self.code else "Complete")
+            self.later(PACE, self.settle, "Failed" if self.code else "Complete")
 
-    def _settle(self, said: str) -> None:
+    def settle(self, said: str) -> None:
+        """Set a condition of the Job."""
         for job in list(self.api.objects[JOBS].values()):
             self.api.put(JOBS, {**job, "status": {"conditions": [condition(said, "True", "said")]}})
 
     def _deleted(self, resource: str, item: Json, options: Json) -> bool:
+        if resource == PODS and item["metadata"].get("finalizers"):
+            return False
         if resource != JOBS:
             return super()._deleted(resource, item, options)
         pods = self._pods_of(item)
@@ -188,6 +194,10 @@ class SmallJobs(SmallCluster):
             self.later(self.backlog, self._collect, item)
             return False
         return True
+
+    def _end(self, name: str) -> None:
+        if not self.api.objects[PODS][name]["metadata"].get("finalizers"):
+            super()._end(name)
 
     def _collect_owner(self, pod: Json) -> None:
         for name, job in list(self.api.objects[JOBS].items()):
