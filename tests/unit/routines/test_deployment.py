@@ -342,7 +342,7 @@ async def test_replica_sets_that_nobody_collects_create_no_more_pods() -> None:
 
 
 def test_what_dead_runs_left_is_swept_with_its_replica_sets() -> None:
-    """A ReplicaSet that stays creates pods for ever."""
+    """A ReplicaSet that stays goes on creating pods."""
     assert {DEPLOYMENT, POD, REPLICA_SET} == set(DeploymentRoutine.sweeps())
 
 

@@ -335,7 +335,7 @@ async def test_a_create_without_an_answer_is_the_api_servers() -> None:
     ids=["job-controller", "another-client"],
 )
 def test_a_finalizer_that_nobody_removes_is_not_the_kubelets_fault(finalizer: str, reason: Reason) -> None:
-    """The canary has ended: whoever has set the finalizer must remove it."""
+    """The canary has ended: the client that set the finalizer must remove it."""
 
     async def scenario() -> None:
         async with there() as it:
