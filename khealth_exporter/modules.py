@@ -8,6 +8,8 @@ from khealth_exporter.routines.admission import Admission
 from khealth_exporter.routines.api import Api
 from khealth_exporter.routines.collect import Collect
 from khealth_exporter.routines.controllers import Controllers
+from khealth_exporter.routines.deployment import DeploymentRoutine
+from khealth_exporter.routines.job import JobRoutine
 from khealth_exporter.routines.pod import PodRoutine
 from khealth_exporter.routines.rcscheduler import RcScheduler
 
@@ -46,8 +48,8 @@ MODULES: tuple[Module, ...] = (
     ),
     Module(
         "workloads",
-        "pods run on every node; what belongs to deleted objects is collected",
-        (PodRoutine, Collect),
+        "pods run on every node, Jobs compute, Deployments roll out; what belongs to deleted objects is collected",
+        (PodRoutine, JobRoutine, DeploymentRoutine, Collect),
         opt_in=("deployment", "collect"),
     ),
 )

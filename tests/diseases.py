@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from histories import WELL, Attempt, Life, failed
 
+from khealth_exporter.canaries.visit import FAILING
 from khealth_exporter.routines.api import CERTIFICATE
-from khealth_exporter.routines.pod import FAILING
 from khealth_exporter.vocabulary.reading import Reading
 from khealth_exporter.vocabulary.sample import Quality
 

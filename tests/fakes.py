@@ -345,6 +345,14 @@ class FakeApi(Client):
             return refusal(409, "the object has been modified", "Conflict")
         return self.put(asked.resource, asked.body)
 
+    def _patch(self, asked: Asked) -> Json | Refusal:
+        known = self.objects.get(asked.resource, {}).get(asked.name)
+        if known is None:
+            return refusal(404, "not found", "NotFound")
+        merged = _merged(known, asked.body)
+        following = known["metadata"].get("generation", 0) + (merged.get("spec") != known.get("spec"))
+        return self.put(asked.resource, {**merged, "metadata": {**merged["metadata"], "generation": following}})
+
     def _delete(self, asked: Asked) -> Json | Refusal:
         item = self.objects.get(asked.resource, {}).get(asked.name)
         if item is None:
@@ -432,6 +440,15 @@ class FakeApi(Client):
     async def close(self) -> None:
         """Remember that it was closed."""
         self.closed = True
+
+
+def _merged(known: Any, changes: Any) -> Any:
+    """Return what a merge patch makes of JSON."""
+    if not isinstance(changes, dict):
+        return changes
+    kept = known if isinstance(known, dict) else {}
+    merged = {**kept, **{name: _merged(kept.get(name), value) for name, value in changes.items()}}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _parsed(body: bytes | Mapping[str, Any] | None) -> Json:

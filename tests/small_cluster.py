@@ -2,16 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from documents import Json, accepted, bound, condition, leaving, node, ready, running, sandboxed, status_of
 from fakes import FakeApi, Telemetered
 from virtual_time import virtual_clock
 
 from khealth_exporter.cluster.cluster import Cluster
-from khealth_exporter.cluster.kinds import POD, REPLICATION_CONTROLLER
+from khealth_exporter.cluster.kinds import POD, REPLICATION_CONTROLLER, Kind
 from khealth_exporter.cluster.ownership import Identity
 from khealth_exporter.core.routine import Context
 from khealth_exporter.measure.clock import Clock
@@ -223,18 +224,23 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(*, seed: int = 1) -> AsyncIterator[Scene]:
+async def scene(
+    *,
+    seed: int = 1,
+    kinds: Sequence[Kind[Any]] = (POD, REPLICATION_CONTROLLER),
+    small: type[SmallCluster] = SmallCluster,
+) -> AsyncIterator[Scene]:
     """Watch a small cluster until the block ends."""
     clock = virtual_clock()
     api, figures = FakeApi(clock), Telemetered(clock)
     chance = random.Random(seed)
     cluster = Cluster(api, Identity("run", "khealth"), clock, figures.metrics, chance)
     async with asyncio.TaskGroup() as group:
-        cluster.watches.need((POD, REPLICATION_CONTROLLER))
+        cluster.watches.need(kinds)
         watches = [group.create_task(cluster.watches.run())]
         ringing = group.create_task(bookmarks(api))
         try:
-            yield Scene(SmallCluster(api), api, cluster, clock, figures, Context(cluster, clock))
+            yield Scene(small(api), api, cluster, clock, figures, Context(cluster, clock))
         finally:
             for task in (*watches, ringing):
                 task.cancel()

@@ -125,6 +125,11 @@ def told_why(missing: Finding, words: str) -> Finding:
     return replace(missing, reason=reason, note=f"{missing.note}: {note}")
 
 
+def vanished(_item: object, _missing: int) -> Finding:
+    """Say why a bare pod is missing: nobody but the API server can have lost it."""
+    return Finding(SCHEDULE, Reason.POD_LOST, "the API server accepted the pod, but does not return it")
+
+
 def not_ready(trace: Trace[Pod], nodes: Nodes, pulling: frozenset[str] = frozenset()) -> Finding:
     """Say why one pod is not (or no longer) there and Ready; `pulling` names those whose image is on its way."""
     pod = trace.item
@@ -239,7 +244,7 @@ def _words(said: Condition) -> str:
 
 
 def not_deleted(traces: Sequence[Trace[Pod]], nodes: Nodes, order: Sequence[Step]) -> Finding:
-    """Say who keeps a deleted controller from going: the kubelet of a pod that is asked to end, or the collector."""
+    """Say who keeps a deleted controller from going: the kubelet of a pod that is asked to end, or its controllers."""
     stuck = [trace for trace in traces if not trace.gone]
     ending = [trace for trace in stuck if trace.item.leaving]
     if not ending or len(ending) < len(stuck):
@@ -248,7 +253,17 @@ def not_deleted(traces: Sequence[Trace[Pod]], nodes: Nodes, order: Sequence[Step
     return blame([_not_ended(trace, nodes) for trace in ending], order, traces)
 
 
+def held(trace: Trace[Pod]) -> bool:
+    """Tell whether a pod that is being deleted waits for nothing but finalizers."""
+    return trace.item.leaving and trace.item.over and bool(trace.item.metadata.finalizers)
+
+
 def _not_ended(trace: Trace[Pod], nodes: Nodes) -> Finding:
+    if held(trace):
+        # A Job's pods have one of the job controller's.
+        names = ", ".join(trace.item.metadata.finalizers)
+        note = clean(f"{trace.item.name}: the controller manager has not removed the finalizer {names}")
+        return Finding(DELETE, Reason.POD_NOT_DELETED, note, node_of(trace), trace.progress)
     explained = nodes.disrupts(trace)
     if explained:
         return Finding(DELETE, Reason.DISRUPTED, f"{trace.item.name}: {explained}", node_of(trace), trace.progress)

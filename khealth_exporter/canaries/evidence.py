@@ -7,7 +7,7 @@ from khealth_exporter.canaries.injection import injected
 from khealth_exporter.canaries.pod_steps import node_of
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import Condition, KubernetesEvent, KubernetesObject, Pod
-from khealth_exporter.cluster.workloads import Workload
+from khealth_exporter.cluster.workloads import Job, Workload
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.verdict import Evidence
 
@@ -38,12 +38,15 @@ def of_pod(trace: Trace[Pod]) -> Evidence:
 
 
 def of_owner(item: KubernetesObject | None) -> Iterable[Evidence]:
-    """Yield a controller's replicas, generations and conditions; nothing of other kinds."""
+    """Yield a controller's pods, generations and conditions; nothing of other kinds."""
     if isinstance(item, Workload):
         status = item.status
         seen = f"generation {item.metadata.generation}, observed {status.observed_generation}"
         lines = (f"{status.replicas} replicas; {seen}", *_conditions(status.conditions))
         yield Evidence(type(item).__name__, item.name, lines)
+    if isinstance(item, Job):
+        counts = f"{item.status.active} active, {item.status.succeeded} succeeded, {item.status.failed} failed"
+        yield Evidence("Job", item.name, (counts, *_conditions(item.status.conditions)))
 
 
 def of_events(events: Sequence[KubernetesEvent], name: str) -> Iterable[Evidence]:

@@ -25,7 +25,7 @@ _DEFAULTS = {ACCEPT: 0.5, CREATE: 0.5, SCHEDULE: 0.5, SANDBOX: 1.5, START: 1.5, 
 _SHARE = 0.75
 """Share of an attempt's time that all steps usually take at most: each was slow once, but not all in one attempt."""
 
-_REASONS = {
+LATE = {
     ACCEPT: Reason.API_TIMEOUT,
     CREATE: Reason.POD_NOT_CREATED,
     SCHEDULE: Reason.POD_NOT_SCHEDULED,
@@ -130,7 +130,8 @@ class Lateness:
         """
         spent = {ACCEPT: self.accepted} | {one.step: one.seconds for one in measured if one.step in self.usual}
         still = next((one.step for one in measured if one.censored and one.step in self.usual), None)
-        if finding.reason not in _UNDER_WAY or still is None:
+        own = still not in LATE  # The attempt's own, which begins once the pod runs.
+        if still is None or not (own or finding.reason in _UNDER_WAY):
             return finding
         step = blamed(spent, still, self.usual, self.budget, self.before)
         if step is None:
@@ -138,11 +139,13 @@ class Lateness:
             took = f"{self.before:.2f} s before the first write, {steps}"
             note = f"{name}: not Ready after {self.budget:.2f} s, and no single step explains it: {took}"
             return replace(finding, reason=Reason.NO_SINGLE_CAUSE, note=note)
-        reason, seconds = (excused or {}).get(step, (_REASONS[step], 0.0))
+        if own and step == still:
+            return finding
+        reason, seconds = (excused or {}).get(step, (LATE[step], 0.0))
         excuse = seconds > (spent[step] - self.usual[step]) / 2
         if step == still and not (excuse and step is SCHEDULE):
             return finding  # It knows more of where the pod is, and of what others added there.
-        reason = reason if excuse else _REASONS[step]
+        reason = reason if excuse else LATE[step]
         note = f"{name}: {step.name} took {_of(spent[step], self.usual[step])}, too long to be Ready in time"
         node = finding.node if step in (SANDBOX, START, READY) else None
         return replace(finding, step=step, reason=reason, note=note, node=node)
@@ -150,3 +153,41 @@ class Lateness:
 
 def _of(seconds: float, usual: float) -> str:
     return f"{seconds:.2f} s (usually {usual:.2f} s)"
+
+
+def overdue(found: Finding, own: float, spent: Mapping[Step, float], total: float) -> Finding:
+    """Return what is said of a goal that was missed: the finding, or the earlier step that left it no time.
+
+    Of `total` seconds `own` were the goal's, and the pods' steps took those in `spent`. What took more than half is to
+    blame; if nothing did, no single cause is.
+    """
+    if own > total / 2:
+        return found
+    step = max((step for step in spent if step in LATE), key=lambda step: spent[step], default=None)
+    if step is None or spent[step] <= total / 2:
+        note = f"{found.note}: {own:.2f} s of {total:.2f} s were left for that, and no single step explains it"
+        return replace(found, reason=Reason.NO_SINGLE_CAUSE, note=note)
+    note = f"{found.note}: {step.name} took {spent[step]:.2f} s of {total:.2f} s"
+    return replace(found, step=step, reason=LATE[step], note=note)
+
+
+def occupied(traces: Iterable[Trace[Pod]], since: float, now: float) -> Mapping[Step | None, float]:
+    """Return for how many of the seconds since then any pod was in each step; None stands for any step."""
+    spans: dict[Step | None, list[tuple[float, float]]] = {None: []}
+    for trace in traces:
+        for span in trace.way.spans:
+            begin = next((trace.moments[name].at for name in span.begins if name in trace.moments), None)
+            end = trace.moments[span.end].at if span.end in trace.moments else now
+            if begin is not None and span.step in LATE:
+                for step in (None, span.step):
+                    spans.setdefault(step, []).append((max(since, begin), min(now, end)))
+    return {step: _union(found) for step, found in spans.items()}
+
+
+def _union(spans: Iterable[tuple[float, float]]) -> float:
+    """Return the seconds that lie in any of these."""
+    total, reached = 0.0, -math.inf
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total

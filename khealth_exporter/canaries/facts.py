@@ -38,6 +38,7 @@ class Facts:
     pulling: frozenset[str]
     refusal: str
     evidence: tuple[Evidence, ...]
+    events: tuple[KubernetesEvent, ...] = ()
 
 
 async def list_nodes(cluster: Cluster, deadline: float) -> list[Node] | None:
@@ -81,6 +82,7 @@ async def find_out(
         _pulling(events.result()),
         _refusal(events.result()),
         tuple(evidence),
+        tuple(events.result()),
     )
 
 

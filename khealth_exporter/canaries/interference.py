@@ -62,7 +62,7 @@ async def interference_with(cluster: Cluster, owned: Owned[Any], deadline: float
     elif owned.gone or not owned.ownership.marks(found):
         what = "was given other labels"  # Its watch selects by them.
     else:
-        what = _scaled(owned.made, found)
+        what = _respecified(owned.made, found)
     return Failed(Reason.INTERRUPTED, f"{kind.name} {name} {what} by another client") if what else None
 
 
@@ -71,18 +71,20 @@ def _vanished(item: KubernetesObject) -> bool:
     return isinstance(item, Pod) and bool(item.spec.node_name) and not item.leaving
 
 
-def _scaled(made: KubernetesObject, found: KubernetesObject) -> str:
-    """Return how a controller's number of pods was changed, or nothing."""
+def _respecified(made: KubernetesObject, found: KubernetesObject) -> str:
+    """Return how a controller of pods was told to do something else, or nothing."""
     if not isinstance(made, Workload) or not isinstance(found, Workload):
         return ""
-    before, now = made.spec.replicas, found.spec.replicas
-    return "" if before == now else f"was scaled from {before} to {now} pods"
+    before, now = made.spec, found.spec
+    if before.replicas != now.replicas:
+        return f"was scaled from {before.replicas} to {now.replicas} pods"
+    return "" if before == now else "was changed"
 
 
 def held_by_another(items: Iterable[KubernetesObject]) -> Failed | None:
     """Return which finalizer keeps a deleted object that nothing else keeps; None if it is one of Kubernetes' own."""
     for item in items:
-        ending = isinstance(item, Pod) and item.spec.node_name and not item.ended
+        ending = isinstance(item, Pod) and not item.over
         for finalizer in item.metadata.finalizers if item.leaving and not ending else ():
             if "/" in finalizer and "kubernetes.io/" not in finalizer:
                 note = f"{type(item).__name__} {item.name} has the finalizer {finalizer}, which is not khealth's"

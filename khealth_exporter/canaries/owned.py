@@ -149,6 +149,12 @@ class Owned(Generic[T]):
         self.answered = Moment(now, now - self.sent)
         return self.ruler.measure(step, Moment(self.sent), self.answered)
 
+    async def patch(self, changes: Mapping[str, object], deadline: float) -> Answer:
+        """Merge changes into the object, and return the answer; raise Refused, missing if another client deleted it."""
+        answer = await self._cluster.patch(self.kind, self.ownership.name, changes, deadline)
+        self.made = decoded(self.kind, answer)
+        return answer
+
     async def refresh(self, deadline: float) -> T | None:
         """Ask the API server for the object, and return it as it was seen last; None if it never was; raise Refused.
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from khealth_exporter.canaries.aim import READY, Aim
+from khealth_exporter.canaries.aim import READY, Aim, Tally
 from khealth_exporter.canaries.asking import ASKING, check_awake
-from khealth_exporter.canaries.diagnosis import Missing, blame, not_ready, told_why
-from khealth_exporter.canaries.excess import Lateness, Usual, excuses, unexplained
+from khealth_exporter.canaries.diagnosis import Missing, blame
+from khealth_exporter.canaries.excess import LATE, Lateness, Usual
 from khealth_exporter.canaries.facts import find_out
+from khealth_exporter.canaries.findings import Case
 from khealth_exporter.canaries.images import SeenImages
 from khealth_exporter.canaries.interference import interference_with
 from khealth_exporter.canaries.owned import Owned
@@ -43,8 +44,6 @@ class PodSet:
         self._kinds = tuple({owned.kind, POD})
         self.traces: dict[str, Trace[Pod]] = {}
         """Every pod that was seen, by uid."""
-        self.spoilt = False
-        """Whether a pod was removed, or was asked to go."""
         self._usual = context.memory.of(Usual, *owned.ownership.key[:2])
         self.leaving: dict[str, float] = {}
         """When the watch first showed that a pod is being deleted, by uid."""
@@ -52,9 +51,7 @@ class PodSet:
         """Pods that the attempt asked for: what comes after them replaces one of them."""
         self._first: set[str] = set()
         """The uids of those."""
-        self._aim, self._well = READY, set[str]()
-        """The uids of the pods that are where the attempt wants them."""
-        self._hopeless: set[str] = set()
+        self._tally = Tally(READY)
         self._present: set[str] = set()
         self._held: tuple[str, ...] = ()
         self._failing: set[str] = set()
@@ -87,6 +84,8 @@ class PodSet:
         """Take in what the watches have shown; the cost is one of each line, however many pods there are."""
         self._owned.update()
         for line in self._lines.drain():
+            if not self._belongs(line.object):
+                continue
             uid = line.object.uid
             trace = self.traces.get(uid)
             if trace is None:
@@ -94,16 +93,15 @@ class PodSet:
                 self._first |= {uid} if len(self._first) < self._count else set()
             trace.take(line.object, Moment(line.at, line.delay, line.recovered), removed=line.type == "DELETED")
             if trace.gone or trace.item.leaving:
-                self.spoilt = True
                 self.leaving.setdefault(uid, line.at)
             (self._present.discard if trace.gone else self._present.add)(uid)
-            self._weigh(uid, trace)
+            self._tally.take(trace)
             if uid in self._held:
-                (self._failing.discard if uid in self._well else self._failing.add)(uid)
+                (self._failing.discard if uid in self._tally.well else self._failing.add)(uid)
 
-    def _weigh(self, uid: str, trace: Trace[Pod]) -> None:
-        (self._well.add if self._aim.reached(trace) else self._well.discard)(uid)
-        (self._hopeless.add if self._aim.hopeless(trace) else self._hopeless.discard)(uid)
+    def _belongs(self, pod: Pod) -> bool:
+        """Tell whether a pod of the attempt is one of these: a bare pod may not be the attempt's only one."""
+        return self._owned.kind is not POD or pod.name == self._owned.ownership.name
 
     def catch_up(self) -> None:
         """Take in all that has arrived; a condition that waits is evaluated by it, so none may call it."""
@@ -127,21 +125,27 @@ class PodSet:
         await self.all_at(READY, count, deadline, record)
 
     async def all_at(self, aim: Aim, count: int, deadline: float, record: Callable[[Sample], None]) -> None:
-        """Return when so many pods are where they should be; as `all_ready`, which is one such aim."""
-        self._count, self._aim = count, aim
-        for uid, trace in self.traces.items():
-            self._weigh(uid, trace)
+        """Return when so many pods are where they should be; as `all_ready`, which is one such aim.
+
+        Only the pods that it concerns are judged and recorded.
+        """
+        self._count, self._held = count, ()
+        self._tally = tally = Tally(aim, self.traces.values())
+        self._gaps = self._cluster.watches.gaps(self._kinds)
 
         def ready() -> bool:
-            return not self.spoilt and len(self._well) >= count and self._owned.shown
+            return tally.complete(count) and self._owned.shown
 
-        await self.until(lambda: self.spoilt or self._owned.taken or bool(self._hopeless) or ready(), deadline)
+        await self.until(lambda: tally.failed or self._owned.taken or ready(), deadline)
+        if aim.floor and (tally.fallen or ready()):
+            self._check_gaps()
         if not ready():
             raise await self._inquest([trace.frozen() for trace in self.traces.values()], count, deadline, record)
-        for measured in self._samples(self.traces.values()):
+        for measured in self._samples(filter(aim.concerns, self.traces.values())):
             record(measured)
             self._usual.note(measured.measurements)
-        self._held = tuple(uid for uid in self.traces if uid in self._well)
+        self._held = tuple(uid for uid in self.traces if uid in tally.well)
+        self._failing.clear()
         self._gaps = self._cluster.watches.gaps(self._kinds)
 
     def _samples(self, traces: Iterable[Trace[Pod]], deadline: Moment | None = None) -> Iterator[Sample]:
@@ -156,7 +160,7 @@ class PodSet:
 
     def _measured(self, trace: Trace[Pod], deadline: Moment | None) -> list[Measurement]:
         ruler = self._owned.ruler
-        steps = list(trace.spans(ruler, deadline))
+        steps = [measured for measured in trace.spans(ruler, deadline) if measured.step in self._order]
         if self._create and "created" in trace.moments and trace.item.uid in self._first:
             steps.insert(0, ruler.measure(self._create, self._owned.answered, trace.moments["created"]))
         return steps
@@ -164,8 +168,7 @@ class PodSet:
     async def verify(self, deadline: float) -> None:
         """Return if the watch shows all held pods still there and Ready; raise Failed otherwise."""
         self.catch_up()
-        if self._cluster.watches.gaps(self._kinds) != self._gaps:
-            raise Failed(Reason.WATCH_INTERRUPTED, "watch interrupted during the hold: changes may be missing")
+        self._check_gaps()
         if self._failing:
             held = [self.traces[uid].frozen() for uid in self._held]
             raise await self._inquest(held, len(held), float("inf"), None)
@@ -180,13 +183,18 @@ class PodSet:
             if left > ASKING:
                 raise
 
+    def _check_gaps(self) -> None:
+        if self._cluster.watches.gaps(self._kinds) != self._gaps:
+            raise Failed(Reason.WATCH_INTERRUPTED, "watch interrupted meanwhile: changes may be missing")
+
     async def rest(self, seconds: float) -> None:
         """Wait, but return early if a held pod fails or the watch changes its state."""
         live = self.live
         await self.until(lambda: bool(self._failing) or self.live != live, self._clock.now() + seconds)
 
     async def _list(self, deadline: float) -> list[Pod]:
-        return await self._cluster.list(POD, deadline, labels=self._owned.ownership.selector)
+        found = await self._cluster.list(POD, deadline, labels=self._owned.ownership.selector)
+        return [pod for pod in found if self._belongs(pod)]
 
     async def _inquest(
         self, frozen: list[Trace[Pod]], count: int, deadline: float, record: Callable[[Sample], None] | None
@@ -200,6 +208,7 @@ class PodSet:
         try:
             check_awake(now.at - deadline)
             await self.ask(now.at + ASKING, frozen if due else None)
+            frozen = list(filter(self._tally.aim.concerns, frozen))
             failed = await self._explained(frozen, max(0, count - len(frozen)) if due else 0, now, due=due)
             stuck = due and (failed.reason.result is Result.FAILURE or failed.reason is Reason.NO_SINGLE_CAUSE)
         except Failed as doubt:
@@ -248,7 +257,7 @@ class PodSet:
 
     async def _explained(self, frozen: list[Trace[Pod]], missing: int, now: Moment, *, due: bool) -> Failed:
         """Return why not all pods are Ready: what another client did explains it before any component's fault."""
-        lost = any(trace.gone or trace.item.leaving for trace in frozen)
+        lost = any(trace.gone or trace.item.leaving for trace in frozen) or self._tally.fallen is not None
         if self._owned.taken and not lost and (why := await self._interference()):
             return why  # Its pods follow; none of them has failed yet.
         failed = await self._judged(frozen, missing, now, due=due)
@@ -269,32 +278,20 @@ class PodSet:
             # Its status says why, and its watch may have stopped without a word.
             await self._owned.refresh(asked)
         facts = await find_out(self._cluster, self._owned, self.traces.values(), self._placement, asked)
-        lost = [trace for trace in frozen if trace.gone or trace.item.leaving]
-        unwell = [trace for trace in frozen if not self._aim.reached(trace)]
-        # A pod that replaces another is late because of that one.
-        suspects = lost or [trace for trace in unwell if trace.item.uid in self._first] or unwell
-        lateness = self._lateness(now) if due else None
-        findings = []
-        for trace in suspects:
-            running = due and trace.item.started and not trace.item.ended and not facts.nodes.disrupts(trace)
-            if running and trace not in lost and (slow := self._aim.late(trace)):
-                findings.append(slow)
-                continue
-            found = not_ready(trace, facts.nodes, facts.pulling)
-            if lateness and unexplained(trace.item):
-                steps = self._measured(trace, now)
-                found = lateness.judged(found, trace.item.name, steps, excuses(trace, now.at))
-            findings.append(found)
-        if missing and not lost:
-            found = told_why(self._missing(self._owned.item, missing), facts.refusal)
-            findings.append(lateness.judged(found, f"{missing} pods", [self._uncreated(now)]) if lateness else found)
+        others = [trace for trace in self.traces.values() if not self._tally.aim.concerns(trace)]
+        case = Case(
+            self._tally, frozen, others, self._first, self.leaving, missing, self._missing, self._owned,
+            facts, now, self._lateness(now) if due else None,
+            lambda trace: self._measured(trace, now), lambda: self._uncreated(now),
+        )  # fmt: skip
+        findings = list(case.findings())
         if not findings:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that the pods are Ready")
-        found = blame(findings, self._order, frozen)
+        found = blame(findings, self._order, (*frozen, *others))
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
 
     def _lateness(self, now: Moment) -> Lateness:
         owned, budget = self._owned, now.at - self._owned.began
-        chain = dict.fromkeys((ACCEPT, *(s for s in self._order if not s.sli and not s.teardown)))
+        chain = dict.fromkeys((ACCEPT, *(step for step in self._order if step in LATE)))
         usual = self._usual.of(chain, budget)
         return Lateness(usual, budget, owned.sent - owned.began, owned.answered.at - owned.sent)

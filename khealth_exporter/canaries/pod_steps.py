@@ -36,6 +36,9 @@ DELETE_POD = Step(
 FREE, REFUSED = "free", "refused"
 """Marks on a pod's way: its scheduling gates are cleared; the scheduler has said that no node has room for it."""
 
+ENDED = "ended"
+"""A mark on a pod's way: it will never run again."""
+
 SANDBOXED = "PodReadyToStartContainers"
 """The condition by which a kubelet says that a pod's sandbox and network are ready."""
 
@@ -58,6 +61,8 @@ def _reached(pod: Pod) -> Iterator[str]:
         yield "started"
     if pod.holds("Ready"):
         yield "ready"
+    if pod.ended:
+        yield ENDED
 
 
 WAY: Way[Pod] = Way(

@@ -7,7 +7,7 @@ from typing import Any
 
 from khealth_exporter.canaries.asking import ASKING
 from khealth_exporter.canaries.backlog import Backlog
-from khealth_exporter.canaries.diagnosis import Finding, not_deleted
+from khealth_exporter.canaries.diagnosis import Finding, held, not_deleted
 from khealth_exporter.canaries.facts import find_out
 from khealth_exporter.canaries.interference import held_by_another, namespace_deleted
 from khealth_exporter.canaries.owned import Owned
@@ -15,7 +15,7 @@ from khealth_exporter.canaries.pod_set import PodSet
 from khealth_exporter.canaries.pod_spec import Placement
 from khealth_exporter.canaries.pod_steps import sample
 from khealth_exporter.cluster.errors import Refused
-from khealth_exporter.cluster.kinds import POD
+from khealth_exporter.cluster.kinds import POD, Kind
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.cluster.workloads import Workload
 from khealth_exporter.core.routine import Context
@@ -38,11 +38,16 @@ JUST_ASKED = 3.0
 
 
 class Removal:
-    """Deletes an attempt's own object with its pods; `steps` are the routine's, and the teardown one is measured."""
+    """Deletes an attempt's own object with its pods; `steps` are the routine's, and the teardown one is measured.
 
-    def __init__(
-        self, owned: Owned[Any], pods: PodSet, placement: Placement, context: Context, steps: Sequence[Step]
-    ) -> None:
+    `between` is the kind of the objects that the own object creates, where it is these that create the pods.
+    """
+
+    def __init__(  # noqa: PLR0913 - one of them is a choice
+        self, owned: Owned[Any], pods: PodSet, placement: Placement, context: Context, steps: Sequence[Step], *,
+        between: Kind[Any] | None = None,
+    ) -> None:  # fmt: skip
+        self._between = between
         self._owned, self._pods, self._placement = owned, pods, placement
         self._cluster, self._clock = context.cluster, context.clock
         self._backlog = context.memory.of(Backlog)
@@ -106,7 +111,7 @@ class Removal:
     def _begun(self) -> bool:
         """Tell whether the garbage collector was seen to ask a pod to end since the delete."""
         asked = self._owned.asked
-        return asked is not None and any(at >= asked.at for at in self._pods.leaving.values())
+        return asked is not None and any(at > asked.at for at in self._pods.leaving.values())
 
     async def _gone(self, deadline: float) -> bool:
         """Wait until nothing is left; tell whether that came before the deadline."""
@@ -117,7 +122,9 @@ class Removal:
         asked = self._owned.asked
         for uid, trace in self._pods.traces.items():
             end = trace.moments.get(trace.way.removed) or deadline
-            if asked and end and end.at >= asked.at and uid not in self._recorded:
+            # A pod that was asked to go earlier, as in a rollout, measures nothing of this deletion.
+            begun = self._pods.leaving.get(uid, end.at) if end else 0.0
+            if asked and end and begun > asked.at and uid not in self._recorded:
                 self._recorded.add(uid)
                 step = self._owned.ruler.measure(self._step, asked, end, censored=not trace.gone)
                 record(sample(trace, [step], self._clock))
@@ -146,6 +153,10 @@ class Removal:
 
     async def _take(self, deadline: float) -> None:
         """Delete the pods without their kubelets, and then their owner; raise Refused."""
+        if self._between:
+            # First: they would create more pods. In the background, because the garbage collector may be dead.
+            for item in await self._cluster.list(self._between, deadline, labels=self._owned.ownership.selector):
+                await self._cluster.delete(self._between, item, deadline, policy="Background")
         at_once = asyncio.Semaphore(AT_ONCE)
 
         async def delete(pod: Pod) -> None:
@@ -171,17 +182,18 @@ class Removal:
         except Failed as failed:
             return failed
         kept = [trace.item for trace in self._pods.present()]
-        if held := held_by_another([*kept, self._owned.item] if self._owned.item else kept):
-            return Failed(held.reason, held.note, facts.evidence)
+        if other := held_by_another([*kept, self._owned.item] if self._owned.item else kept):
+            return Failed(other.reason, other.note, facts.evidence)
         found = self._slow(frozen, now) or not_deleted(frozen, facts.nodes, self._order)
-        if found.reason is Reason.POD_NOT_DELETED:
+        if found.reason is Reason.POD_NOT_DELETED and not any(map(held, frozen)):
             return await self._not_collected(found, facts.evidence, asked)
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
 
     def _slow(self, frozen: Sequence[Trace[Pod]], now: float) -> Finding | None:
         """Return a finding if the garbage collector has asked all pods to end, but some only just now."""
         left = [trace for trace in frozen if not trace.gone]
-        if self._owned.kind is POD or not left or not all(trace.item.leaving for trace in left):
+        waited = left and all(trace.item.leaving and not held(trace) for trace in left)
+        if self._owned.kind is POD or not waited:
             return None
         since = max(self._pods.leaving.get(trace.item.uid, 0.0) for trace in left)
         if since + JUST_ASKED <= now:

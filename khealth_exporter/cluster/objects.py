@@ -166,6 +166,12 @@ class Pod(KubernetesObject, frozen=True):
         return self.status.phase in ("Failed", "Succeeded")
 
     @property
+    def over(self) -> bool:
+        """Whether its kubelet, if it has one, has nothing left to end."""
+        statuses = self.status.container_statuses
+        return self.ended or not self.spec.node_name or bool(statuses and all(s.state.terminated for s in statuses))
+
+    @property
     def started(self) -> bool:
         """Whether every container runs or has run; none does before the init containers have ended."""
         statuses = self.status.container_statuses

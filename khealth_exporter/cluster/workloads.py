@@ -2,7 +2,7 @@
 
 from msgspec import field
 
-from khealth_exporter.cluster.objects import Condition, KubernetesObject, Lenient
+from khealth_exporter.cluster.objects import Condition, KubernetesObject, Lenient, Metadata, PodSpec
 
 
 class WorkloadSpec(Lenient, frozen=True):
@@ -54,8 +54,38 @@ class ReplicaSet(Workload, frozen=True):
     """A ReplicaSet."""
 
 
+class PodTemplate(Lenient, frozen=True):
+    """What a controller's pods are made from."""
+
+    metadata: Metadata = Metadata()
+    spec: PodSpec = PodSpec()
+
+
+class DeploymentSpec(WorkloadSpec, frozen=True):
+    """What a Deployment was asked to do."""
+
+    template: PodTemplate = PodTemplate()
+    paused: bool = False
+
+
 class Deployment(Workload, frozen=True):
     """A Deployment."""
+
+    spec: DeploymentSpec = DeploymentSpec()
+
+    @property
+    def available(self) -> bool:
+        """Whether the controller manager counts all its pods as available, for its latest specification."""
+        return self.observed and self.status.available_replicas >= self.spec.replicas
+
+    @property
+    def rolled_out(self) -> bool:
+        """Whether all its pods are of its latest template and available, and no others are left.
+
+        That is what `kubectl rollout status` waits for (kubectl pkg/polymorphichelpers/rollout_status.go).
+        """
+        status = self.status
+        return self.available and status.updated_replicas >= self.spec.replicas >= status.replicas
 
 
 class StatefulSet(Workload, frozen=True):

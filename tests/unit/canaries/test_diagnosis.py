@@ -425,6 +425,17 @@ def test_a_missing_pod_is_earlier_than_any_other_trouble() -> None:
     assert Reason.POD_NOT_CREATED is blame(findings, STEPS).reason
 
 
+def finalized(document: Json) -> Json:
+    """Return a pod that is asked to end, and that its controller must let go."""
+    document = leaving(document)
+    return {**document, "metadata": {**document["metadata"], "finalizers": ["batch.kubernetes.io/job-tracking"]}}
+
+
+def ended(document: Json) -> Json:
+    """Return a pod whose container has ended."""
+    return containers(document, container(terminated(0)), phase="Running")
+
+
 @pytest.mark.parametrize(
     ("ways", "known", "reason"),
     [
@@ -437,8 +448,14 @@ def test_a_missing_pod_is_earlier_than_any_other_trouble() -> None:
         ((way(leaving(ready(A))),), SICK, Reason.DISRUPTED),
         ((way(leaving(ready(A))),), nodes(node("node-2")), Reason.DISRUPTED),
         ((way(leaving(ready(A))),), NONE_READY, Reason.NODES_NOT_READY),
+        ((way(finalized(ended(A))),), WELL, Reason.POD_NOT_DELETED),
+        ((way(finalized(A)),), WELL, Reason.POD_NOT_DELETED),
+        ((way(finalized(ready(A))),), WELL, Reason.KUBELET_SILENT),
     ],
-    ids=["controller", "controller-after-pods", "not-asked", "kubelets", "kubelet", "cordoned", "sick", "gone", "none"],
+    ids=[
+        "controller", "controller-after-pods", "not-asked", "kubelets", "kubelet", "cordoned", "sick", "gone", "none",
+        "finalizer", "finalizer-unscheduled", "finalizer-running",
+    ],
 )  # fmt: skip
 def test_who_keeps_a_controller_from_going(ways: tuple[Trace[Pod], ...], known: Nodes, reason: Reason) -> None:
     """The collector that asks nobody to end, or the kubelet of a pod that is asked and does not."""

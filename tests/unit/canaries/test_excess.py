@@ -23,11 +23,12 @@ from documents import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from pod_traces import way_of
 from small_cluster import scene
 from virtual_time import virtual
 
 from khealth_exporter.canaries.diagnosis import Finding, blame
-from khealth_exporter.canaries.excess import Lateness, Usual, blamed, excuses, unexplained
+from khealth_exporter.canaries.excess import Lateness, Usual, blamed, excuses, occupied, overdue, unexplained
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START, WAY
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.measure.moments import Moment
@@ -267,3 +268,36 @@ async def test_a_controller_manager_that_was_paused_is_blamed() -> None:
         here.small.delays = {"created": 19.8}
         failed = await Attempt(here).failing()
     assert (Reason.POD_NOT_CREATED, CREATE) == (failed.reason, failed.step)
+
+
+LATE_GOAL = Finding(READY, Reason.ROLLOUT_STALLED, "not there")
+
+
+def test_a_goal_that_had_most_of_the_time_is_missed_by_its_own_fault() -> None:
+    """The pods' steps took less than half."""
+    assert LATE_GOAL is overdue(LATE_GOAL, 6.0, {SCHEDULE: 4.0}, 10.0)
+
+
+def test_a_step_that_left_a_goal_no_time_is_blamed() -> None:
+    """It took more than half of the time."""
+    found = overdue(LATE_GOAL, 3.0, {SCHEDULE: 6.0, START: 1.0}, 10.0)
+    assert (SCHEDULE, Reason.POD_NOT_SCHEDULED) == (found.step, found.reason)
+
+
+@pytest.mark.parametrize("spent", [{}, {SCHEDULE: 4.0, START: 3.0}])
+def test_without_a_step_that_took_most_of_the_time_there_is_no_single_cause(spent: dict[Step, float]) -> None:
+    """Two slow steps, or none at all."""
+    assert Reason.NO_SINGLE_CAUSE is overdue(LATE_GOAL, 3.0, spent, 10.0).reason
+
+
+def test_pods_that_hang_at_the_same_time_count_once() -> None:
+    """Two wait for the scheduler together for three seconds, one of them alone for one more."""
+    traces = [way_of(("created", 1.0), ("scheduled", 4.0)), way_of(("created", 1.0), ("scheduled", 5.0))]
+    found = occupied(traces, 0.0, 6.0)
+    assert (4.0, 5.0) == (found[SCHEDULE], found[None])
+
+
+def test_pods_that_hang_one_after_the_other_count_each() -> None:
+    """As in a rollout; what came before it does not count."""
+    traces = [way_of(("created", 1.0), ("scheduled", 3.0)), way_of(("created", 6.0))]
+    assert 1.0 + 4.0 == occupied(traces, 2.0, 10.0)[SCHEDULE]

@@ -20,10 +20,11 @@ from prometheus_client import (
 from tools import needs
 
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, SANDBOX, START, STARTUP
+from khealth_exporter.canaries.visit import FAILING
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.routines.api import CERTIFICATE, UPDATE, Api
-from khealth_exporter.routines.pod import FAILING, PodRoutine
+from khealth_exporter.routines.pod import PodRoutine
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Completed, Event, Phase
