@@ -23,7 +23,15 @@ from khealth_exporter.core.runner import OVERTIME
 from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.quantity import QUANTITY, quantity_text
-from khealth_exporter.vocabulary.settings import Duration, MeasurementSettings, ModuleSettings, Name, Settings
+from khealth_exporter.vocabulary.settings import (
+    MOMENT,
+    Duration,
+    MeasurementSettings,
+    ModuleSettings,
+    Moment,
+    Name,
+    Settings,
+)
 from khealth_exporter.web.security.web_config_schema import WebSettings
 
 CHART = Path(__file__).parent / "chart"
@@ -158,6 +166,8 @@ class _Written(GenerateJsonSchema):
         """Return what may be written, of which the code makes something else."""
         if schema["function"]["function"] is Duration.__metadata__[0].func:  # type: ignore[attr-defined]
             return {"type": "string", "pattern": DURATION, "minLength": 1}
+        if schema["function"]["function"] is Moment.__metadata__[0].func:  # type: ignore[attr-defined]
+            return {"type": "string", "pattern": MOMENT}
         if schema["function"]["function"] is quantity_text:
             return {"type": ["string", "number"], "pattern": QUANTITY, "minimum": 0}
         made = super().function_before_schema(schema)

@@ -461,6 +461,7 @@ async def test_an_unknown_path_is_answered_with_the_known_ones(client: Client) -
         "/-/healthy",
         "/-/ready",
         "/-/reload",
+        "/-/run/{module}/{routine}",
     ]
     assert expected == (await answer.text()).splitlines()
 
