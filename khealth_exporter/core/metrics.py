@@ -164,7 +164,7 @@ class Metrics:
         For a routine that is there already, take in what is new. A suspended routine has no verdict.
         """
         labels = module, label
-        for metric in (self.attempts, self.consecutive, self.attempt_duration, self.uncertainty):
+        for metric in (self.attempts, self.skipped, self.consecutive, self.attempt_duration, self.uncertainty):
             metric.labels(*labels)
         self.interval.labels(*labels).set(settings.interval)
         self.success.declare(labels, settings.interval)
@@ -180,8 +180,6 @@ class Metrics:
             self.known_objects.labels(found.name)
         for figure in kind.figures:
             self._figure(figure)
-        if kind.heavy:
-            self.skipped.labels(*labels)
         self._rest(labels, suspend=settings.suspended_at(self._clock.utc()))
 
     def _declare_step(self, labels: tuple[str, str], step: Step) -> None:

@@ -2,8 +2,10 @@
 
 import base64
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -44,34 +46,21 @@ def _handler(fake: Fake) -> type[BaseHTTPRequestHandler]:
 
 
 @pytest.fixture
-def authority() -> trustme.CA:
-    """Return an authority that no system knows."""
-    return trustme.CA()
-
-
-@pytest.fixture(params=["http", "https"])
-def scheme(request: pytest.FixtureRequest) -> str:
-    """Return the scheme of the server under test."""
-    found: str = request.param
-    return found
-
-
-@pytest.fixture
 def fake() -> Iterator[Fake]:
     """Serve without TLS."""
-    yield from _served("http", trustme.CA())
+    with _served() as fake:
+        yield fake
 
 
-def _served(scheme: str, authority: trustme.CA) -> Iterator[Fake]:
+@contextmanager
+def _served(authority: trustme.CA | None = None) -> Iterator[Fake]:
     fake = Fake()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(fake))
-    if scheme == "https":
-        import ssl  # noqa: PLC0415 - only here
-
+    if authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1").configure_cert(context)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    fake.url = f"{scheme}://127.0.0.1:{server.server_address[1]}"
+    fake.url = f"{'https' if authority else 'http'}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield fake
@@ -143,15 +132,11 @@ def test_credentials_come_from_a_file(fake: Fake, tmp_path: Path, capsys: pytest
     assert "r:ght" not in "".join(capsys.readouterr())
 
 
-def test_a_server_is_verified(
-    scheme: str, authority: trustme.CA, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With the system's certificates, or those of a file."""
-    if scheme == "http":
-        assert 2 == main(["run-now", "a/b", "--ca-file", "ca.pem"])
-        return
+    authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    for fake in _served(scheme, authority):
+    with _served(authority) as fake:
         assert 3 == main(["run-now", "a/b", "--url", fake.url])
         assert "certificate verify failed" in capsys.readouterr().err
         assert 0 == main(["run-now", "a/b", "--url", fake.url, "--ca-file", str(tmp_path / "ca.pem")])
