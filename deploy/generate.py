@@ -266,9 +266,11 @@ def _module(module: Module) -> dict[str, Any]:
         {"if": {"required": ["kind"], "properties": {"kind": {"const": name}}}, "then": routine}
         for name, routine in kinds.items()
     ]
+    name = TypeAdapter(Name).json_schema()
+    own = "|".join(ModuleSettings.model_fields)
     return {
         "type": ["object", "null"],
-        "propertyNames": TypeAdapter(Name).json_schema(),
+        "propertyNames": name | {"pattern": f"^({own}|{name['pattern'].strip('^$')})$"},
         "properties": _settings(ModuleSettings)["properties"] | kinds,
         "additionalProperties": {"type": ["object", "null"], "allOf": chosen},
     }
