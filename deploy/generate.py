@@ -24,10 +24,12 @@ from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.quantity import QUANTITY, quantity_text
 from khealth_exporter.vocabulary.settings import (
+    MOMENT,
     CanarySettings,
     Duration,
     MeasurementSettings,
     ModuleSettings,
+    Moment,
     Name,
     Settings,
 )
@@ -167,6 +169,8 @@ class _Written(GenerateJsonSchema):
         """Return what may be written, of which the code makes something else."""
         if schema["function"]["function"] is Duration.__metadata__[0].func:  # type: ignore[attr-defined]
             return {"type": "string", "pattern": DURATION, "minLength": 1}
+        if schema["function"]["function"] is Moment.__metadata__[0].func:  # type: ignore[attr-defined]
+            return {"type": "string", "pattern": MOMENT}
         if schema["function"]["function"] is quantity_text:
             return {"type": ["string", "number"], "pattern": QUANTITY, "minimum": 0}
         made = super().function_before_schema(schema)
@@ -267,9 +271,11 @@ def _module(module: Module) -> dict[str, Any]:
         {"if": {"required": ["kind"], "properties": {"kind": {"const": name}}}, "then": routine}
         for name, routine in kinds.items()
     ]
+    name = TypeAdapter(Name).json_schema()
+    own = "|".join(ModuleSettings.model_fields)
     return {
         "type": ["object", "null"],
-        "propertyNames": TypeAdapter(Name).json_schema(),
+        "propertyNames": name | {"pattern": f"^({own}|{name['pattern'].strip('^$')})$"},
         "properties": _settings(ModuleSettings)["properties"] | kinds,
         "additionalProperties": {"type": ["object", "null"], "allOf": chosen},
     }

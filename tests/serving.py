@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE
 from khealth_exporter.config import Off
 from khealth_exporter.core.snapshot import About, Attempt, RoutineStatus, Snapshot, State
+from khealth_exporter.core.supervisor import NotBegun
 from khealth_exporter.routines.rcscheduler import RcScheduler
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
@@ -64,6 +65,8 @@ class Known:
         self.left_out: tuple[Off, ...] = ()
         self.wrong: tuple[str, ...] = ()
         self.reloads = 0
+        self.begun_attempts: list[str] = []
+        self.not_begun: NotBegun | None = None
         self.now = BEGAN + 30
         Counter("things", "Things.", registry=self.registry).inc(3)
         Gauge("others", "Others.", registry=self.registry).set(1)
@@ -90,6 +93,12 @@ class Known:
     async def reload(self) -> tuple[str, ...]:
         self.reloads += 1
         return self.wrong
+
+    def begin(self, module: str, routine: str) -> int:
+        if self.not_begun:
+            raise self.not_begun
+        self.begun_attempts.append(f"{module}/{routine}")
+        return 7
 
     def denied(self) -> tuple[Denied, ...]:
         return self.lacking

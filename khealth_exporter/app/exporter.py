@@ -16,10 +16,11 @@ from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.sweep import Sweeper
 from khealth_exporter.config import Bound, Config, Off, off_routines
 from khealth_exporter.core.collector import Collector, Snapshot
+from khealth_exporter.core.heavy import spread
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.routine import Context, Memory, Routine, RoutineConfig
 from khealth_exporter.core.snapshot import About
-from khealth_exporter.core.supervisor import Pace
+from khealth_exporter.core.supervisor import NotBegun, Pace, UnknownRoutine
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.daemon_thread import in_daemon_thread
 from khealth_exporter.measure.keep_running import keep_running
@@ -117,7 +118,7 @@ class Exporter:
             return  # Nothing runs yet: it will begin with the configuration that is active then.
         self._context = replace(self._context, measurement=config.measurement, canary_image=config.canary.image)
         wanted: dict[str, list[RoutineConfig]] = {}
-        for routine in config.routines:
+        for routine in spread(config.routines):
             self.cluster.know(routine.kind.all_permissions())
             wanted.setdefault(routine.module, []).append(routine)
         self.cover([(r.kind, r.kind.watched(r.settings)) for r in config.routines])
@@ -145,6 +146,15 @@ class Exporter:
         Routines that it stops may still be cleaning up then; a bad configuration changes nothing.
         """
         return await self.reloader.reload("request")
+
+    def begin(self, module: str, routine: str) -> int:
+        """Begin an attempt of a routine at once, and return its number; raise NotBegun."""
+        collector = self._collectors.get(module)
+        if collector is None and self._context:
+            raise UnknownRoutine("unknown module")
+        if collector is None or self._start is None:
+            raise NotBegun("khealth makes no attempts at present")
+        return collector.begin(routine)
 
     def expire(self, limit: str) -> None:
         """Begin nothing more, and clean up, as the time is up: what this cuts short tells its last refusal."""

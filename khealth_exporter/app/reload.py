@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -131,7 +132,7 @@ class Reloader:
             before, self.config = self.config, config
             self._adopt(config)
             self._metrics.loaded(well=True)
-            _log.info("configuration loaded", cause=cause, file=config.file, **changes(before, config))
+            _log.info("configuration loaded", cause=cause, file=config.file, **changes(before, config, time.time()))
             return ()
 
     def _refusal(self) -> tuple[str, ...]:
@@ -172,19 +173,22 @@ class Reloader:
         return reading.result()
 
 
-def changes(before: Config, after: Config) -> Mapping[str, list[str]]:
-    """Return which routines are added, removed, changed, suspended and resumed, each as `module/routine`."""
+def changes(before: Config, after: Config, now: float) -> Mapping[str, list[str]]:
+    """Return which routines are added, removed, changed, suspended and resumed, each as `module/routine`.
+
+    `now` is in Unix seconds.
+    """
     old = {f"{routine.module}/{routine.label}": routine for routine in before.routines}
     new = {f"{routine.module}/{routine.label}": routine for routine in after.routines}
 
     def kinds() -> Iterator[tuple[str, str]]:
         yield from (("removed", name) for name in old if name not in new)
         for name, routine in new.items():
-            was = old.get(name)
+            was, rests = old.get(name), routine.settings.suspended_at(now)
             if was is None:
                 yield "added", name
-            elif was.settings.suspend is not routine.settings.suspend:
-                yield "suspended" if routine.settings.suspend else "resumed", name
+            elif was.settings.suspended_at(now) is not rests:
+                yield "suspended" if rests else "resumed", name
             elif was != routine:
                 yield "changed", name
 

@@ -51,6 +51,10 @@ class Arguments:
     dry_run: bool = False
     everything: bool = False
     task: list[str] = field(default_factory=list)
+    routine: str = ""
+    url: str = "http://127.0.0.1:8080"
+    ca_file: Path | None = None
+    user_file: Path | None = None
 
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:
@@ -111,6 +115,7 @@ def _add_commands(add: Callable[..., _Parser]) -> None:
     check.add_argument("file", type=Path, metavar="FILE")
     routines = add("routines", "list modules and routines, with their steps, reasons, settings and permissions")
     routines.add_argument("--json", action="store_true", help="print one JSON document")
+    _add_run_now(add("run-now", "ask a running khealth to begin an attempt of a routine at once", _shared(unused=None)))
     unused = _FOR_RUN | {"--pod-ttl"}
     sweep = add("sweep", "delete the objects that dead runs left in the namespace", _shared(unused=unused))
     sweep.add_argument("--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
@@ -120,6 +125,19 @@ def _add_commands(add: Callable[..., _Parser]) -> None:
     canary.add_argument("task", nargs=argparse.REMAINDER, metavar="TASK", help="see `khealth canary --help`")
     for command in (once, sweep):
         _add_duration(command, "--timeout", "time limit of the command; default 5m")
+
+
+def _add_run_now(parser: _Parser) -> None:
+    parser.add_argument("routine", metavar="MODULE/ROUTINE", help="the routine, as in the configuration")
+    parser.add_argument("--url", metavar="URL", help=f"where khealth serves its status page; default {Arguments.url}")
+    parser.add_argument(
+        "--ca-file",
+        type=Path,
+        metavar="FILE",
+        help="certificates that the server's must be signed by; default: the system's",
+    )
+    user = "file with USER:PASSWORD in one line, where khealth asks for a password"
+    parser.add_argument("--user-file", type=Path, metavar="FILE", help=user)
 
 
 def _flags() -> _Parser:
@@ -136,10 +154,10 @@ def _logs(default: str) -> _Parser:
     return flags
 
 
-def _shared(*, unused: AbstractSet[str] = frozenset()) -> _Parser:
-    """Return the flags that run, once and sweep share: each accepts the flags of the others.
+def _shared(*, unused: AbstractSet[str] | None = frozenset()) -> _Parser:
+    """Return the flags that run, once, sweep and run-now share: each accepts the flags of the others.
 
-    The help of a command does not list those that are `unused`.
+    The help of a command does not list those that are `unused`; None for all of them.
     """
     flags = _flags()
     flags.add_argument(
@@ -163,7 +181,7 @@ def _shared(*, unused: AbstractSet[str] = frozenset()) -> _Parser:
     )
     _add_duration(flags, "--pod-ttl", "pod_ttl for every routine that has this key; overrides the configuration")
     for action in flags._actions:  # noqa: SLF001 - argparse has no public list
-        if not unused.isdisjoint(action.option_strings):
+        if unused is None or not unused.isdisjoint(action.option_strings):
             action.help = argparse.SUPPRESS
     return flags
 

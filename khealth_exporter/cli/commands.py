@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import io
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -13,7 +14,7 @@ from khealth_exporter import __version__
 from khealth_exporter.cli.arguments import DEFAULT_LEVELS, Arguments, parse
 from khealth_exporter.cli.main import UNWRITTEN
 from khealth_exporter.cli.output import warn, write
-from khealth_exporter.vocabulary.settings import format_duration
+from khealth_exporter.vocabulary.settings import format_duration, format_moment
 from khealth_exporter.web.address import Address
 
 if TYPE_CHECKING:
@@ -105,6 +106,27 @@ def _code_of(found: "SweepResult") -> int:
     return _FAILED if found.left else 0
 
 
+def _run_now(arguments: Arguments) -> int:
+    from http.client import HTTPException  # noqa: PLC0415 - heavy
+
+    from khealth_exporter.cli.run_now import Door  # noqa: PLC0415 - heavy
+
+    module, _, routine = arguments.routine.partition("/")
+    if not module or not routine or "/" in routine:
+        raise UsageError(f"khealth: {arguments.routine!r} is not a routine: write MODULE/ROUTINE")
+    try:
+        door = Door.of(arguments.url, arguments.ca_file, arguments.user_file)
+    except ValueError as error:
+        raise UsageError(f"khealth: {error}") from error
+    try:
+        answer = door.ask(module, routine)
+    except (OSError, HTTPException) as error:
+        warn(f"khealth: no answer from {arguments.url}: {error}")
+        return _UNKNOWN
+    (_print if answer.exit_code == 0 else warn)(answer.lines)
+    return answer.exit_code
+
+
 def _demo(arguments: Arguments) -> int:
     from khealth_exporter.cli import demo  # noqa: PLC0415 - heavy, and the only use of the simulator
 
@@ -129,6 +151,9 @@ def _check_config(arguments: Arguments) -> int:
     except ConfigError as error:
         raise UsageError(str(error)) from error
     _print_left_out(config)
+    for routine in config.routines:
+        if 0 < (until := routine.settings.suspend_until) <= time.time():
+            warn(f"{routine.module}/{routine.label}: suspend_until {format_moment(until)} has passed: it runs")
     _print(f"{arguments.file}: ok")
     return 0
 
@@ -156,6 +181,7 @@ _COMMANDS: Mapping[str, Callable[[Arguments], int]] = {
     "demo": _demo,
     "check-config": _check_config,
     "routines": _routines,
+    "run-now": _run_now,
     "sweep": _sweep,
     "canary": _canary,
 }
@@ -203,7 +229,7 @@ def _options(arguments: Arguments, *, listen: Sequence[Address] = ()) -> "Option
 
 def _for_once(options: "Options", named: Sequence[str]) -> "Options":
     """Remove suspended routines, and print every routine that does not run, with the reason."""
-    config, suspended = options.config.without_suspended(named)
+    config, suspended = options.config.without_suspended(named, time.time())
     for routine in suspended:
         warn(f"skipped {routine.module}/{routine.label}: suspended; name it to run it")
     _print_left_out(config)

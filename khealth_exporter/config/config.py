@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import yaml
 
 from khealth_exporter.core.routine import RoutineConfig
-from khealth_exporter.vocabulary.settings import CanarySettings, MeasurementSettings
+from khealth_exporter.vocabulary.settings import NEVER, CanarySettings, MeasurementSettings, ModuleSettings
 
 CANARY_IMAGE = "canary.image"
 """The path of a key that some routines need, and that is none of their own."""
@@ -59,17 +59,17 @@ class Config:
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
     canary: CanarySettings = field(default_factory=CanarySettings)
 
-    def without_suspended(self, named: Collection[str]) -> tuple["Config", tuple[RoutineConfig, ...]]:
-        """Return the configuration without suspended routines, and the routines that were removed.
+    def without_suspended(self, named: Collection[str], now: float) -> tuple["Config", tuple[RoutineConfig, ...]]:
+        """Return the configuration without routines suspended `now`, in Unix seconds, and the routines removed.
 
         A suspended routine whose name, ROUTINE or MODULE/ROUTINE, is in `named` is kept and runs.
         """
         removed = tuple(
             routine
             for routine in self.routines
-            if routine.settings.suspend and named_by(routine.module, routine.label).isdisjoint(named)
+            if routine.settings.suspended_at(now) and named_by(routine.module, routine.label).isdisjoint(named)
         )
-        kept = tuple(with_suspend(routine, suspend=False) for routine in self.routines if routine not in removed)
+        kept = tuple(_resumed(routine) for routine in self.routines if routine not in removed)
         return replace(self, routines=kept), removed
 
     def as_yaml(self) -> str:
@@ -96,6 +96,17 @@ def named_by(module: str, label: str) -> frozenset[str]:
     return frozenset({label, f"{module}/{label}"})
 
 
-def with_suspend(routine: RoutineConfig, *, suspend: bool) -> RoutineConfig:
-    """Return the routine, suspended or not."""
-    return replace(routine, settings=routine.settings.model_copy(update={"suspend": suspend}))
+def suspended_with(routine: RoutineConfig, module: ModuleSettings) -> RoutineConfig:
+    """Return the routine, suspended as long as itself or its module says."""
+    own = routine.settings
+    suspend = own.suspend or module.suspend  # Without an end: then another end does not matter.
+    until = NEVER if suspend else max(own.suspend_until, module.suspend_until)
+    return _with(routine, suspend=suspend, suspend_until=until)
+
+
+def _resumed(routine: RoutineConfig) -> RoutineConfig:
+    return _with(routine, suspend=False, suspend_until=NEVER)
+
+
+def _with(routine: RoutineConfig, **settings: object) -> RoutineConfig:
+    return replace(routine, settings=routine.settings.model_copy(update=settings))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from khealth_exporter.config.config import CANARY_IMAGE, Bound, Config, with_suspend
+from khealth_exporter.config.config import CANARY_IMAGE, Bound, Config, suspended_with
 from khealth_exporter.config.document import Document, read
 from khealth_exporter.config.problem import ConfigError, Problem, in_order
 from khealth_exporter.config.schema import Found, missing_in, validated
@@ -26,8 +26,8 @@ from khealth_exporter.vocabulary.settings import (
 )
 
 _KEYS = ("namespace", "measurement", "canary", "modules")
-_SUSPEND = "suspend"
-"""The only key next to a module's routines; no routine can have this name."""
+_OF_MODULE = frozenset(ModuleSettings.model_fields)
+"""The keys next to a module's routines; no routine can have these names."""
 _FLAGS = {"poll_interval": "--poll-interval", "pod_ttl": "--pod-ttl"}
 
 _Part = TypeVar("_Part", bound=Settings)
@@ -77,7 +77,7 @@ class _Section:
 
     module: Module
     mentioned: bool
-    suspended: bool
+    settings: ModuleSettings
     routines: Mapping[str, Found]
 
     def candidates(self, listed: Mapping[tuple[str, str], RoutineConfig | None], image: str) -> Iterator[Candidate]:
@@ -181,19 +181,21 @@ class _Reader:
         parts = self._parts(found, [module.name for module in self._modules]) if found else {}
         for module in self._modules:
             part = parts.get(module.name)
-            routines = self._parts(part, None) if part else {}
-            routines.pop(_SUSPEND, None)
-            suspended = part is not None and self._is_suspended(part)
-            yield _Section(module, part is not None, suspended, routines)
+            routines = (
+                {key: value for key, value in self._parts(part, None).items() if key not in _OF_MODULE} if part else {}
+            )
+            yield _Section(module, part is not None, self._of_module(part) if part else ModuleSettings(), routines)
 
-    def _is_suspended(self, section: Found) -> bool:
-        """Return the value of the key next to a module's routines; False if it is not there."""
-        own = {key: value for key, value in section.value.entries.items() if key == _SUSPEND}
-        settings, problems = validated(
-            ModuleSettings, Found(section.file, section.path, Value(section.value.place, own))
-        )
+    def _of_module(self, section: Found) -> ModuleSettings:
+        """Return the values of the keys next to a module's routines."""
+        entries = {key: value for key, value in section.value.entries.items() if key in _OF_MODULE}
+        own = Found(section.file, section.path, Value(section.value.place, entries))
+        settings, problems = validated(ModuleSettings, own)
         self.problems += problems
-        return settings is not None and settings.suspend
+        if settings is None:
+            return ModuleSettings()
+        self.problems += self._endless(settings, own)
+        return settings
 
     def _listed(self, section: _Section, label: str) -> RoutineConfig | None:
         found = section.routines[label]
@@ -221,8 +223,7 @@ class _Reader:
             return None
         settings = self._overridden(settings)
         self.problems += self._impossible(settings, own)
-        routine = RoutineConfig(section.module.name, label, kind, settings)
-        return with_suspend(routine, suspend=True) if section.suspended else routine
+        return suspended_with(RoutineConfig(section.module.name, label, kind, settings), section.settings)
 
     def _kind(self, module: Module, label: str, found: Found) -> type[Routine[Any]] | None:
         kinds = {kind.name: kind for kind in module.routines}
@@ -249,6 +250,7 @@ class _Reader:
 
     def _impossible(self, settings: RoutineSettings, found: Found) -> Iterator[Problem]:
         """Yield the errors of settings that are valid on their own, but not together."""
+        yield from self._endless(settings, found)
         known = type(settings).model_fields
         hold = f" + pod_ttl ({format_duration(settings.hold)})" if "pod_ttl" in known else ""
         if {"poll_interval", "pod_ttl"} <= known.keys() and settings.pause > settings.hold:
@@ -262,6 +264,11 @@ class _Reader:
                 f"which exceeds interval ({format_duration(settings.interval)}): attempts would overlap"
             )
             yield self._combination(found, ("pod_ttl", "timeout", "interval"), message)
+
+    def _endless(self, settings: RoutineSettings | ModuleSettings, found: Found) -> Iterator[Problem]:
+        if settings.suspend and settings.suspend_until:
+            message = "suspend: true has no end; write only suspend_until"
+            yield self._combination(found, ("suspend_until",), message)
 
     def _combination(self, found: Found, keys: Sequence[str], message: str) -> Problem:
         """Return the error at the flag if one is involved, or else at the first of the keys that the file sets."""

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from khealth_exporter.config.problem import Problem
 from khealth_exporter.config.value import Place, Value
-from khealth_exporter.vocabulary.settings import Duration, Settings
+from khealth_exporter.vocabulary.settings import Duration, Moment, Settings
 
 _Model = TypeVar("_Model", bound=Settings)
 
@@ -185,8 +185,9 @@ _TYPES: Mapping[object, str] = MappingProxyType(
 
 
 def _type(field: FieldInfo) -> str:
-    if Duration.__metadata__[0] in field.metadata:  # type: ignore[attr-defined]
-        return "duration"
+    for written, name in ((Duration, "duration"), (Moment, "time")):
+        if written.__metadata__[0] in field.metadata:  # type: ignore[attr-defined]
+            return name
     annotation: Any = field.annotation
     if type(None) in get_args(annotation):
         annotation = next(choice for choice in get_args(annotation) if choice is not type(None))

@@ -5,16 +5,17 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.routine import Context, RoutineConfig
-from khealth_exporter.core.runner import Stop
 from khealth_exporter.core.snapshot import RoutineStatus, Snapshot, after, as_wanted, shown
-from khealth_exporter.core.supervisor import Pace, Supervisor
+from khealth_exporter.core.stop import Stop
+from khealth_exporter.core.supervisor import Pace, Supervisor, UnknownRoutine
 from khealth_exporter.measure.clock import Clock
-from khealth_exporter.vocabulary.event import Event
+from khealth_exporter.vocabulary.event import Event, Skipped
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.verdict import Failed
 
@@ -30,7 +31,7 @@ class Collector:
         self.module, self._metrics, self._clock = module, metrics, clock
         self._stop = Stop()
         """Asks the present `start` to end."""
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | Skipped] = asyncio.Queue()
         self._supervisors: dict[str, Supervisor] = {}
         self._known: dict[str, RoutineStatus] = {}
         # One that comes back must not give its objects the names that they had before it went.
@@ -47,19 +48,36 @@ class Collector:
             if label not in wanted:
                 supervisor.want(None, context)
         for label, routine in wanted.items():
-            self._metrics.declare(self.module, label, routine.kind, routine.settings)
-            known = self._known.get(label) or RoutineStatus(self.module, label, routine.settings.interval)
-            known = replace(known, steps=routine.kind.steps)
-            self._known[label] = as_wanted(known, routine.settings, self._clock.utc())
+            self._show(routine)
             new = label not in self._supervisors
             if new:
-                self._supervisors[label] = Supervisor(self._events.put_nowait, self._numbers[label])
+                resumed = partial(self._resumed, label)
+                self._supervisors[label] = Supervisor(self._events.put_nowait, self._numbers[label], resumed)
             self._supervisors[label].want(routine, context)
             if new and self._running:
                 self._begin(label, *self._running)
         # In the configuration's order; what still cleans up comes last.
         going = [label for label in self._known if label not in wanted]
         self._known = {label: self._known[label] for label in (*wanted, *going)}
+
+    def _show(self, routine: RoutineConfig) -> None:
+        """Let metrics and status say how a routine is wanted now: whether it is suspended may depend on the time."""
+        label, settings = routine.label, routine.settings
+        self._metrics.declare(self.module, label, routine.kind, settings)
+        known = self._known.get(label) or RoutineStatus(self.module, label, settings.interval)
+        self._known[label] = as_wanted(replace(known, steps=routine.kind.steps), settings, self._clock.utc())
+
+    def _resumed(self, label: str) -> None:
+        if self._known[label].suspended is not None:
+            _log.info("suspension ended", module=self.module, routine=label)
+        if wanted := self._supervisors[label].wanted:
+            self._show(wanted)
+
+    def begin(self, label: str) -> int:
+        """Begin an attempt of a routine at once, and return its number; raise NotBegun."""
+        if label not in self._supervisors:
+            raise UnknownRoutine("unknown routine")
+        return self._supervisors[label].begin()
 
     async def start(self, *, jitter: float = 0.0, once: bool = False) -> None:
         """Run what is wanted until asked to terminate; return when all have cleaned up and every Event is read.
@@ -113,7 +131,8 @@ class Collector:
     def _due(self, label: str) -> float | None:
         """Return when a routine's next attempt begins, in Unix seconds, if that is known."""
         runner = self._supervisors[label].runner if label in self._supervisors else None
-        return self._clock.utc(runner.due) if runner and runner.due is not None else None
+        due = runner.turns.due if runner else None
+        return self._clock.utc(due) if due is not None else None
 
     def silent(self, seconds: float) -> tuple[str, ...]:
         """Return the routines whose loops have not moved on for so long, beyond what their settings explain."""
@@ -130,12 +149,16 @@ class Collector:
             try:
                 self._take(event)
             except Exception as error:  # noqa: BLE001 - what one Event breaks must not cost the others
-                where = {"module": event.module, "routine": event.routine, "attempt": event.attempt}
-                _log.error("internal error: event not processed", **where, phase=event.phase, exc_info=error)
+                _log.error("internal error: event not processed", **_named(event), exc_info=error)
             finally:
                 self._events.task_done()
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event | Skipped) -> None:
+        if isinstance(event, Skipped):
+            self._metrics.skip(event.module, event.routine)
+            self._known[event.routine] = replace(self._known[event.routine], skipped=event.at)
+            _log.warning("API server is throttling: attempt skipped", module=event.module, routine=event.routine)
+            return
         self._metrics.apply(event)
         before = self._known[event.routine].last
         self._known[event.routine] = after(self._known[event.routine], event)
@@ -155,3 +178,8 @@ class Collector:
         said = "attempt failed" if event.result is Result.FAILURE else "attempt inconclusive"
         component = event.verdict.component
         log.warning(said, phase=event.phase, reason=event.reason, component=component, note=event.note)
+
+
+def _named(event: Event | Skipped) -> dict[str, object]:
+    named: dict[str, object] = {"module": event.module, "routine": event.routine}
+    return named | ({"attempt": event.attempt, "phase": event.phase} if isinstance(event, Event) else {})

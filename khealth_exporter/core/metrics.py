@@ -105,6 +105,9 @@ class Metrics:
         )
         self.known_objects = self._gauge("objects", "Objects in the namespace that khealth created.", ("kind",))
         self.suspended = self._gauge("suspended", "1 if the configuration suspends the routine, 0 otherwise.", ROUTINE)
+        self.skipped = self._counter(
+            "skipped_attempts", "Attempts that were not begun, because the API server was throttling.", ROUTINE
+        )
         info = self._gauge(
             "reason_info", "Always 1. The component that each reason points to.", ("reason", "component")
         )
@@ -161,7 +164,7 @@ class Metrics:
         For a routine that is there already, take in what is new. A suspended routine has no verdict.
         """
         labels = module, label
-        for metric in (self.attempts, self.consecutive, self.attempt_duration, self.uncertainty):
+        for metric in (self.attempts, self.skipped, self.consecutive, self.attempt_duration, self.uncertainty):
             metric.labels(*labels)
         self.interval.labels(*labels).set(settings.interval)
         self.success.declare(labels, settings.interval)
@@ -177,7 +180,7 @@ class Metrics:
             self.known_objects.labels(found.name)
         for figure in kind.figures:
             self._figure(figure)
-        self._rest(labels, suspend=settings.suspend)
+        self._rest(labels, suspend=settings.suspended_at(self._clock.utc()))
 
     def _declare_step(self, labels: tuple[str, str], step: Step) -> None:
         self.step_info.labels(*labels, step.name, step.component).set(1)
@@ -224,6 +227,10 @@ class Metrics:
             self.attempt_duration.labels(*labels).observe(event.completed.duration)
             for quality in event.completed.qualities:
                 self.samples.labels(*labels, quality).inc()
+
+    def skip(self, module: str, label: str) -> None:
+        """Count an attempt that was not begun; it is none of the completed ones."""
+        self.skipped.labels(module, label).inc()
 
     def _measure(self, labels: tuple[str, str], measured: Measurement) -> None:
         self.uncertainty.labels(*labels).observe(measured.uncertainty)

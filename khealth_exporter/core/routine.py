@@ -17,7 +17,7 @@ from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
 from khealth_exporter.vocabulary.reason import COMMON_REASONS, Reason
 from khealth_exporter.vocabulary.sample import Measurement, Sample
-from khealth_exporter.vocabulary.settings import Duration, MeasurementSettings, Settings
+from khealth_exporter.vocabulary.settings import NEVER, Duration, MeasurementSettings, Moment, Settings
 from khealth_exporter.vocabulary.step import Step
 
 LEEWAY = 60.0
@@ -33,6 +33,12 @@ class RoutineSettings(Settings):
     """Upper bound of init, and again of cleanup."""
     suspend: bool = False
     """Whether the routine is suspended: shown, but not run. Next to a module's routines, this key suspends them all."""
+    suspend_until: Moment = NEVER
+    """Until when the routine is suspended, as in 2026-12-24T06:00:00Z: a maintenance window that ends by itself."""
+
+    def suspended_at(self, now: float) -> bool:
+        """Tell whether the routine is suspended at this time, in Unix seconds."""
+        return self.suspend or now < self.suspend_until
 
     @property
     def hold(self) -> float:
@@ -116,6 +122,8 @@ class Routine(ABC, Generic[S_co]):
     """Kinds that it follows on the shared watches."""
     reads: ClassVar[tuple[Kind[Any], ...]] = ()
     """Kinds that it lists or gets; verdicts are less precise without."""
+    heavy: ClassVar[bool] = False
+    """Whether it costs the cluster much: such routines begin at different moments, and pause while it throttles."""
     writes: ClassVar[int]
     """API writes of one attempt that succeeds."""
     needs_canary: ClassVar[bool] = False
@@ -190,9 +198,13 @@ class Routine(ABC, Generic[S_co]):
 
 @dataclass(frozen=True, slots=True)
 class RoutineConfig:
-    """One configured routine: its module, its name in the configuration and in metrics, its class, and its settings."""
+    """One configured routine: its module, its name in the configuration and in metrics, its class, and its settings.
+
+    `share`, from 0 to 1, is the share of an interval by which the grid of a heavy routine is shifted against others.
+    """
 
     module: str
     label: str
     kind: type[Routine[Any]]
     settings: RoutineSettings
+    share: float = field(default=0.0, compare=False)

@@ -2,20 +2,23 @@
 
 import asyncio
 import itertools
-import math
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 
 from khealth_exporter.cluster.client.trouble import own_trouble
 from khealth_exporter.cluster.redaction import redacted
+from khealth_exporter.core import heavy
 from khealth_exporter.core.notes import Notes, Totals, failure_in
 from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineConfig
+from khealth_exporter.core.stop import Stop
+from khealth_exporter.core.turns import Turns
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.component import Component
-from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.event import Event, Phase, Skipped
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.verdict import Evidence, Failed, Verdict
@@ -27,49 +30,8 @@ OVERTIME = 15.0
 """Seconds beyond its bound that a phase has to find out what to blame. After that it is cut off."""
 _LONGEST_NOTE = 200
 """Characters of an exception's text that a note keeps."""
-_SHORTEST = 0.001
-"""Seconds for which an attempt has its slot at least: one that took no time does not get the same slot again."""
-_EARLIEST = 0.1
-"""Share of an interval that an attempt has at least before another one begins early."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """The moments at which attempts begin: one offset for the whole run, then every `interval` seconds."""
-
-    origin: float
-    interval: float
-
-    def next(self, now: float) -> float:
-        """Return the first slot that is not before `now`; one that was missed is not made up for."""
-        return self.origin + max(0, math.ceil((now - self.origin) / self.interval)) * self.interval
-
-
-class Stop:
-    """A flag that asks for an end; nothing is cancelled by it."""
-
-    def __init__(self, *, requested: bool = False, why: Failed | None = None) -> None:
-        self._raised = asyncio.Event()
-        self.why: Failed | None = why
-        """What an init that is cut short means, unless a request of its own was refused; None for an interruption."""
-        if requested:
-            self.request(why)
-
-    def request(self, why: Failed | None = None) -> None:
-        """Ask for an end."""
-        self.why = why
-        self._raised.set()
-
-    @property
-    def requested(self) -> bool:
-        """Whether an end is asked for."""
-        return self._raised.is_set()
-
-    async def wait(self) -> None:
-        """Return once an end is asked for."""
-        await self._raised.wait()
 
 
 class Runner:
@@ -78,54 +40,63 @@ class Runner:
     Each attempt works in the context that `context` returns when it begins.
     """
 
-    def __init__(self, wanted: RoutineConfig, context: Callable[[], Context], publish: Callable[[Event], None]) -> None:
+    def __init__(
+        self, wanted: RoutineConfig, context: Callable[[], Context], publish: Callable[[Event | Skipped], None]
+    ) -> None:
         self.wanted = wanted
+        """The routine that it runs; only its share may change."""
         self.module, self.label, self.kind, self.settings = wanted.module, wanted.label, wanted.kind, wanted.settings
         self.publish, self.context = publish, context
         self.clock: Clock = context().clock
         self.log = _log.bind(module=self.module, routine=self.label)
         self.progressed = self.clock.now()
         """When its loop last made progress, in monotonic seconds."""
-        self.due: float | None = None
-        """When its next attempt begins, in monotonic seconds; None while one runs."""
+        self.turns = Turns(wanted, context)
+        """When its next attempt begins."""
+        self._numbers: Iterator[int] = itertools.count(1)
+        self._promised: list[int] = []
+
+    def begin(self) -> int | None:
+        """Begin an attempt at once, and return its number; None while one runs."""
+        if not self.turns.ask():
+            return None
+        self._promised.append(next(self._numbers))
+        return self._promised[-1]
 
     async def run(
         self, stop: Stop, *, offset: float = 0.0, once: bool = False, numbers: Iterator[int] | None = None
     ) -> None:
         """Run attempts on their grid until asked to stop: the first at once, the others from `offset` seconds on.
 
-        With `once` there is one attempt, and one poll instead of the hold. `numbers` numbers the attempts, from 1 on
-        unless an earlier runner of the same routine has used some.
+        A heavy routine begins with a slot of its grid too. With `once` there is one attempt, at once, and one poll
+        instead of the hold. `numbers` numbers the attempts, from 1 on unless an earlier runner of the same routine has
+        used some.
         """
-        grid = Grid(self.clock.now() + offset, self.settings.interval)
-        for number in numbers or itertools.count(1):
+        self._numbers = numbers or self._numbers
+        grid = partial(heavy.grid, now=self.clock.now(), offset=offset)
+        asked = once
+        if self.kind.heavy and not once:
+            asked = await self.turns.first(stop, grid(self.wanted))
+            if stop.requested:
+                return
+        while True:
             self.clock.anchor()
-            began, self.due = self.clock.now(), None
-            with own_trouble():
-                await _Attempt(self, number, stop, once=once).run()
+            began = self.clock.now()
+            if not asked and heavy.throttled(self.wanted, self.context()):
+                self._skip()
+            else:
+                with own_trouble():
+                    number = self._promised.pop() if self._promised else next(self._numbers)
+                    await _Attempt(self, number, stop, once=once).run()
             if once or stop.requested:
                 return
-            now = self.clock.now()
-            self.due = grid.next(max(now, began + _SHORTEST))
-            await self._wait(stop, self.due - now, began + max(_SHORTEST, _EARLIEST * self.settings.interval))
+            asked = await self.turns.next(stop, grid(self.wanted), began)
             if stop.requested:
                 return
 
-    async def _wait(self, stop: Stop, seconds: float, earliest: float) -> None:
-        """Wait for the next slot, for a reason to begin early, but not before `earliest`, or for a stop."""
-        async with asyncio.TaskGroup() as group:
-            tasks = {group.create_task(stop.wait()), group.create_task(self._early(earliest))}
-            await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                task.cancel()
-
-    async def _early(self, earliest: float) -> None:
-        try:
-            await asyncio.sleep(earliest - self.clock.now())
-            await self.kind.early(self.wanted, self.context())
-        except Exception as error:
-            self.log.exception("internal error", exc_info=error)
-            await asyncio.Event().wait()
+    def _skip(self) -> None:
+        self.progressed = self.clock.now()
+        self.publish(Skipped(self.module, self.label, self.clock.utc()))
 
     def make(self, number: int) -> Routine[Any]:
         """Return a new object of the routine for an attempt."""

@@ -104,7 +104,9 @@ def _slowness(sample: Sample) -> tuple[bool, float]:
 class RoutineStatus:
     """One routine as it stands; times in Unix seconds, `since` when its state began, `suspended` since when it is.
 
-    `due` is when the next attempt begins; None while one runs, and where nothing is known of it.
+    `due` is when the next attempt begins; None while one runs, and where nothing is known of it. `suspended_until` is
+    when a suspension ends by itself, None where it does not. `skipped` is when an attempt was last skipped because the
+    API server was throttling, None once another one has ended a phase.
     """
 
     module: str
@@ -118,7 +120,9 @@ class RoutineStatus:
     last_failure: Attempt | None = None
     attempts: tuple[Attempt, ...] = ()
     suspended: float | None = None
+    suspended_until: float | None = None
     due: float | None = None
+    skipped: float | None = None
     remarks: tuple[Remark, ...] = ()
 
     @property
@@ -172,7 +176,7 @@ def after(status: RoutineStatus, event: Event) -> RoutineStatus:
         earlier[-2] = replace(earlier[-2], samples=())
         earlier[-_EVIDENT : -_EVIDENT + 1] = [replace(old, evidence=()) for old in earlier[-_EVIDENT : -_EVIDENT + 1]]
     remarks = {remark.name: remark for remark in (*status.remarks, *event.remarks)}
-    status = replace(status, attempts=(*earlier, attempt)[-_REMEMBERED:], remarks=tuple(remarks.values()))
+    status = replace(status, attempts=(*earlier, attempt)[-_REMEMBERED:], remarks=tuple(remarks.values()), skipped=None)
     return _judged(status, attempt, event.verdict) if event.verdict else _kept(status, attempt)
 
 
@@ -199,12 +203,14 @@ def _kept(status: RoutineStatus, attempt: Attempt) -> RoutineStatus:
 
 def as_wanted(status: RoutineStatus, settings: RoutineSettings, now: float) -> RoutineStatus:
     """Return a routine's status as it is when it is to run with these settings from now on, in Unix seconds."""
-    status = replace(status, interval=settings.interval)
-    if settings.suspend is (status.suspended is not None):
+    rests = settings.suspended_at(now)
+    until = settings.suspend_until if rests and not settings.suspend else None
+    status = replace(status, interval=settings.interval, suspended_until=until)
+    if rests is (status.suspended is not None):
         return status
     # What was found before says nothing of what comes after.
-    suspended = now if settings.suspend else None
-    return replace(status, state=State.WAITING, since=now, consecutive_failures=0, suspended=suspended)
+    suspended = now if rests else None
+    return replace(status, state=State.WAITING, since=now, consecutive_failures=0, suspended=suspended, skipped=None)
 
 
 def shown(status: RoutineStatus, clock: Clock) -> RoutineStatus:

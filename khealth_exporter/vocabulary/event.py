@@ -1,4 +1,4 @@
-"""Event: one phase of one attempt has ended."""
+"""Event: one phase of one attempt has ended; Skipped: an attempt was not begun."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,3 +53,12 @@ class Event:
     remarks: tuple[Remark, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     completed: Completed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An attempt was not begun in its turn, because the API server was throttling; `at` is in Unix seconds."""
+
+    module: str
+    routine: str
+    at: float

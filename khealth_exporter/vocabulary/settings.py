@@ -1,6 +1,7 @@
 """The types that settings are made of."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, ValidationInfo
@@ -37,6 +38,40 @@ _LONGEST = 7 * 86400.0
 Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration), Field(gt=0, le=_LONGEST)]
 """A duration from a millisecond to a week, in seconds; written `500ms`, `5s`, `2m`."""
 
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(?P<zone>Z|[-+][0-9]{2}:[0-9]{2})?")
+MOMENT = r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[-+][0-9]{2}:[0-9]{2}))?$"
+"""What a file may say for a Moment."""
+NEVER = 0.0
+"""The moment that is not set; written as an empty text."""
+
+
+def parse_moment(text: object) -> float:
+    """Return the Unix seconds of a time like `2026-12-24T06:00:00Z`; NEVER for an empty text; ValueError otherwise."""
+    if text == "":
+        return NEVER
+    match = _MOMENT.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f"{text!r} is not a time: write date, time and time zone, as in 2026-12-24T06:00:00Z")
+    if match["zone"] is None:
+        raise ValueError(f"{text!r} has no time zone: add Z for UTC, or an offset such as +01:00")
+    try:
+        return max(NEVER, datetime.fromisoformat(match[0]).astimezone(UTC).timestamp())
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is not a time: {error}") from error
+
+
+def format_moment(seconds: float) -> str:
+    """Return a time in UTC as `parse_moment` reads it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else ""
+
+
+def _moment(value: object, info: ValidationInfo) -> float:
+    return value if isinstance(value, float) and info.mode == "python" else parse_moment(value)
+
+
+Moment = Annotated[float, BeforeValidator(_moment), PlainSerializer(format_moment)]
+"""A moment in Unix seconds; written `2026-12-24T06:00:00Z`, or empty."""
+
 NAME_LENGTH = 30
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=NAME_LENGTH)]
 """A routine's name: a DNS label, short enough to leave room in a pod's name for run, attempt and suffix."""
@@ -53,6 +88,8 @@ class ModuleSettings(Settings):
 
     suspend: bool = False
     """Whether all its routines rest."""
+    suspend_until: Moment = NEVER
+    """Until when all its routines rest, as in 2026-12-24T06:00:00Z."""
 
 
 class CanarySettings(Settings):

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from khealth_exporter.config import Off
 from khealth_exporter.core.snapshot import About, Snapshot, State
+from khealth_exporter.core.supervisor import NotBegun, UnknownRoutine
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.web.accept import gzip_accepted, preferred
 from khealth_exporter.web.page import favicon, status_page
@@ -34,7 +35,7 @@ _Encode = Callable[[Collector], bytes]
 
 
 class Backend(Protocol):
-    """What the web server shows and reloads; no method except `reload` blocks or waits."""
+    """What the web server shows, reloads and begins; no method except `reload` blocks or waits."""
 
     registry: CollectorRegistry
 
@@ -58,6 +59,9 @@ class Backend(Protocol):
 
     async def reload(self) -> tuple[str, ...]:
         """Reload the configuration; return its errors, one per line, or () if it is now active."""
+
+    def begin(self, module: str, routine: str) -> int:
+        """Begin an attempt of a routine at once, and return its number; raise NotBegun."""
 
     def denied(self) -> tuple[Denied, ...]:
         """Return the missing permissions that the API server has reported."""
@@ -166,6 +170,20 @@ class Handlers:
         if errors:
             return web.Response(text="".join(f"{line}\n" for line in errors), status=500)
         return web.Response(text="reloaded\n")
+
+    async def run_now(self, request: web.Request) -> web.StreamResponse:
+        """Begin an attempt of a routine at once: 202 with its number, 404 for an unknown routine, 409 if it cannot."""
+        if not same_origin(request):
+            return web.Response(text="cross-site request rejected\n", status=403)
+        name = f"{request.match_info['module']}/{request.match_info['routine']}"
+        try:
+            number = self._backend.begin(request.match_info["module"], request.match_info["routine"])
+        except UnknownRoutine as error:
+            known = (f"{status.module}/{status.routine}" for s in self._backend.snapshots() for status in s.routines)
+            return web.Response(text=f"{error}; known routines: {', '.join(known)}\n", status=404)
+        except NotBegun as error:
+            return web.Response(text=f"{name}: no attempt begun: {error}\n", status=409)
+        return web.Response(text=f"{name}: attempt {number} begun\n", status=202)
 
     def _page_renderer(self) -> Callable[[], bytes]:
         """Return a function that renders the status page with the current data."""

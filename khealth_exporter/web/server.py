@@ -127,6 +127,7 @@ def application(
     for path, handler in handlers.routes().items():
         app.router.add_get(path, handler)
     app.router.add_post("/-/reload", handlers.reload)
+    app.router.add_post("/-/run/{module}/{routine}", handlers.run_now)
 
     async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
         for name, value in _RESPONSE_HEADERS.items():

@@ -75,6 +75,8 @@ def _routine(status: RoutineStatus) -> dict[str, object]:
         "routine": status.routine,
         "state": status.state.value,
         "since": time_text(status.since),
+        "suspended_until": time_text(status.suspended_until),
+        "skipped_at": time_text(status.skipped),
         "interval_seconds": status.interval,
         "consecutive_failures": status.consecutive_failures,
         "last_success": time_text(status.last_success),

@@ -3,6 +3,7 @@
 import functools
 import signal
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,22 @@ def test_a_suspension_stops_cleanly_and_is_shown(target: Target) -> None:
         resumed = running.metric("khealth_suspended", routine="a"), running.metric("khealth_failures_total")
         running.stop()
     assert (((503, "rcscheduler: suspended\n"), None, 200), (0.0, 0.0)) == (resting, resumed)
+
+
+def test_a_maintenance_window_ends_by_itself(target: Target) -> None:
+    """The routine is suspended until then, and starts without a reload; a request begins no attempt before."""
+    end = (datetime.now(UTC) + timedelta(seconds=15)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    path = write(target.folder / "khealth.yaml", a=settings(target, 1, suspend_until=end))
+    with target.running(path) as running:
+        resting = running.metric("khealth_suspended", routine="a"), running.get("/health")[1]
+        asked = running.post("/-/run/rcscheduler/a")
+        loaded = running.metric("khealth_config_last_reload_success_timestamp_seconds")
+        wait_for("a success", lambda: running.state() == 200, target.patience + 15)
+        resumed = running.metric("khealth_suspended", routine="a")
+        again = running.metric("khealth_config_last_reload_success_timestamp_seconds")
+        running.stop()
+    refused = (409, "rcscheduler/a: no attempt begun: the routine is suspended\n")
+    assert ((1.0, "rcscheduler: suspended\n"), refused, 0.0, loaded) == (resting, asked, resumed, again)
 
 
 def test_what_is_unchanged_is_not_disturbed(target: Target) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bodies.target import Running, Target, wait_for
+from khealth_exporter.cli.main import main
 
 BACKLOG = {"khealth-test": "backlog"}
 """Labels of what the garbage collector has to delete besides the canaries."""
@@ -43,6 +44,22 @@ def test_nothing_is_known_before_the_first_verdict(target: Target) -> None:
         attempts = running.metric("khealth_attempts_total")
         running.stop()
     assert ((503, None), 0.0) == (shown, attempts)
+
+
+def test_an_attempt_begins_when_it_is_asked_for(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
+    """Long before its turn, by `khealth run-now`; it is made like any other, and a second request is refused."""
+    settings = target.configure(interval="1h", timeout=f"{target.timeout:g}s", pod_ttl="3s", poll_interval="500ms")
+    with target.running(settings) as running:
+        wait_for("the first success", lambda: running.metric("khealth_attempts_total") == 1, target.patience)
+        wait_for("its end", lambda: not target.objects(), target.patience)
+        url = f"http://{running.address}"
+        codes = [main(["run-now", "rcscheduler/rcscheduler", "--url", url]) for _ in range(2)]
+        unknown = running.post("/-/run/rcscheduler/other")[0]
+        wait_for("the second success", lambda: running.metric("khealth_attempts_total") == 2, target.patience)
+        running.stop()
+    begun = "rcscheduler/rcscheduler: attempt 2 begun\n"
+    refused = "rcscheduler/rcscheduler: no attempt begun: an attempt is running\n"
+    assert ([0, 1], (begun, refused), 404) == (codes, capsys.readouterr(), unknown)
 
 
 def test_a_pod_that_is_evicted_in_the_hold_is_a_disruption(target: Target) -> None:

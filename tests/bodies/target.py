@@ -266,8 +266,16 @@ class Running:
 
     def get(self, path: str) -> tuple[int, str]:
         """Return a page's code and text."""
+        return self._ask("GET", path)
+
+    def post(self, path: str) -> tuple[int, str]:
+        """Send an empty POST, and return the answer's code and text."""
+        return self._ask("POST", path)
+
+    def _ask(self, method: str, path: str) -> tuple[int, str]:
+        request = urllib.request.Request(f"http://{self.address}{path}", method=method)
         try:
-            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - it is HTTP
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

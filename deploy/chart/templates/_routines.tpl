@@ -9,9 +9,9 @@ files/catalogue.json says what there is to do. It is written from khealth's code
 {{- /* Every routine that is to run: a JSON list of {module, label, settings, about}, `about` being the catalogue's word.
 
 A module that lists no routines runs each of its kinds that has no required setting; a module that is not mentioned
-does so only if it is a default, and without the kinds that are opt-in. Its key `suspend` is no routine, and takes no
-rights away. The values of `canaries.pod` are put into each routine that has pods and does not set them itself; those
-whose canaries measure something have khealth's own image, and the resources of `canary`. */ -}}
+does so only if it is a default, and without the kinds that are opt-in. Its keys `suspend` and `suspend_until` are no
+routines, and take no rights away. The values of `canaries.pod` are put into each routine that has pods and does not set
+them itself; those whose canaries measure something have khealth's own image, and the resources of `canary`. */ -}}
 {{- define "khealth.routines" -}}
 {{- $catalogue := include "khealth.catalogue" . | fromJson -}}
 {{- $told := get (default dict .Values.config) "modules" | default dict -}}
@@ -26,7 +26,7 @@ whose canaries measure something have khealth's own image, and the resources of 
 {{- $routines := list -}}
 {{- range $module := keys $catalogue.modules | sortAlpha -}}
   {{- $kinds := (get $catalogue.modules $module).routines -}}
-  {{- $listed := omit (get $told $module | default dict) "suspend" -}}
+  {{- $listed := omit (get $told $module | default dict) "suspend" "suspend_until" -}}
   {{- $implied := list -}}
   {{- if or (get $catalogue.modules $module).default (hasKey $told $module) -}}
     {{- $mentioned := hasKey $told $module -}}
@@ -155,8 +155,10 @@ would use it until its configuration has changed. The usual class is not mention
   {{- $_ := set $modules .module $module -}}
 {{- end -}}
 {{- range $name, $told := get (default dict .Values.config) "modules" | default dict -}}
-  {{- if hasKey ($told | default dict) "suspend" -}}
-    {{- $_ := set $modules $name (set (get $modules $name | default dict) "suspend" $told.suspend) -}}
+  {{- range $key := list "suspend" "suspend_until" -}}
+    {{- if hasKey ($told | default dict) $key -}}
+      {{- $_ := set $modules $name (set (get $modules $name | default dict) $key (get $told $key)) -}}
+    {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- $config := merge (dict "modules" $modules) (omit (default dict .Values.config) "modules") -}}

@@ -1,6 +1,7 @@
 """Requests to the API server: timeouts, retries, counting, and when exactly each was sent and answered."""
 
 import asyncio
+import math
 import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -76,6 +77,8 @@ class Client:
         self._random = random
         self.denials = Denials(clock)
         """The permissions that khealth turned out to lack."""
+        self.throttled_at = -math.inf
+        """When the API server last answered that it throttles, in monotonic seconds."""
         self._troubles = Troubles()
         self._connections = Connections(clock, _HEADERS)
         self._streams: set[Stream] = set()
@@ -175,6 +178,8 @@ class Client:
                 self._troubles.take(call, None)
                 self.denials.authenticate(outcome)
                 return outcome, tries.count + 1
+            if outcome.reason is Reason.THROTTLED:
+                self.throttled_at = self.clock.now()
             last = tries.add(outcome, cut_short=remaining < try_timeout)
             self._troubles.take(call, None if outcome.authenticated else call.refused(last, tries))
             if await self._renewed(outcome, tries, deadline):
@@ -201,7 +206,8 @@ class Client:
                 answered = self.clock.now()
                 delay = self.clock.delay(answered) + self.clock.queued() - queued
                 code = str(response.status)
-                refusal = None if _done(response) else route.judge(response.status, body, response.headers)
+                done = HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
+                refusal = None if done else route.judge(response.status, body, response.headers)
                 if refusal and refusal.retry:
                     self._connections.distrust(session)
         except _NO_ANSWER as error:
@@ -284,10 +290,6 @@ class Client:
             return False
         await asyncio.sleep(pause)
         return True
-
-
-def _done(response: aiohttp.ClientResponse) -> bool:
-    return HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def _date(response: aiohttp.ClientResponse) -> float | None:

@@ -96,6 +96,7 @@ def _facts(status: RoutineStatus, now: float) -> Markup:
         ("Median duration", _median(status)),
         ("Interval", f"{status.interval:g} s"),
         ("Next attempt", _next(status, now)),
+        *([("Skipped", _skipped(status.skipped, now))] if status.skipped else []),
         *((remark.name.capitalize(), remark.text) for remark in status.remarks),
     )
     return tag("dl", [tag("div", tag("dt", term), tag("dd", value)) for term, value in facts], class_="facts")
@@ -130,12 +131,20 @@ def _next(status: RoutineStatus, now: float) -> Child:
     latest = status.attempts[-1] if status.attempts else None
     phase = phase_under_way(latest) if latest else None
     if status.state is State.SUSPENDED and phase is None:
-        return "none while suspended"
+        return ["none while suspended", *_until(status.suspended_until, now)]
     if latest and phase:
         return [f"running ({phase}), started ", time_element(latest.began), " UTC"]
     if status.due is None:
         return "unknown" if status.state is State.EXPIRED else "due now"
     return [time_element(status.due), f" UTC (in {rounded_duration(status.due - now)})"]
+
+
+def _until(end: float | None, now: float) -> list[Child]:
+    return [", until ", time_element(end), f" UTC (in {rounded_duration(end - now)})"] if end else []
+
+
+def _skipped(at: float, now: float) -> list[Child]:
+    return ["API server is throttling: attempt skipped at ", time_element(at), " UTC", _ago(at, now)]
 
 
 def _measured(status: RoutineStatus, name: str) -> Iterator[Markup]:

@@ -545,4 +545,4 @@ def test_the_log_says_what_changes(tmp_path: Path) -> None:
         "suspended": ["rcscheduler/rests"],
         "resumed": ["rcscheduler/wakes"],
     }
-    assert (expected, {}) == (changes(before, now), changes(now, now))
+    assert (expected, {}) == (changes(before, now, 0.0), changes(now, now, 0.0))

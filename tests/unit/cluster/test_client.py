@@ -558,6 +558,15 @@ async def test_a_retry_after_beyond_the_deadline_ends_the_request(telemetry: Cou
     assert (refusal.reason, refusal.refusal.retry_after, len(server.seen), pauses) == (Reason.THROTTLED, 21, 1, [])
 
 
+@pytest.mark.parametrize(("code", "throttled"), [(429, True), (503, False), (200, False)])
+async def test_the_latest_429_is_remembered(telemetry: Counted, code: int, throttled: bool) -> None:
+    """Although another try was answered."""
+    async with serving(answering(code), answering()) as server, client_of(server, telemetry) as client:
+        before = client.clock.now()
+        await get(client)
+    assert throttled is (before <= client.throttled_at <= client.clock.now())
+
+
 async def test_pauses_grow_with_jitter_up_to_two_seconds(telemetry: Counted, pauses: list[float]) -> None:
     """Many probers do not come back together."""
     async with serving(*[answering(503)] * 12, answering()) as server, client_of(server, telemetry) as client:

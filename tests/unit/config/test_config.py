@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -162,7 +163,7 @@ WRONG: dict[str, list[str]] = {
         "2:25: measurement.loop_lag: 20 is not a duration: write a number with its unit, as in 500ms, 5s or 2m",
         "5:29: modules.rcscheduler.rcscheduler.replicas: must be an integer, not the string 'three'",
         "5:36: modules.rcscheduler.rcscheduler.replicas: duplicate key, first set on line 5",
-        "5:49: modules.rcscheduler.rcscheduler.pause: unknown key; known: interval, pod, pod_ttl, poll_interval, replicas, suspend, timeout",
+        "5:49: modules.rcscheduler.rcscheduler.pause: unknown key; known: interval, pod, pod_ttl, poll_interval, replicas, suspend, suspend_until, timeout",
         "6:44: modules.rcscheduler.nodes-b.interval: 2 * timeout (20s) + pod_ttl (20s) is 1m, which exceeds interval (10s): attempts would overlap",
     ],
     "suspend_of_module_not_bool": [
@@ -170,6 +171,18 @@ WRONG: dict[str, list[str]] = {
     ],
     "suspend_of_routine_not_bool": [
         "4:16: modules.rcscheduler.rcscheduler.suspend: must be true or false, not 1",
+    ],
+    "suspend_until_not_a_time": [
+        "3:20: modules.rcscheduler.suspend_until: '2026-12-24' is not a time: write date, time and time zone, as in 2026-12-24T06:00:00Z",
+        "5:22: modules.rcscheduler.rcscheduler.suspend_until: '2h' is not a time: write date, time and time zone, as in 2026-12-24T06:00:00Z",
+        "8:22: modules.rcscheduler.other.suspend_until: '2026-13-24T06:00:00Z' is not a time: month must be in 1..12",
+    ],
+    "suspend_until_with_suspend": [
+        "4:20: modules.rcscheduler.suspend_until: suspend: true has no end; write only suspend_until",
+        "7:22: modules.rcscheduler.rcscheduler.suspend_until: suspend: true has no end; write only suspend_until",
+    ],
+    "suspend_until_without_zone": [
+        "4:22: modules.rcscheduler.rcscheduler.suspend_until: '2026-12-24T06:00:00' has no time zone: add Z for UTC, or an offset such as +01:00",
     ],
     "tab": [
         "2:1: invalid YAML: tab not allowed here; use spaces",
@@ -357,7 +370,33 @@ def test_a_routine_or_a_whole_module_can_be_suspended(
     assert suspended == {routine.label: routine.settings.suspend for routine in config.routines}
 
 
-@pytest.mark.parametrize("modules", [modules for modules, _ in SUSPENDED])
+XMAS, DAY = 1798092000.0, 86400.0
+WINDOWS = [
+    ("{rcscheduler: {suspend_until: 2026-12-24T06:00:00Z}}", {"rcscheduler": XMAS}),
+    ("{rcscheduler: {rcscheduler: {suspend_until: 2026-12-24T07:00+01:00}}}", {"rcscheduler": XMAS}),
+    (
+        (
+            "{rcscheduler: {suspend_until: 2026-12-24T06:00:00Z, a: {kind: rcscheduler}, "
+            "b: {kind: rcscheduler, suspend_until: 2026-12-25T06:00:00Z}}}"
+        ),
+        {"a": XMAS, "b": XMAS + DAY},
+    ),
+    ("{rcscheduler: {suspend: true, rcscheduler: {suspend_until: 2026-12-24T06:00:00Z}}}", {"rcscheduler": math.inf}),
+]
+
+
+@pytest.mark.parametrize(("modules", "ends"), WINDOWS)
+def test_a_suspension_can_end_by_itself(tmp_path: Path, modules: str, ends: Mapping[str, float]) -> None:
+    """At the latest end that the routine or its module says; never where one of them says no end."""
+    config = load(_written(tmp_path, f"modules: {modules}"))
+    for routine in config.routines:
+        if routine.module == "rcscheduler":
+            end = ends[routine.label]
+            seen = [routine.settings.suspended_at(now) for now in (XMAS - 1, min(end, 1e11) - 1, end)]
+            assert [True, True, False] == seen or (math.isinf(end) and all(seen))
+
+
+@pytest.mark.parametrize("modules", [modules for modules, _ in (*SUSPENDED, *WINDOWS)])
 def test_a_suspension_reads_back_as_itself(tmp_path: Path, modules: str) -> None:
     """What `/config` shows says of each routine whether it rests."""
     config = load(_written(tmp_path, f"modules: {modules}"))
@@ -375,9 +414,23 @@ def test_what_is_suspended_runs_once_if_it_is_named(
     tmp_path: Path, named: list[str], running: list[str], resting: list[str]
 ) -> None:
     """By its own name: that of its module does not wake it."""
-    config, left_out = load(_written(tmp_path, TWO)).without_suspended(named)
+    config, left_out = load(_written(tmp_path, TWO)).without_suspended(named, 0.0)
     assert (running, resting) == ([r.label for r in config.routines], [r.label for r in left_out])
     assert not any(routine.settings.suspend for routine in config.routines)
+
+
+@pytest.mark.parametrize(
+    ("named", "now", "running"),
+    [([], XMAS - 1, []), (["rcscheduler/a"], XMAS - 1, ["a"]), ([], XMAS, ["a"])],
+)
+def test_what_rests_in_a_window_runs_once_if_it_is_named_or_after_it(
+    tmp_path: Path, named: list[str], now: float, running: list[str]
+) -> None:
+    """What is left runs whatever the clock says then."""
+    text = "modules: {rcscheduler: {a: {kind: rcscheduler, suspend_until: 2026-12-24T06:00:00Z}}}"
+    config, _ = load(_written(tmp_path, text), only=["rcscheduler"]).without_suspended(named, now)
+    assert running == [r.label for r in config.routines]
+    assert not any(routine.settings.suspended_at(0.0) for routine in config.routines)
 
 
 BOUND = Bound("mine", "khealth")
@@ -521,6 +574,7 @@ def test_other_types_are_told_too(tmp_path: Path, told: str, problem: str) -> No
 
 
 SUSPEND = RoutineSettings.model_fields["suspend"].description or ""
+SUSPEND_UNTIL = RoutineSettings.model_fields["suspend_until"].description or ""
 
 
 def test_settings_are_listed_with_type_default_and_meaning() -> None:
@@ -529,6 +583,7 @@ def test_settings_are_listed_with_type_default_and_meaning() -> None:
         Setting("interval", "duration", "1m", "Attempts begin this often, on a fixed grid."),
         Setting("timeout", "duration", "20s", "Upper bound of init, and again of cleanup."),
         Setting("suspend", "boolean", default=False, meaning=SUSPEND),
+        Setting("suspend_until", "time", "", SUSPEND_UNTIL),
         Setting("password", "string", "", "What nobody may see."),
         Setting("ratio", "number", 0.5, ""),
         Setting("loud", "boolean", default=False, meaning=""),

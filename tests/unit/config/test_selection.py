@@ -235,7 +235,7 @@ def test_flags_are_checked_only_against_routines_that_run() -> None:
 def test_a_suspended_routine_runs_if_it_is_named(tmp_path: Path, named: list[str], running: list[str]) -> None:
     """By ROUTINE in every module, by MODULE/ROUTINE in one."""
     text = "modules: {play: {ping: {suspend: true}}, quiet: {ping: {suspend: true}}, custom: {suspend: true}}"
-    config, _ = _load(tmp_path, text, only=["play", "quiet"]).without_suspended(named)
+    config, _ = _load(tmp_path, text, only=["play", "quiet"]).without_suspended(named, 0.0)
     assert running == _names(config)
 
 

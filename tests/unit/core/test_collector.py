@@ -17,6 +17,7 @@ from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, START
 from khealth_exporter.core.collector import Collector
 from khealth_exporter.core.routine import Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot, State, after, worst
+from khealth_exporter.core.supervisor import NotBegun, UnknownRoutine
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.event import Event, Phase
 from khealth_exporter.vocabulary.reading import Remark
@@ -284,6 +285,89 @@ async def test_what_is_resumed_waits_for_its_first_verdict() -> None:
         await asyncio.sleep(4.0)
         assert ([("a", State.WAITING)], [("a", State.WELL)]) == (before, states(made))
         assert [EPOCH, EPOCH + 11.0] == [attempt.began for attempt in made.status().routines[0].attempts]
+
+
+@virtual
+async def test_a_suspension_ends_by_itself() -> None:
+    """The attempt begins at that moment; metrics and status say so without a reload."""
+    window = RoutineSettings(suspend_until=EPOCH + 1000.0)
+    async with running(a=window) as (made, figures, _):
+        (resting,) = made.status().routines
+        assert (State.SUSPENDED, EPOCH, EPOCH + 1000.0) == (resting.state, resting.since, resting.suspended_until)
+        assert 1.0 == figures.value("khealth_suspended", module="module", routine="a")
+        await asyncio.sleep(991.0)
+        (resumed,) = made.status().routines
+        assert (State.WAITING, EPOCH + 1000.0, None) == (resumed.state, resumed.since, resumed.suspended_until)
+        assert 0.0 == figures.value("khealth_suspended", module="module", routine="a")
+        await asyncio.sleep(10.0)
+        assert [EPOCH + 1000.0] == [attempt.began for attempt in made.status().routines[0].attempts]
+        assert 1.0 == figures.value("khealth_success", module="module", routine="a")
+
+
+@virtual
+async def test_an_end_that_has_passed_suspends_nothing() -> None:
+    """As if it were not there."""
+    async with running(a=RoutineSettings(suspend_until=EPOCH)) as (made, figures, _):
+        assert [("a", State.WELL)] == states(made)
+        assert 0.0 == figures.value("khealth_suspended", module="module", routine="a")
+
+
+@virtual
+async def test_a_reload_moves_the_end_of_a_suspension() -> None:
+    """Later or earlier: the newest counts, and the window's beginning stays."""
+    async with running(a=RoutineSettings(suspend_until=EPOCH + 100.0)) as (made, _, want):
+        want(a=RoutineSettings(suspend_until=EPOCH + 500.0))
+        await asyncio.sleep(200.0)
+        assert [("a", State.SUSPENDED)] == states(made)
+        want(a=RoutineSettings(suspend_until=EPOCH + 300.0))
+        (status,) = made.status().routines
+        assert (EPOCH, EPOCH + 300.0) == (status.since, status.suspended_until)
+        await asyncio.sleep(100.0)
+        assert [EPOCH + 300.0] == [attempt.began for attempt in made.status().routines[0].attempts]
+
+
+@virtual
+async def test_a_window_that_begins_with_a_reload_stops_the_routine_cleanly() -> None:
+    """Its attempt is cleaned up first; the next one begins at the window's end, with the next number."""
+    async with running(a=RoutineSettings()) as (made, _, want):
+        await asyncio.sleep(50.5)
+        want(a=RoutineSettings(suspend_until=EPOCH + 200.0))
+        await asyncio.sleep(150.0)
+        found = [(attempt.number, attempt.began - EPOCH) for attempt in made.status().routines[0].attempts]
+        assert [(1, 0.0), (2, 60.0), (3, 200.0)] == found
+
+
+@virtual
+async def test_an_attempt_begins_when_it_is_asked_for() -> None:
+    """It has the next number, and the next slot stays where it was."""
+    async with running(a=RoutineSettings()) as (made, _, _want):
+        assert 2 == made.begin("a")
+        assert None is made.status().routines[0].due
+        await asyncio.sleep(4.0)
+        (status,) = made.status().routines
+        assert [0.0, 10.0] == [attempt.began - EPOCH for attempt in status.attempts]
+        assert EPOCH + 60.0 == status.due
+
+
+@virtual
+async def test_an_attempt_is_refused_with_the_reason() -> None:
+    """While one runs, while suspended, in the end, and for what there is not."""
+    window = RoutineSettings(suspend_until=EPOCH + 1000.0)
+    async with running(a=RoutineSettings(), b=RESTING, c=window, d=RoutineSettings()) as (made, _, want):
+        made.begin("a")
+        for label, why in (("a", "an attempt is running"), ("b", "is suspended"), ("c", "is suspended")):
+            with pytest.raises(NotBegun, match=why) as caught:
+                made.begin(label)
+            assert not isinstance(caught.value, UnknownRoutine)
+        with pytest.raises(UnknownRoutine):
+            made.begin("e")
+        await asyncio.sleep(51.0)
+        want(a=RoutineSettings())
+        with pytest.raises(UnknownRoutine):  # It cleans up.
+            made.begin("d")
+        made.terminate()
+        with pytest.raises(NotBegun, match="khealth is stopping"):
+            made.begin("a")
 
 
 @pytest.mark.parametrize("seconds", [50.5, 52.0], ids=["in init", "in cleanup"])

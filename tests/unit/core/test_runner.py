@@ -20,10 +20,12 @@ from khealth_exporter.cluster.client.request import Call
 from khealth_exporter.cluster.client.trouble import Troubles
 from khealth_exporter.cluster.errors import Refused, no_answer
 from khealth_exporter.core.routine import AttemptId, Context, Recorded, Routine, RoutineConfig, RoutineSettings
-from khealth_exporter.core.runner import OVERTIME, Grid, Runner, Stop
+from khealth_exporter.core.runner import OVERTIME, Runner
+from khealth_exporter.core.stop import Stop
+from khealth_exporter.core.turns import Grid
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.component import Component
-from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.event import Event, Phase, Skipped
 from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
 from khealth_exporter.vocabulary.reason import COMMON_REASONS, Reason
 from khealth_exporter.vocabulary.result import Result
@@ -85,10 +87,20 @@ class Played:
     """What has been seen of a scenario."""
 
     events: list[Event] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     calls: list[tuple[str, int, float]] = field(default_factory=list)
     """What was called, in which attempt, and when."""
     ended: list[tuple[str, int, float]] = field(default_factory=list)
     offset: float = 0.0
+    asked: list[tuple[float, int | None]] = field(default_factory=list)
+    """When an attempt was asked for, and the number that was answered."""
+
+    def publish(self, event: Event | Skipped) -> None:
+        """Keep what a runner publishes."""
+        if isinstance(event, Event):
+            self.events.append(event)
+        else:
+            self.skipped.append(event)
 
     def of(self, attempt: int) -> list[Event]:
         return [event for event in self.events if event.attempt == attempt]
@@ -138,7 +150,7 @@ class Scripted(Routine[HeldSettings]):
 def runner_of(kind: type[Scripted], settings: HeldSettings, played: Played) -> Runner:
     """Return a runner whose Events are kept."""
     context = context_of(virtual_clock())
-    return Runner(RoutineConfig("module", "label", kind, settings), lambda: context, played.events.append)
+    return Runner(RoutineConfig("module", "label", kind, settings), lambda: context, played.publish)
 
 
 async def play(  # noqa: PLR0913 - a scenario has these parts
@@ -148,6 +160,7 @@ async def play(  # noqa: PLR0913 - a scenario has these parts
     offset: float = 0.0,
     once: bool = False,
     stop_at: float = math.inf,
+    asks: Iterable[float] = (),
     kind: type[Scripted] = Scripted,
 ) -> Played:
     """Run a scripted routine until a stop is asked for, and return what was seen."""
@@ -156,7 +169,14 @@ async def play(  # noqa: PLR0913 - a scenario has these parts
     runner = runner_of(scripted, chosen, played)
     if stop_at < math.inf:
         asyncio.get_running_loop().call_later(stop_at, stop.request)
+
+    def ask(at: float) -> None:
+        played.asked.append((at, runner.begin()))
+
+    asking = [asyncio.get_running_loop().call_later(at, ask, at) for at in asks if at < stop_at]
     await runner.run(stop, offset=offset, once=once)
+    for later in asking:
+        later.cancel()
     assert asyncio.all_tasks() == {asyncio.current_task()}
     return played
 
@@ -590,9 +610,7 @@ def test_init_that_is_cut_short_tells_its_own_latest_refusal(ended: Sequence[Ref
         async with asyncio.TaskGroup() as group:
             for name, seen in (("other", others), ("label", played), ("another", others)):
                 kind = type("Asks", (Asks,), {"scripts": {}, "played": seen})
-                runner = Runner(
-                    RoutineConfig("module", name, kind, HeldSettings()), lambda: context, seen.events.append
-                )
+                runner = Runner(RoutineConfig("module", name, kind, HeldSettings()), lambda: context, seen.publish)
                 group.create_task(runner.run(stop, once=True))
         return played
 
@@ -719,6 +737,68 @@ def test_an_attempt_that_fails_early_waits_for_its_slot() -> None:
     """Failing fast does not make khealth ask more often."""
     played = run(play({1: Script(Act(0.0, Failed(Reason.POD_NOT_READY)), cleanups=(Act(),))}, stop_at=100.0))
     assert [60.0] == played.times("init", attempt=2)
+
+
+ASKS = st.lists(
+    st.one_of(st.sampled_from([0.0, 1.0, 59.0, 60.0, 60.001, 90.0, 120.0]), st.floats(0.0, 470.0)), max_size=6
+)
+
+
+def asked(scripts: Sequence[Script], asks: Sequence[float], offset: float) -> Played:
+    """Play some attempts, of which some are asked for."""
+    return run(play(dict(enumerate(scripts, 1)), stop_at=480.0, offset=offset, asks=asks))
+
+
+ASKED = given(st.lists(SCRIPTS, min_size=1, max_size=4), ASKS, OFFSETS)
+
+
+@ASKED
+def test_an_attempt_that_is_asked_for_begins_at_once_unless_one_runs(
+    scripts: list[Script], asks: list[float], offset: float
+) -> None:
+    """With the number that was answered; where none was, another attempt was under way."""
+    played = asked(scripts, asks, offset)
+
+    spans = {e.attempt: (e.began - EPOCH, e.ended - EPOCH) for e in played.events if e.phase is Phase.CLEANUP}
+    for at, number in played.asked:
+        if number is None:
+            assert any(began - 1e-6 <= at <= ended + 1e-6 for began, ended in spans.values())
+        else:
+            assert spans[number][0] == pytest.approx(at, abs=1e-6)
+
+
+@ASKED
+def test_an_attempt_that_is_asked_for_does_not_shift_the_grid(
+    scripts: list[Script], asks: list[float], offset: float
+) -> None:
+    """All others begin in slots of their own, and no two attempts at the same time."""
+    played = asked(scripts, asks, offset)
+
+    numbers = {number for _, number in played.asked}
+    began = [(event.attempt, event.began - EPOCH) for event in played.events if event.phase is Phase.INIT]
+    slots = [(at - offset) / 60.0 for number, at in began if number not in numbers and number > 1]
+    assert [round(slot) for slot in slots] == pytest.approx(slots, abs=1e-6)
+    ends = [event.ended for event in played.events if event.phase is Phase.CLEANUP]
+    starts = [event.began for event in played.events if event.phase is Phase.INIT]
+    assert all(end <= start + 1e-6 for end, start in zip(ends, starts[1:], strict=False))
+
+
+@ASKED
+def test_attempts_that_are_asked_for_add_up(scripts: list[Script], asks: list[float], offset: float) -> None:
+    """They are numbered with the others, without a gap, and each has one verdict."""
+    played = asked(scripts, asks, offset)
+
+    numbers = list(dict.fromkeys(event.attempt for event in played.events))
+    assert list(range(1, len(numbers) + 1)) == numbers
+    assert len(numbers) == len(verdicts(played.events))
+
+
+def test_a_slot_that_comes_while_an_attempt_runs_that_was_asked_for_is_skipped() -> None:
+    """The next one is kept."""
+    script = Script(init=Act(15.0), cleanups=(Act(1.0),))
+    played = run(play(dict.fromkeys(range(1, 9), script), stop_at=130.0, asks=[50.0, 51.0]))
+    assert [[0.0], [50.0], [120.0]] == [played.times("init", attempt=number) for number in (1, 2, 3)]
+    assert [(50.0, 2), (51.0, None)] == played.asked
 
 
 class Impatient(Scripted):

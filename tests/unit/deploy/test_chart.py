@@ -5,6 +5,7 @@ import math
 import random
 import re
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -566,6 +567,16 @@ def test_a_module_can_be_suspended(helm: charts.Helm, others: Json, tmp_path: Pa
     expected = {(label, True) for label in others or ["rcscheduler"]}
     found = {(r.label, r.settings.suspend) for r in load(file).routines if r.module == "rcscheduler"}
     assert expected == found
+
+
+@pytest.mark.parametrize("written", ["2026-12-24T06:00:00Z", "2026-12-24T07:00:00+01:00"])
+def test_a_module_can_have_a_maintenance_window(helm: charts.Helm, written: str, tmp_path: Path) -> None:
+    """Its end reaches khealth, and is no routine either."""
+    file = tmp_path / "khealth.yaml"
+    file.write_text(helm.template({"config": {"modules": {"rcscheduler": {"suspend_until": written}}}}).config)
+    end = datetime(2026, 12, 24, 6, tzinfo=UTC).timestamp()
+    found = {(r.label, r.settings.suspend_until) for r in load(file).routines if r.module == "rcscheduler"}
+    assert {("rcscheduler", end)} == found
 
 
 def examples() -> list[Json]:

@@ -6,12 +6,15 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from khealth_exporter.vocabulary.settings import (
+    NEVER,
     Duration,
     MeasurementSettings,
     Name,
     Settings,
     format_duration,
+    format_moment,
     parse_duration,
+    parse_moment,
 )
 
 NAMES: TypeAdapter[str] = TypeAdapter(Name)
@@ -133,3 +136,44 @@ def test_names_that_cannot(name: str) -> None:
     """They would break the names of pods."""
     with pytest.raises(ValidationError):
         NAMES.validate_python(name)
+
+
+@given(st.integers(1, 32_503_680_000))
+def test_a_moment_is_read_as_it_is_written(seconds: int) -> None:
+    """To the second."""
+    assert float(seconds) == parse_moment(format_moment(float(seconds)))
+
+
+def test_no_moment_is_an_empty_text() -> None:
+    """It lies before every other."""
+    assert ("", NEVER) == (format_moment(NEVER), parse_moment(""))
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-12-24T06:00Z", "2026-12-24T07:30:00+01:30", "2026-12-23T23:00:00-07:00", "2026-12-24T06:00:00Z"]
+)
+def test_a_moment_may_have_any_time_zone(text: str) -> None:
+    """And no seconds."""
+    assert "2026-12-24T06:00:00Z" == format_moment(parse_moment(text))
+
+
+@given(st.one_of(st.text(), st.integers(), st.none(), st.floats()))
+def test_what_is_no_moment_is_refused(value: object) -> None:
+    """With a sentence; nothing else is raised."""
+    if value != "":
+        with pytest.raises(ValueError, match=r"is not a time|has no time zone"):
+            parse_moment(value)
+
+
+@pytest.mark.parametrize("text", ["0000-01-01T00:00Z", "9999-12-31T23:59:00-07:00", "2026-02-30T06:00Z"])
+def test_a_moment_outside_of_the_calendar_is_refused(text: str) -> None:
+    """What is accepted can be written again."""
+    with pytest.raises(ValueError, match="is not a time"):
+        parse_moment(text)
+
+
+@pytest.mark.parametrize("text", ["2026-12-24T06:00:00", "2026-12-24T06:00"])
+def test_a_moment_needs_a_time_zone(text: str) -> None:
+    """Or it would depend on the machine."""
+    with pytest.raises(ValueError, match="has no time zone: add Z"):
+        parse_moment(text)

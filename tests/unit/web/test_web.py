@@ -226,6 +226,8 @@ async def test_status_of_a_module_contains_its_routines(client: Client) -> None:
                 "routine": "pool-a",
                 "state": "well",
                 "since": "2026-11-23T14:30:00.500000Z",
+                "suspended_until": None,
+                "skipped_at": None,
                 "interval_seconds": 60.0,
                 "consecutive_failures": 0,
                 "last_success": "2026-11-23T14:30:00.500000Z",
@@ -419,6 +421,14 @@ async def test_status_has_an_empty_list_without_missing_permissions(client: Clie
     assert [] == (await (await client.get("/status")).json())["forbidden"]
 
 
+async def test_status_tells_the_end_of_a_suspension_and_the_latest_skip(client: Client, known: Known) -> None:
+    """As times in UTC."""
+    known.statuses = (replace(STATUS, suspended_until=BEGAN + 60, skipped=BEGAN + 30),)
+    (routine,) = (await (await client.get("/status/rcscheduler")).json())["routines"]
+    expected = ("2026-11-23T14:31:00.500000Z", "2026-11-23T14:30:30.500000Z")
+    assert expected == (routine["suspended_until"], routine["skipped_at"])
+
+
 async def test_the_page_answers_200_whatever_the_state(client: Client, known: Known) -> None:
     """So that browsers show the page. The codes of `/status` are for scripts."""
     known.statuses = (FAILING,)
@@ -461,6 +471,7 @@ async def test_an_unknown_path_is_answered_with_the_known_ones(client: Client) -
         "/-/healthy",
         "/-/ready",
         "/-/reload",
+        "/-/run/{module}/{routine}",
     ]
     assert expected == (await answer.text()).splitlines()
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import ANNA, PATIENCE, Known, served, talk
 
+from khealth_exporter.core.supervisor import NotBegun, UnknownRoutine
 from khealth_exporter.web.security import passwords as module
 from khealth_exporter.web.security.access_control import TokenBucket
 from khealth_exporter.web.security.passwords import PasswordVerifier, TooManyChecks
@@ -323,6 +324,77 @@ async def test_another_sites_page_cannot_reload(headers: list[str], code: int) -
     async with served(known=known) as (server, _), talk(server) as client:
         answer = await client.ask("/-/reload", "Content-Length: 0", *headers, method="POST")
         assert (code, int(code == 200)) == (answer[0], known.reloads)
+
+
+async def test_an_attempt_is_begun_on_request() -> None:
+    """202 with its number."""
+    known = Known()
+    async with served(known=known) as (server, _), talk(server) as client:
+        answer = await client.ask("/-/run/control-plane/api", "Content-Length: 0", method="POST")
+        assert ((202, "control-plane/api: attempt 7 begun\n"), ["control-plane/api"]) == (answer, known.begun_attempts)
+
+
+@pytest.mark.parametrize(("refused", "expected"), [
+    (NotBegun("an attempt is running"), (409, "a/b: no attempt begun: an attempt is running\n")),
+    (NotBegun("the routine is suspended"), (409, "a/b: no attempt begun: the routine is suspended\n")),
+    (UnknownRoutine("unknown routine"), (404, "unknown routine; known routines: rcscheduler/pool-a\n")),
+])  # fmt: skip
+async def test_an_attempt_that_is_not_begun_is_refused_with_the_reason(
+    refused: NotBegun, expected: tuple[int, str]
+) -> None:
+    """409 for what may work later, 404 with the names that there are."""
+    known = Known()
+    known.not_begun = refused
+    async with served(known=known) as (server, _), talk(server) as client:
+        assert expected == await client.ask("/-/run/a/b", "Content-Length: 0", method="POST")
+
+
+@pytest.mark.parametrize(("path", "name"), [
+    ("/-/run/control%2Dplane/ap%69", "control-plane/api"), ("/-/run/a%20b/%C3%A4", "a b/ä"),
+])  # fmt: skip
+async def test_names_of_routines_may_be_percent_encoded(path: str, name: str) -> None:
+    """As clients write them."""
+    known = Known()
+    async with served(known=known) as (server, _), talk(server) as client:
+        await client.ask(path, "Content-Length: 0", method="POST")
+        assert [name] == known.begun_attempts
+
+
+@pytest.mark.parametrize("path", ["/-/run", "/-/run/a", "/-/run/a/b/c", "/-/run/a%2Fb", "/-/run//b"])
+async def test_a_request_for_an_attempt_names_module_and_routine(path: str) -> None:
+    """Nothing less, and nothing more."""
+    known = Known()
+    async with served(known=known) as (server, _), talk(server) as client:
+        code, _ = await client.ask(path, "Content-Length: 0", method="POST")
+        assert (404, []) == (code, known.begun_attempts)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_an_attempt_is_begun_by_a_post(method: str) -> None:
+    """A link cannot begin one."""
+    known = Known()
+    async with served(known=known) as (server, _), talk(server) as client:
+        answer = await client.ask("/-/run/a/b", method=method)
+        assert ((405, "method not allowed; use POST\n"), []) == (answer, known.begun_attempts)
+
+
+async def test_an_attempt_needs_the_password(tmp_path: Path) -> None:
+    """The same as everything else."""
+    known = Known()
+    async with served(protected(tmp_path), known) as (server, _), talk(server) as client:
+        code, _ = await client.ask("/-/run/a/b", "Content-Length: 0", method="POST")
+        assert (401, []) == (code, known.begun_attempts)
+
+
+@pytest.mark.parametrize(("header", "code"), [
+    ("Sec-Fetch-Site: same-origin", 202), ("Sec-Fetch-Site: cross-site", 403), ("Origin: http://evil.example", 403),
+])  # fmt: skip
+async def test_another_sites_page_cannot_begin_an_attempt(header: str, code: int) -> None:
+    """The browser of an administrator would send the password."""
+    known = Known()
+    async with served(known=known) as (server, _), talk(server) as client:
+        answer = await client.ask("/-/run/a/b", "Content-Length: 0", header, method="POST")
+        assert (code, int(code == 202)) == (answer[0], len(known.begun_attempts))
 
 
 async def test_reloads_run_one_at_a_time() -> None:

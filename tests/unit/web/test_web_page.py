@@ -196,11 +196,22 @@ def test_a_routine_has_a_list_of_facts(word: str, value: str) -> None:
     assert value == facts(states.failing())[word][: len(value)]
 
 
+def test_a_skipped_attempt_is_a_fact() -> None:
+    """With why, and since when; without one there is no such fact."""
+    expected = "API server is throttling: attempt skipped at 2026-11-23 14:29:30 UTC (30 s ago)"
+    assert expected == facts(replace(states.failing(), skipped=states.NOW - 30))["Skipped"]
+    assert "Skipped" not in facts(states.failing())
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
         (states.waiting(), "due now"),
         (states.suspended(), "none while suspended"),
+        (
+            replace(states.suspended(), suspended_until=states.NOW + 7200),
+            "none while suspended, until 2026-11-23 16:30:00 UTC (in 2 h)",
+        ),
         (
             replace(states.waiting(), attempts=(Attempt(1, states.NOW - 5, Phase.INIT),)),
             "running (poll), started 2026-11-23 14:29:55 UTC",
