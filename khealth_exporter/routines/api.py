@@ -45,7 +45,7 @@ CERTIFICATE = Figure(
 class ApiSettings(RoutineSettings):
     """Settings of api."""
 
-    interval: Duration = 30.0
+    interval: Duration = 45.0
     """Attempts begin this often, on a fixed grid."""
     timeout: Duration = 10.0
     """Upper bound of init, and again of cleanup."""

@@ -74,6 +74,7 @@ class DeploymentRoutine(Routine[DeploymentSettings]):
     watches: ClassVar[tuple[Kind[Any], ...]] = (DEPLOYMENT, POD)
     reads: ClassVar[tuple[Kind[Any], ...]] = (NODE, EVENT)
     writes: ClassVar[int] = 3
+    heavy: ClassVar[bool] = True
     permissions: ClassVar[tuple[Permission, ...]] = (
         Permission("patch", "deployments", "apps", why="update canaries to a new template"),
         Permission("list", "replicasets", "apps", why="find what dead runs left"),
