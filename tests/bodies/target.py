@@ -85,6 +85,8 @@ class Target(ABC):
     """Seconds that every pod takes at least until it is Ready."""
     patience = 90.0
     """Seconds within which a healthy cluster does anything."""
+    image = ""
+    """The image of canaries that measure something; empty if the cluster has none."""
 
     def __init__(self, kubeconfig: Path, folder: Path) -> None:
         self.kubeconfig, self.folder = kubeconfig, folder
@@ -93,6 +95,8 @@ class Target(ABC):
         self.api: Any = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
         self.core: Any = client.CoreV1Api(self.api)
         self.admission: Any = client.AdmissionregistrationV1Api(self.api)
+        self.apps: Any = client.AppsV1Api(self.api)
+        self.batch: Any = client.BatchV1Api(self.api)
         self._broken: list[str] = []
 
     @abstractmethod
@@ -167,9 +171,18 @@ class Target(ABC):
 
     def objects(self) -> list[str]:
         """Return the names of all khealth objects of the namespace."""
-        controllers = self.core.list_namespaced_replication_controller(self.namespace, label_selector=SELECTOR).items
-        maps = self.core.list_namespaced_config_map(self.namespace, label_selector=SELECTOR).items
-        return [item.metadata.name for item in (*controllers, *maps, *self.pods())]
+        lists = (
+            self.core.list_namespaced_replication_controller,
+            self.core.list_namespaced_config_map,
+            self.core.list_namespaced_secret,
+            self.core.list_namespaced_persistent_volume_claim,
+            self.apps.list_namespaced_deployment,
+            self.apps.list_namespaced_replica_set,
+            self.apps.list_namespaced_stateful_set,
+            self.batch.list_namespaced_job,
+        )
+        found = (item for kind in lists for item in kind(self.namespace, label_selector=SELECTOR).items)
+        return [item.metadata.name for item in (*found, *self.pods())]
 
     def pods(self) -> list[Any]:
         """Return the canary pods."""
@@ -187,13 +200,14 @@ class Target(ABC):
         """Write a configuration of rcscheduler with these settings, and of the other routines with the same bounds."""
         interval = {"interval": settings["interval"]} if "interval" in settings else {}
         bounds = {"timeout": settings["timeout"], **interval} if "timeout" in settings else {}
-        text = {
-            "modules": {
-                "rcscheduler": {"rcscheduler": settings},
-                "control-plane": {"api": bounds},
-                "workloads": {"pod": bounds},
-            }
+        modules = {
+            "rcscheduler": {"rcscheduler": settings},
+            "control-plane": {"api": bounds, "admission": bounds, "controllers": bounds},
+            "workloads": {"pod": bounds, "deployment": bounds, "collect": bounds, "job": bounds},
         }
+        if not self.image:
+            del modules["workloads"]["job"]
+        text = {"canary": {"image": self.image}, "modules": modules}
         path = self.folder / f"khealth-{secrets.token_hex(2)}.yaml"
         path.write_text(yaml.safe_dump(text))
         return path
@@ -219,9 +233,15 @@ class Target(ABC):
         assert done.stdout, done.stderr
         return Once(done.returncode, json.loads(done.stdout), done.stderr)
 
-    def every(self, settings: Path) -> Once:
-        """Run `khealth once --json` with every routine that runs by default."""
-        done = self.run("once", "--config", settings, "--json")
+    @property
+    def routines(self) -> set[str]:
+        """The routines that `configure` configures."""
+        always = {"rcscheduler", "api", "admission", "controllers", "pod", "deployment", "collect"}
+        return always | ({"job"} if self.image else set())
+
+    def every(self, settings: Path, *names: str) -> Once:
+        """Run `khealth once --json` with every routine that is configured, or with those that are named."""
+        done = self.run("once", "--config", settings, "--json", *names)
         assert done.stdout, done.stderr
         return Once(done.returncode, json.loads(done.stdout), done.stderr)
 

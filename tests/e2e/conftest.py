@@ -33,6 +33,8 @@ BREAKS = {
 class RealCluster(Target):
     """A real Kubernetes."""
 
+    image = os.environ.get("KHEALTH_IMAGE", "")
+
     def _begin(self, fault: str) -> None:
         (verb, _), programs = BREAKS[fault]
         self._tell(verb, programs)
