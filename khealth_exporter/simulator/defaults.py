@@ -3,8 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from khealth_exporter.simulator import batch, pod_volumes, secrets, storage
 from khealth_exporter.simulator.documents import Document, labels_of, metadata, name_of, spec_of
 from khealth_exporter.simulator.resources import (
+    CLAIMS,
+    JOBS,
     LIMIT_RANGES,
     NAMESPACES,
     NODES,
@@ -12,6 +15,9 @@ from khealth_exporter.simulator.resources import (
     POLICIES,
     REPLICATION_CONTROLLERS,
     RESOURCE_QUOTAS,
+    SECRETS,
+    STORAGE_CLASSES,
+    VOLUMES,
     Resource,
 )
 
@@ -48,7 +54,7 @@ def _pod(pod: Document) -> Document:
 
 
 def _pod_spec(spec: Document) -> Document:
-    filled = {**_POD_SPEC, **spec}
+    filled = {**_POD_SPEC, **pod_volumes.fill(spec)}
     filled["containers"] = [_container(container) for container in spec.get("containers") or []]
     return filled
 
@@ -100,6 +106,13 @@ def _replication_controller(controller: Document) -> Document:
     }
 
 
+def _job(job: Document) -> Document:
+    filled = batch.fill(job)
+    spec = spec_of(filled)
+    template = {**spec["template"], "spec": _pod_spec(spec_of(spec["template"]))}
+    return {**filled, "spec": {**spec, "template": template}}
+
+
 def _namespace(namespace: Document) -> Document:
     labels = {**labels_of(namespace), "kubernetes.io/metadata.name": name_of(namespace)}
     return {
@@ -140,4 +153,9 @@ _FILL: Final[Mapping[Resource, Callable[[Document], Document]]] = {
     RESOURCE_QUOTAS: _with_status,
     POLICIES: _with_status,
     NODES: _node,
+    JOBS: _job,
+    CLAIMS: storage.fill_claim,
+    VOLUMES: storage.fill_volume,
+    STORAGE_CLASSES: storage.fill_class,
+    SECRETS: secrets.fill,
 }

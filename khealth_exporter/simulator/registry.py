@@ -136,7 +136,7 @@ class Registry:
         if subresource == "status":
             after = {**before, "status": after.get("status") or {}}
         else:
-            after["metadata"] = _kept_metadata(before, after)
+            after = defaults.fill(resource, {**after, "metadata": _kept_metadata(before, after)})
             if resource.has_status and "status" in before:
                 after["status"] = before["status"]
             if resource is NAMESPACES:

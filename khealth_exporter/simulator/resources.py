@@ -103,6 +103,36 @@ PRIORITY_CLASSES: Final = Resource(
 )
 RUNTIME_CLASSES: Final = Resource("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", namespaced=False)
 
+JOBS: Final = Resource("batch", "v1", "jobs", "Job", has_status=True, counts_generations=True, orphans_by_default=True)
+CLAIMS: Final = Resource(
+    "",
+    "v1",
+    "persistentvolumeclaims",
+    "PersistentVolumeClaim",
+    has_status=True,
+    returns_deleted=True,
+    short_names=("pvc",),
+)
+VOLUMES: Final = Resource(
+    "",
+    "v1",
+    "persistentvolumes",
+    "PersistentVolume",
+    namespaced=False,
+    has_status=True,
+    returns_deleted=True,
+    short_names=("pv",),
+)
+STORAGE_CLASSES: Final = Resource(
+    "storage.k8s.io",
+    "v1",
+    "storageclasses",
+    "StorageClass",
+    namespaced=False,
+    returns_deleted=True,
+    short_names=("sc",),
+)
+
 RESOURCES: Final = (
     NAMESPACES,
     NODES,
@@ -124,6 +154,10 @@ RESOURCES: Final = (
     CLUSTER_ROLE_BINDINGS,
     PRIORITY_CLASSES,
     RUNTIME_CLASSES,
+    JOBS,
+    CLAIMS,
+    VOLUMES,
+    STORAGE_CLASSES,
 )
 
 

@@ -2,18 +2,23 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from khealth_exporter.simulator import config_maps, errors, node_affinity
+from khealth_exporter.simulator import batch, config_maps, errors, node_affinity, pod_volumes, secrets, storage
 from khealth_exporter.simulator.documents import Document, labels_of, metadata, name_of, spec_of
 from khealth_exporter.simulator.errors import Cause
 from khealth_exporter.simulator.resources import (
+    CLAIMS,
     CONFIG_MAPS,
     EVENTS,
+    JOBS,
     NAMESPACES,
     PODS,
     REPLICATION_CONTROLLERS,
+    SECRETS,
+    STORAGE_CLASSES,
+    VOLUMES,
     Resource,
 )
 
@@ -50,8 +55,8 @@ def check(resource: Resource, document: Document) -> None:
         causes += _pod_spec(spec_of(document), "spec")
     elif resource is REPLICATION_CONTROLLERS:
         causes += _replication_controller(document)
-    elif resource is CONFIG_MAPS:
-        causes += config_maps.causes(document)
+    elif resource in _CAUSES:
+        causes += _CAUSES[resource](document)
     if causes:
         raise errors.invalid(resource, name_of(document), causes)
 
@@ -69,7 +74,7 @@ def check_update(resource: Resource, before: Document, after: Document) -> None:
         raise errors.invalid(resource, name, [cause])
     if resource is REPLICATION_CONTROLLERS:
         check(resource, after)
-    elif resource is CONFIG_MAPS and (causes := [*config_maps.update_causes(before, after)]):
+    elif resource in _UPDATE_CAUSES and (causes := [*_UPDATE_CAUSES[resource](before, after)]):
         raise errors.invalid(resource, name, causes)
 
 
@@ -115,6 +120,7 @@ def _pod_spec(spec: Document, field: str) -> Iterator[Cause]:
             if not container.get(required):
                 yield Cause("FieldValueRequired", "Required value", f"{field}.containers[{index}].{required}")
     yield from node_affinity.causes(spec, field)
+    yield from pod_volumes.causes(spec, field)
 
 
 def _replication_controller(document: Document) -> Iterator[Cause]:
@@ -133,5 +139,26 @@ def _replication_controller(document: Document) -> Iterator[Cause]:
     yield from _pod_spec((spec.get("template") or {}).get("spec") or {}, "spec.template.spec")
 
 
+def _job(document: Document) -> Iterator[Cause]:
+    yield from batch.causes(document)
+    yield from _pod_spec((spec_of(document).get("template") or {}).get("spec") or {}, "spec.template.spec")
+
+
 def _invalid(field: str, value: str, rule: str) -> Cause:
     return Cause("FieldValueInvalid", f"Invalid value: {value}: {rule}", field)
+
+
+_CAUSES: Final[Mapping[Resource, Callable[[Document], Iterator[Cause]]]] = {
+    CONFIG_MAPS: config_maps.causes,
+    SECRETS: secrets.causes,
+    JOBS: _job,
+    CLAIMS: storage.claim_causes,
+    VOLUMES: storage.volume_causes,
+    STORAGE_CLASSES: storage.class_causes,
+}
+_UPDATE_CAUSES: Final[Mapping[Resource, Callable[[Document, Document], Iterator[Cause]]]] = {
+    CONFIG_MAPS: config_maps.update_causes,
+    SECRETS: secrets.update_causes,
+    JOBS: batch.update_causes,
+    CLAIMS: storage.claim_update_causes,
+}

@@ -540,7 +540,7 @@ def test_an_unknown_fault_is_told_with_those_there_are(started: Started, capsys:
     """The list is the documentation."""
     code = main(["demo", "--fault", "earthquake"])
     told = capsys.readouterr().err.startswith(
-        "khealth: unknown fault 'earthquake'; known faults:\n  scheduler-stalled  the scheduler binds "
+        "khealth: unknown fault 'earthquake'; known faults:\n  scheduler-stalled "
     )
     expected = (2, None, True)
     assert expected == (code, started.main, told)
