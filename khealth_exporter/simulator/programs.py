@@ -1,6 +1,7 @@
 """The processes of canaries on this machine."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -66,4 +67,4 @@ def canary(arguments: tuple[str, ...], full: tuple[Path, ...] = ()) -> tuple[str
     """Return the command of a canary; nothing can be written into the directories in `full`."""
     if not full:
         return (sys.executable, "-m", MODULE, *arguments)
-    return (sys.executable, "-c", _WITH_FULL_DISKS, ":".join(map(str, full)), *arguments)
+    return (sys.executable, "-c", _WITH_FULL_DISKS, os.pathsep.join(f"{folder}/" for folder in full), *arguments)

@@ -107,7 +107,6 @@ class SimulatorSettings:
     images: tuple[str, ...] = (
         "registry.k8s.io/pause:3.10.1",
         "registry.k8s.io/pause:3.10",
-        "khealth:0.1.0",
         "khealth:simulated",
     )
     """Images that every node has; no other can be pulled."""

@@ -13,6 +13,7 @@ from khealth_exporter.simulator.documents import (
     labels_of,
     name_of,
     node_of,
+    phase_of,
     spec_of,
     status_of,
 )
@@ -54,7 +55,7 @@ class Scheduler(Component):
         if commit.resource is PODS:
             if commit.kind == "ADDED" and not node_of(commit.document):
                 self._queue.add(commit.key)
-            elif commit.kind == "DELETED":
+            elif commit.kind == "DELETED" or phase_of(commit.document) in {"Succeeded", "Failed"}:
                 self._unschedulable.discard(commit.key)
                 self._reserved.pop(commit.key, None)
                 self._retry_all()
@@ -76,7 +77,7 @@ class Scheduler(Component):
         pod = self.world.store.get(PODS, key)
         if pod is None or node_of(pod) or is_deleting(pod):
             return
-        node = self._reserved.get(key) or self._choose(pod)
+        node = self._reserved_node(pod) or self._choose(pod)
         if not node:
             self._unschedulable.add(key)
             asyncio.get_running_loop().call_later(self.world.scaled(_RETRY), self._retry, key)
@@ -84,7 +85,6 @@ class Scheduler(Component):
         if unbound := storage.unbound_claims(self.world.store, pod):
             self._reserve(key, node, unbound)
             return
-        self._reserved.pop(key, None)
         self.world.deletion.bind(key, node)
         message = f"Successfully assigned {key[0]}/{key[1]} to {node}"
         self.world.recorder.record(_SOURCE, PODS, pod, Occurrence("Normal", "Scheduled", message))
@@ -97,6 +97,12 @@ class Scheduler(Component):
             self._give_up(pod, refused, unusable)
             return ""
         return self._best(pod, fitting)
+
+    def _reserved_node(self, pod: Document) -> str:
+        """Return the node for which the pod's volumes were asked for, if it and the claims are still there."""
+        node = self._reserved.pop(key_of(pod), "")
+        gone = self.world.store.get(NODES, ("", node)) is None or storage.unusable(self.world.store, pod)
+        return "" if gone else node
 
     def _reserve(self, key: Key, node: str, claims: list[Document]) -> None:
         """Have volumes provisioned for the node; the pod is bound to it when they are there."""
