@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from khealth_exporter.simulator import errors, pod_security, quantities, storage
+from khealth_exporter.simulator import errors, pod_security, quantities, quota, storage
 from khealth_exporter.simulator.documents import (
     Document,
     is_deleting,
     labels_of,
     metadata,
     name_of,
-    phase_of,
     spec_of,
 )
 from khealth_exporter.simulator.errors import ApiError, Cause
@@ -23,7 +22,6 @@ from khealth_exporter.simulator.resources import (
     POLICIES,
     POLICY_BINDINGS,
     PRIORITY_CLASSES,
-    RESOURCE_QUOTAS,
     RUNTIME_CLASSES,
     SERVICE_ACCOUNTS,
     Resource,
@@ -32,8 +30,9 @@ from khealth_exporter.simulator.selection import label_tests
 from khealth_exporter.simulator.store import Store
 
 _SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
-_WEBHOOK = (
-    'failed calling webhook "pods.simulated.example": failed to call webhook: Post '
+_WEBHOOK = "pods.simulated.example"
+_WEBHOOK_DOWN = (
+    f'failed calling webhook "{_WEBHOOK}": failed to call webhook: Post '
     '"https://webhook.simulated.svc:443/validate?timeout=10s": dial tcp 10.96.0.99:443: connect: connection refused'
 )
 
@@ -58,16 +57,20 @@ class Admission:
         self._runtime_class(name, document)
         return self._limit_defaults(namespace, self._prioritized(name, document))
 
-    def finish(self, resource: Resource, namespace: str, document: Document) -> None:
-        """Run the validating plugins. Raises `ApiError` (403, 422, 500)."""
-        if resource is not PODS:
-            return
+    def finish(self, resource: Resource, namespace: str, document: Document, *, dry_run: bool) -> None:
+        """Run the validating plugins. Raises `ApiError` (400, 403, 422, 500)."""
+        if resource is PODS:
+            self._webhook(dry_run=dry_run)
+            self._limits(namespace, document)
+            self._pod_security(namespace, document)
+            self._policies(namespace, document)
+        quota.check(self.store, resource, namespace, document)
+
+    def _webhook(self, *, dry_run: bool) -> None:
+        if dry_run and self.faults.active("webhook-no-dry-run"):
+            raise errors.bad_request(f'admission webhook "{_WEBHOOK}" does not support dry run')
         if self.faults.active("webhook-down"):
-            raise errors.internal_error(_WEBHOOK)
-        self._limits(namespace, document)
-        self._pod_security(namespace, document)
-        self._policies(namespace, document)
-        self._quotas(namespace, document)
+            raise errors.internal_error(_WEBHOOK_DOWN)
 
     def _namespace_lifecycle(self, resource: Resource, namespace: str, name: str) -> None:
         found = self.store.get(NAMESPACES, ("", namespace))
@@ -125,7 +128,7 @@ class Admission:
     def _pod_security(self, namespace: str, pod: Document) -> None:
         labels = labels_of(self.store.get(NAMESPACES, ("", namespace)) or {})
         level = labels.get("pod-security.kubernetes.io/enforce", "privileged")
-        found = pod_security.violations(pod, level)
+        found = [] if self.faults.active("admission-bypassed") else pod_security.violations(pod, level)
         if found:
             version = labels.get("pod-security.kubernetes.io/enforce-version", "latest")
             why = f'violates PodSecurity "{level}:{version}": {", ".join(found)}'
@@ -147,42 +150,6 @@ class Admission:
             if all(test(labels) for test in label_tests(selector)):
                 said = str(validations[0].get("message") or "failed expression: false")
                 raise _denied(name_of(pod), name_of(policy), name_of(binding), said)
-
-    def _quotas(self, namespace: str, pod: Document) -> None:
-        quotas = list(self.store.all(RESOURCE_QUOTAS, namespace))
-        used = pods_used(self.store, namespace) if quotas else {}
-        for quota in quotas:
-            hard = spec_of(quota).get("hard") or {}
-            if missing := [f"{key} for: {names}" for key in sorted(hard) if (names := _lacking(pod, key))]:
-                why = f"failed quota: {name_of(quota)}: must specify {'; '.join(missing)}"
-                raise errors.forbidden(PODS, name_of(pod), why)
-            exceeded = {
-                key: hard[key]
-                for key in ("count/pods", "pods")
-                if key in hard and used[key] + 1 > quantities.parse(hard[key])
-            }
-            if exceeded:
-                requested = ",".join(f"{key}=1" for key in exceeded)
-                present = ",".join(f"{key}={used[key]}" for key in exceeded)
-                limited = ",".join(f"{key}={value}" for key, value in exceeded.items())
-                why = f"exceeded quota: {name_of(quota)}, requested: {requested}, used: {present}, limited: {limited}"
-                raise errors.forbidden(PODS, name_of(pod), why)
-
-
-def _lacking(pod: Document, key: str) -> str:
-    """Return the names of the containers that do not specify what a quota counts, separated by commas."""
-    kind, _, resource = key.rpartition(".")
-    if resource not in {"cpu", "memory"} or kind not in {"", "requests", "limits"}:
-        return ""
-    found = ((c["name"], (c.get("resources") or {}).get(kind or "requests")) for c in spec_of(pod)["containers"])
-    return ",".join(sorted(name for name, amounts in found if resource not in (amounts or {})))
-
-
-def pods_used(store: Store, namespace: str) -> dict[str, int]:
-    """Return how much of a quota the namespace's pods use; `pods` does not count terminated pods."""
-    phases = [phase_of(pod) for pod in store.all(PODS, namespace)]
-    running = [phase for phase in phases if phase not in {"Succeeded", "Failed"}]
-    return {"count/pods": len(phases), "pods": len(running)}
 
 
 def _with_limits(container: Document, item: Document) -> Document:

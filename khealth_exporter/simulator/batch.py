@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from khealth_exporter.simulator import pod_rules
 from khealth_exporter.simulator.documents import Document, labels_of, metadata, name_of, spec_of, uid_of
 from khealth_exporter.simulator.errors import Cause
 
@@ -39,16 +40,14 @@ def fill(job: Document) -> Document:
 
 
 def causes(job: Document) -> Iterator[Cause]:
-    """Yield what is wrong with the Job, apart from its template's pod."""
-    spec = spec_of(job)
+    """Yield what is wrong with the Job."""
+    spec, template = spec_of(job), spec_of(job).get("template") or {}
     for field in _COUNTS:
-        value = spec.get(field, 0)
-        if not isinstance(value, int) or value < 0:
-            why = f"Invalid value: {value}: must be greater than or equal to 0"
-            yield Cause("FieldValueInvalid", why, f"spec.{field}")
-    if spec_of(spec.get("template") or {}).get("restartPolicy") not in {"OnFailure", "Never"}:
-        why = 'Required value: valid values: "OnFailure", "Never"'
-        yield Cause("FieldValueRequired", why, "spec.template.spec.restartPolicy")
+        yield from pod_rules.not_negative(spec, field)
+    if spec_of(template).get("restartPolicy") not in {"OnFailure", "Never"}:
+        yield pod_rules.required("spec.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"')
+    yield from pod_rules.labels(labels_of(template), "spec.template.labels")
+    yield from pod_rules.pod_spec(spec_of(template), "spec.template.spec")
 
 
 def update_causes(before: Document, after: Document) -> Iterator[Cause]:
@@ -56,4 +55,4 @@ def update_causes(before: Document, after: Document) -> Iterator[Cause]:
     yield from causes(after)
     for field in ("completions", "selector", "template", "completionMode"):
         if spec_of(before).get(field) != spec_of(after).get(field):
-            yield Cause("FieldValueInvalid", "Invalid value: field is immutable", f"spec.{field}")
+            yield pod_rules.invalid(f"spec.{field}", spec_of(after).get(field), "field is immutable")

@@ -3,19 +3,22 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from khealth_exporter.simulator import batch, pod_volumes, secrets, storage
+from khealth_exporter.simulator import apps, batch, pod_volumes, secrets, storage
 from khealth_exporter.simulator.documents import Document, labels_of, metadata, name_of, spec_of
 from khealth_exporter.simulator.resources import (
     CLAIMS,
+    DEPLOYMENTS,
     JOBS,
     LIMIT_RANGES,
     NAMESPACES,
     NODES,
     PODS,
     POLICIES,
+    REPLICA_SETS,
     REPLICATION_CONTROLLERS,
     RESOURCE_QUOTAS,
     SECRETS,
+    STATEFUL_SETS,
     STORAGE_CLASSES,
     VOLUMES,
     Resource,
@@ -106,6 +109,19 @@ def _replication_controller(controller: Document) -> Document:
     }
 
 
+def _with_template(defaults: Callable[[Document], Document], *counts: str) -> Callable[[Document], Document]:
+    """Return what fills in a workload: its spec by `defaults`, its pod template, and these counts in its status."""
+
+    def fill(workload: Document) -> Document:
+        spec = spec_of(workload)
+        template = dict(spec.get("template") or {})
+        template["metadata"] = {key: value for key, value in metadata(template).items() if value not in ({}, [], None)}
+        template["spec"] = _pod_spec(template.get("spec") or {})
+        return {**workload, "spec": {**defaults(spec), "template": template}, "status": dict.fromkeys(counts, 0)}
+
+    return fill
+
+
 def _job(job: Document) -> Document:
     filled = batch.fill(job)
     spec = spec_of(filled)
@@ -148,6 +164,9 @@ def _node(node: Document) -> Document:
 _FILL: Final[Mapping[Resource, Callable[[Document], Document]]] = {
     PODS: _pod,
     REPLICATION_CONTROLLERS: _replication_controller,
+    DEPLOYMENTS: _with_template(apps.deployment_defaults),
+    REPLICA_SETS: _with_template(apps.replica_set_defaults, "replicas"),
+    STATEFUL_SETS: _with_template(apps.stateful_set_defaults, "replicas", "availableReplicas"),
     NAMESPACES: _namespace,
     LIMIT_RANGES: _limit_range,
     RESOURCE_QUOTAS: _with_status,

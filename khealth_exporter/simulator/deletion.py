@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from khealth_exporter.simulator import errors
+from khealth_exporter.simulator import dry_run, errors
 from khealth_exporter.simulator.documents import (
     Document,
     is_deleting,
@@ -61,7 +61,7 @@ def parse_options(body: Document, query: Document) -> DeleteOptions:
         str(preconditions.get("uid") or ""),
         str(preconditions.get("resourceVersion") or ""),
         policy,
-        "All" in (body.get("dryRun") or query.get("dryRun") or ()),
+        dry_run.asked(given.get("dryRun") or (), "DeleteOptions"),
     )
 
 
@@ -82,7 +82,7 @@ class Deletion:
             return self._delete_namespace(found, options), False
         marked = self._with_finalizers(resource, self._with_grace(resource, found, options), options)
         if options.dry_run:
-            return marked, False
+            return marked, not is_deleting(marked) or self.registry.is_done(resource, marked)
         store = self.registry.store
         if not is_deleting(marked):
             return store.remove(resource, marked), True
@@ -99,7 +99,8 @@ class Deletion:
         """Delete a pod as the eviction API does, with the condition DisruptionTarget."""
         pod = self.registry.get(PODS, *key)
         _check_preconditions(PODS, pod, options)
-        self.disrupt(pod, "EvictionByEvictionAPI", "Eviction API: evicting")
+        if not options.dry_run:
+            self.disrupt(pod, "EvictionByEvictionAPI", "Eviction API: evicting")
         self.delete(PODS, key, options)
 
     def disrupt(self, pod: Document, reason: str, message: str) -> None:

@@ -57,7 +57,7 @@ class Registry:
         given = self.admission.begin(resource, namespace, given)
         created = defaults.fill(resource, {**given, "metadata": self._new_metadata(resource, namespace, given)})
         validation.check(resource, created)
-        self.admission.finish(resource, namespace, created)
+        self.admission.finish(resource, namespace, created, dry_run=dry_run)
         if self.store.get(resource, (namespace, name_of(created))) is not None:
             raise errors.already_exists(resource, name_of(created))
         return created if dry_run else self.store.put(resource, created)
@@ -106,10 +106,12 @@ class Registry:
 
     def forget_if_done(self, resource: Resource, document: Document) -> Document:
         """Remove an object that is marked for deletion and waits for nothing; return it as it is now."""
+        return self.store.remove(resource, document) if self.is_done(resource, document) else document
+
+    def is_done(self, resource: Resource, document: Document) -> bool:
+        """Tell whether the object is marked for deletion and waits for nothing."""
         waits = metadata(document).get("finalizers") or (metadata(document).get("deletionGracePeriodSeconds") or 0) > 0
-        if is_deleting(document) and not waits and resource is not NAMESPACES:
-            return self.store.remove(resource, document)
-        return document
+        return is_deleting(document) and not waits and resource is not NAMESPACES
 
     def _new_metadata(self, resource: Resource, namespace: str, document: Document) -> Document:
         given = dict(metadata(document))
@@ -135,6 +137,8 @@ class Registry:
         after = {key: value for key, value in given.items() if key not in {"kind", "apiVersion"}}
         if subresource == "status":
             after = {**before, "status": after.get("status") or {}}
+            if resource.counts_annotations and metadata(given).get("annotations"):
+                after["metadata"] = {**metadata(before), "annotations": metadata(given)["annotations"]}
         else:
             after = defaults.fill(resource, {**after, "metadata": _kept_metadata(before, after)})
             if resource.has_status and "status" in before:
@@ -142,12 +146,19 @@ class Registry:
             if resource is NAMESPACES:
                 after["spec"] = before["spec"]
             validation.check_update(resource, before, after)
-            if resource.counts_generations and spec_of(after) != spec_of(before):
+            if _counts(resource, before, after):
                 generation = int(metadata(before).get("generation", 0)) + 1
                 after["metadata"] = {**after["metadata"], "generation": generation}
         if dry_run:
             return after
         return self.forget_if_done(resource, self.store.put(resource, after))
+
+
+def _counts(resource: Resource, before: Document, after: Document) -> bool:
+    """Tell whether an update is a new generation of the object."""
+    annotations, earlier = (metadata(found).get("annotations") or {} for found in (after, before))
+    changed = spec_of(after) != spec_of(before) or (resource.counts_annotations and annotations != earlier)
+    return resource.counts_generations and changed
 
 
 def _other_uid(resource: Resource, before: Document, given: str) -> str:

@@ -17,6 +17,8 @@ class Resource:
     """There is a `/status` subresource, and the object itself ignores changes of its status."""
     counts_generations: bool = False
     """metadata.generation counts the versions of the spec."""
+    counts_annotations: bool = False
+    """metadata.generation counts the versions of the annotations as well, unless `/status` changes them."""
     returns_deleted: bool = False
     """The answer to a delete is the object, not a Status."""
     orphans_by_default: bool = False
@@ -103,6 +105,23 @@ PRIORITY_CLASSES: Final = Resource(
 )
 RUNTIME_CLASSES: Final = Resource("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", namespaced=False)
 
+DEPLOYMENTS: Final = Resource(
+    "apps",
+    "v1",
+    "deployments",
+    "Deployment",
+    has_status=True,
+    counts_generations=True,
+    counts_annotations=True,
+    short_names=("deploy",),
+)
+REPLICA_SETS: Final = Resource(
+    "apps", "v1", "replicasets", "ReplicaSet", has_status=True, counts_generations=True, short_names=("rs",)
+)
+STATEFUL_SETS: Final = Resource(
+    "apps", "v1", "statefulsets", "StatefulSet", has_status=True, counts_generations=True, short_names=("sts",)
+)
+CONTROLLER_REVISIONS: Final = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 JOBS: Final = Resource("batch", "v1", "jobs", "Job", has_status=True, counts_generations=True, orphans_by_default=True)
 CLAIMS: Final = Resource(
     "",
@@ -154,6 +173,10 @@ RESOURCES: Final = (
     CLUSTER_ROLE_BINDINGS,
     PRIORITY_CLASSES,
     RUNTIME_CLASSES,
+    DEPLOYMENTS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+    CONTROLLER_REVISIONS,
     JOBS,
     CLAIMS,
     VOLUMES,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from khealth_exporter.simulator import config_maps
 from khealth_exporter.simulator.documents import Document
 from khealth_exporter.simulator.errors import Cause
+from khealth_exporter.simulator.pod_rules import invalid
 
 
 def fill(secret: Document) -> Document:
@@ -27,6 +28,5 @@ def update_causes(before: Document, after: Document) -> Iterator[Cause]:
     """Yield the validation errors of an update: the type never changes, an immutable Secret keeps its data."""
     yield from causes(after)
     if before.get("type") != after.get("type"):
-        why = f'Invalid value: "{after.get("type")}": field is immutable'
-        yield Cause("FieldValueInvalid", why, "type")
+        yield invalid("type", after.get("type"), "field is immutable")
     yield from config_maps.immutable_causes(before, after, "data")

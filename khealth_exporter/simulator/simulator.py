@@ -17,6 +17,7 @@ from aiohttp import web
 from khealth_exporter.simulator import control, storage
 from khealth_exporter.simulator.access import ADMIN, Access
 from khealth_exporter.simulator.admission import Admission
+from khealth_exporter.simulator.controllers.deployments import Deployments
 from khealth_exporter.simulator.controllers.endpoints import ApiEndpoints, content
 from khealth_exporter.simulator.controllers.garbage import GarbageCollector
 from khealth_exporter.simulator.controllers.jobs import Jobs
@@ -25,8 +26,9 @@ from khealth_exporter.simulator.controllers.namespaces import Namespaces
 from khealth_exporter.simulator.controllers.nodes import Heartbeats, NodeLifecycle
 from khealth_exporter.simulator.controllers.quotas import QuotaStatus
 from khealth_exporter.simulator.controllers.registration import Registration
-from khealth_exporter.simulator.controllers.replication import ReplicationControllers
+from khealth_exporter.simulator.controllers.replication import REPLICA_SET, REPLICATION_CONTROLLER, Replication
 from khealth_exporter.simulator.controllers.scheduler import Scheduler
+from khealth_exporter.simulator.controllers.stateful_sets import StatefulSets
 from khealth_exporter.simulator.controllers.volumes import Provisioner, VolumeBinder
 from khealth_exporter.simulator.deletion import SYSTEM_NAMESPACES, Deletion
 from khealth_exporter.simulator.documents import Document
@@ -225,7 +227,10 @@ class Simulator:
         namespaces, heartbeats, lifecycle = Namespaces(world), Heartbeats(world), NodeLifecycle(world)
         Kubelets(world)
         for controller in (
-            ReplicationControllers(world),
+            Replication(world, REPLICATION_CONTROLLER),
+            Replication(world, REPLICA_SET),
+            Deployments(world),
+            StatefulSets(world),
             Jobs(world),
             VolumeBinder(world),
             Provisioner(world),

@@ -13,6 +13,7 @@ from khealth_exporter.simulator.documents import (
     spec_of,
 )
 from khealth_exporter.simulator.errors import Cause
+from khealth_exporter.simulator.pod_rules import required
 from khealth_exporter.simulator.resources import CLAIMS, STORAGE_CLASSES, VOLUMES, Resource
 from khealth_exporter.simulator.store import Store
 
@@ -74,15 +75,15 @@ def fill_volume(volume: Document) -> Document:
 def class_causes(storage_class: Document) -> Iterator[Cause]:
     """Yield what is wrong with a storage class."""
     if not storage_class.get("provisioner"):
-        yield Cause("FieldValueRequired", "Required value", "provisioner")
+        yield required("provisioner")
 
 
 def claim_causes(claim: Document) -> Iterator[Cause]:
     """Yield what is wrong with a claim."""
     if not spec_of(claim).get("accessModes"):
-        yield Cause("FieldValueRequired", "Required value: at least 1 access mode is required", "spec.accessModes")
+        yield required("spec.accessModes", "at least 1 access mode is required")
     if "storage" not in ((spec_of(claim).get("resources") or {}).get("requests") or {}):
-        yield Cause("FieldValueRequired", "Required value", "spec.resources[storage]")
+        yield required("spec.resources[storage]")
 
 
 def claim_update_causes(before: Document, after: Document) -> Iterator[Cause]:
@@ -99,9 +100,9 @@ def volume_causes(volume: Document) -> Iterator[Cause]:
     """Yield what is wrong with a volume."""
     for field in ("accessModes", "capacity"):
         if not spec_of(volume).get(field):
-            yield Cause("FieldValueRequired", "Required value", f"spec.{field}")
+            yield required(f"spec.{field}")
     if not any(source in spec_of(volume) for source in _SOURCES):
-        yield Cause("FieldValueRequired", "Required value: must specify a volume type", "spec")
+        yield required("spec", "must specify a volume type")
 
 
 def claim_names(pod: Document) -> list[str]:

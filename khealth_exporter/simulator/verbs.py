@@ -2,14 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
-from khealth_exporter.simulator import errors, json_patch, listing, selection, service_accounts
+from khealth_exporter.simulator import dry_run, errors, json_patch, listing, selection, service_accounts
 from khealth_exporter.simulator.answer import Answer
 from khealth_exporter.simulator.deletion import DeleteOptions, parse_options
 from khealth_exporter.simulator.documents import Document, decode, encode, merged, metadata, name_of, uid_of
@@ -98,7 +97,7 @@ class Verbs:
         document = _object_of(given)
         if info.subresource == "eviction":
             options = parse_options(document.get("deleteOptions") or {}, {})
-            self.world.deletion.evict(info.key, options)
+            self.world.deletion.evict(info.key, replace(options, dry_run=options.dry_run or _dry_run(info)))
             return Answer(HTTPStatus.CREATED, encode({**_SUCCESS, "code": 201}))
         if info.subresource == "binding":
             if name_of(document) != info.name:
@@ -172,12 +171,15 @@ def _object_of(given: object) -> Document:
 
 
 def _delete_options(info: RequestInfo, given: object) -> DeleteOptions:
-    query: Mapping[str, str] = info.query
-    return parse_options(_object_of(given), dict(query))
+    query: Document = dict(info.query)
+    if "dryRun" in query:
+        query["dryRun"] = [query["dryRun"]]
+    return parse_options(_object_of(given), query)
 
 
 def _dry_run(info: RequestInfo) -> bool:
-    return info.query.get("dryRun") == "All"
+    given = info.query.get("dryRun")
+    return dry_run.asked([] if given is None else [given], f"{info.verb.capitalize()}Options")
 
 
 def _object(info: RequestInfo, document: Document, code: int = HTTPStatus.OK) -> Answer:

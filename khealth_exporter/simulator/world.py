@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from khealth_exporter.simulator.deletion import Deletion
-from khealth_exporter.simulator.documents import timestamp
+from khealth_exporter.simulator.documents import epoch, timestamp
 from khealth_exporter.simulator.errors import ApiError
 from khealth_exporter.simulator.faults import API_OUTAGES, Faults
 from khealth_exporter.simulator.recorder import Recorder
@@ -38,6 +38,10 @@ class World:
     def now(self) -> str:
         """Return the current time as a Kubernetes Time."""
         return timestamp(self.registry.now())
+
+    def elapsed(self, since: str) -> float:
+        """Return the seconds since a Kubernetes Time, by the cluster's clock, which runs at its speed."""
+        return (self.registry.now() - epoch(since)) * self.settings.speed
 
     def scaled(self, seconds: float) -> float:
         """Return the component's `seconds` divided by the cluster's speed."""

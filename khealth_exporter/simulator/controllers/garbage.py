@@ -23,7 +23,7 @@ class _Item:
 class GarbageCollector(Component):
     """Deletes or orphans the dependents of deleted objects."""
 
-    holding = ("controller-stalled",)
+    holding = ("controller-stalled", "garbage-collector-off")
 
     def __init__(self, world: World) -> None:
         """Listen to all objects."""

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from khealth_exporter.simulator.controllers import pod_status
+from khealth_exporter.simulator.controllers import pod_status, rollout, workload
 from khealth_exporter.simulator.controllers.node_agent import NodeAgent
 from khealth_exporter.simulator.documents import Document, spec_of
 from khealth_exporter.simulator.recorder import Occurrence
+from khealth_exporter.simulator.resources import REPLICA_SETS
 from khealth_exporter.simulator.store import Key
 
 _FIRST_BACKOFF: Final = 10
@@ -37,7 +38,8 @@ class Images(NodeAgent):
             }
             self.report(key, pod_status.waiting(self.pod(key), waits, "ImagePullBackOff", self.world.now()))
             self.say(key, node, Occurrence("Warning", "Failed", "Error: ImagePullBackOff", field))
-            await self.patience(backoff, "image-missing", node)
+            fault = "rollout-stalled" if self._stalls(self.pod(key)) else "image-missing"
+            await self.patience(backoff, fault, node)
             backoff = min(backoff * 2, _LONGEST_BACKOFF)
         for container in spec_of(self.pod(key))["containers"]:
             message = (
@@ -46,13 +48,21 @@ class Images(NodeAgent):
             self.say(key, node, Occurrence("Normal", "Pulled", message, container_field(self.pod(key))))
 
     def _missing(self, key: Key, node: str) -> dict[str, str]:
-        missing = self.world.faults.active("image-missing", node)
+        pod = self.pod(key)
+        missing = self.world.faults.active("image-missing", node) or self._stalls(pod)
         present = {*self.world.settings.images, pod_status.IMAGE_ID}
         return {
             container["name"]: container["image"]
-            for container in spec_of(self.pod(key))["containers"]
+            for container in spec_of(pod)["containers"]
             if missing or container["image"] not in present
         }
+
+    def _stalls(self, pod: Document) -> bool:
+        """Tell whether the pod belongs to an updated Deployment whose image is missing."""
+        if not self.world.faults.active("rollout-stalled"):
+            return False
+        owner = workload.owner_of(self.world, REPLICA_SETS, pod)
+        return owner is not None and rollout.revision(owner) > 1
 
 
 def container_field(pod: Document) -> str:

@@ -4,7 +4,8 @@ import asyncio
 from typing import Final
 
 from khealth_exporter.simulator.batch import JOB_NAME, TRACKING
-from khealth_exporter.simulator.deletion import DeleteOptions, owner_reference
+from khealth_exporter.simulator.controllers import workload
+from khealth_exporter.simulator.deletion import DeleteOptions
 from khealth_exporter.simulator.documents import (
     Document,
     controller_uid,
@@ -86,12 +87,9 @@ class Jobs(Component):
             left = [name for name in finalizers if name != TRACKING]
             self.world.registry.patch(PODS, key_of(pod), {"metadata": {"finalizers": left or None}})
 
-    def _pods_of(self, job: Document) -> list[Document]:
-        return [pod for pod in self.world.store.all(PODS, namespace_of(job)) if controller_uid(pod) == uid_of(job)]
-
     def _count(self, job: Document) -> Document:
         """Count the pods that have ended since the last time, let them go, and return the Job's status."""
-        pods, status = self._pods_of(job), dict(status_of(job))
+        pods, status = workload.owned(self.world, job, PODS), dict(status_of(job))
         status.setdefault("startTime", self.world.now())
         for pod in pods:
             outcome = _outcome(pod)
@@ -114,7 +112,7 @@ class Jobs(Component):
     def _advance(self, key: Key, status: Document) -> None:
         """Create missing pods, or end the Job if its time has come, and report its status."""
         job = self.world.registry.get(JOBS, *key)
-        counted = [pod for pod in self._pods_of(job) if _outcome(pod)]
+        counted = [pod for pod in workload.owned(self.world, job, PODS) if _outcome(pod)]
         refusal: ApiError | None = None
         if not is_deleting(job):
             changed = self._conditions({**job, "status": status})
@@ -126,7 +124,7 @@ class Jobs(Component):
                 refusal = self._fill_up(job, status)
         if has_condition({"status": status}, "Complete"):
             status["completionTime"] = self.world.now()
-        status = self._with_present_counts(status, self._pods_of(job))
+        status = self._with_present_counts(status, workload.owned(self.world, job, PODS))
         self.world.registry.patch(JOBS, key, lambda found: {**found, "status": status}, subresource="status")
         for pod in counted:
             self._release(self.world.store.get(PODS, key_of(pod)) or pod)
@@ -157,7 +155,11 @@ class Jobs(Component):
         return {"type": kind, "status": "True", "lastProbeTime": self.world.now(), **told}
 
     def _restarted_too_often(self, job: Document) -> bool:
-        statuses = [found for pod in self._pods_of(job) for found in status_of(pod).get("containerStatuses") or []]
+        statuses = [
+            found
+            for pod in workload.owned(self.world, job, PODS)
+            for found in status_of(pod).get("containerStatuses") or []
+        ]
         restarts = sum(int(found["restartCount"]) for found in statuses)
         return restarts > 0 and restarts >= spec_of(job)["backoffLimit"]
 
@@ -185,12 +187,10 @@ class Jobs(Component):
         return None
 
     def _create_pod(self, job: Document) -> ApiError | None:
-        template = spec_of(job)["template"]
-        made: Document = {"generateName": f"{name_of(job)}-", "finalizers": [TRACKING]}
-        made |= {field: metadata(template)[field] for field in ("labels", "annotations") if field in metadata(template)}
-        made["ownerReferences"] = [owner_reference(JOBS, job)]
+        about = {"generateName": f"{name_of(job)}-", "finalizers": [TRACKING]}
+        pod = workload.pod_of(JOBS, job, spec_of(job)["template"], **about)
         try:
-            created = self.world.registry.create(PODS, namespace_of(job), {"metadata": made, "spec": template["spec"]})
+            created = self.world.registry.create(PODS, namespace_of(job), pod)
         except ApiError as refusal:
             self._say(job, Occurrence("Warning", "FailedCreate", f"Error creating: {refusal.message}"))
             return refusal
@@ -198,7 +198,7 @@ class Jobs(Component):
         return None
 
     def _end_pods(self, job: Document) -> None:
-        for pod in self._pods_of(job):
+        for pod in workload.owned(self.world, job, PODS):
             if is_active(pod):
                 self.world.deletion.delete(PODS, key_of(pod), DeleteOptions(uid=uid_of(pod)))
                 self._say(job, Occurrence("Normal", "SuccessfulDelete", f"Deleted pod: {name_of(pod)}"))

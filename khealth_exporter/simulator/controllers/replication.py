@@ -1,9 +1,11 @@
-"""The ReplicationController controller: creates pods, replaces them, and reports failures."""
+"""The controllers of ReplicationControllers and ReplicaSets: create pods, replace them, and report failures."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from khealth_exporter.simulator import documents
-from khealth_exporter.simulator.deletion import DeleteOptions, owner_reference
+from khealth_exporter.simulator.controllers import workload
+from khealth_exporter.simulator.deletion import DeleteOptions
 from khealth_exporter.simulator.documents import (
     Document,
     controller_uid,
@@ -13,30 +15,48 @@ from khealth_exporter.simulator.documents import (
     labels_of,
     metadata,
     name_of,
+    node_of,
+    phase_of,
     spec_of,
     status_of,
     uid_of,
 )
 from khealth_exporter.simulator.errors import ApiError
 from khealth_exporter.simulator.recorder import Occurrence, Source
-from khealth_exporter.simulator.resources import PODS, REPLICATION_CONTROLLERS
+from khealth_exporter.simulator.resources import PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource
 from khealth_exporter.simulator.store import Commit, Key, key_of
 from khealth_exporter.simulator.workqueue import WorkQueue
 from khealth_exporter.simulator.world import Component, World
 
 _WORKERS: Final = 5
 _BURST: Final = 500
-_SOURCE: Final = Source("replication-controller")
 
 
-class ReplicationControllers(Component):
-    """Keeps as many pods as each ReplicationController wants."""
+@dataclass(frozen=True, slots=True)
+class ReplicaKind:
+    """A kind of object that wants a number of equal pods."""
+
+    resource: Resource
+    source: Source
+    counts_terminating: bool
+    """The status has terminatingReplicas."""
+
+
+REPLICATION_CONTROLLER: Final = ReplicaKind(
+    REPLICATION_CONTROLLERS, Source("replication-controller"), counts_terminating=False
+)
+REPLICA_SET: Final = ReplicaKind(REPLICA_SETS, Source("replicaset-controller"), counts_terminating=True)
+
+
+class Replication(Component):
+    """Keeps as many pods as each object of one kind wants."""
 
     holding = ("controller-stalled",)
 
-    def __init__(self, world: World) -> None:
-        """Listen to pods and ReplicationControllers."""
+    def __init__(self, world: World, kind: ReplicaKind) -> None:
+        """Listen to pods and to objects of this kind."""
         super().__init__(world)
+        self._kind = kind
         self._queue: WorkQueue[Key] = WorkQueue(world.settings.speed)
         world.store.listen(self._listen)
 
@@ -46,28 +66,28 @@ class ReplicationControllers(Component):
             self.world.tasks.create_task(self._queue.work(self._sync))
 
     def _listen(self, commit: Commit) -> None:
-        if commit.resource is REPLICATION_CONTROLLERS:
+        if commit.resource is self._kind.resource:
             self._queue.add(commit.key)
         elif commit.resource is PODS:
             self._enqueue_owner(commit.document)
 
     def _enqueue_owner(self, pod: Document) -> None:
         owner = controller_uid(pod)
-        for controller in self.world.store.all(REPLICATION_CONTROLLERS, documents.namespace_of(pod)):
-            mine = uid_of(controller) == owner if owner else _selects(controller, pod)
+        for controller in self.world.store.all(self._kind.resource, documents.namespace_of(pod)):
+            mine = uid_of(controller) == owner if owner else workload.selects(controller, pod)
             if mine:
                 self._queue.add(key_of(controller))
 
     async def _sync(self, key: Key) -> None:
         await self.pause(self.world.settings.delays.replicate)
         await self.turn()
-        controller = self.world.store.get(REPLICATION_CONTROLLERS, key)
+        controller = self.world.store.get(self._kind.resource, key)
         if controller is None:
             self._queue.forget(key)
             return
         refusal: ApiError | None = None
         if not is_deleting(controller):
-            self._adopt(controller)
+            workload.adopt(self.world, self._kind.resource, controller, PODS)
             refusal = await self._manage(controller)
         await self.turn()
         self._report(key, refusal)
@@ -76,23 +96,9 @@ class ReplicationControllers(Component):
         else:
             self._queue.add_failed(key)
 
-    def _adopt(self, controller: Document) -> None:
-        for pod in self.world.store.all(PODS, documents.namespace_of(controller)):
-            if not controller_uid(pod) and is_active(pod) and _selects(controller, pod):
-                owners = [*documents.owners_of(pod), owner_reference(REPLICATION_CONTROLLERS, controller)]
-                self.world.registry.patch(PODS, key_of(pod), {"metadata": {"ownerReferences": owners}})
-
-    def _pods_of(self, controller: Document) -> list[Document]:
-        namespace = documents.namespace_of(controller)
-        return [
-            pod
-            for pod in self.world.store.all(PODS, namespace)
-            if controller_uid(pod) == uid_of(controller) and is_active(pod)
-        ]
-
     async def _manage(self, controller: Document) -> ApiError | None:
         """Create missing pods or delete surplus ones; return the first refusal."""
-        pods = self._pods_of(controller)
+        pods = workload.pods_of(self.world, controller)
         missing = int(spec_of(controller).get("replicas", 1)) - len(pods)
         for number in range(min(missing, _BURST)):
             if number:
@@ -101,20 +107,14 @@ class ReplicationControllers(Component):
             refusal = self._create_pod(controller)
             if refusal is not None:
                 return refusal
-        surplus = sorted(pods, key=lambda pod: has_condition(pod, "Ready"))
-        for pod in surplus[: max(-missing, 0)]:
+        for pod in sorted(pods, key=_worth)[: max(-missing, 0)]:
             self.world.deletion.delete(PODS, key_of(pod), DeleteOptions(uid=uid_of(pod)))
             self._say(controller, Occurrence("Normal", "SuccessfulDelete", f"Deleted pod: {name_of(pod)}"))
         return None
 
     def _create_pod(self, controller: Document) -> ApiError | None:
-        template = spec_of(controller)["template"]
-        made: Document = {"generateName": f"{name_of(controller)}-"}
-        for field in ("labels", "annotations", "finalizers"):
-            if field in metadata(template):
-                made[field] = metadata(template)[field]
-        made["ownerReferences"] = [owner_reference(REPLICATION_CONTROLLERS, controller)]
-        pod = {"metadata": made, "spec": template["spec"]}
+        template, prefix = spec_of(controller)["template"], f"{name_of(controller)}-"
+        pod = workload.pod_of(self._kind.resource, controller, template, generateName=prefix)
         try:
             created = self.world.registry.create(PODS, documents.namespace_of(controller), pod)
         except ApiError as refusal:
@@ -124,20 +124,29 @@ class ReplicationControllers(Component):
         return None
 
     def _report(self, key: Key, refusal: ApiError | None) -> None:
-        controller = self.world.store.get(REPLICATION_CONTROLLERS, key)
+        controller = self.world.store.get(self._kind.resource, key)
         if controller is None:
             return
-        pods = self._pods_of(controller)
-        ready = sum(has_condition(pod, "Ready") for pod in pods)
+        pods = workload.pods_of(self.world, controller)
+        ready = [pod for pod in pods if has_condition(pod, "Ready")]
+        available = [pod for pod in ready if workload.is_available(self.world, controller, pod)]
         labelled = sum(labels_of(spec_of(controller)["template"]).items() <= labels_of(pod).items() for pod in pods)
-        counts = {"fullyLabeledReplicas": labelled, "readyReplicas": ready, "availableReplicas": ready}
+        counts = {
+            "fullyLabeledReplicas": labelled,
+            "readyReplicas": len(ready),
+            "availableReplicas": len(available),
+        }
         status: Document = {"replicas": len(pods), **{name: count for name, count in counts.items() if count}}
+        if self._kind.counts_terminating:
+            leaving = (pod for pod in workload.owned(self.world, controller, PODS) if not is_active(pod))
+            status["terminatingReplicas"] = sum(phase_of(pod) not in {"Succeeded", "Failed"} for pod in leaving)
         status["observedGeneration"] = metadata(controller)["generation"]
         conditions = self._conditions(controller, refusal)
         if conditions:
             status["conditions"] = conditions
-        updated = {**controller, "status": status}
-        self.world.registry.update(REPLICATION_CONTROLLERS, key, updated, subresource="status")
+        self.world.registry.update(self._kind.resource, key, {**controller, "status": status}, subresource="status")
+        if len(available) < len(ready):
+            self._queue.add_after(key, float(spec_of(controller)["minReadySeconds"]))
 
     def _conditions(self, controller: Document, refusal: ApiError | None) -> list[Document]:
         if refusal is None:
@@ -149,9 +158,9 @@ class ReplicationControllers(Component):
         return documents.with_conditions(controller, [failure], self.world.now())
 
     def _say(self, controller: Document, occurrence: Occurrence) -> None:
-        self.world.recorder.record(_SOURCE, REPLICATION_CONTROLLERS, controller, occurrence)
+        self.world.recorder.record(self._kind.source, self._kind.resource, controller, occurrence)
 
 
-def _selects(controller: Document, pod: Document) -> bool:
-    selector: dict[str, str] = spec_of(controller).get("selector") or {}
-    return bool(selector) and selector.items() <= labels_of(pod).items()
+def _worth(pod: Document) -> tuple[bool, bool, bool]:
+    """Return the order in which surplus pods are kept: bound, running and ready ones longest."""
+    return bool(node_of(pod)), phase_of(pod) == "Running", has_condition(pod, "Ready")

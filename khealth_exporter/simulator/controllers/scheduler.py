@@ -53,7 +53,7 @@ class Scheduler(Component):
 
     def _listen(self, commit: Commit) -> None:
         if commit.resource is PODS:
-            if commit.kind == "ADDED" and not node_of(commit.document):
+            if commit.kind == "ADDED" and not node_of(commit.document) and _is_mine(commit.document):
                 self._queue.add(commit.key)
             elif commit.kind == "DELETED" or phase_of(commit.document) in {"Succeeded", "Failed"}:
                 self._unschedulable.discard(commit.key)
@@ -154,6 +154,10 @@ class Scheduler(Component):
         patch = {"status": {"conditions": conditions}}
         self.world.registry.patch(PODS, key_of(pod), patch, subresource="status")
         self.world.recorder.record(_SOURCE, PODS, pod, Occurrence("Warning", "FailedScheduling", message))
+
+
+def _is_mine(pod: Document) -> bool:
+    return bool(spec_of(pod).get("schedulerName") == _SOURCE.component)
 
 
 def _matters(commit: Commit) -> bool:

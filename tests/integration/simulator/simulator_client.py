@@ -13,6 +13,11 @@ PAUSE = "registry.k8s.io/pause:3.10.1"
 NAMESPACE = "canary"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 CONTROLLERS = f"/api/v1/namespaces/{NAMESPACE}/replicationcontrollers"
+APPS = f"/apis/apps/v1/namespaces/{NAMESPACE}"
+DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS = (
+    f"{APPS}/{plural}" for plural in ("deployments", "replicasets", "statefulsets")
+)
+CONFIG_MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 MERGE = "application/merge-patch+json"
 BOUND = 20.0
@@ -147,6 +152,18 @@ def controller(name: str, replicas: int = 1, **spec: Any) -> dict[str, Any]:
     """Return a ReplicationController of such pods."""
     template = {"metadata": {"labels": {"app": name}}, "spec": pod(name, **spec)["spec"]}
     return {"metadata": {"name": name}, "spec": {"replicas": replicas, "selector": {"app": name}, "template": template}}
+
+
+def workload(name: str, replicas: int = 1, **spec: Any) -> dict[str, Any]:
+    """Return a Deployment, ReplicaSet or StatefulSet of pods that pass *restricted*."""
+    template = {"metadata": {"labels": {"app": name}}, "spec": pod(name)["spec"]}
+    basics = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
+    return {"metadata": {"name": name}, "spec": basics | spec}
+
+
+def renewed(value: str) -> dict[str, Any]:
+    """Return a patch that changes the pod template of a workload."""
+    return {"spec": {"template": {"metadata": {"annotations": {"version": value}}}}}
 
 
 def condition(document: Any, kind: str) -> Any:
