@@ -13,6 +13,7 @@ from khealth_exporter.simulator.deletion import DeleteOptions
 from khealth_exporter.simulator.documents import (
     Document,
     has_condition,
+    is_active,
     is_deleting,
     metadata,
     name_of,
@@ -90,6 +91,8 @@ class Kubelets(NodeAgent):
         await self.pause(delays.accept)
         await self.unless(node, "runtime-stalled")
         self.report(key, pod_status.accepted(self.pod(key), self._host(node), self.world.now()))
+        if (seconds := spec_of(pod).get("activeDeadlineSeconds")) is not None:
+            self.spawn(self._expire, key, pod, seconds)
         await self._mounts.available(key, node)
         await self._make_sandbox(key, node)
         await self._images.available(key, node)
@@ -139,6 +142,7 @@ class Kubelets(NodeAgent):
             return Ending(1)
         if canary:
             await self._canaries.start(pod)
+            await self.turn(node)
         field = container_field(pod)
         self.say(key, node, Occurrence("Normal", "Created", "Container created", field))
         self.say(key, node, Occurrence("Normal", "Started", "Container started", field))
@@ -161,6 +165,23 @@ class Kubelets(NodeAgent):
         await self.pause(self.world.settings.delays.accept)
         await self.unless(node, "never-ready")
         self.report(key, pod_status.became_ready(self.pod(key), self.world.now()))
+
+    async def _expire(self, key: Key, pod: Document, seconds: float) -> None:
+        """End the pod if it is active after that many seconds."""
+        await asyncio.sleep(self.world.scaled(seconds))
+        await self.turn(node_of(pod))
+        found = self.pod(key)
+        if uid_of(found) != uid_of(pod) or not is_active(found):
+            return
+        self._end_life(uid_of(pod))
+        self._lives[uid_of(pod)] = self.spawn(self._fail, key, found)
+
+    async def _fail(self, key: Key, pod: Document) -> None:
+        ending = await self._canaries.stop(pod, spec_of(pod)["terminationGracePeriodSeconds"])
+        await self.turn(node_of(pod))
+        message = "Pod was active on the node longer than the specified deadline"
+        told = {"phase": "Failed", "reason": "DeadlineExceeded", "message": message}
+        self.report(key, pod_status.terminated(self.pod(key), ending, self.world.now()) | told)
 
     async def _take_down(self, key: Key, pod: Document) -> None:
         node, delays = node_of(pod), self.world.settings.delays

@@ -251,3 +251,15 @@ async def test_canary_that_crashes_reports_nothing(admin: Client, seeming: Simul
     await admin.post(PODS, canary("a", "compute"))
     told = ending(await admin.reaches(PODS, is_over))
     assert (1, None) == (told["exitCode"], told.get("message"))
+
+
+async def test_pod_fails_at_its_deadline(admin: Client, runner: SeemingRunner) -> None:
+    """Its process is ended, and the reason is in its status."""
+    await admin.post(PODS, canary("a", "compute", activeDeadlineSeconds=200))
+    pod = await admin.reaches(PODS, is_over)
+    assert ("Failed", "DeadlineExceeded", 143) == (
+        pod["status"]["phase"],
+        pod["status"]["reason"],
+        ending(pod)["exitCode"],
+    )
+    assert runner.programs[0].signals == [signal.SIGTERM]
