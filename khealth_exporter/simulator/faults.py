@@ -31,7 +31,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "watch-cut": "every open watch connection breaks",
         "watch-silent": "open watches send nothing, even after the fault ends, until the client reopens them",
         "watch-gone": "the watch history is compacted, so that resuming a watch is answered with 410",
-        "pods-lost": "one ready pod of a ReplicationController disappears",
+        "pods-lost": "one ready pod that a controller keeps disappears",
         "pods-evicted": "one pod is evicted",
         "node-drained": "one node is cordoned and its pods are evicted, until the fault ends",
         "node-gone": "one node and its pods are deleted; the node returns when the fault ends",

@@ -106,7 +106,7 @@ class Incidents:
         self._world.store.compact()
 
     def _victims(self) -> list[Document]:
-        """Return the ready pods of ReplicationControllers, or else every pod that runs."""
+        """Return the ready pods that a controller keeps, or else every pod that runs."""
         pods = [pod for pod in self._world.store.all(PODS) if is_active(pod) and node_of(pod)]
         ready = [pod for pod in pods if has_condition(pod, "Ready") and controller_uid(pod)]
         return ready or pods

@@ -35,9 +35,9 @@ class Delays:
     read: Delay = Delay(0.001, 0.3)
     service_account: Delay = Delay(0.03)
     replicate: Delay = Delay(0.011, 0.3)
-    """From a ReplicationController's change to its first pod."""
+    """From the change of a workload to what its controller does about it, such as the first pod."""
     replicate_next: Delay = Delay(0.003, 0.3)
-    """From one pod of a ReplicationController to its next."""
+    """From one pod of a ReplicationController or ReplicaSet to its next."""
     schedule: Delay = Delay(0.005, 0.4)
     accept: Delay = Delay(0.015, 0.4)
     """From the binding to the kubelet's first report."""

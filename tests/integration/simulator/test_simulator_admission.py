@@ -105,6 +105,8 @@ async def test_a_cluster_role_holds_where_it_is_bound(client: Client) -> None:
         (rule("get", "pods"), {"verb": "list", "resource": "pods"}, False),
         (rule("get", "pods"), {"verb": "get", "resource": "pods", "subresource": "status"}, False),
         (rule("get", "pods/status"), {"verb": "get", "resource": "pods", "subresource": "status"}, True),
+        (rule("get", "deployments", "apps"), {"verb": "get", "resource": "deployments", "group": "apps"}, True),
+        (rule("get", "deployments"), {"verb": "get", "resource": "deployments", "group": "apps"}, False),
         (rule("get", "leases"), {"verb": "get", "resource": "leases", "group": "coordination.k8s.io"}, False),
         (rule("get", "pods", resourceNames=["a"]), {"verb": "get", "resource": "pods", "name": "a"}, True),
         (rule("get", "pods", resourceNames=["a"]), {"verb": "get", "resource": "pods", "name": "b"}, False),

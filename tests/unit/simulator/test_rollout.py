@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
 from khealth_exporter.simulator.controllers import rollout
 from khealth_exporter.simulator.controllers.rollout import Limits
@@ -60,3 +62,26 @@ def test_next_sizes_keep_the_strategys_promise(
 ) -> None:
     """The sum is at most replicas and surge, and at least replicas minus maxUnavailable stay available."""
     assert expected == rollout.next_sizes(given, new, old)
+
+
+@drawn(
+    replicas=st.integers(0, 12),
+    unavailable=st.integers(0, 12) | st.integers(0, 100).map("{}%".format),
+    surge=st.integers(1, 12) | st.integers(1, 200).map("{}%".format),
+    becoming=st.lists(st.integers(0, 3), max_size=40),
+)
+def test_every_rollout_keeps_within_its_limits_and_ends(
+    replicas: int, unavailable: int | str, surge: int | str, becoming: list[int]
+) -> None:
+    """However slowly new pods become available, there are never too many pods nor too few available ones."""
+    given = deployment(replicas, unavailable, surge)
+    allowed = rollout.limits(given)
+    sizes, available = {"new": 0, "old": replicas}, {"new": 0, "old": replicas}
+    for step in [*becoming, *([replicas] * (4 * replicas + 4))]:
+        new, old = (replica_set(name, sizes[name], available[name]) for name in ("new", "old"))
+        sizes |= rollout.next_sizes(given, new, [old])
+        available["old"] = min(available["old"], sizes["old"])
+        assert sum(sizes.values()) <= replicas + allowed.surge
+        assert sum(available.values()) >= replicas - allowed.unavailable
+        available["new"] = min(sizes["new"], available["new"] + step)
+    assert {"new": replicas, "old": 0} == sizes
