@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from khealth_exporter.simulator import errors, pod_security, quantities, quota
+from khealth_exporter.simulator import errors, pod_security, quantities, quota, storage
 from khealth_exporter.simulator.documents import (
     Document,
     is_deleting,
@@ -49,6 +49,8 @@ class Admission:
         name = name_of(document) or str(metadata(document).get("generateName") or "")
         if namespace:
             self._namespace_lifecycle(resource, namespace, name)
+        if resource in storage.PROTECTION:
+            return storage.admitted(self.store, resource, document)
         if resource is not PODS:
             return document
         self._service_account(namespace, name, document)

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from khealth_exporter.simulator import apps
+from khealth_exporter.simulator import apps, batch, pod_volumes, secrets, storage
 from khealth_exporter.simulator.documents import Document, labels_of, metadata, name_of, spec_of
 from khealth_exporter.simulator.resources import (
+    CLAIMS,
     DEPLOYMENTS,
+    JOBS,
     LIMIT_RANGES,
     NAMESPACES,
     NODES,
@@ -15,7 +17,10 @@ from khealth_exporter.simulator.resources import (
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
     RESOURCE_QUOTAS,
+    SECRETS,
     STATEFUL_SETS,
+    STORAGE_CLASSES,
+    VOLUMES,
     Resource,
 )
 
@@ -52,7 +57,7 @@ def _pod(pod: Document) -> Document:
 
 
 def _pod_spec(spec: Document) -> Document:
-    filled = {**_POD_SPEC, **spec}
+    filled = {**_POD_SPEC, **pod_volumes.fill(spec)}
     filled["containers"] = [_container(container) for container in spec.get("containers") or []]
     return filled
 
@@ -117,6 +122,13 @@ def _with_template(defaults: Callable[[Document], Document], *counts: str) -> Ca
     return fill
 
 
+def _job(job: Document) -> Document:
+    filled = batch.fill(job)
+    spec = spec_of(filled)
+    template = {**spec["template"], "spec": _pod_spec(spec_of(spec["template"]))}
+    return {**filled, "spec": {**spec, "template": template}}
+
+
 def _namespace(namespace: Document) -> Document:
     labels = {**labels_of(namespace), "kubernetes.io/metadata.name": name_of(namespace)}
     return {
@@ -160,4 +172,9 @@ _FILL: Final[Mapping[Resource, Callable[[Document], Document]]] = {
     RESOURCE_QUOTAS: _with_status,
     POLICIES: _with_status,
     NODES: _node,
+    JOBS: _job,
+    CLAIMS: storage.fill_claim,
+    VOLUMES: storage.fill_volume,
+    STORAGE_CLASSES: storage.fill_class,
+    SECRETS: secrets.fill,
 }

@@ -43,6 +43,15 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "rollout-stalled": "the image of an updated Deployment cannot be pulled, so that its new pods do not start",
         "webhook-no-dry-run": "an admission webhook for pods does not support dry run, so that it refuses dry runs",
         "admission-bypassed": "Pod Security admission does not enforce the level of the namespace",
+        "job-controller-off": "the job controller is switched off; the other controllers work",
+        "provisioner-off": "the storage provisioner does nothing, so that claims stay Pending and volumes stay",
+        "volume-not-attached": "the volumes of claims cannot be attached to nodes",
+        "volume-not-deleted": "the volumes of deleted claims cannot be deleted",
+        "disk-full": "nothing more can be written to an emptyDir: no space left on device",
+        "data-corrupted": "the volumes of claims return one wrong byte in each file to the pods that start",
+        "projection-stopped": "mounted ConfigMaps and Secrets are not updated",
+        "canary-crashes": "canaries exit with code 1 and report nothing",
+        "slow-cpu": "canaries get only one fifth of a CPU",
     }
 )
 """Every fault by name, with its effect."""
@@ -62,6 +71,12 @@ NODE_FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "node-gone": "{node} and its pods are deleted; the node returns when the fault ends",
         "deletion-stuck": "the kubelet of {node} never finishes deleting a pod; only a forced deletion removes it",
         "slow-start": "containers on {node} take 10 seconds longer to start",
+        "volume-not-attached": "the volumes of claims cannot be attached to {node}",
+        "disk-full": "nothing more can be written to an emptyDir on {node}: no space left on device",
+        "data-corrupted": "the volumes of claims return one wrong byte in each file to the pods that start on {node}",
+        "projection-stopped": "ConfigMaps and Secrets that are mounted on {node} are not updated",
+        "canary-crashes": "canaries on {node} exit with code 1 and report nothing",
+        "slow-cpu": "canaries on {node} get only one fifth of a CPU",
     }
 )
 """Faults that can be limited to one node, written `NAME:NODE`, with their effect then."""

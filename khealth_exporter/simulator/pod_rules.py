@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from khealth_exporter.simulator import node_affinity
+from khealth_exporter.simulator import node_affinity, pod_volumes
 from khealth_exporter.simulator.documents import Document
 from khealth_exporter.simulator.errors import Cause
 
@@ -62,3 +62,4 @@ def pod_spec(spec: Document, field: str) -> Iterator[Cause]:
             if not container.get(name):
                 yield required(f"{field}.containers[{index}].{name}")
     yield from node_affinity.causes(spec, field)
+    yield from pod_volumes.causes(spec, field)

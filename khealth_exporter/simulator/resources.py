@@ -122,6 +122,35 @@ STATEFUL_SETS: Final = Resource(
     "apps", "v1", "statefulsets", "StatefulSet", has_status=True, counts_generations=True, short_names=("sts",)
 )
 CONTROLLER_REVISIONS: Final = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
+JOBS: Final = Resource("batch", "v1", "jobs", "Job", has_status=True, counts_generations=True, orphans_by_default=True)
+CLAIMS: Final = Resource(
+    "",
+    "v1",
+    "persistentvolumeclaims",
+    "PersistentVolumeClaim",
+    has_status=True,
+    returns_deleted=True,
+    short_names=("pvc",),
+)
+VOLUMES: Final = Resource(
+    "",
+    "v1",
+    "persistentvolumes",
+    "PersistentVolume",
+    namespaced=False,
+    has_status=True,
+    returns_deleted=True,
+    short_names=("pv",),
+)
+STORAGE_CLASSES: Final = Resource(
+    "storage.k8s.io",
+    "v1",
+    "storageclasses",
+    "StorageClass",
+    namespaced=False,
+    returns_deleted=True,
+    short_names=("sc",),
+)
 
 RESOURCES: Final = (
     NAMESPACES,
@@ -148,6 +177,10 @@ RESOURCES: Final = (
     REPLICA_SETS,
     STATEFUL_SETS,
     CONTROLLER_REVISIONS,
+    JOBS,
+    CLAIMS,
+    VOLUMES,
+    STORAGE_CLASSES,
 )
 
 

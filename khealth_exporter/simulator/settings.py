@@ -6,6 +6,8 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Final
 
+from khealth_exporter.simulator import programs
+
 ADMIN_TOKEN: Final = "simulated-admin"  # noqa: S105  # it is useless outside the simulator
 _SLOWEST: Final = 6.0
 
@@ -53,6 +55,12 @@ class Delays:
     """From a deletion to the garbage collector's reaction."""
     join: Delay = Delay(2.0, 0.2)
     """From a node's registration at run time to its readiness."""
+    provision: Delay = Delay(0.5, 0.3)
+    """How long the storage provisioner takes to create or delete a volume."""
+    attach: Delay = Delay(0.3, 0.3)
+    """From a pod's acceptance until the volumes of its claims are attached and mounted."""
+    project: Delay = Delay(1.5, 0.4)
+    """From the change of a ConfigMap or Secret to the update of the directories where it is mounted."""
     end_namespace: Delay = Delay(5.3, 0.05)
     """From a namespace's deletion to the deletion of its objects."""
 
@@ -96,8 +104,16 @@ class SimulatorSettings:
     """Maximum number of Events."""
     requests_limit: int = 5000
     truth_limit: int = 2000
-    images: tuple[str, ...] = ("registry.k8s.io/pause:3.10.1", "registry.k8s.io/pause:3.10")
+    images: tuple[str, ...] = (
+        "registry.k8s.io/pause:3.10.1",
+        "registry.k8s.io/pause:3.10",
+        "khealth:simulated",
+    )
     """Images that every node has; no other can be pulled."""
+    runner: programs.Runner = programs.run
+    """Starts the processes of canaries."""
+    canaries: int = 4
+    """Maximum number of canaries that run at the same time; the others wait."""
     pods_per_node: int = 250
     cpu_per_node: str = "8"
     memory_per_node: str = "16Gi"

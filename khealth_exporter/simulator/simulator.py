@@ -4,20 +4,23 @@ import asyncio
 import base64
 import random
 import socket
+import tempfile
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
 import yaml
 from aiohttp import web
 
-from khealth_exporter.simulator import control
+from khealth_exporter.simulator import control, storage
 from khealth_exporter.simulator.access import ADMIN, Access
 from khealth_exporter.simulator.admission import Admission
 from khealth_exporter.simulator.controllers.deployments import Deployments
 from khealth_exporter.simulator.controllers.endpoints import ApiEndpoints, content
 from khealth_exporter.simulator.controllers.garbage import GarbageCollector
+from khealth_exporter.simulator.controllers.jobs import Jobs
 from khealth_exporter.simulator.controllers.kubelet import Kubelets
 from khealth_exporter.simulator.controllers.namespaces import Namespaces
 from khealth_exporter.simulator.controllers.nodes import Heartbeats, NodeLifecycle
@@ -26,6 +29,7 @@ from khealth_exporter.simulator.controllers.registration import Registration
 from khealth_exporter.simulator.controllers.replication import REPLICA_SET, REPLICATION_CONTROLLER, Replication
 from khealth_exporter.simulator.controllers.scheduler import Scheduler
 from khealth_exporter.simulator.controllers.stateful_sets import StatefulSets
+from khealth_exporter.simulator.controllers.volumes import Provisioner, VolumeBinder
 from khealth_exporter.simulator.deletion import SYSTEM_NAMESPACES, Deletion
 from khealth_exporter.simulator.documents import Document
 from khealth_exporter.simulator.door import Door, bound
@@ -34,7 +38,7 @@ from khealth_exporter.simulator.incidents import Incidents
 from khealth_exporter.simulator.recorder import Recorder
 from khealth_exporter.simulator.registry import Registry
 from khealth_exporter.simulator.request_log import RequestLog, RequestRecord
-from khealth_exporter.simulator.resources import NAMESPACES
+from khealth_exporter.simulator.resources import NAMESPACES, STORAGE_CLASSES
 from khealth_exporter.simulator.server import ApiServer
 from khealth_exporter.simulator.settings import ADMIN_TOKEN, Denial, SimulatorSettings
 from khealth_exporter.simulator.stale_reads import StaleReads
@@ -164,6 +168,7 @@ class Simulator:
         """Run the cluster in its own task, so that the context can be entered and left in different tasks."""
         given = self.settings
         with (
+            tempfile.TemporaryDirectory(prefix="khealth-simulator-", ignore_cleanup_errors=True) as folder,
             bound(given.host, given.port) as api_socket,
             bound(given.control_host, given.control_port) as control_socket,
         ):
@@ -172,20 +177,20 @@ class Simulator:
             endpoints = content(self._host, self._port, given.endpoint_addresses)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    await self._run_within(tasks, started, endpoints, api_socket, control_socket)
+                    world = self._world(tasks, Path(folder))
+                    await self._run_within(world, started, endpoints, api_socket, control_socket)
                     _stop()
             except* _Stopped:
                 pass
 
     async def _run_within(
         self,
-        tasks: asyncio.TaskGroup,
+        world: World,
         started: asyncio.Future[None],
         endpoints: Document,
         api_socket: socket.socket,
         control_socket: socket.socket,
     ) -> None:
-        world = self._world(tasks)
         verbs_random = random.Random(f"{self.settings.seed} api")
         server = ApiServer(
             world,
@@ -210,11 +215,12 @@ class Simulator:
             await handler.shutdown(0)
             await runner.cleanup()
 
-    def _world(self, tasks: asyncio.TaskGroup) -> World:
+    def _world(self, tasks: asyncio.TaskGroup, folder: Path) -> World:
         generator = random.Random(self.settings.seed)
         registry = Registry(self._store, Admission(self._store, self._faults), generator, time.time)
         recorder = Recorder(registry, self.settings.events_limit)
-        return World(self.settings, generator, self._store, self._faults, registry, Deletion(registry), recorder, tasks)
+        deletion = Deletion(registry)
+        return World(self.settings, generator, self._store, self._faults, registry, deletion, recorder, tasks, folder)
 
     def _populate(self, world: World, server: ApiServer, door: Door) -> None:
         world.store.listen(self._truth.listen)
@@ -225,6 +231,9 @@ class Simulator:
             Replication(world, REPLICA_SET),
             Deployments(world),
             StatefulSets(world),
+            Jobs(world),
+            VolumeBinder(world),
+            Provisioner(world),
             GarbageCollector(world),
             Scheduler(world),
             QuotaStatus(world),
@@ -235,5 +244,7 @@ class Simulator:
         for name in (*SYSTEM_NAMESPACES, *self.settings.namespaces):
             world.registry.create(NAMESPACES, "", {"metadata": {"name": name}})
             namespaces.furnish(name)
+        for storage_class in storage.CLASSES:
+            world.registry.create(STORAGE_CLASSES, "", storage_class)
         self._registration = Registration(world)
         self._registration.populate()

@@ -4,19 +4,24 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from khealth_exporter.simulator import apps, config_maps, errors, pod_rules
+from khealth_exporter.simulator import apps, batch, config_maps, errors, pod_rules, secrets, storage
 from khealth_exporter.simulator.documents import Document, labels_of, metadata, name_of, spec_of
 from khealth_exporter.simulator.errors import Cause
 from khealth_exporter.simulator.pod_rules import invalid
 from khealth_exporter.simulator.resources import (
+    CLAIMS,
     CONFIG_MAPS,
     DEPLOYMENTS,
     EVENTS,
+    JOBS,
     NAMESPACES,
     PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
+    SECRETS,
     STATEFUL_SETS,
+    STORAGE_CLASSES,
+    VOLUMES,
     Resource,
 )
 
@@ -113,10 +118,18 @@ _CAUSES: Final[Mapping[Resource, Callable[[Document], Iterator[Cause]]]] = {
     DEPLOYMENTS: apps.deployment_causes,
     REPLICA_SETS: apps.replica_set_causes,
     STATEFUL_SETS: apps.stateful_set_causes,
+    SECRETS: secrets.causes,
+    JOBS: batch.causes,
+    CLAIMS: storage.claim_causes,
+    VOLUMES: storage.volume_causes,
+    STORAGE_CLASSES: storage.class_causes,
 }
 _UPDATE_CAUSES: Final[Mapping[Resource, Callable[[Document, Document], Iterator[Cause]]]] = {
     CONFIG_MAPS: config_maps.update_causes,
     DEPLOYMENTS: apps.deployment_update_causes,
     REPLICA_SETS: apps.replica_set_update_causes,
     STATEFUL_SETS: apps.stateful_set_update_causes,
+    SECRETS: secrets.update_causes,
+    JOBS: batch.update_causes,
+    CLAIMS: storage.claim_update_causes,
 }

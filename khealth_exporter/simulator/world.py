@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, ParamSpec
 
 from khealth_exporter.simulator.deletion import Deletion
@@ -31,6 +32,8 @@ class World:
     deletion: Deletion
     recorder: Recorder
     tasks: asyncio.TaskGroup
+    folder: Path
+    """A directory for the volumes of canaries; it goes with the cluster."""
 
     def now(self) -> str:
         """Return the current time as a Kubernetes Time."""

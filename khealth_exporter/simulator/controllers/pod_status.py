@@ -1,6 +1,7 @@
 """A pod's status, as a kubelet reports it from the first report to the last."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from khealth_exporter.simulator.documents import Document, metadata, spec_of, status_of, uid_of, with_conditions
@@ -8,6 +9,21 @@ from khealth_exporter.simulator.documents import Document, metadata, spec_of, st
 _SANDBOX: Final = "PodReadyToStartContainers"
 IMAGE_ID: Final = "sha256:159f959962b156f93d5a0e446f0d9df6fa0eaf3daf29efd9fc6fec92a6b2643a"
 """The ID of every image; a pod can use it as an image name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How containers have ended."""
+
+    code: int = 0
+    message: str = ""
+    """The termination message."""
+
+    @property
+    def phase(self) -> str:
+        """The phase of a pod whose containers are not restarted after this."""
+        return "Failed" if self.code else "Succeeded"
+
 
 State = Callable[[Document], Document]
 """Maps a container's status to its next one."""
@@ -65,14 +81,17 @@ def became_ready(pod: Document, now: str) -> Document:
     return {"containerStatuses": statuses, "conditions": _conditions(pod, _readiness(pod, ready=True), now)}
 
 
-def crashed(pod: Document, now: str, *, final: bool) -> Document:
-    """Return the report that every container has exited with code 1, and are not restarted if `final`."""
+def ended(pod: Document, ending: Ending, now: str, *, final: bool) -> Document:
+    """Return the report that every container has exited; if `final`, they are not restarted and the pod is over."""
 
     def state(status: Document) -> Document:
-        return {**status, "state": {"terminated": _ended(status, 1, "Error", now)}, "ready": False, "started": False}
+        return {**status, "state": {"terminated": _ended(status, ending, now)}, "ready": False, "started": False}
 
     names = [container["name"] for container in spec_of(pod)["containers"]]
-    return {**_with_containers(pod, names, state, now), "phase": "Failed" if final else "Running"}
+    reported = _with_containers(pod, names, state, now)
+    if not final:
+        return {**reported, "phase": "Running"}
+    return {**reported, "phase": ending.phase, "conditions": _final_conditions(pod, ending, now)}
 
 
 def backing_off(pod: Document, seconds: int, now: str) -> Document:
@@ -87,25 +106,30 @@ def backing_off(pod: Document, seconds: int, now: str) -> Document:
     return _with_containers(pod, names, state, now)
 
 
-def terminated(pod: Document, now: str) -> Document:
+def terminated(pod: Document, ending: Ending, now: str) -> Document:
     """Return the last report of a deleted pod: its containers have exited, its sandbox is gone."""
     statuses = [
         {
             **status,
-            "state": {"terminated": _ended(status, 0, "Completed", now)},
+            "state": {"terminated": _ended(status, ending, now)},
             "ready": False,
             "started": False,
         }
         for status in status_of(pod).get("containerStatuses") or []
     ]
-    gone = _condition(_SANDBOX, "False", "PodSandboxNotReady", "pod sandbox is not ready")
-    completed = [_condition(kind, "False", "PodCompleted") for kind in ("Ready", "ContainersReady")]
     return {
-        "phase": "Succeeded",
+        "phase": ending.phase,
         "observedGeneration": metadata(pod).get("generation", 1),
         "containerStatuses": statuses,
-        "conditions": _conditions(pod, [gone, *completed], now),
+        "conditions": _final_conditions(pod, ending, now),
     }
+
+
+def _final_conditions(pod: Document, ending: Ending, now: str) -> list[Document]:
+    gone = _condition(_SANDBOX, "False", "PodSandboxNotReady", "pod sandbox is not ready")
+    reason = "PodFailed" if ending.code else "PodCompleted"
+    over = [_condition(kind, "False", reason) for kind in ("Ready", "ContainersReady")]
+    return _conditions(pod, [gone, *over], now)
 
 
 def simulated_by_kwok(pod: Document, host: str, now: str) -> Document:
@@ -155,12 +179,15 @@ def _waiting(container: Document, reason: str) -> Document:
     }
 
 
-def _ended(status: Document, code: int, reason: str, now: str) -> Document:
+def _ended(status: Document, ending: Ending, now: str) -> Document:
     started = (status["state"].get("running") or {}).get("startedAt", now)
-    ended: Document = {"exitCode": code, "reason": reason, "startedAt": started, "finishedAt": now}
+    reason = "Error" if ending.code else "Completed"
+    told: Document = {"exitCode": ending.code, "reason": reason, "startedAt": started, "finishedAt": now}
+    if ending.message:
+        told["message"] = ending.message
     if "containerID" in status:
-        ended["containerID"] = status["containerID"]
-    return ended
+        told["containerID"] = status["containerID"]
+    return told
 
 
 def _with_containers(pod: Document, names: Mapping[str, str] | list[str], state: State, now: str) -> Document:

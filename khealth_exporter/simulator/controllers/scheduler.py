@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from khealth_exporter.simulator import documents, node_affinity, quantities
+from khealth_exporter.simulator import documents, node_affinity, quantities, storage
 from khealth_exporter.simulator.controllers.occupancy import RESOURCES, Occupancy, kin_of
 from khealth_exporter.simulator.documents import (
     Document,
@@ -13,11 +13,12 @@ from khealth_exporter.simulator.documents import (
     labels_of,
     name_of,
     node_of,
+    phase_of,
     spec_of,
     status_of,
 )
 from khealth_exporter.simulator.recorder import Occurrence, Source
-from khealth_exporter.simulator.resources import NODES, PODS
+from khealth_exporter.simulator.resources import CLAIMS, NODES, PODS
 from khealth_exporter.simulator.store import Commit, Key, key_of
 from khealth_exporter.simulator.workqueue import WorkQueue
 from khealth_exporter.simulator.world import Component, World
@@ -41,6 +42,7 @@ class Scheduler(Component):
         super().__init__(world)
         self._queue: WorkQueue[Key] = WorkQueue(world.settings.speed)
         self._unschedulable: set[Key] = set()
+        self._reserved: dict[Key, str] = {}
         self._occupancy = Occupancy()
         world.store.listen(self._occupancy.listen)
         world.store.listen(self._listen)
@@ -53,11 +55,16 @@ class Scheduler(Component):
         if commit.resource is PODS:
             if commit.kind == "ADDED" and not node_of(commit.document) and _is_mine(commit.document):
                 self._queue.add(commit.key)
-            elif commit.kind == "DELETED":
+            elif commit.kind == "DELETED" or phase_of(commit.document) in {"Succeeded", "Failed"}:
                 self._unschedulable.discard(commit.key)
+                self._reserved.pop(commit.key, None)
                 self._retry_all()
         elif commit.resource is NODES and _matters(commit):
             self._retry_all()
+        elif commit.resource is CLAIMS:
+            self._retry_all()
+            for key in self._reserved:
+                self._queue.add(key)
 
     def _retry_all(self) -> None:
         waiting, self._unschedulable = self._unschedulable, set()
@@ -70,16 +77,39 @@ class Scheduler(Component):
         pod = self.world.store.get(PODS, key)
         if pod is None or node_of(pod) or is_deleting(pod):
             return
-        fitting, refused = self._sift(pod)
-        if not fitting:
-            self._give_up(pod, refused)
+        node = self._reserved_node(pod) or self._choose(pod)
+        if not node:
             self._unschedulable.add(key)
             asyncio.get_running_loop().call_later(self.world.scaled(_RETRY), self._retry, key)
             return
-        node = self._best(pod, fitting)
+        if unbound := storage.unbound_claims(self.world.store, pod):
+            self._reserve(key, node, unbound)
+            return
         self.world.deletion.bind(key, node)
         message = f"Successfully assigned {key[0]}/{key[1]} to {node}"
         self.world.recorder.record(_SOURCE, PODS, pod, Occurrence("Normal", "Scheduled", message))
+
+    def _choose(self, pod: Document) -> str:
+        """Return the node that the pod should be on; if there is none, report why and return an empty string."""
+        unusable = storage.unusable(self.world.store, pod)
+        fitting, refused = ([], Counter[str]()) if unusable else self._sift(pod)
+        if not fitting:
+            self._give_up(pod, refused, unusable)
+            return ""
+        return self._best(pod, fitting)
+
+    def _reserved_node(self, pod: Document) -> str:
+        """Return the node for which the pod's volumes were asked for, if it and the claims are still there."""
+        node = self._reserved.pop(key_of(pod), "")
+        gone = self.world.store.get(NODES, ("", node)) is None or storage.unusable(self.world.store, pod)
+        return "" if gone else node
+
+    def _reserve(self, key: Key, node: str, claims: list[Document]) -> None:
+        """Have volumes provisioned for the node; the pod is bound to it when they are there."""
+        self._reserved[key] = node
+        for claim in claims:
+            annotations = {storage.SELECTED_NODE: node}
+            self.world.registry.patch(CLAIMS, key_of(claim), {"metadata": {"annotations": annotations}})
 
     def _retry(self, key: Key) -> None:
         if key in self._unschedulable:
@@ -117,8 +147,8 @@ class Scheduler(Component):
             names, key=lambda name: (occupancy.alike(name, kin), occupancy.pods[name], self.world.random.random())
         )
 
-    def _give_up(self, pod: Document, refused: Counter[str]) -> None:
-        message = _complaint(sum(1 for _ in self.world.store.all(NODES)), refused)
+    def _give_up(self, pod: Document, refused: Counter[str], unusable: str) -> None:
+        message = _complaint(sum(1 for _ in self.world.store.all(NODES)), refused, unusable)
         condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
         conditions = documents.with_conditions(pod, [{**condition, "lastProbeTime": None}], self.world.now())
         patch = {"status": {"conditions": conditions}}
@@ -167,9 +197,9 @@ def tolerates(toleration: Document, taint: Document) -> bool:
     return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
 
 
-def _complaint(nodes: int, refused: Counter[str]) -> str:
+def _complaint(nodes: int, refused: Counter[str], unusable: str) -> str:
     if not nodes:
         return "no nodes available to schedule pods"
-    reasons = ", ".join(sorted(f"{count} {reason}" for reason, count in refused.items()))
+    reasons = unusable or ", ".join(sorted(f"{count} {reason}" for reason, count in refused.items()))
     helpless = f"{nodes} Preemption is not helpful for scheduling"
     return f"0/{nodes} nodes are available: {reasons}. preemption: 0/{nodes} nodes are available: {helpless}."

@@ -1,0 +1,178 @@
+"""Canaries: pods whose container the kubelet runs as a process of this machine."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from khealth_exporter.simulator import programs
+from khealth_exporter.simulator.controllers.mounts import Mounts
+from khealth_exporter.simulator.controllers.node_agent import NodeAgent
+from khealth_exporter.simulator.controllers.pod_status import Ending
+from khealth_exporter.simulator.documents import Document, name_of, node_of, spec_of, uid_of
+from khealth_exporter.simulator.pod_volumes import Missing
+from khealth_exporter.simulator.programs import Launch, Program
+from khealth_exporter.simulator.world import World
+
+_LONGEST_MESSAGE: Final = 4096
+"""Bytes of a termination message that the kubelet reads."""
+_LONGEST_TAIL: Final = 2048
+"""Bytes of the log that are used in place of a termination message."""
+_BY_SIGNAL: Final = 128
+"""A shell's exit code of a process that a signal has ended, less the signal."""
+_NOT_STARTED: Final = 128
+_TURN: Final = 0.01
+"""Seconds that a slow CPU works for a canary, before it does not for four times as long."""
+_PACKAGES: Final = Path(__file__).parents[3]
+"""The directory from which canaries import their package."""
+
+
+@dataclass(slots=True)
+class _Canary:
+    """A canary from its request on; `started` and `ended` are always resolved in this order."""
+
+    pod: Document
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    program: Program | None = None
+    ending: Ending = field(default_factory=Ending)
+    task: asyncio.Task[None] | None = None
+
+
+class Canaries(NodeAgent):
+    """Runs the containers of canaries, a few at a time."""
+
+    def __init__(self, world: World, mounts: Mounts) -> None:
+        """Give the canaries these volumes."""
+        super().__init__(world)
+        self._mounts = mounts
+        self._room = asyncio.Semaphore(world.settings.canaries)
+        self._known: dict[str, _Canary] = {}
+
+    async def start(self, pod: Document) -> None:
+        """Start the pod's process and return; while too many others run, wait."""
+        canary = self._known[uid_of(pod)] = _Canary(pod)
+        canary.task = self.spawn(self._attend, canary)
+        await canary.started.wait()
+
+    async def end(self, pod: Document) -> Ending:
+        """Return how the pod's process has ended, when it has."""
+        canary = self._known[uid_of(pod)]
+        await canary.ended.wait()
+        return canary.ending
+
+    async def stop(self, pod: Document, grace: float) -> Ending:
+        """End the pod's process with SIGTERM, and after the grace period in seconds with SIGKILL."""
+        canary = self._known.get(uid_of(pod))
+        if canary is None or canary.task is None:
+            return Ending()
+        if canary.program is None:
+            canary.task.cancel()
+            return Ending()
+        _send(canary.program, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.world.scaled(grace)):
+                await canary.ended.wait()
+        _send(canary.program, signal.SIGKILL)
+        await canary.ended.wait()
+        return canary.ending
+
+    def forget(self, pod: Document) -> None:
+        """Kill the pod's process if there is one, and remove its directories."""
+        canary = self._known.pop(uid_of(pod), None)
+        if canary is not None and canary.task is not None:
+            canary.task.cancel()
+        self._mounts.unmount(pod)
+
+    async def _attend(self, canary: _Canary) -> None:
+        async with self._room:
+            try:
+                canary.program = await self.world.settings.runner(self._launch(canary.pod))
+            except (OSError, Missing) as error:
+                canary.ending = Ending(_NOT_STARTED, str(error))
+            else:
+                canary.started.set()
+                canary.ending = await self._follow(canary.pod, canary.program)
+            canary.started.set()
+            canary.ended.set()
+
+    async def _follow(self, pod: Document, program: Program) -> Ending:
+        """Return how the process has ended; if this is canceled, kill it."""
+        braking = self.spawn(self._brake, program, node_of(pod))
+        try:
+            code = await program.wait()
+        finally:
+            braking.cancel()
+            _send(program, signal.SIGKILL)
+            await program.wait()
+        code = code if code >= 0 else _BY_SIGNAL - code
+        return Ending(code, self._message(pod, code))
+
+    async def _brake(self, program: Program, node: str) -> None:
+        """Let the process run in short turns while CPUs are slow."""
+        while True:
+            if not self.world.faults.active("slow-cpu", node):
+                await self.world.faults.bell.wait()
+                continue
+            _send(program, signal.SIGSTOP)
+            await asyncio.sleep(4 * _TURN)
+            _send(program, signal.SIGCONT)
+            await asyncio.sleep(_TURN)
+
+    def _launch(self, pod: Document) -> Launch:
+        container = spec_of(pod)["containers"][0]
+        folders = self._mounts.mount(pod)
+        home = self._mounts.folder(pod)
+        home.mkdir(parents=True, exist_ok=True)
+        report = home / "termination-log"
+        report.write_bytes(b"")
+        paths = {mount["mountPath"]: folders[mount["name"]] for mount in container.get("volumeMounts") or []}
+        given = _command(container)[3:]
+        reports = any(argument.partition("=")[0] == "--report" for argument in given)
+        arguments = given if reports else [*given, "--report", container["terminationMessagePath"]]
+        paths[container["terminationMessagePath"]] = report
+        full: tuple[Path, ...] = ()
+        if self.world.faults.active("disk-full", node_of(pod)):
+            full = tuple(folders[volume["name"]] for volume in spec_of(pod)["volumes"] if "emptyDir" in volume)
+        command = programs.canary(tuple(_translated(argument, paths) for argument in arguments), full)
+        environment = {entry["name"]: str(entry.get("value", "")) for entry in container.get("env") or []}
+        basics = {"PATH": os.defpath, "HOSTNAME": name_of(pod), "PYTHONPATH": str(_PACKAGES)}
+        return Launch(command, basics | environment, home, home / "log")
+
+    def _message(self, pod: Document, code: int) -> str:
+        home, container = self._mounts.folder(pod), spec_of(pod)["containers"][0]
+        message = _read(home / "termination-log")[:_LONGEST_MESSAGE]
+        if not message and code and container["terminationMessagePolicy"] == "FallbackToLogsOnError":
+            message = _read(home / "log")[-_LONGEST_TAIL:]
+        return message.decode(errors="replace")
+
+
+def is_canary(pod: Document) -> bool:
+    """Tell whether the pod's only container is a canary."""
+    containers = spec_of(pod)["containers"]
+    return len(containers) == 1 and _command(containers[0])[1:3] == ["-m", programs.MODULE]
+
+
+def _command(container: Document) -> list[str]:
+    return [*(container.get("command") or []), *(container.get("args") or [])]
+
+
+def _translated(argument: str, paths: dict[str, Path]) -> str:
+    """Return the argument with a path of the container, perhaps after `--name=`, as one of this machine."""
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    for path in sorted(paths, key=len, reverse=True):
+        if value == path or value.startswith(f"{path.rstrip('/')}/"):
+            return f"{option}{equals}{paths[path]}{value[len(path.rstrip('/')) :]}"
+    return argument
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _send(program: Program, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        program.send_signal(number)

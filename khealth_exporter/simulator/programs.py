@@ -1,0 +1,70 @@
+"""The processes of canaries on this machine."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+MODULE: Final = "khealth_exporter.canary"
+
+_WITH_FULL_DISKS: Final = f"""
+import errno, os, runpy, sys
+full = tuple(sys.argv.pop(1).split(os.pathsep))
+def refuse(event, details):
+    if event == "open" and details[2] & (os.O_WRONLY | os.O_RDWR) and os.fsdecode(details[0]).startswith(full):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), details[0])
+sys.addaudithook(refuse)
+runpy.run_module("{MODULE}", run_name="__main__", alter_sys=True)
+"""
+"""A canary that cannot open a file for writing in the directories that its first argument lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A process to start."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    folder: Path
+    """Its working directory."""
+    log: Path
+    """Where its output goes."""
+
+
+class Program(Protocol):
+    """A running process."""
+
+    async def wait(self) -> int:
+        """Return its exit code when it has ended; the negative number of a signal that has ended it."""
+
+    def send_signal(self, signal: int, /) -> None:
+        """Send it a signal. Raises `ProcessLookupError` if it has ended."""
+
+
+Runner = Callable[[Launch], Awaitable[Program]]
+"""Starts a process. Raises `OSError`."""
+
+
+async def run(launch: Launch) -> Program:
+    """Start a process of the operating system, outside the terminal's process group."""
+    with launch.log.open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            *launch.arguments,
+            cwd=launch.folder,
+            env=launch.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def canary(arguments: tuple[str, ...], full: tuple[Path, ...] = ()) -> tuple[str, ...]:
+    """Return the command of a canary; nothing can be written into the directories in `full`."""
+    if not full:
+        return (sys.executable, "-m", MODULE, *arguments)
+    return (sys.executable, "-c", _WITH_FULL_DISKS, os.pathsep.join(f"{folder}/" for folder in full), *arguments)
