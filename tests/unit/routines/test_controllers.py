@@ -188,7 +188,7 @@ def test_a_statefulsets_refused_pod_is_known_by_an_event(words: str, expected: R
             async def told(asked: Asked) -> None:
                 if asked.verb == "list" and asked.resource == "events":
                     name = here.api.named("create", "statefulsets")[0].body["metadata"]["name"]
-                    message = f"create Pod {name}-0 in StatefulSet {name} failed error: {words}"
+                    message = f"Create Pod {name}-0 in StatefulSet {name} failed error: {words}"
                     about = {"kind": "StatefulSet", "name": name}
                     event = {"reason": "FailedCreate", "message": message, "involvedObject": about}
                     here.api.put("events", {"metadata": {"name": "e"}, **event})
