@@ -59,6 +59,10 @@ class SmallCluster:
     """What a mutating policy sets in the specification of every pod."""
     refusal: str = ""
     """Why the API server refuses the controller manager's pods."""
+    controllers: str = CONTROLLERS
+    """The kind of the controllers, by its plural."""
+    counting: bool = True
+    """Whether the controller manager tells in a controller's status how many pods there are."""
 
     def __post_init__(self) -> None:
         self.api.created, self.api.deleted = self._created, self._deleted
@@ -83,23 +87,26 @@ class SmallCluster:
     @property
     def left(self) -> list[str]:
         """Return the names of whatever khealth has not removed."""
-        return sorted(name for kind in (PODS, CONTROLLERS) for name in self.api.objects.get(kind, {}))
+        return sorted(name for kind in (PODS, self.controllers) for name in self.api.objects.get(kind, {}))
 
     def _created(self, resource: str, item: Json) -> None:
         if resource == PODS:
             item.setdefault("status", {"phase": "Pending"})
             item["spec"].update(self.injected)
-        if resource == CONTROLLERS and self.looking:
+        if resource == self.controllers and self.looking:
             self.later(self.delays.get("created", PACE), self._look, item["metadata"]["name"])
         if resource == PODS:
             self.later(0, self._advance, item["metadata"]["name"], 0, list(STAGES))
 
     def _look(self, name: str) -> None:
-        controller = self.api.objects[CONTROLLERS].get(name)
+        controller = self.api.objects[self.controllers].get(name)
         if controller is None or "deletionTimestamp" in controller["metadata"]:
             return
         failing = [condition("ReplicaFailure", "True", "FailedCreate", self.refusal)] if self.refusal else []
-        self.api.put(CONTROLLERS, {**controller, "status": {"observedGeneration": 1, "conditions": failing}})
+        told = {"replicas": controller["spec"]["replicas"]} if self.counting and not self.refusal else {}
+        self.api.put(
+            self.controllers, {**controller, "status": {"observedGeneration": 1, "conditions": failing, **told}}
+        )
         for number in range(0 if self.refusal else controller["spec"]["replicas"]):
             if self.stuck.get(number) != "none":
                 self._make(controller, number)
@@ -127,7 +134,7 @@ class SmallCluster:
             self.later(self.delays.get(following[0], PACE), self._advance, name, number, following)
 
     def _deleted(self, resource: str, item: Json, options: Json) -> bool:
-        if resource == CONTROLLERS:
+        if resource == self.controllers:
             if options.get("propagationPolicy") == "Foreground" and self._pods_of(item):
                 self.later(self.backlog, self._collect, item)
                 self.later(PACE, self._note, item["metadata"]["name"])
@@ -158,11 +165,11 @@ class SmallCluster:
             self.later(self.pause, self._collect, controller)
 
     def _note(self, name: str) -> None:
-        controller = self.api.objects[CONTROLLERS].get(name)
+        controller = self.api.objects[self.controllers].get(name)
         if self.noting and controller:
             generation = controller["metadata"]["generation"]
             status = {**controller.get("status", {}), "observedGeneration": generation}
-            self.api.put(CONTROLLERS, {**controller, "status": status})
+            self.api.put(self.controllers, {**controller, "status": status})
 
     def _end(self, name: str) -> None:
         if self.ending:
@@ -175,11 +182,11 @@ class SmallCluster:
             self._collect_owner(pod)
 
     def _collect_owner(self, pod: Json) -> None:
-        for name, controller in list(self.api.objects.get(CONTROLLERS, {}).items()):
+        for name, controller in list(self.api.objects.get(self.controllers, {}).items()):
             ours = controller["metadata"]["uid"] in owners_of(pod)
             going = "deletionTimestamp" in controller["metadata"] and self.collecting
             if ours and going and not self._pods_of(controller):
-                self.api.remove(CONTROLLERS, name)
+                self.api.remove(self.controllers, name)
 
     def refuse_pods(self, because: str) -> None:
         """Let the API server refuse every pod."""

@@ -23,7 +23,10 @@ SHOWN = 10
 EVENT_PAGES = 4
 """Pages of 500 that are read of a namespace's Events: evidence must not cost more than what it is for."""
 
-_CREATING = re.compile(r"^(?:create Pod [^ ]+ in StatefulSet [^ ]+ failed error|Error creating): ")
+_CREATING = re.compile(
+    r"^(?:\(combined from similar events\): )?"
+    r"(?:[Cc]reate Pod [^ ]+ in StatefulSet [^ ]+ failed error|Error creating): "
+)
 """What a controller says before the API server's own words; a StatefulSet or a Job has no condition that tells them."""
 
 

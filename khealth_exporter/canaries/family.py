@@ -166,9 +166,9 @@ class Family:
         if why := why or held_by_another(left) or self._disowned(left):
             return why
         waited = now - self.asked.at
-        names = ", ".join(item.name for item in left)
-        note = f"{waited:.1f} s after ConfigMap {self._owner.ownership.name} was deleted ({self._policy})"
-        note = f"{names} left {note}" if self._collects or state[0] else f"dependents still name their owner {note}"
+        what = "the owner is" if state[0] else f"{len(left)} dependents are"
+        what = f"{what} left" if self._collects or state[0] else "dependents still name their owner"
+        note = f"{what} {waited:.1f} s after ConfigMap {self._owner.ownership.name} was deleted ({self._policy})"
         if waited < (deadline - began) / 2:
             return Failed(Reason.NO_SINGLE_CAUSE, f"{note}: too late to tell", step=self.step)
         if self._progress(state):

@@ -51,8 +51,9 @@ async def reached(
     finding = missed(seen)
     events = await list_events(context.cluster, owned.ownership.name, asked)
     evidence = (*of_owner(owned.item), *of_events(events, owned.ownership.name))
-    if finding.reason.result is Result.FAILURE and (why := await interference_with(context.cluster, owned, asked)):
-        raise Failed(why.reason, why.note, evidence) from None
+    suspicious = owned.taken or finding.reason.result is Result.FAILURE
+    if suspicious and (why := await interference_with(context.cluster, owned, asked)):
+        raise Failed(why.reason, why.note, evidence)
     raise Failed(finding.reason, finding.note, evidence, step=finding.step)
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -190,4 +190,6 @@ def _type(field: FieldInfo) -> str:
     annotation: Any = field.annotation
     if type(None) in get_args(annotation):
         annotation = next(choice for choice in get_args(annotation) if choice is not type(None))
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(get_args(annotation))}"
     return _TYPES.get(get_origin(annotation) or annotation, "list")

@@ -24,7 +24,7 @@ FOREGROUND = Step(
 ORPHAN = Step(
     "orphan",
     Component.CONTROLLER_MANAGER,
-    "the owner's delete is sent → it is gone, and its dependents belong to nobody (Orphan)",
+    "the owner's delete is sent → it is gone, and its dependents have no owner (Orphan)",
 )
 
 
@@ -38,7 +38,7 @@ class CollectSettings(RoutineSettings):
 
 
 class Collect(Routine[CollectSettings]):
-    """Delete ConfigMaps that own others, by each propagation policy: the right ones must go, and the right ones stay."""
+    """Delete ConfigMaps that own others, by each propagation policy: the right ones must go, and others stay."""
 
     name: ClassVar[str] = "collect"
     steps: ClassVar[tuple[Step, ...]] = (BACKGROUND, FOREGROUND, ORPHAN)

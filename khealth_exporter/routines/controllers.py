@@ -14,6 +14,7 @@ from khealth_exporter.canaries.removal import Removal
 from khealth_exporter.cluster.kinds import (
     DEPLOYMENT,
     EVENT,
+    NODE,
     POD,
     REPLICA_SET,
     REPLICATION_CONTROLLER,
@@ -78,7 +79,7 @@ class Controllers(Routine[ControllersSettings]):
     )
     makes: ClassVar[tuple[Kind[Any], ...]] = tuple(_KINDS.values())
     watches: ClassVar[tuple[Kind[Any], ...]] = (POD, *_KINDS.values(), REPLICA_SET)
-    reads: ClassVar[tuple[Kind[Any], ...]] = (EVENT,)
+    reads: ClassVar[tuple[Kind[Any], ...]] = (NODE, EVENT)
     writes: ClassVar[int] = 2
     permissions: ClassVar[tuple[Permission, ...]] = (
         Permission("delete", "pods", why="delete canaries of a dead controller, and what dead runs left"),

@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 import pytest
 from canary_attempt import COUNT, Attempt
-from documents import leaving
-from fakes import Asked, refusal
+from documents import bound, leaving, pod, read, running, status_of
+from fakes import Asked, Json, refusal
 from small_cluster import CONTROLLERS, PODS, Scene, scene
 from virtual_time import BEGINNING, run, virtual
 
+from khealth_exporter.canaries.interference import held_by_another
 from khealth_exporter.cluster.errors import Refusal
+from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.vocabulary.reason import Reason
 
 TERMINATING = refusal(403, "namespace is being terminated", "Forbidden", "NamespaceTerminating")
@@ -196,3 +198,23 @@ async def test_evidence_that_is_slow_does_not_take_the_verdicts_time() -> None:
         failed = await Attempt(here).failing()
     assert Reason.POD_NOT_CREATED is failed.reason
     assert failed.evidence
+
+
+FOREIGN, OWN = "example.com/keep", "batch.kubernetes.io/job-tracking"
+
+
+@pytest.mark.parametrize(
+    ("item", "held"),
+    [
+        (leaving(pod(finalizers=[FOREIGN])), True),
+        (pod(finalizers=[FOREIGN]), False),
+        (leaving(pod(finalizers=[OWN])), False),
+        (leaving(pod(finalizers=["foregroundDeletion"])), False),
+        (leaving(running(bound(pod(finalizers=[FOREIGN])))), False),
+        (leaving(status_of(bound(pod(finalizers=[FOREIGN])), phase="Failed")), True),
+    ],
+)
+def test_a_finalizer_holds_what_nothing_else_keeps(item: Json, held: bool) -> None:
+    """Kubernetes' own are its components' business; a pod that has not ended waits for its kubelet."""
+    failed = held_by_another([read(Pod, item)])
+    assert held == (failed is not None and FOREIGN in failed.note)

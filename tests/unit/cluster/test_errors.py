@@ -159,6 +159,7 @@ def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(header: str) 
         (504, status("Timeout: request did not complete", "Timeout"), Reason.API_TIMEOUT, RETRY),
         (500, status("etcdserver: request timed out", "InternalError"), Reason.API_ERROR, GIVE_UP),
         (400, status('admission webhook "a.b" denied the request: no'), Reason.API_REJECTED, GIVE_UP),
+        (400, status('admission webhook "a.b" does not support dry run'), Reason.DRY_RUN_UNSUPPORTED, GIVE_UP),
         (503, status('admission webhook "a.b" denied the request: no'), Reason.API_REJECTED, GIVE_UP),
         (429, status('admission webhook "a.b" denied the request: no'), Reason.API_REJECTED, GIVE_UP),
         (502, b"<html><head><title>502 Bad Gateway</title></head></html>", Reason.API_UNREACHABLE, RETRY),

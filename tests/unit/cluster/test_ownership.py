@@ -252,3 +252,10 @@ def test_a_process_that_cannot_be_read_is_taken_for_running(
     assert still_runs(instance)
     monkeypatch.setattr(Path, "read_text", fails)
     assert expected == still_runs(instance)
+
+
+def test_parts_of_an_attempt_have_names_of_their_own() -> None:
+    """Labels, and what a watch tells them by, are the attempt's."""
+    whole = OURS.of_attempt("m", "a", 7, 100.0)
+    part = whole.part("orphan").part("1")
+    assert (f"{whole.name}-orphan-1", whole.labels, whole.key) == (part.name, part.labels, part.key)

@@ -27,6 +27,7 @@ from khealth_exporter.config import (
 )
 from khealth_exporter.core.routine import Routine, RoutineSettings
 from khealth_exporter.modules import Module
+from khealth_exporter.routines.controllers import ControllersSettings
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.settings import Duration, MeasurementSettings
 
@@ -608,3 +609,9 @@ def test_exactly_the_possible_combinations_are_accepted(
     loaded = _loaded(tmp_path_factory.getbasetemp(), yaml.safe_dump(document).encode())
     expected = poll_interval <= pod_ttl and 2 * timeout + pod_ttl <= interval
     assert expected == isinstance(loaded, Config)
+
+
+def test_a_choice_is_listed_with_its_words() -> None:
+    """Who reads it need not look elsewhere for them."""
+    types = {setting.name: setting.type for setting in settings_of(ControllersSettings)}
+    assert "one of ReplicationController, Deployment, StatefulSet" == types["workload"]
