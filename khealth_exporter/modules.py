@@ -5,8 +5,11 @@ from typing import Any
 
 from khealth_exporter.core.routine import Routine
 from khealth_exporter.routines.api import Api
+from khealth_exporter.routines.config import Config
+from khealth_exporter.routines.disk import Disk
 from khealth_exporter.routines.pod import PodRoutine
 from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.routines.volume import Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +41,10 @@ MODULES: tuple[Module, ...] = (
     ),
     Module("control-plane", "the API server answers, and shows what was written", (Api,)),
     Module("workloads", "pods run on every node", (PodRoutine,)),
+    Module(
+        "storage",
+        "disks keep what is written, volumes are provisioned and deleted, mounted configuration follows its source",
+        (Disk, Volume, Config),
+        default=False,
+    ),
 )

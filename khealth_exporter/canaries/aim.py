@@ -20,7 +20,8 @@ def _nothing(_: Trace[Pod]) -> None:
     return None
 
 
-def _as_found(found: Finding, _trace: Trace[Pod], _events: Sequence[KubernetesEvent]) -> Finding:
+def as_found(found: Finding, _trace: Trace[Pod], _events: Sequence[KubernetesEvent]) -> Finding:
+    """Return a finding as it is."""
     return found
 
 
@@ -36,7 +37,7 @@ class Aim:
     reached: Test = well
     hopeless: Test = _never
     late: Callable[[Trace[Pod]], Finding | None] = _nothing
-    refined: Refine = _as_found
+    refined: Refine = as_found
 
 
 READY = Aim()

@@ -33,8 +33,9 @@ DELETE_POD = Step(
     "delete", Component.NODE, "the delete is sent → the kubelet has ended the pod", per_object=True, teardown=True
 )
 
-FREE, REFUSED = "free", "refused"
-"""Marks on a pod's way: its scheduling gates are cleared; the scheduler has said that no node has room for it."""
+FREE, REFUSED, ENDED = "free", "refused", "ended"
+"""Marks on a pod's way: its scheduling gates are cleared; the scheduler has said that no node has room for it; all its
+containers have ended."""
 
 SANDBOXED = "PodReadyToStartContainers"
 """The condition by which a kubelet says that a pod's sandbox and network are ready."""
@@ -58,6 +59,8 @@ def _reached(pod: Pod) -> Iterator[str]:
         yield "started"
     if pod.holds("Ready"):
         yield "ready"
+    if pod.ended:
+        yield ENDED
 
 
 WAY: Way[Pod] = Way(
