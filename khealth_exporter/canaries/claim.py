@@ -1,5 +1,6 @@
 """A claim of an attempt: which class it is of, its way to a volume, and how both go."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 
@@ -25,7 +26,7 @@ from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement
 from khealth_exporter.vocabulary.step import Step
-from khealth_exporter.vocabulary.verdict import Failed
+from khealth_exporter.vocabulary.verdict import Evidence, Failed
 
 PROVISION = Step(
     "provision", Component.STORAGE, "the claim exists, or a node is chosen for its first pod → it is bound to a volume"
@@ -43,6 +44,8 @@ CREATED, SELECTED, BOUND = "created", "selected", "bound"
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _PROVISIONERS = ("volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner")
 """Annotations by which the controller manager asks a provisioner for a volume."""
+_AGAIN = 2.0
+"""Seconds between two looks at a volume whose watch has failed."""
 _STATIC = "kubernetes.io/no-provisioner"
 _PROTECTION = "kubernetes.io/pvc-protection"
 
@@ -168,19 +171,30 @@ class Claim(Owned[PersistentVolumeClaim]):
     ) -> Moment:
         if removed := await watch.shows_removal(deadline):
             return removed
-        now = self._clock.now()
-        name = self._volume.name if self._volume else ""
-        found = await self._cluster.get(PERSISTENT_VOLUME, name, now + ASKING)
-        if found is None or (self._volume and found.uid != self._volume.uid):
-            return Moment(now, now - since.at)  # The watch has failed; it went at some time since then.
+        while True:
+            now = self._clock.now()
+            found = await self._cluster.get(PERSISTENT_VOLUME, self._known_volume.name, now + ASKING)
+            if found is None or found.uid != self._known_volume.uid:
+                return Moment(now, now - since.at)  # The watch has failed; it went at some time since then.
+            if now >= deadline:
+                break
+            await asyncio.sleep(min(_AGAIN, deadline - now))
         raise await self._failed(_kept_volume(found), record)
+
+    @property
+    def _known_volume(self) -> PersistentVolume:
+        if self._volume is None:
+            raise LookupError(f"the volume of claim {self.ownership.name} was not seen")
+        return self._volume
 
     async def _failed(self, found: Finding, record: Callable[[Measurement], None]) -> Failed:
         now = self._clock.now()
         if self.asked and found.reason.result is Result.FAILURE:
             record(self.ruler.measure(DELETE_CLAIM, self.asked, Moment(now), censored=True))
         events = await list_events(self._cluster, self.ownership.name, now + ASKING)
-        return Failed(found.reason, found.note, tuple(of_events(events, self.ownership.name)), step=found.step)
+        lines = (f"phase {self.item.status.phase}, volume {self.item.spec.volume_name or 'none'}",) if self.item else ()
+        told = Evidence(self.kind.name, self.ownership.name, lines)
+        return Failed(found.reason, found.note, (told, *of_events(events, self.ownership.name)), step=found.step)
 
 
 def _kept_claim(claim: PersistentVolumeClaim) -> Finding:
