@@ -42,6 +42,11 @@ def ended(pod: Json, says: Json | str, code: int = 0) -> Json:
     )
 
 
+def ending(pod: Json, what: Json) -> Json:
+    """Return a pod whose canary has ended, which its phase does not say yet."""
+    return status_of(ended(pod, what), phase="Running")
+
+
 def says(here: Scene, what: Json | str, code: int = 0) -> None:
     """Let every canary end like this as soon as it has started."""
     here.small.stuck, here.small.change = {0: "started"}, {0: lambda pod: ended(pod, what, code)}
@@ -133,7 +138,7 @@ class Storage:
         self.api.put(CLASSES, storage_class(volumeBindingMode=mode))
         self.says = {
             "write": document("volume", write=0.1, fsync=0.2),
-            "verify": document("volume", read=0.3),
+            "verify": document("volume", verify=0.3),
         } | self.says
         self._created, self._deleted = self.api.created, self.api.deleted
         self.api.created, self.api.deleted = self.created, self.deleted

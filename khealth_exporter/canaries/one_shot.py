@@ -1,6 +1,6 @@
 """A canary that measures something, ends, and says what it found in its termination message."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -111,3 +111,10 @@ def check(document: Document, trace: Trace[Pod], step: Step, reasons: Sequence[R
     node = trace.item.spec.node_name
     note = clean(f"{trace.item.name} on {node}: {document.error or document.reason or 'no reason given'}")
     raise Failed(reason, note, (of_pod(trace),), step=step)
+
+
+def complete(document: Document, trace: Trace[Pod], names: Iterable[str]) -> None:
+    """Raise Failed if a canary that did its task does not say how long each part of it took."""
+    if missing := ", ".join(sorted(set(names) - document.durations.keys())):
+        note = f"{trace.item.name} does not tell its duration {missing}: its image may be of another version of khealth"
+        raise Failed(Reason.CANARY_FAILED, clean(note), (of_pod(trace),), step=START)

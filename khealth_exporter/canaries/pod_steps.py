@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from khealth_exporter.canaries.injection import GATED, graded, injected
+from khealth_exporter.canaries.pod_spec import CANARY
 from khealth_exporter.cluster.objects import Condition, Pod
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.trace import Span, Trace, Way
@@ -34,8 +35,8 @@ DELETE_POD = Step(
 )
 
 FREE, REFUSED, ENDED = "free", "refused", "ended"
-"""Marks on a pod's way: its scheduling gates are cleared; the scheduler has said that no node has room for it; all its
-containers have ended."""
+"""Marks on a pod's way: its scheduling gates are cleared; the scheduler has said that no node has room for it; the
+canary that measures has ended."""
 
 SANDBOXED = "PodReadyToStartContainers"
 """The condition by which a kubelet says that a pod's sandbox and network are ready."""
@@ -59,7 +60,8 @@ def _reached(pod: Pod) -> Iterator[str]:
         yield "started"
     if pod.holds("Ready"):
         yield "ready"
-    if pod.ended:
+    # Its container has ended before the phase says so.
+    if any(status.name == CANARY and status.state.terminated for status in pod.status.container_statuses):
         yield ENDED
 
 

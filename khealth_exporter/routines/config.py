@@ -14,7 +14,7 @@ from khealth_exporter.canaries.cleaning import one_after_the_other
 from khealth_exporter.canaries.diagnosis import POD_REASONS
 from khealth_exporter.canaries.interference import changed_by_another
 from khealth_exporter.canaries.mounting import unmounted
-from khealth_exporter.canaries.one_shot import RUNNING, Document, check, done
+from khealth_exporter.canaries.one_shot import RUNNING, Document, check, complete, done
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_steps import (
     ACCEPT,
@@ -99,6 +99,7 @@ class Config(Routine[ConfigSettings]):
         try:
             trace, document = await self._canary.document(aim, self.deadline, _drop)
             check(document, trace, PROJECT, (Reason.NOT_PROJECTED,))
+            complete(document, trace, PLACES.values())
         except Failed as failed:
             raise await self._judged(failed, changed[-1]) from failed
         self.record(self._projected(changed[-1], trace, document))
@@ -138,7 +139,7 @@ class Config(Routine[ConfigSettings]):
         The canary says how long it waited on its own clock. It began after its sandbox was ready, and it had seen both
         before its end was shown.
         """
-        waited = max((seconds for name, seconds in document.durations.items() if name in PLACES.values()), default=0.0)
+        waited = max(document.durations[place] for place in PLACES.values())
         began, latest = trace.moments.get("sandboxed"), trace.moments[ENDED]
         earliest = min(latest.at, max(since.at, began.at + waited if began else since.at))
         measured = self._canary.ruler.measure(PROJECT, since, latest)

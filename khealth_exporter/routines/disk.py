@@ -9,7 +9,7 @@ from khealth_exporter.canaries.bare_canary import BareCanary, Task
 from khealth_exporter.canaries.canary_spec import CanarySettings, Mount
 from khealth_exporter.canaries.diagnosis import POD_REASONS
 from khealth_exporter.canaries.mounting import unmounted
-from khealth_exporter.canaries.one_shot import Document, check, done
+from khealth_exporter.canaries.one_shot import Document, check, complete, done
 from khealth_exporter.canaries.pod_steps import ACCEPT, DELETE_POD, SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.canaries.visit import CHOOSE, FAILING, Visit
 from khealth_exporter.cluster.kinds import EVENT, POD, Kind
@@ -97,6 +97,7 @@ class Disk(Routine[DiskSettings]):
                 raise
             self._take(document)
             check(document, trace, _failed_step(document), (Reason.DISK_FAILED, Reason.DATA_CORRUPTED))
+            complete(document, trace, ("write", "fsync", "read"))
             self._visit.well()
 
     async def cleanup(self) -> None:

@@ -11,7 +11,7 @@ from khealth_exporter.canaries.cleaning import one_after_the_other
 from khealth_exporter.canaries.diagnosis import POD_REASONS
 from khealth_exporter.canaries.goal import reached
 from khealth_exporter.canaries.mounting import unclaimed
-from khealth_exporter.canaries.one_shot import check, done
+from khealth_exporter.canaries.one_shot import check, complete, done
 from khealth_exporter.canaries.pod_steps import ACCEPT, SANDBOX, SCHEDULE, START
 from khealth_exporter.cluster.kinds import EVENT, NODE, PERSISTENT_VOLUME_CLAIM, POD, Kind
 from khealth_exporter.cluster.volumes import StorageClass
@@ -47,7 +47,7 @@ DETACH = Step(
 )
 _WAY = (ACCEPT, SCHEDULE, SANDBOX, START, ATTACH, DETACH)
 """What a canary is judged by."""
-_PARTS: Mapping[Step, tuple[str, ...]] = {WRITE: ("write", "fsync"), VERIFY: ("read",)}
+_PARTS: Mapping[Step, tuple[str, ...]] = {WRITE: ("write", "fsync"), VERIFY: ("verify",)}
 
 
 class VolumeSettings(RoutineSettings):
@@ -164,6 +164,7 @@ class Volume(Routine[VolumeSettings]):
         if document.facts.get("cached"):
             self.record(Remark("page cache", "what was verified may come from the page cache"))
         check(document, trace, step, (Reason.DISK_FAILED, Reason.DATA_CORRUPTED))
+        complete(document, trace, _PARTS[step])
         return trace.item.spec.node_name
 
     def _stuck(self, canary: BareCanary, step: Step | None) -> None:

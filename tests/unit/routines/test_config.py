@@ -4,7 +4,7 @@ import base64
 from typing import Any
 
 import pytest
-from canary_pods import censored, document, ended, left, measured, note, ran, reasons, tell
+from canary_pods import censored, document, ended, ending, left, measured, note, ran, reasons, tell
 from documents import Json
 from fakes import TIMEOUT, Asked, refusal, refusing
 from small_cluster import PODS, Scene, scene
@@ -71,6 +71,21 @@ async def test_a_canary_that_is_slow_to_end_widens_the_error_bar() -> None:
         (project_step,) = [one for one in attempt.measurements if one.step.name == "project"]
         low, high = project_step.seconds - project_step.uncertainty, project_step.seconds + project_step.uncertainty
         assert (low < 31.0, 35.9 < high) == (True, True)
+
+
+@virtual
+async def test_the_end_counts_from_the_container_that_measures() -> None:
+    """A kubelet tells of it before the pod's phase does."""
+    async with scene() as here:
+        project(here, 90.0)
+
+        def end() -> None:
+            (pod,) = here.api.objects[PODS].values()
+            here.api.put(PODS, ending(pod, SEEN))
+
+        here.small.later(31.0, end)
+        (attempt,) = (await config(here)).attempts
+        assert 30.5 == pytest.approx(measured(attempt)["project"], abs=0.5)
 
 
 @virtual

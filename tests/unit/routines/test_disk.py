@@ -78,6 +78,9 @@ async def test_a_read_that_the_page_cache_may_have_answered_is_noted() -> None:
             document("disk", reason="data_corrupted", error="wrong content at offset 7"),
             0, Reason.DATA_CORRUPTED, Component.STORAGE, id="data corrupted",
         ),
+        pytest.param(
+            document("disk", write=0.1, fsync=0.1), 0, Reason.CANARY_FAILED, Component.NODE, id="a duration is missing"
+        ),
         pytest.param("no JSON", 0, Reason.CANARY_FAILED, Component.NODE, id="no document"),
         pytest.param("", 0, Reason.CANARY_FAILED, Component.NODE, id="nothing said"),
         pytest.param("", 3, Reason.CANARY_FAILED, Component.NODE, id="exit code"),
