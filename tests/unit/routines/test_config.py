@@ -77,7 +77,6 @@ async def test_a_canary_that_is_slow_to_end_widens_the_error_bar() -> None:
 async def test_the_end_counts_from_the_container_that_measures() -> None:
     """A kubelet tells of it before the pod's phase does."""
     async with scene() as here:
-        project(here, 90.0)
 
         def end() -> None:
             (pod,) = here.api.objects[PODS].values()
