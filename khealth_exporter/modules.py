@@ -7,11 +7,14 @@ from khealth_exporter.core.routine import Routine
 from khealth_exporter.routines.admission import Admission
 from khealth_exporter.routines.api import Api
 from khealth_exporter.routines.collect import Collect
+from khealth_exporter.routines.config import Config
 from khealth_exporter.routines.controllers import Controllers
 from khealth_exporter.routines.deployment import DeploymentRoutine
+from khealth_exporter.routines.disk import Disk
 from khealth_exporter.routines.job import JobRoutine
 from khealth_exporter.routines.pod import PodRoutine
 from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.routines.volume import Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +54,11 @@ MODULES: tuple[Module, ...] = (
         "pods run on every node, Jobs compute, Deployments roll out; what belongs to deleted objects is collected",
         (PodRoutine, JobRoutine, DeploymentRoutine, Collect),
         opt_in=("deployment", "collect"),
+    ),
+    Module(
+        "storage",
+        "disks keep what is written, volumes are provisioned and deleted, mounted configuration follows its source",
+        (Disk, Volume, Config),
+        default=False,
     ),
 )

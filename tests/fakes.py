@@ -239,8 +239,10 @@ class FakeApi(Client):
         self._tell(resource, "DELETED", item)
 
     def bookmark(self) -> None:
-        """Send a bookmark to every watch."""
+        """Send a bookmark to every watch that asks for them."""
         for stream in self.open_streams():
+            if "allowWatchBookmarks" not in stream.asked.query:
+                continue
             stream.say("BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}})
 
     def cut(self, why: Refusal | Literal[b""] = b"") -> None:

@@ -25,7 +25,8 @@ def _nothing(_: Trace[Pod]) -> None:
     return None
 
 
-def _as_found(found: Finding, _trace: Trace[Pod], _events: Sequence[KubernetesEvent]) -> Finding:
+def as_found(found: Finding, _trace: Trace[Pod], _events: Sequence[KubernetesEvent]) -> Finding:
+    """Return a finding as it is."""
     return found
 
 
@@ -47,7 +48,7 @@ class Aim:
     reached: Test = well
     hopeless: Test = _never
     late: Explained = _nothing
-    refined: Refine = _as_found
+    refined: Refine = as_found
     concerns: Test = _always
     missing: Missing | None = None
     floor: int = 0

@@ -7,7 +7,7 @@ from typing import Any
 from khealth_exporter.canaries.aim import Aim
 from khealth_exporter.canaries.canary_spec import CanarySettings, Mount, canary_spec
 from khealth_exporter.canaries.diagnosis import vanished
-from khealth_exporter.canaries.one_shot import Document, follow
+from khealth_exporter.canaries.one_shot import Document, arrive, follow
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_set import PodSet
 from khealth_exporter.canaries.pod_spec import Placement
@@ -19,6 +19,7 @@ from khealth_exporter.cluster.ownership import Ownership
 from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.core.routine import Context
 from khealth_exporter.measure.moments import Moment
+from khealth_exporter.measure.ruler import Ruler
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.sample import Measurement, Sample
 from khealth_exporter.vocabulary.step import Step
@@ -60,6 +61,11 @@ class BareCanary:
         return self._settings.placement
 
     @property
+    def ruler(self) -> Ruler:
+        """What measures by the lag that khealth's own writes have shown."""
+        return self._pod.ruler
+
+    @property
     def trace(self) -> Trace[Pod] | None:
         """The pod's milestones, as soon as its watch has shown it."""
         return next(iter(self._pods.traces.values()), None) if self._pods else None
@@ -73,7 +79,7 @@ class BareCanary:
 
     async def at(self, aim: Aim, deadline: float, record: Record) -> None:
         """Return when the pod is where it should be; LookupError if it was not created; raise Failed."""
-        await self._known_pods.all_at(aim, 1, deadline, record)
+        await arrive(self._known_pods, aim, deadline, record)
 
     async def document(self, aim: Aim, deadline: float, record: Record) -> tuple[Trace[Pod], Document]:
         """Return the pod and its document once it has ended; LookupError if it was not created; raise Failed."""
@@ -88,7 +94,7 @@ class BareCanary:
             return None
         moment = trace.moments.get(end) or Moment(self._context.clock.now())
         censored = end not in trace.moments
-        measured = self._pod.ruler.measure(step, trace.moments[begin], moment, censored=censored)
+        measured = self.ruler.measure(step, trace.moments[begin], moment, censored=censored)
         return sample(trace, [measured], self._context.clock)
 
     async def remove(self, deadline: float, patience: float, record: Record) -> None:

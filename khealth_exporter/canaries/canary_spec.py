@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from khealth_exporter.canaries.pod_spec import CANARY, USER, PodSettings, Resources, pod_spec
+from khealth_exporter.canaries.pod_spec import CANARY, OWN_VOLUME, PodSettings, Resources, pod_spec
 
 
 class CanarySettings(PodSettings):
@@ -41,9 +41,10 @@ def canary_spec(
     spec: dict[str, Any] = {**pod_spec(settings, labels)}
     (container,) = spec["containers"]
     command = {"name": CANARY, "command": ["python3", "-m", "khealth_exporter.canary", *task]}
-    places = [{"name": mount.name, "mountPath": mount.path} for mount in mounts]
+    places = [{"name": f"{OWN_VOLUME}{mount.name}", "mountPath": mount.path} for mount in mounts]
     spec["containers"] = [{**container, **command, **({"volumeMounts": places} if places else {})}]
-    volumes = [{"name": mount.name, **mount.volume} for mount in mounts]
-    # Its group may write what is mounted.
-    own = {"securityContext": {**spec["securityContext"], "fsGroup": USER}} if mounts else {}
+    volumes = [{"name": f"{OWN_VOLUME}{mount.name}", **mount.volume} for mount in mounts]
+    # Its group may write what is mounted. Without a user of our own, OpenShift chooses the group too.
+    group = {"fsGroup": settings.runAsUser} if mounts and settings.runAsUser else {}
+    own = {"securityContext": {**spec["securityContext"], **group}}
     return {**spec, "restartPolicy": "Never", **own, **({"volumes": volumes} if volumes else {})}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from khealth_exporter.canaries.pod_spec import OURS
+from khealth_exporter.canaries.pod_spec import OURS, OWN_VOLUME
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.measure.trace import Trace
@@ -20,8 +20,9 @@ _RUNNING = frozenset({"start", "ready", "delete"})
 """Steps that a container makes longer."""
 
 # The SLI is the "startup latency of stateless and schedulable pods, excluding time to pull images and run init
-# containers" (kubernetes/community, sig-scalability/slos/pod_startup_latency.md). khealth asks for one container, and
-# for no init container, volume, probe, or gate. A mutating webhook or a MutatingAdmissionPolicy can add them.
+# containers" (kubernetes/community, sig-scalability/slos/pod_startup_latency.md). khealth asks for one container, for
+# no init container, probe, or gate, and for a volume only to measure it. A mutating webhook or a
+# MutatingAdmissionPolicy can add them.
 
 
 def _added(trace: Trace[Pod]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -30,7 +31,7 @@ def _added(trace: Trace[Pod]) -> Iterator[tuple[str, frozenset[str]]]:
     if GATED in trace.moments:
         yield "scheduling gate", frozenset({"schedule"})
     for volume in spec.volumes:
-        if not _STATELESS.issuperset(volume):
+        if not _STATELESS.issuperset(volume) and not str(volume.get("name", "")).startswith(OWN_VOLUME):
             # A pod that never shows its sandbox has waited for its volumes in `start`.
             steps = {"sandbox"} if "sandboxed" in trace.moments else {"sandbox", "start"}
             yield f"volume {volume.get('name', '')}", frozenset(steps)

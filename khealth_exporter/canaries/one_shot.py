@@ -1,10 +1,10 @@
 """A canary that measures something, ends, and says what it found in its termination message."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from khealth_exporter.canaries.aim import Aim
+from khealth_exporter.canaries.aim import Aim, Refine, as_found
 from khealth_exporter.canaries.diagnosis import Finding
 from khealth_exporter.canaries.evidence import of_pod
 from khealth_exporter.canaries.pod_set import PodSet
@@ -33,11 +33,15 @@ class Document(msgspec.Struct, frozen=True):
 
     def measured(self, steps: Sequence[Step]) -> tuple[Measurement, ...]:
         """Return the steps that it timed; each duration has the step's name."""
-        return tuple(
-            Measurement(step, max(0.0, self.durations[step.name]), self.uncertainty_seconds, Quality.EXACT)
-            for step in steps
-            if step.name in self.durations
-        )
+        found = (self.total(step, step.name) for step in steps)
+        return tuple(measured for measured in found if measured)
+
+    def total(self, step: Step, *names: str) -> Measurement | None:
+        """Return the durations of these names together as one step; None if one of them is missing."""
+        if not self.durations.keys() >= set(names):
+            return None
+        seconds = sum(max(0.0, self.durations[name]) for name in names)
+        return Measurement(step, seconds, self.uncertainty_seconds, Quality.EXACT)
 
 
 def ended(trace: Trace[Pod]) -> ContainerStateDetail | None:
@@ -55,14 +59,28 @@ def _failed(trace: Trace[Pod]) -> bool:
     return (ended(trace) is not None or trace.item.ended) and not _done(trace)
 
 
-def done(step: Step, reason: Reason, note: str) -> Aim:
+def done(step: Step, reason: Reason, note: str, refined: Refine = as_found) -> Aim:
     """Return the aim that a canary has ended with a document; one that runs at the deadline has failed in this step."""
 
     def late(trace: Trace[Pod]) -> Finding:
         node = trace.item.spec.node_name or None
         return Finding(step, reason, clean(f"{trace.item.name}: {note}"), node, trace.progress)
 
-    return Aim(_done, _failed, late)
+    return Aim(_done, _failed, late, refined)
+
+
+RUNNING = Aim(hopeless=lambda trace: ended(trace) is not None or trace.item.ended)
+"""The canary is Ready, and goes on."""
+
+
+async def arrive(pods: PodSet, aim: Aim, deadline: float, record: Callable[[Sample], None]) -> None:
+    """Return when the one pod of a set is where it should be; raise Failed, `canary_failed` if it ended otherwise."""
+    try:
+        await pods.all_at(aim, 1, deadline, record)
+    except Failed as failed:
+        if failed.reason is not Reason.POD_CRASHED:
+            raise
+        raise Failed(Reason.CANARY_FAILED, failed.note, failed.evidence, step=failed.step) from failed
 
 
 async def follow(
@@ -72,12 +90,7 @@ async def follow(
 
     A canary that never started is judged like any pod; one that ended without a document is `canary_failed`.
     """
-    try:
-        await pods.all_at(aim, 1, deadline, record)
-    except Failed as failed:
-        if failed.reason is not Reason.POD_CRASHED:
-            raise
-        raise Failed(Reason.CANARY_FAILED, failed.note, failed.evidence, step=failed.step) from failed
+    await arrive(pods, aim, deadline, record)
     trace = next(trace for trace in pods.traces.values() if _done(trace))
     end = ended(trace)
     try:
@@ -98,3 +111,10 @@ def check(document: Document, trace: Trace[Pod], step: Step, reasons: Sequence[R
     node = trace.item.spec.node_name
     note = clean(f"{trace.item.name} on {node}: {document.error or document.reason or 'no reason given'}")
     raise Failed(reason, note, (of_pod(trace),), step=step)
+
+
+def complete(document: Document, trace: Trace[Pod], names: Iterable[str]) -> None:
+    """Raise Failed if a canary that did its task does not say how long each part of it took."""
+    if missing := ", ".join(sorted(set(names) - document.durations.keys())):
+        note = f"{trace.item.name} does not tell its duration {missing}: its image may be of another version of khealth"
+        raise Failed(Reason.CANARY_FAILED, clean(note), (of_pod(trace),), step=START)

@@ -40,6 +40,7 @@ class OwnWatch(Generic[T]):
         self._cluster, self._kind, self._since, self._deadline = cluster, kind, since, deadline
         self._clock = cluster.clock
         self._arrivals: list[tuple[int, Moment]] = []
+        self._removed: Moment | None = None
         self._failed: Failed | None = None
         self._changed = Signal()
         self._open, self._endings = False, 0
@@ -79,8 +80,7 @@ class OwnWatch(Generic[T]):
                 for data, arrival in pieces:
                     delay, recovered = self._continuity.delay(arrival)
                     for line, early in splitter.split(data, arrival):
-                        version = self._version(line)
-                        self._arrivals.append((version, Moment(arrival.at, max(delay, early), recovered)))
+                        self._note(line, Moment(arrival.at, max(delay, early), recovered))
             finally:
                 self._changed.fire()
 
@@ -94,7 +94,7 @@ class OwnWatch(Generic[T]):
         finally:
             self._open, self._endings = False, self._endings + 1
 
-    def _version(self, raw: bytes) -> int:
+    def _note(self, raw: bytes, moment: Moment) -> None:
         try:
             line = parse(WatchLine, raw)
         except msgspec.MsgspecError as error:
@@ -103,7 +103,10 @@ class OwnWatch(Generic[T]):
             raise undecodable("watch event", raw, "no type")
         if line.type == "ERROR":
             raise Refused(judge(HTTPStatus.OK, bytes(line.object)), f"watch {self._kind.plural}")
-        return number_of(identified(self._kind, line.object, "watch event").metadata.resource_version)
+        found = identified(self._kind, line.object, "watch event")
+        self._arrivals.append((number_of(found.metadata.resource_version), moment))
+        if line.type == "DELETED" and found.uid == self._since.uid:
+            self._removed = self._removed or moment
 
     async def shows(self, written: T, deadline: float) -> Moment:
         """Return when the watch showed a version at least as new as `written`; raise Failed if it does not."""
@@ -124,6 +127,11 @@ class OwnWatch(Generic[T]):
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch ended before it showed the write")
         note = "the watch does not show a write that the API server has acknowledged"
         raise Failed(Reason.API_TIMEOUT, note)
+
+    async def shows_removal(self, deadline: float) -> Moment | None:
+        """Return when the watch showed that the object is gone; None if it has not by the deadline, or has failed."""
+        await self._changed.until(lambda: self._removed is not None or self._failed is not None, deadline)
+        return self._removed
 
 
 @asynccontextmanager

@@ -45,6 +45,8 @@ UNTOUCHED_LABELS = {
 CONTAINER, CANARY = "pause", "canary"
 """The only container that khealth asks for: one that sleeps, or one that measures."""
 OURS = frozenset({CONTAINER, CANARY})
+OWN_VOLUME = "khealth-"
+"""How the names of the volumes begin that khealth asks for."""
 
 USER = 65535
 """The user of the default image."""

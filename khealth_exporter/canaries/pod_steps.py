@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from khealth_exporter.canaries.injection import GATED, graded, injected
+from khealth_exporter.canaries.pod_spec import CANARY
 from khealth_exporter.cluster.objects import Condition, Pod
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.trace import Span, Trace, Way
@@ -33,11 +34,9 @@ DELETE_POD = Step(
     "delete", Component.NODE, "the delete is sent → the kubelet has ended the pod", per_object=True, teardown=True
 )
 
-FREE, REFUSED = "free", "refused"
-"""Marks on a pod's way: its scheduling gates are cleared; the scheduler has said that no node has room for it."""
-
-ENDED = "ended"
-"""A mark on a pod's way: it will never run again."""
+FREE, REFUSED, ENDED, FINISHED = "free", "refused", "ended", "finished"
+"""Marks on a pod's way: its scheduling gates are cleared; the scheduler has said that no node has room for it; the
+canary that measures has ended; the pod will never run again."""
 
 SANDBOXED = "PodReadyToStartContainers"
 """The condition by which a kubelet says that a pod's sandbox and network are ready."""
@@ -61,8 +60,11 @@ def _reached(pod: Pod) -> Iterator[str]:
         yield "started"
     if pod.holds("Ready"):
         yield "ready"
-    if pod.ended:
+    # Its container has ended before the phase says so.
+    if any(status.name == CANARY and status.state.terminated for status in pod.status.container_statuses):
         yield ENDED
+    if pod.ended:
+        yield FINISHED
 
 
 WAY: Way[Pod] = Way(

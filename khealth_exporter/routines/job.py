@@ -16,7 +16,7 @@ from khealth_exporter.canaries.job_way import WAY, without_pod
 from khealth_exporter.canaries.one_shot import Document, check, done, follow
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_set import PodSet
-from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, ENDED, SANDBOX, SCHEDULE, START, STARTUP
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, FINISHED, SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.canaries.removal import Removal
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.kinds import EVENT, JOB, NODE, POD, Kind
@@ -149,18 +149,18 @@ class JobRoutine(Routine[JobSettings]):
 
         def missed(seen: Job | None) -> Finding:
             self._pods.catch_up()
-            if ENDED not in trace.moments:
+            if FINISHED not in trace.moments:
                 note = f"{trace.item.name}: the canary has ended, and the pod has not: other containers run"
                 return Finding(COMPLETE, Reason.POD_GATED, clean(note))
             said = seen.failure if seen else ""
             note = f"the pod has succeeded, and the Job {f'has failed: {said}' if said else 'is not complete'}"
             late = Finding(COMPLETE, Reason.JOB_FAILED, clean(note))
             spent = {measured.step: measured.seconds for measured in trace.spans(self._job.ruler)}
-            return late if said else overdue(late, self.deadline - trace.moments[ENDED].at, spent, self._time)
+            return late if said else overdue(late, self.deadline - trace.moments[FINISHED].at, spent, self._time)
 
         moment = await reached(self._job, "complete", self.deadline, self.context, missed)
         self._pods.catch_up()
-        self.record(self._job.ruler.measure(COMPLETE, trace.moments.get(ENDED, moment), moment))
+        self.record(self._job.ruler.measure(COMPLETE, trace.moments.get(FINISHED, moment), moment))
 
     @property
     def _time(self) -> float:
