@@ -63,6 +63,7 @@ def test_every_routine_is_well_on_a_healthy_cluster(target: Target) -> None:
 NODE = {"kubelet_silent", "nodes_not_ready", "sandbox_failed", "pod_not_started"}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "component", "expected"),
     [
@@ -85,6 +86,7 @@ def test_a_broken_component_is_named(target: Target, fault: str, component: str,
     assert {"rcscheduler", "api", "pod"} - set(expected) == found.well, found.document
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "blamed"),
     [
@@ -121,6 +123,7 @@ def _resumed_late(target: Target, fault: str) -> Once:
         return attempt.result(150)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "reasons"),
     [
