@@ -74,6 +74,7 @@ MAY = {"kubelet-stalled:node-2": {"pod": _NODE, "deployment": {"one_node", *_NOD
 """By fault, what else may fail, as it is up to the scheduler where pods run."""
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "component", "expected"),
     [
@@ -97,6 +98,7 @@ def test_a_broken_component_is_named(target: Target, fault: str, component: str,
     assert target.routines - found.blamed.keys() == found.well, found.document
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "blamed"),
     [
@@ -133,6 +135,7 @@ def _resumed_late(target: Target, fault: str) -> Once:
         return attempt.result(150)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "reasons"),
     [

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from bodies.target import Running, Target, wait_for
@@ -158,6 +159,7 @@ def test_what_is_unchanged_is_not_disturbed(target: Target) -> None:
     assert [] == target.objects()
 
 
+@pytest.mark.alone
 def test_several_reloads_at_once_come_to_the_newest(target: Target) -> None:
     """While the first is still cleaning up, because nobody ends its pods; no two runners of one name are ever at work."""
     path = write(target.folder / "khealth.yaml", a=settings(target, 30))

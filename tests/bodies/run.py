@@ -122,6 +122,7 @@ def test_what_another_client_deletes_in_the_hold_is_an_interruption(
     assert 0.0 == failures
 
 
+@pytest.mark.alone
 def test_a_fault_shows_and_its_end_shows(target: Target) -> None:
     """A scheduler that stalls in a hold fails the next attempt; the one after mending succeeds."""
     with target.running(short(target)) as running:
@@ -135,6 +136,7 @@ def test_a_fault_shows_and_its_end_shows(target: Target) -> None:
     assert ((500, 0.0), (1.0, 0.0)) == (failing, well)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "reasons"),
     [
@@ -158,6 +160,7 @@ def test_a_fault_that_begins_in_the_hold_shows_within_the_next_attempt(
     assert any(f'"{reason}"' in status for reason in reasons), status
 
 
+@pytest.mark.alone
 def test_a_garbage_collector_that_is_busy_elsewhere_is_no_failure(target: Target) -> None:
     """It has to delete 300 objects of others first: it is slow, not broken, and nothing is left."""
     others = {"namespace": "default"}
@@ -186,6 +189,7 @@ def test_sigterm_cleans_up_and_ends_with_0(target: Target) -> None:
     assert (0, []) == (code, target.objects())
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", ["controller-stalled", "kubelet-stalled"])
 def test_nothing_is_left_by_a_cleanup_that_nobody_helps(target: Target, fault: str) -> None:
     """Neither a dead controller manager nor dead kubelets keep it from ending, with nothing left."""
@@ -196,6 +200,7 @@ def test_nothing_is_left_by_a_cleanup_that_nobody_helps(target: Target, fault: s
     assert (0, []) == (code, left)
 
 
+@pytest.mark.alone
 def test_a_second_signal_ends_at_once(target: Target) -> None:
     """With 128 + its number, although the cleanup cannot end."""
     with target.running(holding(target)) as running:

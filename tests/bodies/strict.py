@@ -113,6 +113,7 @@ def test_a_class_that_is_missing_is_rejected_by_its_name(target: Target, setting
     assert ((1, "failure", "api_rejected"), True) == (found.verdict, "not-there" in found.attempt["note"]), found
 
 
+@pytest.mark.alone
 def test_a_taint_keeps_pods_away_that_do_not_tolerate_it(target: Target) -> None:
     """And lets those in that do."""
     there = {"nodeSelector": {"kubernetes.io/hostname": NODE}}
@@ -132,6 +133,7 @@ def cordoned(target: Target, node: str) -> Iterator[None]:
         target.core.patch_node(node, {"spec": {"unschedulable": None}})
 
 
+@pytest.mark.alone
 def test_a_cordon_explains_it_where_the_other_node_repels_the_pods(target: Target) -> None:
     """A toleration of one effect tolerates no other, so the cordoned node is the only one for the pods."""
     tolerations = [{"operator": "Exists", "effect": "NoExecute"}]

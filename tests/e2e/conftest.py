@@ -31,11 +31,16 @@ BREAKS = {
 
 
 class RealCluster(Target):
-    """A real Kubernetes."""
+    """A real Kubernetes; `alone` is whether the test has it for itself."""
+
+    def __init__(self, kubeconfig: Path, folder: Path, *, alone: bool) -> None:
+        super().__init__(kubeconfig, folder)
+        self._alone = alone
 
     image = os.environ.get("KHEALTH_IMAGE", "")
 
     def _begin(self, fault: str) -> None:
+        assert self._alone, "a test that breaks a component needs the mark `alone`"
         (verb, _), programs = BREAKS[fault]
         self._tell(verb, programs)
 
@@ -60,12 +65,12 @@ class RealCluster(Target):
 
 
 @contextmanager
-def real_cluster(folder: Path) -> Iterator[Target]:
+def real_cluster(folder: Path, request: pytest.FixtureRequest) -> Iterator[Target]:
     """Yield the real cluster, with a namespace of its own; everything is mended, and must be gone, afterwards."""
     named = os.environ.get("KUBECONFIG")
     if not named:
         pytest.fail("make e2e needs KUBECONFIG")
-    cluster = RealCluster(Path(named), folder)
+    cluster = RealCluster(Path(named), folder, alone=request.node.get_closest_marker("alone") is not None)
     try:
         cluster.make_namespace()
         yield cluster
@@ -74,16 +79,16 @@ def real_cluster(folder: Path) -> Iterator[Target]:
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Iterator[Target]:
+def target(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Target]:
     """The real cluster, for one test."""
-    with real_cluster(tmp_path) as cluster:
+    with real_cluster(tmp_path, request) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
-def lasting_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+def lasting_target(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Target]:
     """The same for all tests of a file."""
-    with real_cluster(tmp_path_factory.mktemp("target")) as cluster:
+    with real_cluster(tmp_path_factory.mktemp("target"), request) as cluster:
         yield cluster
 
 

@@ -32,6 +32,7 @@ EMPTY = {
 """What is recorded only in an outage, and why it is empty in health; every alert is besides, but for the Watchdog."""
 HEALTH = float(os.environ.get("KHEALTH_HEALTH_SECONDS", "180"))
 """Seconds of health that must bring nothing: 180 in the gate, 600 by hand."""
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")
