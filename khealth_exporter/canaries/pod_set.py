@@ -287,7 +287,8 @@ class PodSet:
         findings = list(case.findings())
         if not findings:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that the pods are Ready")
-        found = blame(findings, self._order, (*frozen, *others))
+        # What others have reached, they have reached earlier: that tells nothing of their nodes now.
+        found = blame(findings, self._order, frozen)
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
 
     def _lateness(self, now: Moment) -> Lateness:
