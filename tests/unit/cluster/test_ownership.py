@@ -252,3 +252,10 @@ def test_a_process_that_cannot_be_read_is_taken_for_running(
     assert still_runs(instance)
     monkeypatch.setattr(Path, "read_text", fails)
     assert expected == still_runs(instance)
+
+
+def test_a_part_of_an_attempt_has_a_name_of_its_own_and_its_labels() -> None:
+    """It is swept and found as the rest of the attempt is."""
+    whole = Identity("run", "khealth").of_attempt("storage", "volume", 1, 60.0)
+    part = whole.part("write")
+    assert (f"{whole.name}-write", whole.labels, whole.key) == (part.name, part.labels, part.key)
