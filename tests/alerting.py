@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 from bodies.target import Running, Target, wait_for
 from deployment import alertmanager, asked, prometheus, told
-from faster import faster
+from benchmarks.faster import faster
 from promql import ALERTS
 from promql import rules as every_rule
 from webhook import Notification, Webhook, webhook

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from faster import faster, faster_expression, shorter
+from benchmarks.faster import faster, faster_expression, shorter
 from hypothesis import given
 from hypothesis import strategies as st
 
