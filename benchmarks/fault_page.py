@@ -24,7 +24,7 @@ routine at short intervals.
 python -m benchmarks.faults --write
 ```
 
-[benchmarks/README.md](../benchmarks/README.md) says what the command needs. All times are since the fault was made. They
+[benchmarks/README.md](../benchmarks/README.md) says what the command needs. All times are since the fault. They
 include the wait for the routine's next attempt. The intervals were {shortest:g} s to {longest:g} s, and the timeouts
 {least:g} s to {most:g} s. The alerts and their routes were {factor:g} times as fast as the shipped ones.
 """
