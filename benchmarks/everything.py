@@ -1,5 +1,6 @@
 """Every routine that khealth has, at short intervals: what the fault table, the soak and the kills run."""
 
+import argparse
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -90,6 +91,14 @@ def write(file: Path, configuration: Mapping[str, Any]) -> Path:
     """Write a configuration; JSON is YAML too."""
     file.write_text(json.dumps(configuration), encoding="utf-8")
     return file
+
+
+def with_canaries(arguments: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Let a benchmark be told what canaries need of a cluster."""
+    arguments.add_argument("--image", default=IMAGE, help="of canaries; the nodes must have it")
+    told = "where the controller manager itself makes volumes on this machine; everybody may write to them"
+    arguments.add_argument("--host-path", type=Path, default=HOST_PATH, help=told)
+    return arguments
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from pathlib import Path
 from benchmarks import fault_page
 from benchmarks.alerts import Alerts, evaluated
 from benchmarks.breaking import Scene
-from benchmarks.everything import HOST_PATH, IMAGE, document, named, restricted, routines, writable, write
+from benchmarks.everything import document, named, restricted, routines, with_canaries, writable, write
 from benchmarks.fault_rows import BY_NAME, ROWS, Row
-from benchmarks.figures import OUT, conclude, parser, table
+from benchmarks.figures import OUT, conclude, plain_parser, table
 from benchmarks.harness import free_port, program
 from benchmarks.kit import Kit, wait_for
 from benchmarks.outcome import LOOK, Outcome, goals, judged
@@ -150,14 +150,12 @@ def _joined(words: Sequence[str]) -> str:
 
 def parsed() -> argparse.Namespace:
     """Return what the command line says."""
-    arguments = parser(__doc__)
+    arguments = with_canaries(plain_parser(__doc__))
     arguments.add_argument("--rows", default=",".join(BY_NAME), help="names of faults, separated by commas")
     arguments.add_argument("--write", action="store_true", help="write docs/faults.md from all rows measured so far")
-    arguments.add_argument("--image", default=IMAGE, help="of canaries; the nodes must have it")
     arguments.add_argument("--address", default="198.18.0.1", help="where the API server reaches this machine")
     kubeconfig = Path(os.environ.get("KUBECONFIG", "kubeconfig"))
     arguments.add_argument("--nodes", type=Path, default=kubeconfig.parent / "nodes", help="the nodes' folders")
-    arguments.add_argument("--host-path", type=Path, default=HOST_PATH, help="volumes that everybody may write to")
     given = arguments.parse_args()
     unknown = [name for name in given.rows.split(",") if name and name not in BY_NAME]
     if unknown:

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.busy import COMPUTE
-from benchmarks.everything import HOST_PATH, IMAGE, document, restricted, routines, writable, write
-from benchmarks.figures import Goal, conclude, parser, table
+from benchmarks.everything import document, restricted, routines, with_canaries, writable, write
+from benchmarks.figures import Goal, conclude, plain_parser, table
 from benchmarks.harness import free_port, program
 from benchmarks.load import Load
 from benchmarks.verdicts import INCONCLUSIVE, Log, Verdict
@@ -84,11 +84,10 @@ def show(found: Sequence[Verdict], counts: Counted) -> None:
 
 def main() -> int:
     """Take the figures; the exit code is 1 if a goal is missed."""
-    arguments = parser(__doc__)
+    arguments = with_canaries(plain_parser(__doc__))
+    arguments.set_defaults(insist=True)
     arguments.add_argument("--minutes", type=float, default=60.0, help="how long")
     arguments.add_argument("--programs", type=int, default=0, help="that compute meanwhile")
-    arguments.add_argument("--image", default=IMAGE, help="of canaries; the nodes must have it")
-    arguments.add_argument("--host-path", type=Path, default=HOST_PATH, help="volumes that everybody may write to")
     given = arguments.parse_args()
     with Load() as load:
         found = observe(given)
@@ -98,7 +97,7 @@ def main() -> int:
     figures = {"minutes": given.minutes, "programs": given.programs, "load": load.figures(), "attempts": counts}
     reached = goals(counts, 60 * given.minutes, loaded=given.programs > 0)
     name = f"soak-{given.programs}" if given.programs else "soak"
-    return conclude(name, figures, reached, insist=True)
+    return conclude(name, figures, reached, insist=given.insist)
 
 
 if __name__ == "__main__":
