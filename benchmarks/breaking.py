@@ -42,7 +42,7 @@ class Scene:
 
     def configure(self, changed: Mapping[str, Settings] | None = None, image: str = "") -> None:
         """Give khealth another configuration while it runs; HTTPError where it refuses it."""
-        write(self.file, document(self.namespace, image or self.image, hurried=True, changed=changed))
+        write(self.file, document(self.namespace, image or self.image, changed))
         request = urllib.request.Request(f"{self.khealth}/-/reload", method="POST")  # noqa: S310 - on this machine
         urllib.request.urlopen(request, timeout=20).close()  # noqa: S310 - the same
 

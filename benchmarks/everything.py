@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +22,30 @@ Settings = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often a routine runs, how long it may take where a fault is to be noticed soon, and what else is short."""
+    """How often a routine runs, how long it may take, and what else is short; attempts must not overlap."""
 
     interval: float
     timeout: float
-    more: Settings
+    more: Settings = field(default_factory=dict)
 
-    def settings(self, *, hurried: bool) -> Settings:
-        """Return the settings; only a hurried routine has another timeout than by default."""
-        timeout = {"timeout": f"{self.timeout:g}s"} if hurried else {}
-        return {"interval": f"{self.interval:g}s", **timeout, **self.more}
+    @property
+    def settings(self) -> Settings:
+        """Return the settings."""
+        return {"interval": f"{self.interval:g}s", "timeout": f"{self.timeout:g}s", **self.more}
 
 
 PACES: Mapping[str, Pace] = {
-    "rcscheduler": Pace(20, 8, {"pod_ttl": "500ms", "poll_interval": "500ms", "replicas": 2}),
-    "api": Pace(5, 2, {}),
-    "admission": Pace(10, 4, {}),
-    "controllers": Pace(20, 8, {}),
-    "pod": Pace(15, 6, {}),
-    "job": Pace(25, 10, {}),
-    "deployment": Pace(40, 15, {}),
-    "collect": Pace(20, 8, {}),
-    "disk": Pace(20, 8, {}),
-    "volume": Pace(50, 20, {}),
-    "config": Pace(60, 25, {}),
+    "rcscheduler": Pace(30, 14, {"pod_ttl": "500ms", "poll_interval": "500ms", "replicas": 2}),
+    "api": Pace(4, 2),
+    "admission": Pace(6, 3),
+    "controllers": Pace(20, 10),
+    "pod": Pace(20, 10),
+    "job": Pace(40, 20),
+    "deployment": Pace(60, 30),
+    "collect": Pace(20, 10),
+    "disk": Pace(30, 15),
+    "volume": Pace(60, 30),
+    "config": Pace(240, 120),  # kubelets take up to 90 s
 }
 """By kind. Together more than 2,000 attempts an hour, which two processors can carry beside a cluster."""
 
@@ -54,7 +54,7 @@ def pace(kind: str) -> Pace:
     """Return how often a kind runs; one that has been added since runs by its own bounds."""
     known = next(routine for module in MODULES for routine in module.routines if routine.name == kind)
     bounds = known.Settings()
-    return PACES.get(kind, Pace(bounds.interval, bounds.timeout, {}))
+    return PACES.get(kind, Pace(bounds.interval, bounds.timeout))
 
 
 def named(routine: str) -> Pace:
@@ -72,16 +72,11 @@ def attempts_an_hour() -> float:
     return sum(3600 / named(routine).interval for routine in routines())
 
 
-def document(
-    where: str, image: str, *, hurried: bool = False, changed: Mapping[str, Settings] | None = None
-) -> dict[str, Any]:
+def document(where: str, image: str, changed: Mapping[str, Settings] | None = None) -> dict[str, Any]:
     """Return a configuration of every routine; `changed` are further settings by kind."""
     more = changed or {}
     modules = {
-        module.name: {
-            kind.name: {**pace(kind.name).settings(hurried=hurried), **more.get(kind.name, {})}
-            for kind in module.routines
-        }
+        module.name: {kind.name: {**pace(kind.name).settings, **more.get(kind.name, {})} for kind in module.routines}
         for module in MODULES
     }
     return {"namespace": where, "canary": {"image": image}, "modules": modules}

@@ -90,8 +90,8 @@ def _details(measured: Sequence[tuple[Row, Outcome]]) -> Iterator[str]:
 
 def _afterwards(outcome: Outcome) -> str:
     if outcome.well_seconds is None:
-        return "Not every routine succeeded again in time after the fault was mended."
-    return f"After it was mended, every routine had succeeded again within {outcome.well_seconds:g} s."
+        return "After the fault, not every routine was well again in time."
+    return f"After the fault, every routine was well again within {outcome.well_seconds:g} s."
 
 
 def write(rows: Sequence[Row], outcomes: Mapping[str, Outcome]) -> None:

@@ -44,7 +44,7 @@ class Outcome:
     tickets: list[str] = field(default_factory=list)
     """The alerts below a page that fired, whether or not a page held their notifications back."""
     well_seconds: float | None = None
-    """How long after the fault was mended every routine had succeeded again; None if that did not happen in time."""
+    """How long after the fault was mended every routine was well again; None if that did not happen in time."""
     error: str = ""
     """Why the row could not be measured; empty if it was."""
 

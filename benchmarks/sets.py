@@ -1,4 +1,4 @@
-"""What a whole set of routines costs: API requests a minute, and the memory and processor time of khealth and canaries."""
+"""What a set of routines costs: API requests a minute, and memory and processor time of khealth and canaries."""
 
 import argparse
 import json
@@ -49,7 +49,9 @@ class Run:
 
 def configuration(wanted: str, image: str) -> Mapping[str, Any]:
     """Return the default configuration with canaries, or one that names every routine, with the default settings."""
-    every = {module.name: {kind.name: {} for kind in module.routines} for module in MODULES}
+    every: dict[str, dict[str, dict[str, object]]] = {
+        module.name: {kind.name: {} for kind in module.routines} for module in MODULES
+    }
     return {"namespace": NAMESPACE, "canary": {"image": image}, **({"modules": every} if wanted == "all" else {})}
 
 

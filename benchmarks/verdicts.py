@@ -51,10 +51,22 @@ def verdicts(found: Status) -> Iterator[Verdict]:
                     yield _verdict(f"{module['module']}/{routine['routine']}", attempt)
 
 
+def under_way(found: Status) -> Iterator[tuple[str, float]]:
+    """Yield each routine whose attempt has not ended, and when that began."""
+    for module in found["modules"]:
+        for routine in module["routines"]:
+            for attempt in routine["attempts"]:
+                if attempt["phase"]:
+                    yield f"{module['module']}/{routine['routine']}", _unix(attempt["started_at"])
+
+
+def _unix(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
 def _verdict(routine: str, attempt: Mapping[str, Any]) -> Verdict:
-    began = datetime.fromisoformat(attempt["started_at"]).timestamp()
     told = (attempt[key] or "" for key in ("reason", "component", "note"))
-    return Verdict(routine, began, attempt["result"], *told)
+    return Verdict(routine, _unix(attempt["started_at"]), attempt["result"], *told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,7 @@ class Log:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.state = ""
+        self._under_way: dict[str, float] = {}
         self._seen: dict[tuple[str, float], Seen] = {}
 
     def look(self) -> None:
@@ -80,7 +92,7 @@ class Log:
         except (OSError, ValueError):
             return
         now = time.time()
-        self.state = found["state"]
+        self._under_way = dict(under_way(found))
         for verdict in verdicts(found):
             self._seen.setdefault((verdict.routine, verdict.began), Seen(verdict, now))
 
@@ -96,6 +108,7 @@ class Log:
         return found
 
     def well(self, since: float) -> bool:
-        """Tell whether the latest attempt of every routine that is known began since then, and succeeded."""
+        """Tell whether the latest verdict of every routine is a success, and no attempt of before is under way."""
         latest = self.latest().values()
-        return bool(latest) and all(found.began >= since and found.result == "success" for found in latest)
+        over = all(began >= since for began in self._under_way.values())
+        return bool(latest) and over and all(found.result == "success" for found in latest)
