@@ -74,7 +74,7 @@ def _pages(outcome: Outcome) -> str:
 def _details(measured: Sequence[tuple[Row, Outcome]]) -> Iterator[str]:
     for row, outcome in measured:
         yield f"## {row.name}\n"
-        yield f"{row.what[0].upper()}{row.what[1:]}. {_afterwards(outcome)}\n"
+        yield f"Fault: {row.what}. {_afterwards(outcome)}\n"
         yield "| routine | says | reason | first after |"
         yield "|---|---|---|---|"
         for notice in outcome.notices:
@@ -82,6 +82,8 @@ def _details(measured: Sequence[tuple[Row, Outcome]]) -> Iterator[str]:
         for name in outcome.unaware:
             yield f"| `{name}` | success | | |"
         yield ""
+        if outcome.silent:
+            yield f"Without an attempt in that time: {', '.join(f'`{name}`' for name in outcome.silent)}.\n"
         if outcome.tickets:
             yield f"Tickets: {', '.join(f'`{name}`' for name in outcome.tickets)}.\n"
         if outcome.error:
@@ -90,8 +92,8 @@ def _details(measured: Sequence[tuple[Row, Outcome]]) -> Iterator[str]:
 
 def _afterwards(outcome: Outcome) -> str:
     if outcome.well_seconds is None:
-        return "After the fault, not every routine was well again in time."
-    return f"After the fault, every routine was well again within {outcome.well_seconds:g} s."
+        return "Afterwards, not every routine succeeded again in time."
+    return f"Afterwards, every routine that had failed succeeded again within {outcome.well_seconds:g} s."
 
 
 def write(rows: Sequence[Row], outcomes: Mapping[str, Outcome]) -> None:

@@ -74,7 +74,7 @@ ROWS = (
     Row("quota", "a quota of no pods", quota_reached, INCONCLUSIVE),
     Row("webhook-hangs", "a webhook for pods that times out", admitted(webhooks.hangs), "api_server", REFUSES),
     Row("webhook-rejects", "a webhook that rejects every pod", admitted(webhooks.rejects), "api_server", REFUSES),
-    Row("finalizer", "every pod has a finalizer that nobody removes", admitted(webhooks.holds), INCONCLUSIVE),
+    Row("finalizer", "a finalizer on every pod, which no controller removes", admitted(webhooks.holds), INCONCLUSIVE),
     Row(
         "image-missing",
         "the image of pods is in no registry",

@@ -166,7 +166,7 @@ def main() -> int:
     given = parsed()
     for name in ("prometheus", "alertmanager"):
         found(name)
-    # What is broken must be mended, whoever ends this.
+    # What is broken must be mended, however this ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     outcomes = []
     with ExitStack() as around:
