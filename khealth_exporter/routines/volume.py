@@ -89,6 +89,7 @@ class Volume(Routine[VolumeSettings]):
     reads: ClassVar[tuple[Kind[Any], ...]] = (NODE, EVENT)
     writes: ClassVar[int] = 6
     needs_canary: ClassVar[bool] = True
+    heavy: ClassVar[bool] = True
     permissions: ClassVar[tuple[Permission, ...]] = (CLASSES, *VOLUMES)
     Settings: ClassVar[type[VolumeSettings]] = VolumeSettings
 
