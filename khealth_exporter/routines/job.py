@@ -46,7 +46,7 @@ class JobSettings(RoutineSettings):
 
     interval: Duration = 300.0
     """Attempts begin this often, on a fixed grid."""
-    timeout: Duration = 60.0
+    timeout: Duration = 20.0
     """Upper bound of init, and again of cleanup."""
     number: Annotated[int, Field(ge=0, le=10_000)] = 90
     """Which Fibonacci number the canary computes."""

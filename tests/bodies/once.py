@@ -60,7 +60,7 @@ def test_every_routine_is_well_on_a_healthy_cluster(target: Target) -> None:
     assert (0, target.routines, []) == (found.code, found.well, target.objects()), found.document
 
 
-UNBOUND = dict.fromkeys(("rcscheduler", "pod", "deployment", "job"), {"pod_not_scheduled"})
+UNBOUND = {name: {"pod_not_scheduled"} for name in ("rcscheduler", "pod", "deployment", "job")}
 UNMANAGED = {
     "rcscheduler": {"pod_not_created"},
     "controllers": {"pod_not_created"},

@@ -16,7 +16,6 @@ from tools import needs, needs_variable
 from khealth_exporter.cluster import namespace
 from khealth_exporter.modules import MODULES
 
-pytestmark = pytest.mark.xdist_group("installed")
 NODE_PORT = 31337
 TARGETS = {
     "job_name": "pods",
