@@ -10,7 +10,7 @@ from pathlib import Path
 
 from khealth_exporter.app import commands as app
 from khealth_exporter.cli import output
-from khealth_exporter.config import Config, load
+from khealth_exporter.config import Config, LeftOut, load, missing_in
 from khealth_exporter.modules import MODULES
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 from khealth_exporter.simulator.faults import MOMENTARY, effect, listed, parse
@@ -91,8 +91,10 @@ def configuration() -> Config:
 
     `left_out` has those that lack a required setting: the author of a routine tries it in the demo first.
     """
-    document = {"canary": {"image": CANARY_IMAGE}, "modules": {module.name: {} for module in MODULES}}
-    config = load(json.dumps(document).encode(), modules=MODULES)
+    kinds = {(module.name, kind.name): missing_in(kind.Settings) for module in MODULES for kind in module.routines}
+    complete = [f"{module}/{name}" for (module, name), missing in kinds.items() if not missing]
+    config = load(json.dumps({"canary": {"image": CANARY_IMAGE}}).encode(), only=complete, modules=MODULES)
+    left_out = tuple(LeftOut(module, name, missing) for (module, name), missing in kinds.items() if missing)
     routines = (
         replace(
             routine,
@@ -102,7 +104,7 @@ def configuration() -> Config:
         )
         for routine in config.routines
     )
-    return replace(config, routines=tuple(routines))
+    return replace(config, routines=tuple(routines), left_out=left_out)
 
 
 def announcement(address: Address, fault: str | None) -> Iterator[str]:

@@ -59,7 +59,7 @@ async def run(launch: Launch) -> Program:
     On Linux it ends when this process ends, however that ends.
     """
     with launch.log.open("ab") as log:
-        return await asyncio.create_subprocess_exec(
+        started = await asyncio.create_subprocess_exec(
             *launch.arguments,
             cwd=launch.folder,
             env=launch.environment,
@@ -70,6 +70,23 @@ async def run(launch: Launch) -> Program:
             # Before it is another program: it can be stopped from its first moment on.
             preexec_fn=_dying_with(os.getpid()) if sys.platform == "linux" else None,
         )
+    return _Process(started)
+
+
+class _Process:
+    """A process of the operating system."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+    def send_signal(self, signal: int, /) -> None:
+        # The process's own method looks whether it has ended, and takes the exit code from whoever waits for that.
+        if self._process.returncode is not None:
+            raise ProcessLookupError
+        os.kill(self._process.pid, signal)
 
 
 def _dying_with(parent: int) -> Callable[[], None]:
