@@ -184,7 +184,7 @@ class JobRoutine(Routine[JobSettings]):
                 "completions": 1,
                 "backoffLimit": 0,
                 # Later than any deadline of the attempt: it ends what a dead run left.
-                "activeDeadlineSeconds": math.ceil(2 * self.settings.timeout),
+                "activeDeadlineSeconds": math.ceil(self.settings.max_age),
                 "template": template,
             },
         }

@@ -174,10 +174,12 @@ def released() -> Iterator[Installed]:
     """The chart, installed by helm in a namespace of its own."""
     kubectl("delete", "-f", str(SINGLE_FILE), "--ignore-not-found")  # It has the node port and the PriorityClass.
     installed = Installed(f"khealth-helm-{secrets.token_hex(2)}")
-    _helm("install", installed, "--create-namespace", "--wait", "--timeout=3m")
-    yield installed
-    ran(needs("helm"), "uninstall", "khealth", "-n", installed.namespace, "--ignore-not-found")
-    kubectl("delete", "namespace", installed.namespace, "--ignore-not-found")
+    try:
+        _helm("install", installed, "--create-namespace", "--wait", "--timeout=3m")
+        yield installed
+    finally:
+        ran(needs("helm"), "uninstall", "khealth", "-n", installed.namespace, "--ignore-not-found")
+        kubectl("delete", "namespace", installed.namespace, "--ignore-not-found")
 
 
 def _helm(command: str, installed: Installed, *words: str) -> None:
