@@ -118,4 +118,4 @@ def announcement(address: Address, fault: str | None) -> Iterator[str]:
     yield "Press Ctrl-C to stop."
     if fault:
         yield f"Injected fault: {effect(fault)}."
-        yield f"Within 30 seconds {url}/health shows the verdict, and the status page shows the evidence."
+        yield f"Within a minute {url}/health shows the verdict, and the status page shows the evidence."

@@ -54,8 +54,8 @@ class ConfigSettings(RoutineSettings):
     interval: Duration = 300.0
     """Attempts begin this often, on a fixed grid."""
     timeout: Duration = 120.0
-    """Upper bound of init, and again of cleanup. If it does not exceed `projected_within` by 15 s, an attempt may end
-    before it is a failure that the changes are not seen, and is then inconclusive."""
+    """Upper bound of init, and again of cleanup. Keep it 15 s above `projected_within`: an attempt that ends before the
+    changes had this time is inconclusive."""
     projected_within: Duration = 100.0
     """How soon a kubelet must project a change. By default, it looks at each pod every 60 to 90 s (`syncFrequency`)."""
     pod: CanarySettings = CanarySettings()
