@@ -182,7 +182,8 @@ class Removal:
         except Failed as failed:
             return failed
         kept = [trace.item for trace in self._pods.present()]
-        if other := held_by_another([*kept, self._owned.item] if self._owned.item else kept):
+        everything = [*kept, self._owned.item] if self._owned.item else kept
+        if other := held_by_another(everything, bare=self._owned.kind is POD):
             return Failed(other.reason, other.note, facts.evidence)
         found = self._slow(frozen, now) or not_deleted(frozen, facts.nodes, self._order)
         if found.reason is Reason.POD_NOT_DELETED and not any(map(held, frozen)):

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from canary_pods import censored, document, left, measured, note, ran, reasons, says, tell
+from canary_pods import censored, document, ended, left, measured, note, ran, reasons, says, tell
 from documents import Json
 from fakes import TIMEOUT, refusing
 from small_cluster import PODS, Scene, pinned_to, scene
@@ -187,3 +187,16 @@ async def test_an_unanswered_create_leaves_nothing() -> None:
         here.api.faults.append(refusing("create", resource=PODS, by=TIMEOUT))
         status = await disk(here, 40.0)
         assert ([Reason.API_TIMEOUT], []) == (reasons(status), left(here, [PODS]))
+
+
+@virtual
+async def test_a_finalizer_on_the_pod_is_another_clients() -> None:
+    """Kubernetes gives none to a bare pod, but a deletion in the foreground that somebody else asks for does."""
+
+    def held(pod: Json) -> Json:
+        pod = ended(pod, WELL)
+        return {**pod, "metadata": {**pod["metadata"], "finalizers": ["foregroundDeletion"]}}
+
+    async with scene() as here:
+        here.small.stuck, here.small.change, here.small.ending = {0: "started"}, {0: held}, False
+        assert [Reason.INTERRUPTED] == reasons(await disk(here))
