@@ -85,6 +85,19 @@ async def test_a_read_that_the_page_cache_may_have_answered_is_noted() -> None:
         pytest.param("", 0, Reason.CANARY_FAILED, Component.NODE, id="nothing said"),
         pytest.param("", 3, Reason.CANARY_FAILED, Component.NODE, id="exit code"),
         pytest.param(document("disk", reason="new_reason"), 0, Reason.CANARY_FAILED, Component.NODE, id="unknown word"),
+        pytest.param(
+            document("disk", write=-1.0, fsync=0.1, read=0.1), 0, Reason.CANARY_FAILED, Component.NODE, id="backwards"
+        ),
+        pytest.param(
+            document("disk", write=1e308, fsync=0.1, read=0.1), 0, Reason.CANARY_FAILED, Component.NODE, id="endless"
+        ),
+        pytest.param(
+            {**WELL, "uncertainty_seconds": -5.0}, 0, Reason.CANARY_FAILED, Component.NODE, id="more than certain"
+        ),
+        pytest.param(
+            {**WELL, "facts": {"fsync_median_seconds": 10**400, "fsync_max_seconds": 1}},
+            0, Reason.CANARY_FAILED, Component.NODE, id="no float",
+        ),
     ],
 )  # fmt: skip
 def test_what_a_canary_says_is_the_verdict(end: Json | str, code: int, reason: Reason, component: Component) -> None:
