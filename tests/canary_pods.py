@@ -204,4 +204,4 @@ class Storage:
                 self.small.later(1.0, self.api.remove, VOLUMES, "pvc-1")
             else:
                 failed = {"phase": "Failed", "message": "disk is in use"}
-                self.api.put(VOLUMES, {"metadata": {"name": "pvc-1"}, "status": failed})
+                self.api.put(VOLUMES, {**self.api.objects[VOLUMES]["pvc-1"], "status": failed})

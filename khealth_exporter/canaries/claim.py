@@ -216,6 +216,10 @@ def _kept_volume(volume: PersistentVolume) -> Finding:
     if volume.status.phase == "Bound":
         note = f"volume {volume.name}: the controller manager has not released it, though its claim is gone"
         return Finding(DELETE_CLAIM, Reason.NOT_COLLECTED, clean(note))
+    policy = volume.spec.persistent_volume_reclaim_policy
+    if policy not in ("", "Delete"):
+        note = f"volume {volume.name} has reclaimPolicy {policy}, which its StorageClass has not given it"
+        return Finding(DELETE_CLAIM, Reason.INTERRUPTED, clean(note))
     status = ": ".join(filter(None, (volume.status.phase, volume.status.message)))
     finalizers = f"; finalizers {', '.join(volume.metadata.finalizers)}" if volume.metadata.finalizers else ""
     return Finding(DELETE_CLAIM, Reason.VOLUME_NOT_DELETED, clean(f"volume {volume.name} is {status}{finalizers}"))

@@ -220,6 +220,16 @@ async def test_a_volume_whose_node_takes_no_pod_is_no_fault_of_storage() -> None
 
 
 @virtual
+async def test_nodes_that_are_full_of_volumes_have_no_room() -> None:
+    """Others have attached them: storage is well."""
+    message = "0/3 nodes are available: 3 node(s) exceed max volume count."
+    async with scene() as here:
+        Storage(here)
+        here.small.stuck, here.small.change = {0: "created"}, {0: lambda pod: unschedulable(pod, message)}
+        assert Reason.POD_UNSCHEDULABLE is verdict(await volume(here, 150.0))
+
+
+@virtual
 async def test_a_volume_that_cannot_be_mounted_is_not_attached() -> None:
     """The kubelet says so in an Event, and has no sandbox yet."""
     async with scene() as here:
@@ -289,6 +299,22 @@ async def test_a_volume_that_stays_is_not_deleted() -> None:
         status = await volume(here, 200.0)
         assert (Reason.VOLUME_NOT_DELETED, ["delete"]) == (verdict(status), censored(status.attempts[0]))
         assert "volume pvc-1 is Failed: disk is in use" in note(status.attempts[0])
+
+
+@virtual
+async def test_a_volume_that_another_client_retains_is_no_fault_of_storage() -> None:
+    """Its class deletes volumes; this one was changed, or made by hand."""
+    async with scene() as here:
+        Storage(here, reclaiming=False)
+
+        def retain() -> None:
+            (made,) = here.api.objects[VOLUMES].values()
+            here.api.put(VOLUMES, {**made, "spec": {"persistentVolumeReclaimPolicy": "Retain"}})
+
+        here.small.later(1.3, retain)
+        status = await volume(here, 200.0)
+        assert Reason.INTERRUPTED is verdict(status)
+        assert "volume pvc-1 has reclaimPolicy Retain" in note(status.attempts[0])
 
 
 @virtual
