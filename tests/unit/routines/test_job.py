@@ -10,6 +10,7 @@ from documents import disrupted, leaving, unschedulable
 from fakes import UNREACHABLE, Asked, Json, refusing
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from small_cluster import PODS, Scene, scene
 from small_workloads import JOBS, TRACKING, SmallJobs
 from virtual_time import run, virtual
@@ -375,3 +376,9 @@ def test_fibonacci_numbers_are_right(n: int) -> None:
     for _ in range(n):
         number, following = following, number + following
     assert number == fibonacci(n)
+
+
+def test_a_computation_that_cannot_end_in_time_is_refused() -> None:
+    """Every node would be said to starve it."""
+    with pytest.raises(ValidationError, match="cpu exceeds half of timeout"):
+        JobSettings(cpu=31.0, timeout=60.0)
