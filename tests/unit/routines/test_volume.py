@@ -1,5 +1,6 @@
 """volume, on a small cluster with a provisioner, on virtual time."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -192,6 +193,20 @@ def test_a_claim_that_the_controller_manager_ignores_is_its_fault(waits: bool) -
             assert expected is verdict(await volume(here, 150.0))
 
     run(scenario())
+
+
+@virtual
+async def test_slow_answers_before_a_verdict_do_not_look_like_a_starved_khealth() -> None:
+    """The claim is asked for first, and then its pod."""
+
+    async def slow(asked: Asked) -> None:
+        if asked.verb == "list" and asked.resource == "events":
+            await asyncio.sleep(3.0)
+
+    async with scene() as here:
+        Storage(here, waits=True, observing=False)
+        here.api.faults.append(slow)
+        assert Reason.POD_NOT_SCHEDULED is verdict(await volume(here, 150.0))
 
 
 @virtual
