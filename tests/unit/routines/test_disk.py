@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from canary_pods import censored, document, ended, left, measured, note, ran, reasons, says, tell
 from documents import Json
-from fakes import TIMEOUT, refusing
+from fakes import TIMEOUT, hanging, refusing
 from small_cluster import PODS, Scene, pinned_to, scene
 from virtual_time import run, virtual
 
@@ -213,3 +213,12 @@ async def test_a_finalizer_on_the_pod_is_another_clients() -> None:
     async with scene() as here:
         here.small.stuck, here.small.change, here.small.ending = {0: "started"}, {0: held}, False
         assert [Reason.INTERRUPTED] == reasons(await disk(here))
+
+
+@virtual
+async def test_a_kubelet_that_was_asked_only_now_is_not_blamed() -> None:
+    """The API server has taken all the time for the delete."""
+    async with scene() as here:
+        says(here, WELL)
+        here.api.faults.append(hanging("delete", resource=PODS, seconds=28.0))
+        assert [None] == reasons(await disk(here))

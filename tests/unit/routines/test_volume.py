@@ -20,7 +20,7 @@ from canary_pods import (
     tell,
 )
 from documents import Json, unschedulable
-from fakes import FORBIDDEN, TIMEOUT, Asked, refusing
+from fakes import FORBIDDEN, TIMEOUT, Asked, hanging, refusing
 from small_cluster import PODS, Scene, scene
 from virtual_time import run, virtual
 
@@ -359,6 +359,15 @@ async def test_a_claim_that_stays_protected_is_the_controller_managers_fault() -
         status = await volume(here, 200.0)
         assert Reason.NOT_COLLECTED is verdict(status)
         assert "kubernetes.io/pvc-protection" in note(status.attempts[0])
+
+
+@virtual
+async def test_a_claim_that_was_deleted_only_now_blames_nobody() -> None:
+    """The API server has taken all the time for the delete."""
+    async with scene() as here:
+        Storage(here, unprotecting=False)
+        here.api.faults.append(hanging("delete", resource=CLAIMS, seconds=117.0))
+        assert Reason.NO_SINGLE_CAUSE is verdict(await volume(here, 200.0))
 
 
 @virtual
