@@ -37,9 +37,10 @@ test: $(DEV_READY) ## unit and integration tests; no cluster needed
 coverage: $(DEV_READY) ## make test, slower: prints branch coverage, which has a floor
 	$(BIN)/pytest --numprocesses=3 --dist=worksteal --cov --cov-report= $(ARGS)
 
-# pytest's 5 says that ARGS selected no such test. The first line is what may share the cluster, the second what may not.
+# The first line is what may share the cluster, the second what may not. By name, files that take long come early.
+# pytest's 5 says that ARGS selected no such test.
 e2e: $(DEV_READY) ## end-to-end tests on the cluster that KUBECONFIG names
-	$(BIN)/pytest tests/e2e -m 'not alone' --numprocesses=4 --dist=loadgroup $(ARGS) || test $$? -eq 5
+	$(BIN)/pytest tests/e2e -m 'not alone' --numprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS) || test $$? -eq 5
 	$(BIN)/pytest tests/e2e -m alone $(ARGS) || test $$? -eq 5
 
 check: $(DEV_READY) ## linters, types, layers, spelling, English, and whether generated files are up to date

@@ -86,10 +86,16 @@ def _word(goal: Goal) -> str:
     return "yes" if goal.met else "no"
 
 
-def parser(text: str | None) -> argparse.ArgumentParser:
-    """Return a parser with what every benchmark understands."""
+def plain_parser(text: str | None) -> argparse.ArgumentParser:
+    """Return a parser with what even a benchmark understands that has its own bounds."""
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     made.add_argument("--assert", dest="insist", action="store_true", help="exit with 1 if a goal is missed")
+    return made
+
+
+def parser(text: str | None) -> argparse.ArgumentParser:
+    """Return a parser with what most benchmarks understand."""
+    made = plain_parser(text)
     made.add_argument("--audit-log", type=Path, default=os.environ.get("KHEALTH_AUDIT_LOG"), help="JSON lines")
     made.add_argument("--seconds", type=float, default=540.0, help="stop after so long at the latest")
     return made

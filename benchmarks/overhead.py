@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import sets
 from benchmarks.audit import lines, requests
+from benchmarks.everything import with_canaries
 from benchmarks.figures import Goal, conclude, needed, parser, percentile, table
 from benchmarks.harness import ROOT, configuration, module_of, namespace, program, wait_for_watcher
 from benchmarks.naive import REPLICAS
@@ -224,7 +226,12 @@ def main() -> int:
     arguments.add_argument("--routines", type=int, default=3, help="at once, so that it takes less time")
     arguments.add_argument("--naive", type=int, default=5, help="attempts of the naive script")
     arguments.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="of routines")
+    told = "measure a whole set of routines for --seconds at their default intervals instead, canaries included"
+    with_canaries(arguments).add_argument("--set", choices=sets.SETS, help=told)
     given = parsed(arguments)
+    if given.set:
+        figures, goals = repeated(partial(sets.measured, needed(given.audit_log), given.set, given), given.runs)
+        return conclude(f"overhead-{given.set}", figures, goals, insist=given.insist)
     if given.attempts <= 2 * WARM_UP * given.routines:
         arguments.error(f"--attempts must be above {2 * WARM_UP * given.routines}")
     log, kinds = needed(given.audit_log), [KINDS[name] for name in given.kinds]

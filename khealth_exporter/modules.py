@@ -22,7 +22,7 @@ class Module:
     """A named set of routines, which run under the names of their classes unless the configuration lists others.
 
     A module that is not the `default` runs only if the configuration mentions it or the command line names it, so that
-    an upgrade never starts to create volumes. Of a default module, `opt_in` names the kinds that do not run by default.
+    an upgrade never starts to create volumes. `opt_in` names the kinds that run only if they are listed.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Module:
         """Return why a kind does not run by default, whatever is configured; empty if it does."""
         if not self.default:
             return f"module {self.name} is off by default"
-        return "it runs only if it is configured" if kind.name in self.opt_in else ""
+        return "it runs only if the configuration lists it" if kind.name in self.opt_in else ""
 
 
 MODULES: tuple[Module, ...] = (

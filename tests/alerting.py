@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 import yaml
 from bodies.target import Running, Target, wait_for
 from deployment import alertmanager, asked, prometheus, told
-from faster import faster
 from promql import ALERTS
 from promql import rules as every_rule
 from webhook import Notification, Webhook, webhook
+
+from benchmarks.faster import faster
 
 INTERVAL = 10.0
 """Seconds between attempts: as often as a machine of two cores can begin, start, hold and remove pods."""

@@ -48,10 +48,9 @@ _STUCK = {Component.SCHEDULER: SCHEDULE, Component.NODE: SANDBOX, Component.REGI
 
 
 class AnyReason(RcScheduler):
-    """A routine that can fail for every reason."""
+    """A routine that fails for whatever reason a history has."""
 
     name: ClassVar[str] = "any-reason"
-    reasons: ClassVar[tuple[Reason, ...]] = tuple(Reason)
 
 
 KINDS: Mapping[str, type[Routine[Any]]] = {
@@ -117,6 +116,17 @@ class Life:
     readings: tuple[Reading, ...] = ()
 
 
+def _declared(kind: type[Routine[Any]], attempts: Iterable[Attempt]) -> type[Routine[Any]]:
+    """Return what a routine is declared as: one that can fail for every reason has only those that it gives besides.
+
+    Each reason has its series, and each of these costs time.
+    """
+    more = {attempt.reason for attempt in attempts if attempt.reason}
+    if kind is not AnyReason or more <= set(kind.all_reasons()):
+        return kind
+    return type(kind.__name__, (kind,), {"reasons": (*kind.reasons, *more)})
+
+
 Measured = tuple[tuple[Measurement, ...], tuple[Sample, ...]]
 Changes = list[tuple[float, Callable[[], object]]]
 
@@ -128,9 +138,9 @@ class _Process:
         self.life, self.now = life, life.begin
         self.metrics = Metrics(CollectorRegistry(), Clock(lambda: self.now, lambda: self.now))
         self.changes: Changes = [(life.refused, lambda: self.metrics.loaded(well=False))]
-        for name in life.routines:
+        for name, attempts in life.routines.items():
             module, label = _place(name)
-            kind = KINDS[module]
+            kind = _declared(KINDS[module], attempts)
             settings = kind.Settings(interval=life.interval, suspend=name in life.suspended)
             self.metrics.declare(module, label, kind, settings)
             begun = Event(module, label, 1, Phase.INIT, Result.SUCCESS, 0, 0, 0, life.begin)

@@ -25,7 +25,7 @@ EVENT_PAGES = 4
 
 _CREATING = re.compile(
     r"^(?:\(combined from similar events\): )?"
-    r"(?:[Cc]reate Pod [^ ]+ in StatefulSet [^ ]+ failed error|Error creating): "
+    r"(?:(?:Create|create) Pod [^ ]+ in StatefulSet [^ ]+ failed error|Error creating): "
 )
 """What a controller says before the API server's own words; a StatefulSet or a Job has no condition that tells them."""
 

@@ -51,7 +51,7 @@ def load(  # noqa: PLR0913 - each is one flag of the command line
 
     If a module lists routines, exactly these run. A module that lists none, or that the file does not mention, runs
     all its kinds with defaults, each under its own name; one that the file does not mention only if the module is a
-    default. A kind with a required setting never runs unless it is listed.
+    default. A kind with a required setting, and one that is opt-in, never runs unless it is listed.
 
     The other arguments come from the command line. `namespace`, and `poll_interval` and `pod_ttl` (in seconds, for
     every routine that has the key), override the file. If `only` names modules or routines (MODULE, ROUTINE or
@@ -91,8 +91,8 @@ class _Section:
         for kind in self.module.routines:
             if kind.name not in self.routines:
                 missing = (*missing_in(kind.Settings), *_lacks(kind, image))
-                by_default = not missing and not self.module.off_because(kind)
-                enabled = implied and (self.mentioned or by_default)
+                wanted = self.mentioned or (self.module.default and not missing)
+                enabled = implied and wanted and kind.name not in self.module.opt_in
                 yield Candidate(name, kind.name, implied=implied, enabled=enabled, missing=missing)
 
 

@@ -74,6 +74,7 @@ class Disk(Routine[DiskSettings]):
     reads: ClassVar[tuple[Kind[Any], ...]] = (EVENT,)
     writes: ClassVar[int] = 2
     needs_canary: ClassVar[bool] = True
+    heavy: ClassVar[bool] = True
     figures: ClassVar[tuple[Figure, ...]] = (FAILING,)
     permissions: ClassVar[tuple[Permission, ...]] = (CHOOSE,)
     Settings: ClassVar[type[DiskSettings]] = DiskSettings

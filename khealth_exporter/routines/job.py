@@ -46,7 +46,7 @@ class JobSettings(RoutineSettings):
 
     interval: Duration = 300.0
     """Attempts begin this often, on a fixed grid."""
-    timeout: Duration = 60.0
+    timeout: Duration = 20.0
     """Upper bound of init, and again of cleanup."""
     number: Annotated[int, Field(ge=0, le=10_000)] = 90
     """Which Fibonacci number the canary computes."""
@@ -190,7 +190,7 @@ class JobRoutine(Routine[JobSettings]):
                 "completions": 1,
                 "backoffLimit": 0,
                 # Later than any deadline of the attempt: it ends what a dead run left.
-                "activeDeadlineSeconds": math.ceil(2 * self.settings.timeout),
+                "activeDeadlineSeconds": math.ceil(self.settings.max_age),
                 "template": template,
             },
         }

@@ -89,6 +89,7 @@ class Volume(Routine[VolumeSettings]):
     reads: ClassVar[tuple[Kind[Any], ...]] = (NODE, EVENT)
     writes: ClassVar[int] = 6
     needs_canary: ClassVar[bool] = True
+    heavy: ClassVar[bool] = True
     permissions: ClassVar[tuple[Permission, ...]] = (CLASSES, *VOLUMES)
     Settings: ClassVar[type[VolumeSettings]] = VolumeSettings
 
@@ -112,7 +113,7 @@ class Volume(Routine[VolumeSettings]):
         if not kind.waits:
             await self._writer.create(self._task("write"), self.deadline)
         node = await self._did(self._writer, WRITE)
-        await self._writer.remove(self.deadline, self.deadline - self.context.clock.now(), self.record)
+        await self._writer.remove(self.deadline, self.deadline - self.context.clock.now(), self._detached)
         await self._reader.create(self._task("verify", node), self.deadline)
         await self._did(self._reader, VERIFY)
 
@@ -121,7 +122,7 @@ class Volume(Routine[VolumeSettings]):
         reserved = self.deadline - RESERVE * self.settings.timeout
         patience = reserved - self.context.clock.now()
         await one_after_the_other(
-            *(partial(canary.remove, reserved, patience, self.record) for canary in (self._writer, self._reader)),
+            *(partial(canary.remove, reserved, patience, self._detached) for canary in (self._writer, self._reader)),
             partial(self._claim.remove, self.deadline, self.record),
         )
 
@@ -173,6 +174,10 @@ class Volume(Routine[VolumeSettings]):
             self._attached(canary)
         elif step and step in _PARTS and (waited := canary.timed(step, "started", "ended")):
             self.record(waited.measurements[0])
+
+    def _detached(self, sample: Sample) -> None:
+        if sample.node:  # A pod without a node has nothing to detach.
+            self.record(sample)
 
     def _attached(self, canary: BareCanary) -> None:
         if attached := canary.timed(ATTACH, "scheduled", "started"):

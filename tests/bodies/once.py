@@ -57,10 +57,10 @@ def test_a_missing_namespace_is_made_and_removed(target: Target) -> None:
 def test_every_routine_is_well_on_a_healthy_cluster(target: Target) -> None:
     """Side by side, with nothing left."""
     found = target.every(target.configure())
-    assert (0, target.routines, []) == (found.code, found.well, target.objects()), found.document
+    assert (0, target.routines, []) == (found.code, found.well, target.objects()), found.told
 
 
-UNBOUND = dict.fromkeys(("rcscheduler", "pod", "deployment", "job"), {"pod_not_scheduled"})
+UNBOUND = {name: {"pod_not_scheduled"} for name in ("rcscheduler", "pod", "deployment", "job")}
 UNMANAGED = {
     "rcscheduler": {"pod_not_created"},
     "controllers": {"pod_not_created"},
@@ -92,10 +92,10 @@ def test_a_broken_component_is_named(target: Target, fault: str, component: str,
     with target.broken(fault):
         found = target.every(target.quick())
     must, may = expected.keys() & target.routines, {**MAY.get(fault, {}), **expected}
-    assert (1, True) == (found.code, must <= found.blamed.keys()), found.document
-    assert {component} == {blamed for blamed, _ in found.blamed.values()}, found.document
-    assert all(reason in may.get(routine, ()) for routine, (_, reason) in found.blamed.items()), found.document
-    assert target.routines - found.blamed.keys() == found.well, found.document
+    assert (1, True) == (found.code, must <= found.blamed.keys()), found.told
+    assert {component} == {blamed for blamed, _ in found.blamed.values()}, found.told
+    assert all(reason in may.get(routine, ()) for routine, (_, reason) in found.blamed.items()), found.told
+    assert target.routines - found.blamed.keys() == found.well, found.told
 
 
 @pytest.mark.alone
@@ -117,7 +117,7 @@ def test_a_component_that_took_up_the_time_is_named_though_it_works_again(
         found = _resumed_late(target, fault)
         if found.attempt["note"] != "the watch was behind the API server at the deadline":
             break
-    assert {"rcscheduler": blamed} == found.blamed, found.document
+    assert {"rcscheduler": blamed} == found.blamed, found.told
     note, came_late = found.attempt["note"], "schedule took" if fault == "scheduler-stalled" else "create took"
     # On a busy machine it works again too late for some of the pods.
     assert any(said in note for said in (came_late, "not created", "not reported")), note
@@ -148,10 +148,10 @@ def test_an_api_server_that_does_not_answer_is_named(target: Target, fault: str,
     """Exit 3 (or 1, if it did answer that it cannot). Every routine names the API server."""
     with target.broken(fault):
         found = target.every(target.quick())
-    assert target.routines == set(found.blamed), found.document
-    assert {"api_server"} == {component for component, _ in found.blamed.values()}, found.document
+    assert target.routines == set(found.blamed), found.told
+    assert {"api_server"} == {component for component, _ in found.blamed.values()}, found.told
     told = {reason for _, reason in found.blamed.values()}
-    assert (told <= reasons, found.code) == (True, 1 if "api_error" in told else 3), found.document
+    assert (told <= reasons, found.code) == (True, 1 if "api_error" in told else 3), found.told
 
 
 def test_an_image_that_cannot_be_pulled_is_named(target: Target) -> None:

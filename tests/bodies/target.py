@@ -51,6 +51,12 @@ class Once:
         return attempt  # type: ignore[no-any-return]
 
     @property
+    def told(self) -> list[tuple[str, ...]]:
+        """What each attempt says, in short."""
+        parts = ("routine", "result", "reason", "component", "note")
+        return [tuple(str(found[part]) for part in parts) for found in self.document["attempts"]]
+
+    @property
     def blamed(self) -> dict[str, tuple[str, str]]:
         """Component and reason of each routine whose attempt failed."""
         failed = (found for found in self.document["attempts"] if found["result"] == "failure")

@@ -11,8 +11,9 @@ import promql
 import pytest
 from alerting import FACTOR, HEARTBEAT, INTERVAL, PAGING, Way, rule_files, rules, way
 from bodies.target import Target, wait_for
-from faster import faster_expression
 from webhook import Notification
+
+from benchmarks.faster import faster_expression
 
 RULES = [pytest.param(path, id=path.stem) for path in rule_files()]
 DASHBOARDS = [pytest.param(path, id=path.stem) for path in dashboard_queries.dashboards()]

@@ -16,7 +16,6 @@ from tools import needs, needs_variable
 from khealth_exporter.cluster import namespace
 from khealth_exporter.modules import MODULES
 
-pytestmark = pytest.mark.xdist_group("installed")
 NODE_PORT = 31337
 TARGETS = {
     "job_name": "pods",
@@ -175,10 +174,12 @@ def released() -> Iterator[Installed]:
     """The chart, installed by helm in a namespace of its own."""
     kubectl("delete", "-f", str(SINGLE_FILE), "--ignore-not-found")  # It has the node port and the PriorityClass.
     installed = Installed(f"khealth-helm-{secrets.token_hex(2)}")
-    _helm("install", installed, "--create-namespace", "--wait", "--timeout=3m")
-    yield installed
-    ran(needs("helm"), "uninstall", "khealth", "-n", installed.namespace, "--ignore-not-found")
-    kubectl("delete", "namespace", installed.namespace, "--ignore-not-found")
+    try:
+        _helm("install", installed, "--create-namespace", "--wait", "--timeout=3m")
+        yield installed
+    finally:
+        ran(needs("helm"), "uninstall", "khealth", "-n", installed.namespace, "--ignore-not-found")
+        kubectl("delete", "namespace", installed.namespace, "--ignore-not-found")
 
 
 def _helm(command: str, installed: Installed, *words: str) -> None:

@@ -21,7 +21,7 @@ class SimulatedCluster(Target):
 
     timeout, fastest = 3.0, 0.1
     patience = 30.0
-    image = "khealth"
+    image = "khealth:simulated"
 
     def __init__(self, kubeconfig: Path, folder: Path, control: str) -> None:
         super().__init__(kubeconfig, folder)

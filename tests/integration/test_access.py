@@ -1,3 +1,3 @@
-"""Rights and tokens that are taken away: the bodies are shared with the other kind of cluster."""
+"""Rights that are missing: the bodies are shared with the other kind of cluster."""
 
 from bodies.access import *  # noqa: F403

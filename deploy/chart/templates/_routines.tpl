@@ -30,9 +30,8 @@ of `canary`. */ -}}
   {{- $listed := omit (get $told $module | default dict) "suspend" "suspend_until" -}}
   {{- $implied := list -}}
   {{- if or (get $catalogue.modules $module).default (hasKey $told $module) -}}
-    {{- $mentioned := hasKey $told $module -}}
     {{- range $kind, $about := $kinds -}}
-      {{- $wanted := and $about.default (or $mentioned (not $about.opt_in)) (or $image (not $about.canary)) -}}
+      {{- $wanted := and $about.default (not $about.opt_in) (or $image (not $about.canary)) -}}
       {{- if $wanted }}{{ $implied = append $implied $kind }}{{ end -}}
     {{- end -}}
   {{- end -}}

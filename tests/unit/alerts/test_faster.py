@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from faster import faster, faster_expression, shorter
 from hypothesis import given
 from hypothesis import strategies as st
+
+from benchmarks.faster import faster, faster_expression, shorter
 
 ALERTS = Path(__file__).parents[3] / "alerts"
 FACTOR = 6

@@ -455,9 +455,9 @@ def test_check_config_warns_of_a_window_that_has_ended(tmp_path: Path, capsys: p
     """It is no error: the file may have been right yesterday."""
     path = tmp_path / "khealth.yaml"
     path.write_text(
-        "modules: {workloads: {suspend_until: 2020-01-01T00:00:00Z}, control-plane: {suspend_until: 2999-01-01T00:00:00Z}}"
+        "modules: {rcscheduler: {suspend_until: 2020-01-01T00:00:00Z}, control-plane: {suspend_until: 2999-01-01T00:00:00Z}}"
     )
-    warning = "workloads/pod: suspend_until 2020-01-01T00:00:00Z has passed: it runs\n"
+    warning = "rcscheduler/rcscheduler: suspend_until 2020-01-01T00:00:00Z has passed: it runs\n"
     assert (0, f"{path}: ok\n", warning) == (main(["check-config", str(path)]), *capsys.readouterr())
 
 

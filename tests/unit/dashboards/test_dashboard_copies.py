@@ -15,8 +15,10 @@ MINUTES = 40
 PODS = ("khealth-1", "khealth-2")
 ASKED = [one for path in dashboards() for one in expressions(path) if not one.panel.startswith("variable ")]
 """A variable's values are a set, whatever there are copies of."""
-NOTHING = {f"khealth: clusters: {tile} A" for tile in ("Healthy clusters", "Broken", "Unknown")}
-"""The one cluster is failing."""
+NOTHING = {f"khealth: clusters: {tile} A" for tile in ("Healthy clusters", "Broken", "Unknown")} | {
+    "khealth: storage: steps, p99 of 1 h A"
+}
+"""The one cluster is failing, and tests no storage."""
 RECORDED = {
     'routine:khealth_error_budget_left:ratio_30d{cluster="oslo",module="rcscheduler",routine="rcscheduler"}': "0.5x50",
     'khealth:objective:ratio{cluster="oslo"}': "0.99x50",

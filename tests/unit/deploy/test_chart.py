@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from deploy.render import CHART
 from khealth_exporter.canaries.pod_spec import Resources
 from khealth_exporter.config import load
+from khealth_exporter.config.off import off_because
 from khealth_exporter.core.runner import OVERTIME
 from khealth_exporter.modules import MODULES
 from khealth_exporter.routines.rcscheduler import RcSchedulerSettings
@@ -41,9 +42,15 @@ DEFAULTS = [
 ]
 
 
-OTHERS = {routine.label: routine.settings.timeout for routine in load(None).routines if routine.module != "rcscheduler"}
+_RUNNING = [
+    kind
+    for module in MODULES
+    for kind in module.routines
+    if module.name != "rcscheduler" and not off_because(module, kind, "khealth")
+]
+OTHERS = {kind.name: kind.Settings().timeout for kind in _RUNNING}
 """Routines of the other modules that run by default, with their `timeout` in seconds."""
-OTHER_PODS = sum("pod" in routine.kind.Settings.model_fields for routine in load(None).routines) - 1
+OTHER_PODS = sum("pod" in kind.Settings.model_fields for kind in _RUNNING)
 """How many canaries they have, one each."""
 
 
@@ -485,7 +492,7 @@ def test_a_class_that_exists_can_be_named(helm: charts.Helm, values: Json) -> No
 
 def test_another_longest_timeout_replaces_the_pod(helm: charts.Helm) -> None:
     """It has to be let stop for longer, which a pod is told when it is made; as docs/install.md says."""
-    pods = [helm.template(routine(timeout=text)).pod for text in ("20s", "15s")]
+    pods = [helm.template(routine(timeout=text)).pod for text in ("20s", "25s")]
     assert pods[0] != pods[1]
 
 

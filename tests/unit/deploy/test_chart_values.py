@@ -147,8 +147,9 @@ def test_a_pod_is_not_granted_what_serves_khealth_beside_the_cluster() -> None:
     told = catalogue()
     kinds = [kind for module in told["modules"].values() for kind in module["routines"].values()]
     granted = {(p["scope"], p["verb"], p["resource"]) for part in (told, *kinds) for p in part["permissions"]}
-    assert {"list", "watch"} == {verb for scope, verb, _ in granted if scope == "cluster"}
-    assert not any(resource in {"namespaces", "serviceaccounts"} for _, _, resource in granted)
+    assert {"get", "list", "watch"} == {verb for scope, verb, _ in granted if scope == "cluster"}
+    beside = {(scope, verb) for scope, verb, resource in granted if resource in {"namespaces", "serviceaccounts"}}
+    assert {("namespace", "get")} == beside  # Its own, for the Pod Security level.
 
 
 class QuietSettings(RoutineSettings):
@@ -210,5 +211,6 @@ def test_the_catalogue_follows_from_the_classes() -> None:
         "why": "look",
     }
     expected = {"permissions": [leases], "default": True, "timeout": "90s", "pod": False, "replicas": 0}
+    expected |= {"opt_in": False, "canary": False}
     assert expected == told["modules"]["more"]["routines"]["quiet"]
     assert ("20s", True, 3) == (rcscheduler["timeout"], rcscheduler["pod"], rcscheduler["replicas"])

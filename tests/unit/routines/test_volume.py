@@ -182,6 +182,15 @@ def test_a_claim_without_a_volume_is_not_provisioned(waits: bool) -> None:
     run(scenario())
 
 
+@virtual
+async def test_a_canary_without_a_node_has_nothing_to_detach() -> None:
+    """It would make the step look fast."""
+    async with scene() as here:
+        Storage(here, waits=True, provisioning=False)
+        (attempt,) = (await volume(here, 150.0)).attempts
+        assert {"provision", "delete"} == set(measured(attempt))
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_claim_that_the_controller_manager_ignores_is_its_fault(waits: bool) -> None:
     """No provisioner was asked; where the class waits, not even the scheduler has chosen a node."""

@@ -1,0 +1,151 @@
+"""khealth killed (-9) in the middle of each routine: whether one sweep leaves nothing of it."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks.everything import document, restricted, routines, with_canaries, writable, write
+from benchmarks.figures import Goal, conclude, plain_parser, table
+from benchmarks.harness import ROOT, kubectl
+from benchmarks.kit import wait_for
+
+NAMESPACE = "bench-kills"
+MOMENTS = (0.2, 0.5, 0.8)
+"""Where in an attempt it is killed, as shares of its duration."""
+ATTEMPT, SWEEP = 180.0, "90s"
+RELEASE = 30.0
+"""Seconds that volumes have to go after their claims: the cluster deletes them, not the sweep."""
+BORN = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
+"""What a namespace has of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One khealth that was killed: what it left, and what one sweep left of that."""
+
+    routine: str
+    moment: float
+    killed_after: float
+    """Seconds after its start."""
+    before: Sequence[str]
+    after: Sequence[str]
+    swept: int
+    """The sweep's exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """An attempt that nobody disturbs: how long after the process it begins, and how long it takes; in seconds."""
+
+    result: str
+    begins: float
+    takes: float
+
+
+def khealth(*words: str, file: Path) -> list[str]:
+    """Return a command of khealth."""
+    return [sys.executable, "-m", "khealth_exporter", *words, "--config", str(file)]
+
+
+def undisturbed(routine: str, file: Path) -> Undisturbed:
+    """Let one attempt come to its end."""
+    started = time.time()
+    command = khealth("once", routine, "--json", file=file)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=ATTEMPT, check=False)
+    (attempt,) = json.loads(done.stdout)["attempts"]
+    began = datetime.fromisoformat(attempt["started_at"]).timestamp()
+    # The hold is part of it, and its duration leaves that out; khealth ends directly after.
+    return Undisturbed(attempt["result"], began - started, max(attempt["duration_seconds"], time.time() - began - 0.5))
+
+
+def killed(routine: str, moment: float, known: Undisturbed, file: Path) -> Kill:
+    """Kill khealth at a moment of an attempt, and sweep once."""
+    after = known.begins + moment * known.takes
+    process = subprocess.Popen(
+        khealth("once", routine, file=file), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        time.sleep(after)
+    finally:
+        process.kill()
+        process.wait()
+    before = everything()
+    sweep = khealth("sweep", "--all", "--timeout", SWEEP, file=file)
+    swept = subprocess.run(sweep, cwd=ROOT, capture_output=True, timeout=ATTEMPT, check=False)
+    try:
+        wait_for("the end of volumes", lambda: not volumes(), RELEASE)
+    except TimeoutError as error:
+        print(error)
+    return Kill(routine, moment, round(after, 2), sorted(before), sorted({*everything(), *volumes()}), swept.returncode)
+
+
+def kinds() -> str:
+    """Return the names of all kinds of objects that a namespace can hold, but for Events."""
+    found = kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
+    return ",".join(kind for kind in found if not kind.startswith("events") and "metrics.k8s.io" not in kind)
+
+
+def everything() -> set[str]:
+    """Return what there is in the namespace, apart from what it has of itself."""
+    said = kubectl("get", kinds(), "--namespace", NAMESPACE, "--ignore-not-found", "-o", "name")
+    return set(said.split()) - BORN
+
+
+def volumes() -> set[str]:
+    """Return the volumes that claims of the namespace have or had."""
+    found = json.loads(kubectl("get", "persistentvolumes", "-o", "json"))["items"]
+    claimed = (item for item in found if item["spec"].get("claimRef", {}).get("namespace") == NAMESPACE)
+    return {f"persistentvolume/{item['metadata']['name']}" for item in claimed}
+
+
+def goals(kills: Sequence[Kill], tried: Sequence[str]) -> list[Goal]:
+    """Return what the kills must reach. A routine of which no kill left anything was not killed in its middle."""
+    caught = {kill.routine for kill in kills if kill.before}
+    return [
+        Goal("objects left after one sweep", sum(len(kill.after) for kill in kills), 0),
+        Goal("sweeps that failed", sum(kill.swept != 0 for kill in kills), 0),
+        Goal("routines of which no kill left anything", len(set(tried) - caught), 0),
+    ]
+
+
+def observe(given: argparse.Namespace) -> list[Kill]:
+    """Kill khealth in every routine."""
+    with ExitStack() as around:
+        around.enter_context(restricted(NAMESPACE))
+        around.enter_context(writable(given.host_path))
+        folder = Path(around.enter_context(tempfile.TemporaryDirectory()))
+        file = write(folder / "config.yaml", document(NAMESPACE, given.image))
+        kills = []
+        for routine in given.routines:
+            known = undisturbed(routine, file)
+            print(f"{routine}: {known.result} within {known.takes:.1f} s")
+            kills += [killed(routine, moment, known, file) for moment in MOMENTS]
+        return kills
+
+
+def main() -> int:
+    """Kill khealth."""
+    arguments = with_canaries(plain_parser(__doc__))
+    arguments.add_argument("--routines", nargs="+", default=list(routines()), choices=routines(), metavar="ROUTINE")
+    given = arguments.parse_args()
+    kills = observe(given)
+    rows = [
+        [kill.routine, kill.moment, kill.killed_after, len(kill.before), " ".join(kill.after) or "none", kill.swept]
+        for kill in kills
+    ]
+    table("Kills", ("routine", "moment", "after, s", "objects then", "left after one sweep", "sweep's code"), rows)
+    return conclude(
+        "kills", {"kills": [asdict(kill) for kill in kills]}, goals(kills, given.routines), insist=given.insist
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
