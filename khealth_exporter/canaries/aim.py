@@ -106,6 +106,10 @@ class Tally:
         """Whether a pod that should go has not been asked to."""
         return bool(self._others)
 
+    def others(self, traces: Iterable[Trace[Pod]]) -> list[Trace[Pod]]:
+        """Return the pods that the aim does not concern."""
+        return [trace for trace in traces if not self.aim.concerns(trace)]
+
     def complete(self, count: int) -> bool:
         """Tell whether so many pods are where they should be, and no others are left."""
         return not self.lost and not self.fallen and not self._others and len(self.well) >= count

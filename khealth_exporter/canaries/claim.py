@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 
 from khealth_exporter.canaries.asking import ASKING, check_awake
 from khealth_exporter.canaries.diagnosis import Finding
@@ -46,6 +47,8 @@ _PROVISIONERS = ("volume.kubernetes.io/storage-provisioner", "volume.beta.kubern
 """Annotations by which the controller manager asks a provisioner for a volume."""
 _AGAIN = 2.0
 """Seconds between two looks at a volume whose watch has failed."""
+_LEAST = 5.0
+"""Seconds that others must have had since the API server has answered the delete."""
 _STATIC = "kubernetes.io/no-provisioner"
 _PROTECTION = "kubernetes.io/pvc-protection"
 
@@ -189,6 +192,9 @@ class Claim(Owned[PersistentVolumeClaim]):
 
     async def _failed(self, found: Finding, record: Callable[[Measurement], None]) -> Failed:
         now = self._clock.now()
+        if found.reason.result is Result.FAILURE and now - self.told < _LEAST:
+            note = f"{found.note}, but the delete was answered only {now - self.told:.1f} s ago"
+            found = replace(found, reason=Reason.NO_SINGLE_CAUSE, note=note)
         if self.asked and found.reason.result is Result.FAILURE:
             record(self.ruler.measure(DELETE_CLAIM, self.asked, Moment(now), censored=True))
         events = await list_events(self._cluster, self.ownership.name, now + ASKING)
@@ -216,6 +222,10 @@ def _kept_volume(volume: PersistentVolume) -> Finding:
     if volume.status.phase == "Bound":
         note = f"volume {volume.name}: the controller manager has not released it, though its claim is gone"
         return Finding(DELETE_CLAIM, Reason.NOT_COLLECTED, clean(note))
+    policy = volume.spec.persistent_volume_reclaim_policy
+    if policy not in ("", "Delete"):
+        note = f"volume {volume.name} has reclaimPolicy {policy}, which its StorageClass has not given it"
+        return Finding(DELETE_CLAIM, Reason.INTERRUPTED, clean(note))
     status = ": ".join(filter(None, (volume.status.phase, volume.status.message)))
     finalizers = f"; finalizers {', '.join(volume.metadata.finalizers)}" if volume.metadata.finalizers else ""
     return Finding(DELETE_CLAIM, Reason.VOLUME_NOT_DELETED, clean(f"volume {volume.name} is {status}{finalizers}"))

@@ -30,11 +30,13 @@ class CpuTime:
 
     @classmethod
     def of(cls, document: Document) -> "CpuTime":
-        """Read it from a document's facts; what is no number is not told."""
+        """Read it from a document's facts; what is no number, or less than none, is not told."""
 
         def seconds(name: str) -> float | None:
             fact = document.facts.get(f"{name}_seconds")
-            return float(fact) if isinstance(fact, int | float) and not isinstance(fact, bool) else None
+            if not isinstance(fact, int | float) or isinstance(fact, bool):
+                return None
+            return float(fact) if fact >= 0 else None
 
         return cls(seconds("wall"), seconds("cpu"), seconds("throttled"), seconds("steal"), seconds("waiting"))
 

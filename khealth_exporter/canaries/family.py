@@ -169,7 +169,7 @@ class Family:
         what = "the owner is" if state[0] else f"{len(left)} dependents are"
         what = f"{what} left" if self._collects or state[0] else "dependents still name their owner"
         note = f"{what} {waited:.1f} s after ConfigMap {self._owner.ownership.name} was deleted ({self._policy})"
-        if waited < (deadline - began) / 2:
+        if now - self._owner.told < (deadline - began) / 2:
             return Failed(Reason.NO_SINGLE_CAUSE, f"{note}: too late to tell", step=self.step)
         if self._progress(state):
             self._backlog.works(now)

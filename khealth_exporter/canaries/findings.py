@@ -1,6 +1,6 @@
 """What is said of an attempt's pods that are not where they should be. Pure: no I/O, no clock."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,9 @@ from khealth_exporter.measure.moments import Moment
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.sample import Measurement
+
+REPLACING = 2.0
+"""Seconds for a controller to replace a pod that another client has deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,10 @@ class Case:
         found, aim = not_ready(trace, self.facts.nodes, self.facts.pulling), self.tally.aim
         if found.reason is not Reason.POD_LOST or not trace.item.leaving or aim.concerns(trace):
             return found
-        since = self.leaving.get(trace.item.uid, 0.0)
-        replaced = any(other.moments["created"].at >= since for other in self.others)
-        return (None if replaced else aim.taken(trace)) or found
+        return (None if replaced(trace, self.others, self.leaving) else aim.taken(trace)) or found
+
+
+def replaced(pod: Trace[Pod], others: Iterable[Trace[Pod]], leaving: Mapping[str, float]) -> bool:
+    """Tell whether one of the others was created since this pod was asked to go."""
+    since = leaving.get(pod.item.uid, 0.0)
+    return any(other.moments["created"].at >= since for other in others)

@@ -81,12 +81,15 @@ def _respecified(made: KubernetesObject, found: KubernetesObject) -> str:
     return "" if before == now else "was changed"
 
 
-def held_by_another(items: Iterable[KubernetesObject]) -> Failed | None:
-    """Return which finalizer keeps a deleted object that nothing else keeps; None if it is one of Kubernetes' own."""
+def held_by_another(items: Iterable[KubernetesObject], *, bare: bool = False) -> Failed | None:
+    """Return which finalizer keeps a deleted object that nothing else keeps; None if it is one of Kubernetes' own.
+
+    Kubernetes gives none to a `bare` pod: there, all of them are another client's doing.
+    """
     for item in items:
         ending = isinstance(item, Pod) and not item.over
         for finalizer in item.metadata.finalizers if item.leaving and not ending else ():
-            if "/" in finalizer and "kubernetes.io/" not in finalizer:
+            if bare or ("/" in finalizer and "kubernetes.io/" not in finalizer):
                 note = f"{type(item).__name__} {item.name} has the finalizer {finalizer}, which is not khealth's"
                 return Failed(Reason.INTERRUPTED, clean(note))
     return None

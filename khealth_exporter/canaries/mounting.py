@@ -20,7 +20,7 @@ _ELSEWHERE = re.compile("volume node affinity conflict")
 """What the scheduler says if the volume can be used on some nodes only, and these take no pod."""
 _UNBOUND = re.compile(
     "(?i)persistentvolumeclaim|persistent volumes? to bind|enough free storage|binding volumes|provisioning failed"
-    "|max volume count|no available volume zone"
+    "|no available volume zone"
 )
 """What the scheduler says if it waits for storage (kubernetes pkg/scheduler/framework/plugins/volumebinding)."""
 

@@ -1,6 +1,7 @@
 """A canary that measures something, ends, and says what it found in its termination message."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -18,6 +19,11 @@ from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
 from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Failed
 
+_LARGEST = 1 << 53
+"""Of all integers up to this one, each is a float too."""
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e7)]
+_Integer = Annotated[int, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
+
 
 class Document(msgspec.Struct, frozen=True):
     """What a canary says in its termination message: durations in seconds, on its own clock, and what went wrong."""
@@ -27,9 +33,9 @@ class Document(msgspec.Struct, frozen=True):
     version: int = 1
     error: str = ""
     reason: str = ""
-    durations: Mapping[str, float] = {}
-    uncertainty_seconds: float = 0.0
-    facts: Mapping[str, float | int | str | bool | None] = {}
+    durations: Mapping[str, _Seconds] = {}
+    uncertainty_seconds: _Seconds = 0.0
+    facts: Mapping[str, float | _Integer | str | bool | None] = {}
 
     def measured(self, steps: Sequence[Step]) -> tuple[Measurement, ...]:
         """Return the steps that it timed; each duration has the step's name."""
@@ -40,7 +46,7 @@ class Document(msgspec.Struct, frozen=True):
         """Return the durations of these names together as one step; None if one of them is missing."""
         if not self.durations.keys() >= set(names):
             return None
-        seconds = sum(max(0.0, self.durations[name]) for name in names)
+        seconds = sum(self.durations[name] for name in names)
         return Measurement(step, seconds, self.uncertainty_seconds, Quality.EXACT)
 
 

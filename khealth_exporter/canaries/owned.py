@@ -55,6 +55,8 @@ class Owned(Generic[T]):
         """Whether a write may have created it."""
         self.asked: Moment | None = None
         """When its deletion was requested."""
+        self.told = self._clock.now()
+        """When the API server answered that, in monotonic seconds."""
         self.answered = Moment(self._clock.now())
         """When the write was answered."""
         self.began = self.sent = self.answered.at
@@ -196,6 +198,7 @@ class Owned(Generic[T]):
         now = self._clock.now()
         first = self._first_asked = self._first_asked or now
         answer = await self._cluster.delete(self.kind, target, deadline, policy=policy)
+        self.told = self._clock.now()
         if answer and answer.tries == 1 and first == now:
             self.asked = Moment(answer.sent)
             self._delete = answer.sent, answer.answered

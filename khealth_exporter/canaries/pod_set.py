@@ -8,7 +8,7 @@ from khealth_exporter.canaries.asking import ASKING, check_awake
 from khealth_exporter.canaries.diagnosis import Missing, blame
 from khealth_exporter.canaries.excess import LATE, Lateness, Usual
 from khealth_exporter.canaries.facts import find_out
-from khealth_exporter.canaries.findings import Case
+from khealth_exporter.canaries.findings import REPLACING, Case, replaced
 from khealth_exporter.canaries.images import SeenImages
 from khealth_exporter.canaries.interference import interference_with
 from khealth_exporter.canaries.owned import Owned
@@ -277,10 +277,13 @@ class PodSet:
         if missing:
             # Its status says why, and its watch may have stopped without a word.
             await self._owned.refresh(asked)
-        facts = await find_out(self._cluster, self._owned, self.traces.values(), self._placement, asked)
-        others = [trace for trace in self.traces.values() if not self._tally.aim.concerns(trace)]
+        tally, traces = self._tally, self.traces.values()
+        facts = await find_out(self._cluster, self._owned, traces, self._placement, asked)
+        if (lost := tally.fallen) and lost.item.leaving:
+            await self.until(lambda: replaced(lost, tally.others(traces), self.leaving), self._clock.now() + REPLACING)
+        others = tally.others(traces)
         case = Case(
-            self._tally, frozen, others, self._first, self.leaving, missing, self._missing, self._owned,
+            tally, frozen, others, self._first, self.leaving, missing, self._missing, self._owned,
             facts, now, self._lateness(now) if due else None,
             lambda trace: self._measured(trace, now), lambda: self._uncreated(now),
         )  # fmt: skip

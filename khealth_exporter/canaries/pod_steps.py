@@ -103,4 +103,6 @@ def sample(trace: Trace[Pod], measurements: Iterable[Measurement], clock: Clock)
 
 def behind(trace: Trace[Pod] | None, pod: Pod) -> bool:
     """Tell whether the watch has not yet shown what the API server says of a pod."""
-    return trace is None or trace.behind(pod)
+    if trace is None or trace.behind(pod):
+        return True
+    return pod.leaving and not (trace.item.leaving or trace.gone)

@@ -69,7 +69,9 @@ class Removal:
         await self._delete_orphans(deadline)
         since = self._owned.asked.at if self._owned.asked else self._clock.now()
         latest = deadline - FORCING - len(self._pods.present()) / PACE
-        if not await self._goes(max(deadline - patience / 2, since + ENDING), latest):
+        # A delete whose answer was slow, or came to the second try only, has left the others no time until then.
+        told = self._owned.told if self._owned.asked else self._clock.now()
+        if not await self._goes(max(deadline - patience / 2, told + ENDING), latest):
             await self._force(deadline, record)
         elif self._owned.kind is not POD and self._stuck is None:
             self._backlog.collected(since)
@@ -181,8 +183,11 @@ class Removal:
             facts = await find_out(self._cluster, self._owned, self._pods.traces.values(), self._placement, asked)
         except Failed as failed:
             return failed
+        if self._owned.kind is POD:  # It was asked by khealth itself, and the watch has shown that by now.
+            frozen = [trace.frozen() for trace in self._pods.traces.values()]
         kept = [trace.item for trace in self._pods.present()]
-        if other := held_by_another([*kept, self._owned.item] if self._owned.item else kept):
+        everything = [*kept, self._owned.item] if self._owned.item else kept
+        if other := held_by_another(everything, bare=self._owned.kind is POD):
             return Failed(other.reason, other.note, facts.evidence)
         found = self._slow(frozen, now) or not_deleted(frozen, facts.nodes, self._order)
         if found.reason is Reason.POD_NOT_DELETED and not any(map(held, frozen)):

@@ -78,12 +78,13 @@ class Controllers(Routine[ControllersSettings]):
         Reason.UNKNOWN,
     )
     makes: ClassVar[tuple[Kind[Any], ...]] = tuple(_KINDS.values())
-    watches: ClassVar[tuple[Kind[Any], ...]] = (POD, *_KINDS.values(), REPLICA_SET)
+    watches: ClassVar[tuple[Kind[Any], ...]] = (POD, *_KINDS.values())
     reads: ClassVar[tuple[Kind[Any], ...]] = (NODE, EVENT)
     writes: ClassVar[int] = 2
     permissions: ClassVar[tuple[Permission, ...]] = (
         Permission("delete", "pods", why="delete canaries of a dead controller, and what dead runs left"),
-        Permission("delete", "replicasets", "apps", why="delete what dead runs left"),
+        Permission("list", "replicasets", "apps", why="find what dead runs left"),
+        Permission("delete", "replicasets", "apps", why="delete what the garbage collector or dead runs left"),
     )
     Settings: ClassVar[type[ControllersSettings]] = ControllersSettings
 
@@ -92,12 +93,18 @@ class Controllers(Routine[ControllersSettings]):
         placement = settings.pod.placement
         self._controller: Owned[Workload] = Owned(settings.kind, self.ownership, context, self.changed, way=_WAY)
         self._pods = PodSet(self._controller, placement, context, self.steps, not_created)
-        self._removal = Removal(self._controller, self._pods, placement, context, self.steps)
+        between = REPLICA_SET if settings.kind is DEPLOYMENT else None
+        self._removal = Removal(self._controller, self._pods, placement, context, self.steps, between=between)
 
     @classmethod
     def watched(cls, settings: ControllersSettings) -> tuple[Kind[Any], ...]:
         """Return the kinds that it follows: the pod's, and the chosen controller's."""
         return (POD, settings.kind)
+
+    @classmethod
+    def sweeps(cls) -> tuple[Kind[Any], ...]:
+        """Return the kinds of which an attempt may leave an object: a Deployment's ReplicaSets too."""
+        return (*super().sweeps(), REPLICA_SET)
 
     async def init(self) -> None:
         """Create the controller; wait until its pod exists, and until its status counts it."""

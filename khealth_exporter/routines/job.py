@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from khealth_exporter.canaries.canary_spec import CanarySettings, canary_spec
 from khealth_exporter.canaries.computing import CpuTime, fibonacci
@@ -58,6 +58,12 @@ class JobSettings(RoutineSettings):
     """The canary is starved if the computation took so much longer than its CPU time, and `starved_factor`."""
     pod: CanarySettings = CanarySettings()
     """The canary pod's specification."""
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        if self.cpu > self.timeout / 2:
+            raise ValueError("cpu exceeds half of timeout: every canary would look starved")
+        return self
 
 
 class JobRoutine(Routine[JobSettings]):

@@ -142,7 +142,7 @@ class Volume(Routine[VolumeSettings]):
                 raise
             if kind.waits and not self._claim.selected:
                 # Its pod has no node yet: who is late with that tells the pod.
-                await self._did(self._writer, WRITE, due)
+                await self._did(self._writer, WRITE, self.context.clock.now())
             if measured := self._claim.provisioning(self.context.clock.now()):
                 self.record(measured)
             raise

@@ -94,10 +94,14 @@ app.kubernetes.io/name: {{ include "khealth.name" . }}
 {{- $found | uniq | toJson -}}
 {{- end -}}
 
+{{- /* Pull secrets of khealth's own image, a JSON list. */ -}}
+{{- define "khealth.ownPullSecrets" -}}
+{{- concat (default list .Values.imagePullSecrets) (default list .Values.global.imagePullSecrets) | include "khealth.pullSecrets" -}}
+{{- end -}}
+
 {{- /* Pull secrets of khealth's own pods. */ -}}
 {{- define "khealth.imagePullSecrets" -}}
-{{- $all := concat (default list .Values.imagePullSecrets) (default list .Values.global.imagePullSecrets) -}}
-{{- with include "khealth.pullSecrets" $all | fromJsonArray }}
+{{- with include "khealth.ownPullSecrets" . | fromJsonArray }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -11,7 +11,8 @@ files/catalogue.json says what there is to do. It is written from khealth's code
 A module that lists no routines runs each of its kinds that has no required setting; a module that is not mentioned
 does so only if it is a default, and without the kinds that are opt-in. Its keys `suspend` and `suspend_until` are no
 routines, and take no rights away. The values of `canaries.pod` are put into each routine that has pods and does not set
-them itself; those whose canaries measure something have khealth's own image, and the resources of `canary`. */ -}}
+them itself; those whose canaries measure something have khealth's own image and pull secrets, and the resources
+of `canary`. */ -}}
 {{- define "khealth.routines" -}}
 {{- $catalogue := include "khealth.catalogue" . | fromJson -}}
 {{- $told := get (default dict .Values.config) "modules" | default dict -}}
@@ -47,6 +48,9 @@ them itself; those whose canaries measure something have khealth's own image, an
       {{- $pod := $pods -}}
       {{- if $about.canary -}}
         {{- $pod = omit $pods "image" "resources" -}}
+        {{- /* Who needs a secret to pull khealth's image needs it for these too. */ -}}
+        {{- $secrets := concat (get $pods "imagePullSecrets" | default list) (include "khealth.ownPullSecrets" $ | fromJsonArray) -}}
+        {{- with include "khealth.pullSecrets" $secrets | fromJsonArray }}{{ $_ := set $pod "imagePullSecrets" . }}{{ end -}}
         {{- with $.Values.canary.resources }}{{ $pod = merge (dict "resources" .) $pod }}{{ end -}}
       {{- end -}}
       {{- $where := hasKey $own "resources" | ternary (printf "config.modules.%s.%s.pod.resources" $module $label) ($about.canary | ternary "canary.resources" "canaries.pod.resources") -}}

@@ -342,3 +342,32 @@ async def disturb(here: Scene, faults: list[tuple[str, str, float]]) -> None:
             case _:
                 if here.small.pod_names():
                     here.small.take(0)
+
+
+@virtual
+async def test_pods_that_were_asked_to_go_unseen_blame_no_garbage_collector() -> None:
+    """The watch is silent; the API server tells that the collector has acted."""
+    async with scene() as here:
+        attempt = Attempt(here)
+        await attempt.init()
+        here.small.ending = False
+        for stream in here.api.open_streams():
+            stream.hushed = stream.asked.resource == PODS
+        with pytest.raises(Failed) as raised:
+            await attempt.remove()
+        assert Reason.WATCH_INTERRUPTED is raised.value.reason
+
+
+@pytest.mark.parametrize("seconds", [12.0, 16.0, 19.0])
+def test_a_delete_that_the_api_server_is_slow_to_do_blames_no_garbage_collector(seconds: float) -> None:
+    """It has had no time until then."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            attempt = Attempt(here)
+            await attempt.init()
+            here.api.faults.append(hanging("delete", seconds=seconds))
+            await attempt.remove()
+            assert [] == here.small.left
+
+    run(scenario())

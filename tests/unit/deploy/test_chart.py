@@ -65,6 +65,18 @@ def told(helm: charts.Helm, values: Json) -> Json:
     return modules["rcscheduler"]["rcscheduler"] or {}
 
 
+def test_canaries_of_khealths_own_image_have_its_pull_secrets(helm: charts.Helm) -> None:
+    """And those of all canaries; the others' image is another."""
+    values = {
+        "imagePullSecrets": ["own"],
+        "global": {"imagePullSecrets": [{"name": "all"}]},
+        "canaries": {"pod": {"imagePullSecrets": ["pause"]}},
+    }
+    modules = yaml.safe_load(helm.template(values).config)["modules"]["workloads"]
+    names = {label: [one["name"] for one in modules[label]["pod"]["imagePullSecrets"]] for label in ("job", "pod")}
+    assert {"job": ["pause", "own", "all"], "pod": ["pause"]} == names
+
+
 @pytest.mark.parametrize("name", charts.SETS)
 def test_helm_finds_nothing_wrong(helm: charts.Helm, name: str, tmp_path: Path) -> None:
     """Not even what it only recommends."""

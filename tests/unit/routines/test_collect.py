@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fakes import FORBIDDEN, UNAVAILABLE, UNREACHABLE, Asked, Json, refusal, refusing
+from fakes import FORBIDDEN, UNAVAILABLE, UNREACHABLE, Asked, Json, hanging, refusal, refusing
 from small_cluster import Scene, scene
 from small_collector import MAPS, POLICIES, SmallCollector
 from virtual_time import run, virtual
@@ -142,6 +142,15 @@ async def test_a_collector_that_had_no_time_is_nobodys_fault() -> None:
                 await asyncio.sleep(9.0)
 
         here.api.faults.append(slow)
+        assert [Reason.NO_SINGLE_CAUSE] == reasons(await ran(here))
+
+
+@virtual
+async def test_a_collector_that_was_asked_late_is_nobodys_fault() -> None:
+    """The API server took most of the time for the delete."""
+    async with watched() as (here, garbage):
+        garbage.working.clear()
+        here.api.faults.append(hanging("delete", resource=MAPS, seconds=20.0))
         assert [Reason.NO_SINGLE_CAUSE] == reasons(await ran(here))
 
 

@@ -13,7 +13,7 @@ from virtual_time import run, virtual
 
 from khealth_exporter.canaries.pod_spec import PodSettings
 from khealth_exporter.cluster.errors import Refusal
-from khealth_exporter.cluster.kinds import DEPLOYMENT, POD, REPLICATION_CONTROLLER, STATEFUL_SET
+from khealth_exporter.cluster.kinds import DEPLOYMENT, POD, REPLICA_SET, REPLICATION_CONTROLLER, STATEFUL_SET
 from khealth_exporter.cluster.sweep import Sweeper
 from khealth_exporter.core.collector import Collector
 from khealth_exporter.core.routine import RoutineConfig
@@ -153,6 +153,27 @@ async def test_a_garbage_collector_that_does_not_act_is_blamed() -> None:
         here.small.collecting = False
         attempt = await attempted(here)
         assert (Reason.POD_NOT_DELETED, []) == (reason(attempt), here.small.left)
+
+
+@virtual
+async def test_a_replica_set_that_nobody_collects_goes_too() -> None:
+    """It would create another pod."""
+    async with scene() as here:
+        here.small.collecting = False
+
+        def make() -> None:
+            (deployment,) = here.api.objects["deployments"].values()
+            owner = {"kind": "Deployment", "uid": deployment["metadata"]["uid"]}
+            marks = {"labels": deployment["metadata"]["labels"], "ownerReferences": [owner]}
+            here.api.put("replicasets", {"metadata": {"name": "made", **marks}})
+
+        here.small.later(0.05, make)
+        attempt = await attempted(here, workload="Deployment")
+        assert (Reason.POD_NOT_DELETED, {}, []) == (
+            reason(attempt),
+            here.api.objects["replicasets"],
+            here.small.left,
+        )
 
 
 @virtual
@@ -347,7 +368,7 @@ def test_it_watches_what_its_settings_choose() -> None:
     """And it may sweep what other settings have chosen before."""
     watched = [Controllers.watched(ControllersSettings(workload=workload)) for workload in KINDS]
     assert [(POD, kind) for kind in KINDS.values()] == watched
-    assert {POD, *KINDS.values()} <= set(Controllers.sweeps())
+    assert {POD, *KINDS.values(), REPLICA_SET} == set(Controllers.sweeps())
 
 
 def test_another_kind_is_refused() -> None:

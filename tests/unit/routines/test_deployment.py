@@ -253,6 +253,22 @@ async def test_an_old_pod_that_another_client_deletes_is_lost() -> None:
 
 
 @virtual
+async def test_a_replacement_that_takes_a_moment_is_waited_for() -> None:
+    """The controller did not take the pod, though at first it looks as if it had."""
+    async with there() as it:
+
+        def take() -> None:
+            it.small.acting = False
+            it.small.take(0)
+            (replica_set,) = [o for o in it.here.api.objects[REPLICA_SETS].values() if o["spec"]["replicas"] == 2]
+            it.small.later(0.5, it.small.number, replica_set)
+
+        it.small.stuck = {2: "created"}
+        it.once_updated(take, after=0.3)
+        assert Reason.POD_LOST is await it.reason()
+
+
+@virtual
 async def test_a_new_pod_that_another_client_deletes_is_lost() -> None:
     """As with any controller's pods."""
     async with there() as it:

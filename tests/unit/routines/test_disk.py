@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from canary_pods import censored, document, left, measured, note, ran, reasons, says, tell
+from canary_pods import censored, document, ended, left, measured, note, ran, reasons, says, tell
 from documents import Json
-from fakes import TIMEOUT, refusing
+from fakes import TIMEOUT, hanging, refusing
 from small_cluster import PODS, Scene, pinned_to, scene
 from virtual_time import run, virtual
 
@@ -85,6 +85,19 @@ async def test_a_read_that_the_page_cache_may_have_answered_is_noted() -> None:
         pytest.param("", 0, Reason.CANARY_FAILED, Component.NODE, id="nothing said"),
         pytest.param("", 3, Reason.CANARY_FAILED, Component.NODE, id="exit code"),
         pytest.param(document("disk", reason="new_reason"), 0, Reason.CANARY_FAILED, Component.NODE, id="unknown word"),
+        pytest.param(
+            document("disk", write=-1.0, fsync=0.1, read=0.1), 0, Reason.CANARY_FAILED, Component.NODE, id="backwards"
+        ),
+        pytest.param(
+            document("disk", write=1e308, fsync=0.1, read=0.1), 0, Reason.CANARY_FAILED, Component.NODE, id="endless"
+        ),
+        pytest.param(
+            {**WELL, "uncertainty_seconds": -5.0}, 0, Reason.CANARY_FAILED, Component.NODE, id="more than certain"
+        ),
+        pytest.param(
+            {**WELL, "facts": {"fsync_median_seconds": 10**400, "fsync_max_seconds": 1}},
+            0, Reason.CANARY_FAILED, Component.NODE, id="no float",
+        ),
     ],
 )  # fmt: skip
 def test_what_a_canary_says_is_the_verdict(end: Json | str, code: int, reason: Reason, component: Component) -> None:
@@ -187,3 +200,25 @@ async def test_an_unanswered_create_leaves_nothing() -> None:
         here.api.faults.append(refusing("create", resource=PODS, by=TIMEOUT))
         status = await disk(here, 40.0)
         assert ([Reason.API_TIMEOUT], []) == (reasons(status), left(here, [PODS]))
+
+
+@virtual
+async def test_a_finalizer_on_the_pod_is_another_clients() -> None:
+    """Kubernetes gives none to a bare pod, but a deletion in the foreground that somebody else asks for does."""
+
+    def held(pod: Json) -> Json:
+        pod = ended(pod, WELL)
+        return {**pod, "metadata": {**pod["metadata"], "finalizers": ["foregroundDeletion"]}}
+
+    async with scene() as here:
+        here.small.stuck, here.small.change, here.small.ending = {0: "started"}, {0: held}, False
+        assert [Reason.INTERRUPTED] == reasons(await disk(here))
+
+
+@virtual
+async def test_a_kubelet_that_was_asked_only_now_is_not_blamed() -> None:
+    """The API server has taken all the time for the delete."""
+    async with scene() as here:
+        says(here, WELL)
+        here.api.faults.append(hanging("delete", resource=PODS, seconds=28.0))
+        assert [None] == reasons(await disk(here))

@@ -10,6 +10,7 @@ from documents import disrupted, leaving, unschedulable
 from fakes import UNREACHABLE, Asked, Json, refusing
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from small_cluster import PODS, Scene, scene
 from small_workloads import JOBS, TRACKING, SmallJobs
 from virtual_time import run, virtual
@@ -110,7 +111,7 @@ async def test_every_step_is_measured() -> None:
 async def test_what_the_node_gave_the_computation_has_figures() -> None:
     """What the kernel does not tell has none."""
     async with there() as it:
-        it.small.document = document(throttled_seconds=0.02, steal_seconds=None)
+        it.small.document = document(throttled_seconds=0.02, steal_seconds=-0.01)
         await it.attempt()
         names = ("cpu", "throttled", "steal", "waiting")
         labels = {"module": "workloads", "routine": "job"}
@@ -145,8 +146,23 @@ async def test_the_canary_is_khealths_own_image() -> None:
         (document(wall_seconds=4.0), None),
         (document(wall_seconds=8.0, cpu_seconds=1.0), None),
         (document(wall_seconds="long"), None),
+        (document(steal_seconds=-0.01), None),
+        (document(wall_seconds=10**400), Reason.CANARY_FAILED),
     ],
-    ids=["wrong", "none", "says-wrong", "unknown", "no-document", "silent", "starved", "slow", "busy", "absurd"],
+    ids=[
+        "wrong",
+        "none",
+        "says-wrong",
+        "unknown",
+        "no-document",
+        "silent",
+        "starved",
+        "slow",
+        "busy",
+        "absurd",
+        "back",
+        "huge",
+    ],
 )
 def test_what_the_canary_says_is_judged(said: Json | None, reason: Reason | None) -> None:
     """Wrong is critical; starved only by both limits."""
@@ -360,3 +376,9 @@ def test_fibonacci_numbers_are_right(n: int) -> None:
     for _ in range(n):
         number, following = following, number + following
     assert number == fibonacci(n)
+
+
+def test_a_computation_that_cannot_end_in_time_is_refused() -> None:
+    """Every node would be said to starve it."""
+    with pytest.raises(ValidationError, match="cpu exceeds half of timeout"):
+        JobSettings(cpu=31.0, timeout=60.0)

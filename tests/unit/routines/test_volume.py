@@ -1,5 +1,6 @@
 """volume, on a small cluster with a provisioner, on virtual time."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from canary_pods import (
     tell,
 )
 from documents import Json, unschedulable
-from fakes import FORBIDDEN, TIMEOUT, Asked, refusing
+from fakes import FORBIDDEN, TIMEOUT, Asked, hanging, refusing
 from small_cluster import PODS, Scene, scene
 from virtual_time import run, virtual
 
@@ -204,6 +205,20 @@ def test_a_claim_that_the_controller_manager_ignores_is_its_fault(waits: bool) -
 
 
 @virtual
+async def test_slow_answers_before_a_verdict_do_not_look_like_a_starved_khealth() -> None:
+    """The claim is asked for first, and then its pod."""
+
+    async def slow(asked: Asked) -> None:
+        if asked.verb == "list" and asked.resource == "events":
+            await asyncio.sleep(3.0)
+
+    async with scene() as here:
+        Storage(here, waits=True, observing=False)
+        here.api.faults.append(slow)
+        assert Reason.POD_NOT_SCHEDULED is verdict(await volume(here, 150.0))
+
+
+@virtual
 async def test_what_the_scheduler_says_of_storage_is_storages_fault() -> None:
     """It waits for the volume itself."""
     message = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."
@@ -226,6 +241,16 @@ async def test_a_volume_whose_node_takes_no_pod_is_no_fault_of_storage() -> None
         Storage(here)
         here.small.stuck, here.small.change = {0: "created"}, {0: lambda pod: unschedulable(pod, message)}
         assert Reason.NO_NODE is verdict(await volume(here, 150.0))
+
+
+@virtual
+async def test_nodes_that_are_full_of_volumes_have_no_room() -> None:
+    """Others have attached them: storage is well."""
+    message = "0/3 nodes are available: 3 node(s) exceed max volume count."
+    async with scene() as here:
+        Storage(here)
+        here.small.stuck, here.small.change = {0: "created"}, {0: lambda pod: unschedulable(pod, message)}
+        assert Reason.POD_UNSCHEDULABLE is verdict(await volume(here, 150.0))
 
 
 @virtual
@@ -301,6 +326,22 @@ async def test_a_volume_that_stays_is_not_deleted() -> None:
 
 
 @virtual
+async def test_a_volume_that_another_client_retains_is_no_fault_of_storage() -> None:
+    """Its class deletes volumes; this one was changed, or made by hand."""
+    async with scene() as here:
+        Storage(here, reclaiming=False)
+
+        def retain() -> None:
+            (made,) = here.api.objects[VOLUMES].values()
+            here.api.put(VOLUMES, {**made, "spec": {"persistentVolumeReclaimPolicy": "Retain"}})
+
+        here.small.later(1.3, retain)
+        status = await volume(here, 200.0)
+        assert Reason.INTERRUPTED is verdict(status)
+        assert "volume pvc-1 has reclaimPolicy Retain" in note(status.attempts[0])
+
+
+@virtual
 async def test_a_volume_that_may_not_be_seen_is_not_waited_for() -> None:
     """That right is optional."""
     async with scene() as here:
@@ -327,6 +368,15 @@ async def test_a_claim_that_stays_protected_is_the_controller_managers_fault() -
         status = await volume(here, 200.0)
         assert Reason.NOT_COLLECTED is verdict(status)
         assert "kubernetes.io/pvc-protection" in note(status.attempts[0])
+
+
+@virtual
+async def test_a_claim_that_was_deleted_only_now_blames_nobody() -> None:
+    """The API server has taken all the time for the delete."""
+    async with scene() as here:
+        Storage(here, unprotecting=False)
+        here.api.faults.append(hanging("delete", resource=CLAIMS, seconds=117.0))
+        assert Reason.NO_SINGLE_CAUSE is verdict(await volume(here, 200.0))
 
 
 @virtual
