@@ -83,7 +83,7 @@ class _Process:
         return await self._process.wait()
 
     def send_signal(self, signal: int, /) -> None:
-        # The process's own method looks whether it has ended, and takes the exit code away from what waits for it.
+        # asyncio's own method polls, and so takes the exit code from the task that waits for it.
         if self._process.returncode is not None:
             raise ProcessLookupError
         os.kill(self._process.pid, signal)
