@@ -177,7 +177,6 @@ def main() -> int:
             keep(outcome)
             show([outcome])
             outcomes.append(outcome)
-    show(outcomes)
     if given.write:
         fault_page.write(ROWS, known())
     reached = [goal for outcome in outcomes for goal in goals(BY_NAME[outcome.name], outcome)]

@@ -87,8 +87,7 @@ class PodSet:
             if not self._belongs(line.object):
                 continue
             uid = line.object.uid
-            trace = self.traces.get(uid)
-            if trace is None:
+            if (trace := self.traces.get(uid)) is None:
                 trace = self.traces[uid] = Trace(WAY, line.object)
                 self._first |= {uid} if len(self._first) < self._count else set()
             trace.take(line.object, Moment(line.at, line.delay, line.recovered), removed=line.type == "DELETED")
@@ -290,7 +289,8 @@ class PodSet:
         findings = list(case.findings())
         if not findings:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that the pods are Ready")
-        found = blame(findings, self._order, (*frozen, *others))
+        # What others have reached, they have reached earlier: that tells nothing of their nodes now.
+        found = blame(findings, self._order, frozen)
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
 
     def _lateness(self, now: Moment) -> Lateness:

@@ -1,6 +1,7 @@
 """`khealth demo`: khealth against a simulated cluster inside the process."""
 
 import asyncio
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,11 +14,19 @@ from khealth_exporter.config import Config, LeftOut, load, missing_in
 from khealth_exporter.modules import MODULES
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 from khealth_exporter.simulator.faults import MOMENTARY, effect, listed, parse
+from khealth_exporter.simulator.settings import CANARY_IMAGE
 from khealth_exporter.web.address import Address
 
 LIST = "list"
 """What lists the faults instead of naming one."""
-_PACE = {"interval": 15.0, "timeout": 4.0, "pod_ttl": 5.0, "poll_interval": 1.0}
+_PACE = {
+    "interval": 20.0,
+    "timeout": 8.0,
+    "pod_ttl": 4.0,
+    "poll_interval": 1.0,
+    "projected_within": 6.0,
+    "starved_seconds": 1.0,
+}
 """Seconds; shorter than the defaults, so that results show soon."""
 _CLUSTER = SimulatorSettings()
 _AGAIN = 3.0
@@ -78,12 +87,14 @@ async def _break(simulator: Simulator, fault: str | None) -> None:
 
 
 def configuration() -> Config:
-    """Return the default configuration with shorter intervals, and the routines that it leaves out.
+    """Return a configuration with every kind of routine, also those that are off by default, and shorter intervals.
 
-    Without a configuration file, `run` does not report those: they are off by default. The demo does, because the
-    author of a routine tries it there first.
+    `left_out` has those that lack a required setting: the author of a routine tries it in the demo first.
     """
-    config = load(None)
+    kinds = {(module.name, kind.name): missing_in(kind.Settings) for module in MODULES for kind in module.routines}
+    complete = [f"{module}/{name}" for (module, name), missing in kinds.items() if not missing]
+    config = load(json.dumps({"canary": {"image": CANARY_IMAGE}}).encode(), only=complete, modules=MODULES)
+    left_out = tuple(LeftOut(module, name, missing) for (module, name), missing in kinds.items() if missing)
     routines = (
         replace(
             routine,
@@ -93,14 +104,7 @@ def configuration() -> Config:
         )
         for routine in config.routines
     )
-    return replace(config, routines=tuple(routines), left_out=tuple(_left_out()))
-
-
-def _left_out() -> Iterator[LeftOut]:
-    for module in MODULES:
-        for kind in module.routines if module.default else ():
-            if missing := missing_in(kind.Settings):
-                yield LeftOut(module.name, kind.name, missing)
+    return replace(config, routines=tuple(routines), left_out=left_out)
 
 
 def announcement(address: Address, fault: str | None) -> Iterator[str]:
@@ -114,4 +118,4 @@ def announcement(address: Address, fault: str | None) -> Iterator[str]:
     yield "Press Ctrl-C to stop."
     if fault:
         yield f"Injected fault: {effect(fault)}."
-        yield f"Within 30 seconds {url}/health shows the verdict, and the status page shows the evidence."
+        yield f"Within a minute {url}/health shows the verdict, and the status page shows the evidence."

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from khealth_exporter.config.config import CANARY_IMAGE, Bound, Config, suspended_with
-from khealth_exporter.config.document import Document, read
+from khealth_exporter.config.document import Document, parse, read
 from khealth_exporter.config.problem import ConfigError, Problem, in_order
 from khealth_exporter.config.schema import Found, missing_in, validated
 from khealth_exporter.config.selection import Candidate, select
@@ -38,7 +38,7 @@ _NAMESPACE: TypeAdapter[str] = TypeAdapter(
 
 
 def load(  # noqa: PLR0913 - each is one flag of the command line
-    path: Path | None,
+    path: Path | bytes | None,
     *,
     namespace: str | None = None,
     poll_interval: float | None = None,
@@ -48,6 +48,8 @@ def load(  # noqa: PLR0913 - each is one flag of the command line
     bound: Bound | None = None,
 ) -> Config:
     """Return the configuration of a file, or the defaults if `path` is None; raise ConfigError with every error.
+
+    Instead of a path, the content of a file can be given.
 
     If a module lists routines, exactly these run. A module that lists none, or that the file does not mention, runs
     all its kinds with defaults, each under its own name; one that the file does not mention only if the module is a
@@ -61,7 +63,7 @@ def load(  # noqa: PLR0913 - each is one flag of the command line
     defaults are wanted.
     """
     overrides = {"poll_interval": poll_interval, "pod_ttl": pod_ttl}
-    document = read(path) if path else Document("")
+    document = parse(path, "") if isinstance(path, bytes) else read(path) if path else Document("")
     if path and bound and (document.root is None or document.root.content is None):
         raise ConfigError((Problem(str(path), 0, 0, "", "is empty: write {} to run the defaults"),))
     reader = _Reader(document, {key: value for key, value in overrides.items() if value is not None}, modules, bound)

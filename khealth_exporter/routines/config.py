@@ -42,10 +42,8 @@ from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Failed
 
 PLACES: Mapping[Kind[Any], str] = {CONFIG_MAP: "/config", SECRET: "/secret"}
-ENOUGH = 100.0
-"""Seconds after which a kubelet must have projected a change: it looks at each pod every 60 to 90 s."""
-SPARE = 10.0
-"""Seconds before the deadline at which the canary itself says what it has not seen."""
+SPARE = 1 / 12
+"""Share of the timeout that is left when the canary itself says what it has not seen."""
 
 PROJECT = Step("project", Component.NODE, "the updates are answered → the canary has seen both")
 
@@ -56,8 +54,10 @@ class ConfigSettings(RoutineSettings):
     interval: Duration = 300.0
     """Attempts begin this often, on a fixed grid."""
     timeout: Duration = 120.0
-    """Upper bound of init, and again of cleanup. Kubelets project changes every 60 to 90 s: below 115 s, an attempt may
-    end before that is a failure, and is then inconclusive."""
+    """Upper bound of init, and again of cleanup. Keep it 15 s above `projected_within`: an attempt that ends before the
+    changes had this time is inconclusive."""
+    projected_within: Duration = 100.0
+    """How soon a kubelet must project a change. By default, it looks at each pod every 60 to 90 s (`syncFrequency`)."""
     pod: CanarySettings = CanarySettings()
     """The pod's specification."""
 
@@ -157,8 +157,9 @@ class Config(Routine[ConfigSettings]):
                 found = await changed_by_another(self.context.cluster, owned.kind, owned.known, now + ASKING)
                 if found:
                     return Failed(found.reason, found.note, failed.evidence)
-        if now - since.at < ENOUGH:
-            note = f"{failed.note}; only {now - since.at:.0f} s were left for that, and a kubelet may take {ENOUGH:g} s"
+        enough = self.settings.projected_within
+        if now - since.at < enough:
+            note = f"{failed.note}; only {now - since.at:.0f} s were left for that, and a kubelet may take {enough:g} s"
             return Failed(Reason.NO_SINGLE_CAUSE, note, failed.evidence, step=PROJECT)
         self.record(self._canary.ruler.measure(PROJECT, since, Moment(now), censored=True))
         return failed
@@ -166,7 +167,7 @@ class Config(Routine[ConfigSettings]):
     def _task(self) -> Task:
         left = self.deadline - self.context.clock.now()
         places = [word for place in PLACES.values() for word in ("--path", place)]
-        timeout = f"{max(1.0, left - SPARE):.0f}"
+        timeout = f"{max(1.0, left - SPARE * self.settings.timeout):.0f}"
         name = self.ownership.name
         volumes: Mapping[str, Mapping[str, object]] = {
             PLACES[CONFIG_MAP]: {"configMap": {"name": name}},

@@ -51,7 +51,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "data-corrupted": "the volumes of claims return one wrong byte in each file to the pods that start",
         "projection-stopped": "mounted ConfigMaps and Secrets are not updated",
         "canary-crashes": "canaries exit with code 1 and report nothing",
-        "slow-cpu": "canaries get only one fifth of a CPU",
+        "slow-cpu": "canaries get only one twentieth of a CPU",
     }
 )
 """Every fault by name, with its effect."""
@@ -76,7 +76,7 @@ NODE_FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "data-corrupted": "the volumes of claims return one wrong byte in each file to the pods that start on {node}",
         "projection-stopped": "ConfigMaps and Secrets that are mounted on {node} are not updated",
         "canary-crashes": "canaries on {node} exit with code 1 and report nothing",
-        "slow-cpu": "canaries on {node} get only one fifth of a CPU",
+        "slow-cpu": "canaries on {node} get only one twentieth of a CPU",
     }
 )
 """Faults that can be limited to one node, written `NAME:NODE`, with their effect then."""

@@ -1,7 +1,9 @@
 """The processes of canaries on this machine."""
 
 import asyncio
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 MODULE: Final = "khealth_exporter.canary"
+_PR_SET_PDEATHSIG: Final = 1
+"""Of prctl(2): which signal a process gets when its parent ends."""
 
 _WITH_FULL_DISKS: Final = f"""
 import errno, os, runpy, sys
@@ -50,9 +54,12 @@ Runner = Callable[[Launch], Awaitable[Program]]
 
 
 async def run(launch: Launch) -> Program:
-    """Start a process of the operating system, outside the terminal's process group."""
+    """Start a process of the operating system, outside the terminal's process group.
+
+    On Linux it ends when this process ends, however that ends.
+    """
     with launch.log.open("ab") as log:
-        return await asyncio.create_subprocess_exec(
+        started = await asyncio.create_subprocess_exec(
             *launch.arguments,
             cwd=launch.folder,
             env=launch.environment,
@@ -60,7 +67,38 @@ async def run(launch: Launch) -> Program:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            # Before it is another program: it can be stopped from its first moment on.
+            preexec_fn=_dying_with(os.getpid()) if sys.platform == "linux" else None,
         )
+    return _Process(started)
+
+
+class _Process:
+    """A process of the operating system."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+    def send_signal(self, signal: int, /) -> None:
+        # The process's own method looks whether it has ended, and takes the exit code away from what waits for it.
+        if self._process.returncode is not None:
+            raise ProcessLookupError
+        os.kill(self._process.pid, signal)
+
+
+def _dying_with(parent: int) -> Callable[[], None]:
+    """Return what lets a new process be killed when its parent ends."""
+    prctl = ctypes.CDLL(None).prctl
+
+    def prepare() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended before that
+            os._exit(1)
+
+    return prepare
 
 
 def canary(arguments: tuple[str, ...], full: tuple[Path, ...] = ()) -> tuple[str, ...]:

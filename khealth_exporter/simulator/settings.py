@@ -9,6 +9,8 @@ from typing import Final
 from khealth_exporter.simulator import programs
 
 ADMIN_TOKEN: Final = "simulated-admin"  # noqa: S105  # it is useless outside the simulator
+CANARY_IMAGE: Final = "khealth:simulated"
+"""An image that every node has, for canaries."""
 _SLOWEST: Final = 6.0
 
 
@@ -88,7 +90,8 @@ class SimulatorSettings:
     """Nodes without a kubelet, as KWOK makes them; their pods are ready at once."""
     seed: int = 1
     speed: float = 1.0
-    """How many times faster than real components are; the API's own times (bookmarks, timeouts) do not change."""
+    """How many times faster than real components are; the API's own times do not change: bookmarks, timeouts, and
+    the deadlines of Jobs, Deployments and pods."""
     node_grace: float = 20.0
     """Seconds without a heartbeat until a node becomes Unknown; divided by `speed`."""
     heartbeat: float = 10.0
@@ -107,7 +110,7 @@ class SimulatorSettings:
     images: tuple[str, ...] = (
         "registry.k8s.io/pause:3.10.1",
         "registry.k8s.io/pause:3.10",
-        "khealth:simulated",
+        CANARY_IMAGE,
     )
     """Images that every node has; no other can be pulled."""
     runner: programs.Runner = programs.run

@@ -1,8 +1,28 @@
 """Faults that only a simulator has on order: each is named as what it is."""
 
+from dataclasses import replace
+
 import pytest
 from bodies.run import all_held, counted, holding
 from bodies.target import Target, wait_for
+from prometheus_client import CollectorRegistry
+
+from khealth_exporter.app import commands as app
+from khealth_exporter.cli.demo import configuration
+from khealth_exporter.cluster.credentials.credentials import plain_credentials
+from khealth_exporter.core.metrics import Metrics
+from khealth_exporter.measure.clock import Clock
+from khealth_exporter.modules import MODULES
+from khealth_exporter.simulator import Simulator, SimulatorSettings
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.verdict import Verdict
+
+PACE = {"pod_ttl": 0.5, "poll_interval": 0.1, "projected_within": 1.0, "starved_seconds": 1.0}
+"""Seconds; everything but the routines' time-outs is short."""
+TIMEOUT = 4.0
+"""Seconds that bound init; the simulated cluster is ten times as fast as a real one."""
+CANARIES = ("job", "disk", "volume", "config")
 
 
 @pytest.mark.parametrize(
@@ -72,3 +92,70 @@ def test_a_watch_that_is_cut_in_the_hold_changes_nothing(target: Target) -> None
         shown = running.state(), restarts >= 1
         running.stop()
     assert (200, True) == shown
+
+
+async def judged(fault: str, bound: float = TIMEOUT) -> dict[str, Verdict]:
+    """Return the verdict of every routine that there is on a cluster with a fault."""
+    known, wanted = configuration(), PACE | {"timeout": bound}
+    routines = []
+    for routine in known.routines:
+        update = {key: value for key, value in wanted.items() if key in type(routine.settings).model_fields}
+        routines.append(replace(routine, settings=routine.settings.model_copy(update=update)))
+    async with Simulator(SimulatorSettings(speed=10.0)) as simulator:
+        if fault:
+            simulator.begin(fault)
+        credentials = plain_credentials(simulator.url, token=simulator.token, namespace="khealth")
+        process = app.Process(clock := Clock(), Metrics(CollectorRegistry(), clock))
+        found = await app.once(
+            app.Options(replace(known, routines=tuple(routines))), process=process, credentials=credentials
+        )
+    statuses = (status for snapshot in found.snapshots for status in snapshot.routines)
+    return {status.routine: attempt.verdict for status in statuses for attempt in status.attempts if attempt.verdict}
+
+
+def blamed(verdicts: dict[str, Verdict]) -> dict[str, tuple[str | None, str]]:
+    """Return component and reason of each routine that found a failure."""
+    failed = {name: verdict for name, verdict in verdicts.items() if verdict.result is Result.FAILURE}
+    return {name: (found.component, found.reason or "") for name, found in failed.items()}
+
+
+async def test_every_routine_of_the_demo_succeeds() -> None:
+    """Canaries included: they are processes of this machine."""
+    verdicts = await judged("")
+    assert dict.fromkeys(verdicts, Result.SUCCESS) == {name: found.result for name, found in verdicts.items()}
+    assert {kind.name for module in MODULES for kind in module.routines} == set(verdicts)
+
+
+@pytest.mark.parametrize(
+    ("fault", "component", "reasons"),
+    [
+        ("deployment-controller-off", "controller_manager", {"deployment": "status_not_observed"}),
+        ("garbage-collector-off", "controller_manager", {"collect": "not_collected"}),
+        ("job-controller-off", "controller_manager", {"job": "pod_not_created"}),
+        ("rollout-stalled", "registry", {"deployment": "image_pull_failed"}),
+        ("admission-bypassed", "api_server", {"admission": "admission_bypassed"}),
+        ("provisioner-off", "storage", {"volume": "volume_not_provisioned"}),
+        ("volume-not-attached", "storage", {"volume": "volume_not_attached"}),
+        ("volume-not-deleted", "storage", {"volume": "volume_not_deleted"}),
+        ("disk-full", "storage", {"disk": "disk_failed"}),
+        ("data-corrupted", "storage", {"volume": "data_corrupted"}),
+        ("projection-stopped", "node", {"config": "not_projected"}),
+        ("canary-crashes", "node", dict.fromkeys(CANARIES, "canary_failed")),
+    ],
+)
+async def test_a_component_is_blamed_by_its_routines_alone(fault: str, component: str, reasons: dict[str, str]) -> None:
+    """No other routine finds a failure."""
+    assert {name: (component, reason) for name, reason in reasons.items()} == blamed(await judged(fault))
+
+
+async def test_a_slow_cpu_is_blamed_by_the_job_alone() -> None:
+    """What else canaries do takes longer, and is done."""
+    assert {"job": ("node", "cpu_starved")} == blamed(await judged("slow-cpu", 3 * TIMEOUT))
+
+
+async def test_a_webhook_that_does_not_support_dry_run_is_no_failure() -> None:
+    """It is named, and nobody is blamed."""
+    verdicts = await judged("webhook-no-dry-run")
+    admission = verdicts["admission"]
+    assert ({}, Reason.DRY_RUN_UNSUPPORTED) == (blamed(verdicts), admission.reason)
+    assert "pods.simulated.example" in admission.note

@@ -395,7 +395,7 @@ def demo(tmp_path: Path) -> Iterator[str]:
 def test_the_page_of_a_demo_names_the_broken_component(chromium: Browser, demo: str) -> None:
     """Without a reload."""
     with opened(chromium, demo, clock=False) as page:
-        expect(page.locator("h1")).to_contain_text("The scheduler does not bind pods", timeout=30_000)
+        expect(page.locator("h1")).to_contain_text("The scheduler does not bind pods", timeout=60_000)
         expect(page.locator(".legend").first).to_contain_text("schedule stuck after")
         expect(page.get_by_role("link", name="Runbook: pod_not_scheduled").first).to_have_attribute(
             "href", "runbook#pod_not_scheduled"

@@ -25,7 +25,8 @@ _BY_SIGNAL: Final = 128
 """A shell's exit code of a process that a signal has ended, less the signal."""
 _NOT_STARTED: Final = 128
 _TURN: Final = 0.01
-"""Seconds that a slow CPU works for a canary, before it does not for four times as long."""
+_REST: Final = 0.19
+"""Seconds that a slow CPU works for a canary, and then does not."""
 _PACKAGES: Final = Path(__file__).parents[3]
 """The directory from which canaries import their package."""
 
@@ -37,6 +38,8 @@ class _Canary:
     pod: Document
     started: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    paths: dict[str, Path] = field(default_factory=dict)
+    """What stands for paths of its container on this machine."""
     program: Program | None = None
     ending: Ending = field(default_factory=Ending)
     task: asyncio.Task[None] | None = None
@@ -90,18 +93,18 @@ class Canaries(NodeAgent):
     async def _attend(self, canary: _Canary) -> None:
         async with self._room:
             try:
-                canary.program = await self.world.settings.runner(self._launch(canary.pod))
+                canary.program = await self.world.settings.runner(self._launch(canary))
             except (OSError, Missing) as error:
                 canary.ending = Ending(_NOT_STARTED, str(error))
             else:
                 canary.started.set()
-                canary.ending = await self._follow(canary.pod, canary.program)
+                canary.ending = await self._follow(canary, canary.program)
             canary.started.set()
             canary.ended.set()
 
-    async def _follow(self, pod: Document, program: Program) -> Ending:
+    async def _follow(self, canary: _Canary, program: Program) -> Ending:
         """Return how the process has ended; if this is canceled, kill it."""
-        braking = self.spawn(self._brake, program, node_of(pod))
+        braking = self.spawn(self._brake, program, node_of(canary.pod))
         try:
             code = await program.wait()
         finally:
@@ -109,7 +112,7 @@ class Canaries(NodeAgent):
             _send(program, signal.SIGKILL)
             await program.wait()
         code = code if code >= 0 else _BY_SIGNAL - code
-        return Ending(code, self._message(pod, code))
+        return Ending(code, self._message(canary, code))
 
     async def _brake(self, program: Program, node: str) -> None:
         """Let the process run in short turns while CPUs are slow."""
@@ -118,11 +121,12 @@ class Canaries(NodeAgent):
                 await self.world.faults.bell.wait()
                 continue
             _send(program, signal.SIGSTOP)
-            await asyncio.sleep(4 * _TURN)
+            await asyncio.sleep(_REST)
             _send(program, signal.SIGCONT)
             await asyncio.sleep(_TURN)
 
-    def _launch(self, pod: Document) -> Launch:
+    def _launch(self, canary: _Canary) -> Launch:
+        pod = canary.pod
         container = spec_of(pod)["containers"][0]
         folders = self._mounts.mount(pod)
         home = self._mounts.folder(pod)
@@ -134,20 +138,27 @@ class Canaries(NodeAgent):
         reports = any(argument.partition("=")[0] == "--report" for argument in given)
         arguments = given if reports else [*given, "--report", container["terminationMessagePath"]]
         paths[container["terminationMessagePath"]] = report
+        canary.paths = paths
         full: tuple[Path, ...] = ()
         if self.world.faults.active("disk-full", node_of(pod)):
-            full = tuple(folders[volume["name"]] for volume in spec_of(pod)["volumes"] if "emptyDir" in volume)
+            full = tuple(
+                folders[volume["name"]] for volume in spec_of(pod).get("volumes") or [] if "emptyDir" in volume
+            )
         command = programs.canary(tuple(_translated(argument, paths) for argument in arguments), full)
         environment = {entry["name"]: str(entry.get("value", "")) for entry in container.get("env") or []}
         basics = {"PATH": os.defpath, "HOSTNAME": name_of(pod), "PYTHONPATH": str(_PACKAGES)}
         return Launch(command, basics | environment, home, home / "log")
 
-    def _message(self, pod: Document, code: int) -> str:
-        home, container = self._mounts.folder(pod), spec_of(pod)["containers"][0]
+    def _message(self, canary: _Canary, code: int) -> str:
+        """Return what the canary says, with the paths that it has in its container."""
+        home, container = self._mounts.folder(canary.pod), spec_of(canary.pod)["containers"][0]
         message = _read(home / "termination-log")[:_LONGEST_MESSAGE]
         if not message and code and container["terminationMessagePolicy"] == "FallbackToLogsOnError":
             message = _read(home / "log")[-_LONGEST_TAIL:]
-        return message.decode(errors="replace")
+        text = message.decode(errors="replace")
+        for path, real in canary.paths.items():
+            text = text.replace(str(real), path)
+        return text
 
 
 def is_canary(pod: Document) -> bool:

@@ -225,13 +225,14 @@ class Deployments(Component):
         if present.get("reason") in {None, rollout.AVAILABLE}:
             return False
         since = self._progressed.get(uid_of(deployment))
-        deadline = self.world.scaled(float(spec_of(deployment)["progressDeadlineSeconds"]))
+        deadline = float(spec_of(deployment)["progressDeadlineSeconds"])
         return since is not None and asyncio.get_running_loop().time() - since >= deadline
 
     def _mark(self, deployment: Document) -> None:
         """Remember that the Deployment makes progress, and look again when its deadline has passed."""
         self._progressed[uid_of(deployment)] = asyncio.get_running_loop().time()
-        self._queue.add_after(key_of(deployment), float(spec_of(deployment)["progressDeadlineSeconds"]))
+        deadline = float(spec_of(deployment)["progressDeadlineSeconds"])
+        self._queue.add_after(key_of(deployment), deadline * self.world.settings.speed)
 
     def _progress(self, deployment: Document, status: str, reason: str, message: str) -> None:
         """Write the condition Progressing alone, as the creation of a ReplicaSet does."""

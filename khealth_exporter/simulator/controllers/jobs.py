@@ -167,7 +167,7 @@ class Jobs(Component):
         deadline = spec_of(job).get("activeDeadlineSeconds")
         if deadline is None:
             return False
-        left = epoch(status_of(job)["startTime"]) + self.world.scaled(deadline) - self.world.registry.now()
+        left = epoch(status_of(job)["startTime"]) + float(deadline) - self.world.registry.now()
         if left > 0:
             self._queue.add_after((namespace_of(job), name_of(job)), left * self.world.settings.speed)
         return left <= 0

@@ -168,7 +168,7 @@ class Kubelets(NodeAgent):
 
     async def _expire(self, key: Key, pod: Document, seconds: float) -> None:
         """End the pod if it is active after that many seconds."""
-        await asyncio.sleep(self.world.scaled(seconds))
+        await asyncio.sleep(seconds)
         await self.turn(node_of(pod))
         found = self.pod(key)
         if uid_of(found) != uid_of(pod) or not is_active(found):

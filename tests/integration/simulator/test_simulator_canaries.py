@@ -1,13 +1,17 @@
 """Canaries as real processes: their volumes, their reports, and what is left of them."""
 
+import asyncio
 import base64
 import json
+import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from bodies.target import wait_for
 from integration.simulator.canary_pods import (
     CLAIMS,
     JOBS,
@@ -22,6 +26,7 @@ from integration.simulator.canary_pods import (
 from integration.simulator.simulator_client import NAMESPACE, PODS, Client, is_ready
 
 from khealth_exporter.simulator import Simulator, SimulatorSettings
+from khealth_exporter.simulator.settings import ADMIN_TOKEN
 
 MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
@@ -55,6 +60,12 @@ async def test_disk_is_written_and_read(client: Client) -> None:
     """In an emptyDir, which is a directory of this machine."""
     document = await report(client, canary("a", "disk", "--path", "/tmp", volumes={"/tmp": EMPTY}))  # noqa: S108
     assert (True, {"write", "fsync", "read"}) == (document["ok"], set(document["durations"]))
+
+
+async def test_full_disk_leaves_canaries_without_volumes_alone(client: Client, simulator: Simulator) -> None:
+    """They write to none."""
+    simulator.begin("disk-full")
+    assert (await report(client, canary("a", "compute")))["ok"]
 
 
 async def test_full_disk_is_reported(client: Client, simulator: Simulator) -> None:
@@ -99,7 +110,8 @@ async def test_config_reaches_a_running_canary(client: Client) -> None:
     await configured(client)
     await change(client)
     document = json.loads(ending(await client.reaches(PODS, is_over))["message"])
-    assert (True, "between" in document["durations"]) == (document["ok"], True)
+    # It knows the paths of its container alone.
+    assert (True, {"/m", "/s", "between"}) == (document["ok"], set(document["durations"]))
 
 
 async def test_config_that_is_not_projected_does_not_reach_it(client: Client, simulator: Simulator) -> None:
@@ -190,3 +202,28 @@ def processes_of(folder: Path) -> list[int]:
             if where.is_relative_to(folder):
                 found.append(int(entry.name))
     return found
+
+
+@pytest.mark.parametrize("faults", [(), ("--fault", "slow-cpu")], ids=["running", "stopped"])
+async def test_canaries_end_with_a_simulator_that_is_killed(tmp_path: Path, faults: tuple[str, ...]) -> None:
+    """Nobody else ends them: also one that is stopped at that moment, as a slow CPU does."""
+    kubeconfig = tmp_path / "kubeconfig"
+    words = ("-m", "khealth_exporter.simulator", "--kubeconfig", str(kubeconfig), "--speed", "20", *faults)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *words, env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        url = json.loads(await process.stdout.readline())["url"]
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}) as session:
+            client = Client(session, url)
+            await client.post("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+            await client.post(PODS, canary("a", "config", "--path", "/", "--value", "v"))
+            await client.reaches(PODS, is_ready)
+        before = len(processes_of(tmp_path))
+    finally:
+        process.kill()
+        await process.wait()
+    await asyncio.to_thread(wait_for, "the end of its canary", lambda: not processes_of(tmp_path), 20)
+    assert before == 1

@@ -255,7 +255,7 @@ async def test_canary_that_crashes_reports_nothing(admin: Client, seeming: Simul
 
 async def test_pod_fails_at_its_deadline(admin: Client, runner: SeemingRunner) -> None:
     """Its process is ended, and the reason is in its status."""
-    await admin.post(PODS, canary("a", "compute", activeDeadlineSeconds=200))
+    await admin.post(PODS, canary("a", "compute", activeDeadlineSeconds=1))
     pod = await admin.reaches(PODS, is_over)
     assert ("Failed", "DeadlineExceeded", 143) == (
         pod["status"]["phase"],

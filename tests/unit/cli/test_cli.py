@@ -513,7 +513,7 @@ def test_demo_tells_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
     demo._announce("scheduler-stalled", (Address("127.0.0.1", 8080),))
     expected = [
         "Injected fault: the scheduler binds no pods and reports nothing.",
-        "Within 30 seconds http://127.0.0.1:8080/health shows the verdict, and the status page shows the evidence.",
+        "Within a minute http://127.0.0.1:8080/health shows the verdict, and the status page shows the evidence.",
     ]
     assert expected == capsys.readouterr().out.splitlines()[-2:]
 
@@ -542,8 +542,15 @@ def test_a_node_that_the_demo_does_not_have_is_refused(started: Started, capsys:
 
 def test_demo_has_attempts_that_fit_their_interval() -> None:
     """The faster pace keeps the rules of the configuration."""
-    settings = demo.configuration().routines[0].settings
-    assert settings.pause <= settings.hold <= settings.interval - 2 * settings.timeout
+    chosen = {routine.label: routine.settings for routine in demo.configuration().routines}
+    late = {name for name, found in chosen.items() if 2 * found.timeout + found.hold > found.interval}
+    assert (set(), True) == (late, chosen["rcscheduler"].pause <= chosen["rcscheduler"].hold)
+
+
+def test_demo_runs_every_routine() -> None:
+    """Also those that are off by default, or that need an image."""
+    known = {(module.name, kind.name) for module in MODULES for kind in module.routines}
+    assert known == {(routine.module, routine.label) for routine in demo.configuration().routines}
 
 
 def test_an_unknown_fault_is_told_with_those_there_are(started: Started, capsys: pytest.CaptureFixture[str]) -> None:

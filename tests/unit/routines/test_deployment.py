@@ -165,6 +165,14 @@ def test_a_pods_own_failure_keeps_its_reason(
 
 
 @virtual
+async def test_one_new_pod_that_fails_does_not_tell_its_node_from_others() -> None:
+    """The old pods on other nodes have not tried what it tries."""
+    async with there() as it:
+        it.small.stuck = {2: "accepted"}
+        assert Reason.SANDBOX_FAILED is await it.reason()
+
+
+@virtual
 async def test_a_slow_scheduler_is_blamed_for_a_rollout_that_has_no_time_left() -> None:
     """The second new pod is not created yet, because the first one was scheduled late."""
     async with there() as it:
