@@ -100,6 +100,11 @@ class Nodes:
             return f"its node {name} became NotReady, other nodes are Ready: {_said(node)}"
         return ""
 
+    def silent(self, trace: Trace[Pod]) -> bool:
+        """Tell whether the node of a pod is not Ready."""
+        node = self._named(node_of(trace) or "")
+        return node is not None and not node.ready
+
     def dead_before_ready(self, trace: Trace[Pod]) -> bool:
         """Tell whether the node of a pod that was never Ready is not Ready, and not on purpose."""
         node = self._named(node_of(trace) or "")

@@ -44,4 +44,6 @@ class Judge:
     def _late(self, trace: Trace[Pod]) -> Finding | None:
         pod = trace.item
         runs = "started" in trace.moments and not (pod.ended or pod.leaving or trace.gone)
-        return self.aim.late(trace) if self.lateness and runs and not self.facts.nodes.disrupts(trace) else None
+        # Of a pod whose kubelet is silent, nobody tells that it has ended.
+        explained = self.facts.nodes.disrupts(trace) or self.facts.nodes.silent(trace)
+        return self.aim.late(trace) if self.lateness and runs and not explained else None

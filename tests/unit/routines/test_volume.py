@@ -19,7 +19,7 @@ from canary_pods import (
     storage_class,
     tell,
 )
-from documents import Json, unschedulable
+from documents import Json, node, unschedulable
 from fakes import FORBIDDEN, TIMEOUT, Asked, hanging, refusing
 from small_cluster import PODS, Scene, scene
 from virtual_time import run, virtual
@@ -299,6 +299,17 @@ async def test_a_canary_that_hangs_in_io_is_a_disk_that_failed() -> None:
         here.small.stuck, here.small.change = {}, {}
         status = await volume(here, 200.0)
         assert (Reason.DISK_FAILED, ["write"]) == (verdict(status), censored(status.attempts[0]))
+
+
+@virtual
+async def test_a_canary_whose_node_is_dead_is_no_disk_that_failed() -> None:
+    """Nobody has reported how it ended."""
+    async with scene() as here:
+        Storage(here)
+        here.small.stuck, here.small.change = {}, {}
+        for name in here.small.nodes:
+            here.small.later(60.0, here.api.put, "nodes", node(name, ready="Unknown"))
+        assert Reason.NODES_NOT_READY is verdict(await volume(here, 200.0))
 
 
 @pytest.mark.parametrize("reason", [Reason.DATA_CORRUPTED, Reason.DISK_FAILED])
