@@ -266,6 +266,10 @@ class TestKills:
     def test_a_kill_that_came_too_early_or_too_late_proves_nothing(self) -> None:
         assert not self.met(self.kill(before=()))
 
+    def test_a_routine_that_makes_no_objects_leaves_none(self) -> None:
+        silent = [f"{m.name}/{kind.name}" for m in MODULES for kind in m.routines if not kind.makes]
+        assert all(goal.met for goal in kills.goals([], silent))
+
 
 class TestSets:
     def event(self, message: str, name: str = "p") -> dict[str, Any]:
