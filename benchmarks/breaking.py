@@ -185,6 +185,8 @@ def _create(made: Mapping[str, Any]) -> None:
 def _release(namespace: str) -> None:
     """Take the fault table's own finalizer from every pod."""
     for item in json.loads(kubectl("get", "pods", "--namespace", namespace, "-o", "json"))["items"]:
-        if webhooks.FINALIZER in item["metadata"].get("finalizers", ()):
-            name, patch = item["metadata"]["name"], '{"metadata":{"finalizers":null}}'
-            kubectl("patch", "pod", name, "--namespace", namespace, "--type=merge", "-p", patch, check=False)
+        finalizers = item["metadata"].get("finalizers", [])
+        if webhooks.FINALIZER in finalizers:
+            others = [name for name in finalizers if name != webhooks.FINALIZER]
+            words = ("--namespace", namespace, "--type=merge", "-p", json.dumps({"metadata": {"finalizers": others}}))
+            kubectl("patch", "pod", item["metadata"]["name"], *words, check=False)

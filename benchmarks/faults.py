@@ -51,7 +51,7 @@ def measured(row: Row, scene: Scene, folder: Path) -> Outcome:
     try:
         with evaluated(folder, scene.khealth) as alerts:
             _wait_until_well(log, alerts)
-            broken = time.time()
+            broken = mended = time.time()
             try:
                 with row.fault(scene):
                     broken = time.time()
@@ -59,7 +59,8 @@ def measured(row: Row, scene: Scene, folder: Path) -> Outcome:
                 mended = time.time()
                 outcome.well_seconds = _well_again(log, mended)
             finally:
-                judged(outcome, log.since(broken), broken, alerts)
+                judged(outcome, log.since(broken), broken, mended)
+                outcome.pages = sorted(alerts.pages())
     except Exception as error:  # noqa: BLE001 - the other rows are to be measured nevertheless
         outcome.error = f"{type(error).__name__}: {error}"
     return outcome
@@ -87,8 +88,7 @@ def _watch(row: Row, log: Log, alerts: Alerts, outcome: Outcome, broken: float) 
         if pages and outcome.page_seconds is None:
             outcome.page_seconds = round(time.time() - broken, 1)
         seen = {one.verdict.routine for one in log.since(broken) if one.verdict.began >= broken}
-        outcome.silent = sorted(set(routines()) - seen)
-        if not outcome.silent and (pages or not row.page) and time.time() >= broken + _long_enough(row):
+        if seen.issuperset(routines()) and (pages or not row.page) and time.time() >= broken + _long_enough(row):
             break
 
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.alerts import Alerts
-from benchmarks.everything import named
+from benchmarks.everything import named, routines
 from benchmarks.fault_rows import Row
 from benchmarks.figures import Goal
 from benchmarks.verdicts import INCONCLUSIVE, Seen
@@ -37,7 +36,7 @@ class Outcome:
     unaware: list[str] = field(default_factory=list)
     """The routines that made an attempt, and for which all was well."""
     silent: list[str] = field(default_factory=list)
-    """The routines without a verdict."""
+    """The routines without an attempt that began while it was broken and has a verdict."""
     pages: list[str] = field(default_factory=list)
     page_seconds: float | None = None
     """How long after the break the first page came."""
@@ -69,13 +68,13 @@ def notices(seen: Sequence[Seen], broken: float) -> Iterator[Notice]:
             yield Notice(verdict.routine, verdict.said, verdict.reason, round(one.at - broken, 1), verdict.note)
 
 
-def judged(outcome: Outcome, seen: Sequence[Seen], broken: float, alerts: Alerts) -> None:
+def judged(outcome: Outcome, seen: Sequence[Seen], broken: float, mended: float) -> None:
     """Take in what was seen from the break until all was well again."""
     outcome.notices = list(notices(seen, broken))
     told = {notice.routine for notice in outcome.notices}
-    begun = {one.verdict.routine for one in seen if one.verdict.began >= broken}
+    begun = {one.verdict.routine for one in seen if broken <= one.verdict.began < mended}
     outcome.unaware = sorted(begun - told)
-    outcome.pages = sorted(alerts.pages())
+    outcome.silent = sorted(set(routines()) - begun - told)
 
 
 def wrong(row: Row, outcome: Outcome) -> list[Notice]:

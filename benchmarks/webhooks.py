@@ -19,24 +19,25 @@ NAME = "bench.khealth.example"
 FINALIZER = "bench.khealth.example/held"
 SECONDS = 2
 """Seconds that the API server waits for an answer."""
-Answer = Callable[[threading.Event], Mapping[str, Any]]
-"""Makes the answer's content; the event is set at the end of the fault."""
+Answer = Callable[[Mapping[str, Any], threading.Event], Mapping[str, Any]]
+"""Makes an answer's content from the pod that is asked about; the event is set at the end of the fault."""
 
 
-def rejects(_: threading.Event) -> Mapping[str, Any]:
+def rejects(_pod: Mapping[str, Any], _over: threading.Event) -> Mapping[str, Any]:
     """Admit nothing."""
     return {"allowed": False, "status": {"code": 403, "message": "the fault table admits nothing"}}
 
 
-def hangs(over: threading.Event) -> Mapping[str, Any]:
+def hangs(_pod: Mapping[str, Any], over: threading.Event) -> Mapping[str, Any]:
     """Answer when nobody waits any longer."""
     over.wait(10 * SECONDS)
     return {"allowed": True}
 
 
-def holds(_: threading.Event) -> Mapping[str, Any]:
-    """Give everything a finalizer that nobody removes."""
-    patch = [{"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]}]
+def holds(pod: Mapping[str, Any], _over: threading.Event) -> Mapping[str, Any]:
+    """Give every pod one more finalizer, which nobody removes; a Job's pod has one already."""
+    finalizers = [*pod["metadata"].get("finalizers", ()), FINALIZER]
+    patch = [{"op": "add", "path": "/metadata/finalizers", "value": finalizers}]
     encoded = base64.b64encode(json.dumps(patch).encode()).decode()
     return {"allowed": True, "patchType": "JSONPatch", "patch": encoded}
 
@@ -81,7 +82,7 @@ def served(address: str, answer: Answer) -> Iterator[tuple[str, bytes]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            said = json.dumps(review(asked, answer(over))).encode()
+            said = json.dumps(review(asked, answer(asked["request"]["object"], over))).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(said)))

@@ -1,5 +1,6 @@
 """The fault table's own sums, and what the soak, the kills and the sets make of what they see."""
 
+import base64
 import json
 import threading
 from collections import Counter
@@ -15,7 +16,7 @@ from benchmarks import everything, fault_page, kills, sets, soak, webhooks
 from benchmarks.everything import PACES, attempts_an_hour, document, routines, writable, write
 from benchmarks.fault_rows import ROWS, Row
 from benchmarks.kit import Kit
-from benchmarks.outcome import Notice, Outcome, goals, late, notices, right, wrong
+from benchmarks.outcome import Notice, Outcome, goals, judged, late, notices, right, wrong
 from benchmarks.pager import Told, addressed, listening
 from benchmarks.process import Use
 from benchmarks.verdicts import INCONCLUSIVE, Log, Seen, Verdict, under_way, verdicts
@@ -100,6 +101,12 @@ class TestOutcome:
 
     def test_a_success_is_no_notice(self) -> None:
         assert list(notices([Seen(Verdict(POD, 1.0, "success"), 2.0)], 0.0)) == []
+
+    def test_a_routine_that_began_nothing_while_it_was_broken_is_not_unaware(self) -> None:
+        found = outcome()
+        seen = [Seen(Verdict(POD, 110.0, "success"), 112.0), Seen(Verdict("storage/config", 130.0, "success"), 140.0)]
+        judged(found, seen, 100.0, 120.0)
+        assert (found.unaware, "storage/config" in found.silent) == ([POD], "storage/config" in routines())
 
     def test_who_blames_another_component_is_wrong(self) -> None:
         found = outcome(notice(), notice("node"), notice(INCONCLUSIVE))
@@ -259,6 +266,10 @@ class TestKills:
     def test_a_kill_that_came_too_early_or_too_late_proves_nothing(self) -> None:
         assert not self.met(self.kill(before=()))
 
+    def test_a_routine_that_makes_no_objects_leaves_none(self) -> None:
+        silent = [f"{m.name}/{kind.name}" for m in MODULES for kind in m.routines if not kind.makes]
+        assert all(goal.met for goal in kills.goals([], silent))
+
 
 class TestSets:
     def event(self, message: str, name: str = "p") -> dict[str, Any]:
@@ -293,13 +304,19 @@ class TestSets:
 
 class TestWebhooks:
     def test_an_answer_is_of_what_was_asked(self) -> None:
-        said = webhooks.review(ASKED, webhooks.rejects(threading.Event()))
+        said = webhooks.review(ASKED, webhooks.rejects({}, threading.Event()))
         assert (said["kind"], said["response"]["uid"], said["response"]["allowed"]) == ("AdmissionReview", "u", False)
+
+    def test_a_finalizer_is_added_to_those_that_a_pod_has(self) -> None:
+        """A Job's pod has one of the Job controller's."""
+        said = webhooks.holds({"metadata": {"finalizers": ["own"]}}, threading.Event())
+        (patch,) = json.loads(base64.b64decode(said["patch"]))
+        assert patch["value"] == ["own", webhooks.FINALIZER]
 
     def test_one_that_hangs_answers_once_the_fault_is_over(self) -> None:
         over = threading.Event()
         over.set()
-        assert webhooks.hangs(over) == {"allowed": True}
+        assert webhooks.hangs({}, over) == {"allowed": True}
 
     def test_it_is_asked_about_pods_of_one_namespace_alone(self) -> None:
         (hook,) = webhooks.configuration("K", "https://h/", b"ca", "bench")["webhooks"]
