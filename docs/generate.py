@@ -189,7 +189,7 @@ def _summary(module: ModuleDescription, routine: RoutineDescription) -> str:
     kind = next(kind for m in MODULES if m.name == module.name for kind in m.routines if kind.name == routine.name)
     interval = kind.Settings.model_fields["interval"].default
     writes = f"{kind.writes * 60 / interval:g} (at {interval:g} s)"
-    on = routine.off_because or "yes"
+    on = f"no: {routine.off_because}" if routine.off_because else "yes"
     return (
         f"| `{module.name}` | [`{routine.name}`](#{module.name}{routine.name}) | {routine.meaning} | {on} | {writes} |"
     )

@@ -35,6 +35,5 @@ def off_because(module: Module, kind: type[Routine[Any]], image: str = "") -> st
     if missing := missing_in(kind.Settings):
         settings = "a required setting" if len(missing) == 1 else "required settings"
         return f"it has {settings}: {', '.join(missing)}"
-    if kind.needs_canary and not image:
-        return f"{CANARY_IMAGE} is not set"
-    return module.off_because(kind)
+    lacking = f"{CANARY_IMAGE} is not set" if kind.needs_canary and not image else ""
+    return ", and ".join(filter(None, (lacking, module.off_because(kind))))

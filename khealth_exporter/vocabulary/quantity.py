@@ -16,8 +16,12 @@ _BINARY = {f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("
 
 
 def quantity_text(value: object) -> object:
-    """Return a number as text, as YAML has `cpu: 1`; anything else as it is."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    """Return a number as text, as YAML has `cpu: 1`; raise ValueError for a text that is not a quantity."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and not re.match(QUANTITY, value):
+        raise ValueError(f"{value!r} is not a quantity: write an amount such as 500m, 1 or 64Mi")
+    return value
 
 
 Quantity = Annotated[str, BeforeValidator(quantity_text), StringConstraints(pattern=QUANTITY)]

@@ -135,6 +135,12 @@ def test_a_quantity_can_be_a_number() -> None:
     ][0]["resources"]["limits"]
 
 
+def test_what_is_no_quantity_is_refused_in_words() -> None:
+    """A pattern would tell nobody how to write one."""
+    with pytest.raises(ValidationError, match="'64MB' is not a quantity: write an amount such as 500m, 1 or 64Mi"):
+        spec(resources={"limits": {"memory": "64MB"}})
+
+
 @pytest.mark.parametrize(("user", "sent"), [(None, {}), (1000650000, {"runAsUser": 1000650000})])
 def test_its_user_can_be_left_out(user: int | None, sent: dict[str, int]) -> None:
     """OpenShift's restricted-v2 allows none but those of the namespace's range, and sets one of them itself."""

@@ -103,6 +103,13 @@ def test_what_is_off_by_default_says_why() -> None:
     assert expected == list(off_routines(load(None, modules=MODULES), MODULES))
 
 
+def test_an_image_alone_does_not_start_a_module_that_is_off_by_default() -> None:
+    """Both reasons are given: to remove one of them starts nothing."""
+    both = "canary.image is not set, and module storage is off by default"
+    whys = {off.routine: off.why for off in off_routines(load(None), KHEALTHS)}
+    assert ("canary.image is not set", both) == (whys["job"], whys["disk"])
+
+
 def test_what_the_configuration_replaces_is_off(tmp_path: Path) -> None:
     """A kind that runs under another name is not."""
     config = _load(tmp_path, "modules: {play: {slow: {kind: ping}}}")
