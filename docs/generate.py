@@ -179,10 +179,16 @@ def routines_page() -> str:
     ]
     described = [describe(module) for module in MODULES]
     lines += [_summary(module, routine) for module in described for routine in module.routines]
+    lines += ["", _heavy_routines()]
     for module in described:
         for routine in module.routines:
             lines += ["", *_routine(module, routine)]
     return "\n".join((*lines, ""))
+
+
+def _heavy_routines() -> str:
+    names = ", ".join(f"`{module.name}/{kind.name}`" for module in MODULES for kind in module.routines if kind.heavy)
+    return f"Heavy routines begin at different moments, and pause while the API server throttles: {names}."
 
 
 def _summary(module: ModuleDescription, routine: RoutineDescription) -> str:
