@@ -87,8 +87,7 @@ class PodSet:
             if not self._belongs(line.object):
                 continue
             uid = line.object.uid
-            trace = self.traces.get(uid)
-            if trace is None:
+            if (trace := self.traces.get(uid)) is None:
                 trace = self.traces[uid] = Trace(WAY, line.object)
                 self._first |= {uid} if len(self._first) < self._count else set()
             trace.take(line.object, Moment(line.at, line.delay, line.recovered), removed=line.type == "DELETED")
