@@ -24,6 +24,7 @@ from khealth_exporter.app.signals import ended_by_signals
 from khealth_exporter.cluster.client.client import Client
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, load_credentials
+from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.ownership import Identity, Owner, process_start
 from khealth_exporter.cluster.redaction import redacted
 from khealth_exporter.config import Config
@@ -32,6 +33,7 @@ from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.event_loop import measured_loop
 from khealth_exporter.modules import MODULES
+from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.settings import format_duration
 from khealth_exporter.vocabulary.verdict import Failed
 from khealth_exporter.web.address import Address, CannotListen
@@ -172,9 +174,7 @@ async def sweep(
     async with _exporter(options, process, credentials) as exporter, background(exporter.cluster.watches.run):
         deadline, namespace = process.clock.now() + options.timeout, exporter.cluster.identity.namespace
         try:
-            kinds = [kind for module in MODULES for kind in module.routines]
-            exporter.cover((kind, (k for k in kind.watches if k.namespaced)) for kind in kinds)
-            await exporter.sweeper.look(deadline)
+            await exporter.sweeper.look(deadline, _swept(exporter, options.config))
             found = exporter.sweeper.found(everything=everything)
             all_of_it = len(exporter.sweeper.found(everything=True))
             left = () if dry_run else await exporter.sweeper.clear(found, deadline)
@@ -184,6 +184,27 @@ async def sweep(
         return SweepResult(
             tuple(str(item) for item in gone), tuple(str(item) for item in left), all_of_it - len(found), namespace
         )
+
+
+def _swept(exporter: Exporter, config: Config) -> frozenset[Kind[Any]]:
+    """Have the leftovers of all routines swept, and return the kinds of those that the configuration enables.
+
+    The rights of a khealth in a cluster are those of its routines: what others may have left is looked for only where
+    that is permitted.
+    """
+    enabled = {routine.kind for routine in config.routines}
+    routines = [kind for module in MODULES for kind in module.routines]
+    exporter.cover(
+        (routine, [kind for kind in routine.watches if kind.namespaced and routine in enabled]) for routine in routines
+    )
+    needed = frozenset(kind for routine in enabled for kind in routine.sweeps())
+    exporter.cluster.know(
+        Permission("list", kind.plural, kind.group, optional=True, why="find what routines left that are off")
+        for routine in routines
+        for kind in routine.sweeps()
+        if kind not in needed
+    )
+    return needed
 
 
 @asynccontextmanager

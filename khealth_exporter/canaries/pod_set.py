@@ -289,8 +289,7 @@ class PodSet:
         findings = list(case.findings())
         if not findings:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that the pods are Ready")
-        # What others have reached, they have reached earlier: that tells nothing of their nodes now.
-        found = blame(findings, self._order, frozen)
+        found = blame(findings, self._order, frozen)  # Others became Ready earlier, and tell nothing of now.
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
 
     def _lateness(self, now: Moment) -> Lateness:

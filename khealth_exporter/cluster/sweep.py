@@ -1,7 +1,7 @@
 """Sweeping what dead runs left: watched kinds without a request, the others by a list now and then."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,12 +142,18 @@ class Sweeper:
     def _watched(self, kind: Kind[Any]) -> bool:
         return any(watch.kind == kind for watch in self._cluster.watches.all())
 
-    async def look(self, deadline: float) -> None:
-        """See every kind: wait for the watched ones, list the others; raise Refused, or why a watch is not live."""
+    async def look(self, deadline: float, needed: Container[Kind[Any]] | None = None) -> None:
+        """See every kind: wait for the watched ones, list the others; raise Refused, or why a watch is not live.
+
+        Of kinds that are not `needed` (by default all are), those that khealth may not list are left alone.
+        """
         await self._cluster.watches.see([kind for kind in self._kinds if self._watched(kind)], deadline)
-        for kind in self._kinds:
-            if not self._watched(kind):
+        for kind in [kind for kind in self._kinds if not self._watched(kind)]:
+            try:
                 await self._list(kind, deadline)
+            except Refused as refused:
+                if needed is None or kind in needed or not refused.refusal.denied:
+                    raise
 
     async def _list_due(self) -> None:
         now = self._cluster.clock.now()

@@ -6,13 +6,17 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from _pytest.terminal import TerminalReporter
 from bodies.target import ApiServer, Target
+from kubernetes import client
 from tools import needs_variable
 
 BREAKS = {
@@ -28,6 +32,10 @@ BREAKS = {
     "etcd-stalled": (("pause", "resume"), ("etcd",)),
 }
 """What the kit is told to break and to mend, by the simulator's name of the fault."""
+
+
+RENEWED = timedelta(seconds=6)
+"""A lease is renewed every two seconds; one that is older has no holder at work."""
 
 
 class RealCluster(Target):
@@ -47,6 +55,20 @@ class RealCluster(Target):
     def _end(self, fault: str) -> None:
         (_, verb), programs = BREAKS[fault]
         self._tell(verb, programs)
+
+    def healthy(self) -> bool:
+        """Tell the same, and whether scheduler and controller manager are at work: an outage can cost them their lease."""
+        return super().healthy() and all(map(self._leads, ("kube-scheduler", "kube-controller-manager")))
+
+    def _leads(self, program: str) -> bool:
+        leases: Any = client.CoordinationV1Api(self.api)
+        try:
+            renewed = leases.read_namespaced_lease(program, "kube-system", _request_timeout=5).spec.renew_time
+        except client.ApiException as error:
+            return bool(error.status == HTTPStatus.NOT_FOUND)  # A provider may hide its control plane.
+        except Exception:  # noqa: BLE001 - whatever it is, it is not healthy yet
+            return False
+        return bool(renewed) and datetime.now(UTC) - renewed < RENEWED
 
     def _tell(self, verb: str, programs: tuple[str, ...]) -> None:
         kit = needs_variable("KHEALTH_CLUSTER")

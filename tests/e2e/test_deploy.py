@@ -14,6 +14,7 @@ from deployment import CHART, PATIENCE, SINGLE_FILE, Installed, asked, cluster_w
 from tools import needs, needs_variable
 
 from khealth_exporter.cluster import namespace
+from khealth_exporter.config.off import off_because
 from khealth_exporter.modules import MODULES
 
 NODE_PORT = 31337
@@ -33,6 +34,10 @@ TARGETS = {
     ],
 }
 """What most Prometheus configurations do with annotated pods."""
+
+
+DEFAULTS = [kind for module in MODULES for kind in module.routines if not off_because(module, kind, "khealth")]
+"""The kinds that run by default where the canaries' image is known."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +77,7 @@ def test_a_prometheus_that_finds_annotated_pods_scrapes_it_once(applied: tuple[I
     with prometheus(tmp_path, {**TARGETS, "kubernetes_sd_configs": [where]}) as address:
         series = wait_for("a scrape", lambda: asked(address, "khealth_attempts_total"))
         up = [result["value"][1] for result in asked(address, "up")]
-    assert (["api", "pod", "rcscheduler"], ["1"]) == (sorted(s["metric"]["routine"] for s in series), up)
+    assert (sorted(kind.name for kind in DEFAULTS), ["1"]) == (sorted(s["metric"]["routine"] for s in series), up)
 
 
 def test_the_node_port_answers(applied: tuple[Installed, str]) -> None:
@@ -102,8 +107,7 @@ def test_its_rights_are_those_that_it_says_it_needs(applied: tuple[Installed, st
 
 def needed() -> set[tuple[str, str, str]]:
     """Return the rights that the core and the default routines say they need inside of a cluster."""
-    kinds = [kind for module in MODULES for kind in module.routines]
-    said = (*namespace.PERMISSIONS, *(p for kind in kinds for p in kind.all_permissions()))
+    said = (*namespace.PERMISSIONS, *(p for kind in DEFAULTS for p in kind.all_permissions()))
     return {(p.verb, p.group, p.resource) for p in said if not (p.outside or p.when)}
 
 

@@ -2,10 +2,12 @@
 
 import asyncio
 
+import pytest
 from fakes import FORBIDDEN, UNAVAILABLE, Asked, refusing
 from sweeping import CONTROLLERS, MAPS, WATCHED, made, world
 from virtual_time import virtual
 
+from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import CONFIG_MAP
 from khealth_exporter.cluster.sweep import LISTING, OVERDUE, PERIOD
 
@@ -316,3 +318,14 @@ async def test_a_watched_leftover_is_counted_once_though_its_watch_begins_again(
         await here.sweeper.sweep()
         await here.sweep()
         assert 1.0 == here.figures.value("khealth_swept_objects_total", kind="ReplicationController")
+
+
+@virtual
+async def test_a_look_fails_only_for_a_kind_that_is_needed() -> None:
+    """What a routine may have left that is off, khealth may have no right to see."""
+    async with world() as here:
+        here.api.faults.append(refusing("list", resource=MAPS, by=FORBIDDEN))
+        deadline = here.cluster.clock.now() + 5.0
+        await here.sweeper.look(deadline, needed=())
+        with pytest.raises(Refused, match="forbidden"):
+            await here.sweeper.look(deadline, needed=(CONFIG_MAP,))
