@@ -64,8 +64,8 @@ class Attempt:
     steps: tuple[Measurement, ...] = ()
     qualities: tuple[int, ...] = (0,) * len(Quality)
 
-    def after(self, event: Event) -> "Attempt":
-        """Return this attempt with what one more of its Events says."""
+    def after(self, event: Event, order: Sequence[Step] = ()) -> "Attempt":
+        """Return this attempt with what one more of its Events says; `order` is that of the steps it may have."""
         held = 0.0 if event.phase is Phase.POLL else event.duration
         measurements, samples = self.measurements + event.measurements, _joined(self.samples, event.samples)
         slowest = max(samples, key=_slowness, default=None)
@@ -81,9 +81,14 @@ class Attempt:
             measurements=measurements,
             samples=samples,
             evidence=self.evidence or event.evidence,
-            steps=measurements + (slowest.measurements if slowest else ()),
+            steps=_in_order(measurements + (slowest.measurements if slowest else ()), order),
             qualities=tuple(found.count(quality) for quality in Quality),
         )
+
+
+def _in_order(measurements: Sequence[Measurement], order: Sequence[Step]) -> tuple[Measurement, ...]:
+    places = {step.name: place for place, step in enumerate(order)}
+    return tuple(sorted(measurements, key=lambda measured: places.get(measured.step.name, len(places))))
 
 
 def _joined(earlier: tuple[Sample, ...], later: tuple[Sample, ...]) -> tuple[Sample, ...]:
@@ -170,7 +175,7 @@ def after(status: RoutineStatus, event: Event) -> RoutineStatus:
     *earlier, last = status.attempts or (None,)
     if last is None or last.number != event.attempt:
         earlier, last = list(status.attempts), Attempt(event.attempt, event.began, event.phase)
-    attempt = last.after(event)
+    attempt = last.after(event, status.steps)
     if len(earlier) > 1:
         # Two hundred pods in a hundred attempts are more than anyone looks at.
         earlier[-2] = replace(earlier[-2], samples=())

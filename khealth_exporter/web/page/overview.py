@@ -56,7 +56,7 @@ def _row(status: RoutineStatus, now: float) -> Markup:
         ("figure", duration(took) if took is not None else ""),
         ("figure", _share(took / usual) if took is not None and usual else ""),
         ("", list(chart(status))),
-        ("reason", _why(status)),
+        ("reason", _why(status, now)),
     )
     head = tag("th", tag("a", status.routine, href=f"#{name}"), scope="row")
     return tag("tr", head, [tag("td", cell, class_=kind or None) for kind, cell in cells], id=f"{name}.line")
@@ -83,7 +83,7 @@ def _share(share: float) -> Child:
     return tag("b", tag("span", "▲ ", aria_hidden="true"), text) if share >= _SLOW else text
 
 
-def _why(status: RoutineStatus) -> Child:
+def _why(status: RoutineStatus, now: float) -> Child:
     """Return why a routine is not well; for a routine that is well, what still fails."""
     match status.state:
         case State.WELL:
@@ -92,5 +92,7 @@ def _why(status: RoutineStatus) -> Child:
             failures = status.consecutive_failures
             reason = reason_and_component(status.last.verdict) if status.last else ""
             return f"{failures} \N{MULTIPLICATION SIGN} {reason}" if failures > 1 and reason else reason
+        case State.SUSPENDED if status.suspended_until:
+            return ["until ", minute_element(status.suspended_until, now), " UTC"]
         case _:
             return cause(status)

@@ -597,6 +597,14 @@ def test_every_attempt_keeps_the_steps_of_its_slowest_object() -> None:
     assert expected == [attempt.steps for attempt in status.attempts]
 
 
+def test_the_steps_of_an_attempt_are_in_the_order_of_its_routine() -> None:
+    """Its own among those of its object: a canary measures after it has started."""
+    measured = (Measurement(ACCEPT, 0.1, 0.001), Measurement(DELETE, 0.2, 0.001))
+    status = replace(told(), steps=(ACCEPT, START, DELETE))
+    status = after(status, event(Phase.INIT, measurements=measured, samples=(timed("a", 1),)))
+    assert [ACCEPT, START, DELETE] == [one.step for one in status.attempts[0].steps]
+
+
 def test_an_object_that_is_stuck_is_the_slowest() -> None:
     """Others may have taken longer, but they have arrived."""
     status = told(event(Phase.INIT, samples=(timed("a", 9), timed("b", 3, censored=True))))

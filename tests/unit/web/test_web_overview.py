@@ -131,6 +131,7 @@ def test_a_routine_without_attempts_has_no_chart() -> None:
     ("status", "why"),
     [
         (states.suspended("a"), "khealth makes no attempts"),
+        (replace(states.suspended("a"), suspended_until=states.NOW + 3600), "until 15:30 UTC"),
         (states.expired(), "no attempt has ended for three intervals"),
         (replace(states.waiting(), routine="b"), "no attempt has ended"),
         (states.inconclusive(), "throttled (api_server)"),
