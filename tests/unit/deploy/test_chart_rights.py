@@ -123,6 +123,18 @@ def test_a_permission_that_depends_on_a_setting_is_granted_with_it(helm: charts.
     assert expected == needed(manifests, "cluster", tmp_path) == found
 
 
+def test_only_the_routine_that_mounts_a_secret_may_touch_secrets(helm: charts.Helm) -> None:
+    """The namespace may hold Secrets of others, and RBAC cannot tell them apart."""
+    others = {"workloads": {"deployment": {}, "collect": {}}, "storage": {"disk": {}, "volume": {}}}
+    for modules, verbs in (
+        ({}, []),
+        (others, []),
+        ({"storage": {"config": {}}}, ["create", "delete", "get", "list", "update"]),
+    ):
+        found = granted(helm.template({"config": {"modules": modules}}), "Role")
+        assert verbs == [verb for _, resource, verb in found if resource == "secrets"]
+
+
 def test_nodes_can_be_left_out(helm: charts.Helm) -> None:
     """Then nothing is granted cluster-wide."""
     manifests = helm.template({"rbac": {"nodes": False}})
