@@ -90,7 +90,7 @@ MAY = {"kubelet-stalled:node-2": {"pod": _NODE, "deployment": {"one_node", *_NOD
 def test_a_broken_component_is_named(target: Target, fault: str, component: str, expected: dict[str, set[str]]) -> None:
     """Exit 1. Every routine that needs the component names it; no other routine blames anything."""
     with target.broken(fault):
-        found = target.every(target.quick())
+        found = target.every(target.quick(timeout=f"{target.crowded:g}s"))
     must, may = expected.keys() & target.routines, {**MAY.get(fault, {}), **expected}
     assert (1, True) == (found.code, must <= found.blamed.keys()), found.told
     assert {component} == {blamed for blamed, _ in found.blamed.values()}, found.told
@@ -147,7 +147,7 @@ def _resumed_late(target: Target, fault: str) -> Once:
 def test_an_api_server_that_does_not_answer_is_named(target: Target, fault: str, reasons: set[str]) -> None:
     """Exit 3 (or 1, if it did answer that it cannot). Every routine names the API server."""
     with target.broken(fault):
-        found = target.every(target.quick())
+        found = target.every(target.quick(timeout=f"{target.crowded:g}s"))
     assert target.routines == set(found.blamed), found.told
     assert {"api_server"} == {component for component, _ in found.blamed.values()}, found.told
     told = {reason for _, reason in found.blamed.values()}

@@ -87,6 +87,8 @@ class Target(ABC):
 
     timeout = 8.0
     """Seconds that bound init in tests that break something: a paused kubelet's node turns NotReady after 20 s."""
+    crowded = 8.0
+    """The same where all routines run side by side."""
     fastest = 0.5
     """Seconds that every pod takes at least until it is Ready."""
     patience = 90.0

@@ -19,7 +19,7 @@ SAME = {"scheduler-stopped": "scheduler-stalled", "controller-stopped": "control
 class SimulatedCluster(Target):
     """The simulator, told what to break by its control address."""
 
-    timeout, fastest = 3.0, 0.1
+    timeout, crowded, fastest = 3.0, 6.0, 0.1
     patience = 30.0
     image = "khealth:simulated"
 

@@ -21,9 +21,9 @@ from khealth_exporter.vocabulary.verdict import Verdict
 
 PACE = {"pod_ttl": 0.5, "poll_interval": 0.1, "projected_within": 1.0, "starved_seconds": 1.0}
 """Seconds; everything but the routines' time-outs is short."""
-TIMEOUT = 4.0
+TIMEOUT = 6.0
 """Seconds that bound init; the simulated cluster is ten times as fast as a real one."""
-LONGER = {"slow-cpu": 12.0, "volume-not-deleted": 8.0}
+LONGER = {"slow-cpu": 12.0, "volume-not-attached": 12.0, "volume-not-deleted": 12.0}
 """Time-outs for what takes longer: canaries with little CPU, and what is blamed after some seconds only."""
 CANARIES = ("job", "disk", "volume", "config")
 
