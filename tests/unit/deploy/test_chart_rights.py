@@ -125,7 +125,7 @@ def test_a_permission_that_depends_on_a_setting_is_granted_with_it(helm: charts.
 
 def test_only_the_routine_that_mounts_a_secret_may_touch_secrets(helm: charts.Helm) -> None:
     """The namespace may hold Secrets of others, and RBAC cannot tell them apart."""
-    others = {"workloads": {"deployment": {}, "collect": {}}, "storage": {"disk": {}, "volume": {}}}
+    others: Json = {"workloads": {"deployment": {}, "collect": {}}, "storage": {"disk": {}, "volume": {}}}
     for modules, verbs in (
         ({}, []),
         (others, []),
