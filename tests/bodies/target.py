@@ -105,6 +105,7 @@ class Target(ABC):
         self.admission: Any = client.AdmissionregistrationV1Api(self.api)
         self.apps: Any = client.AppsV1Api(self.api)
         self.batch: Any = client.BatchV1Api(self.api)
+        self.storage_api: Any = client.StorageV1Api(self.api)
         self._broken: list[str] = []
 
     @abstractmethod
@@ -216,6 +217,9 @@ class Target(ABC):
         if not self.image:
             del modules["workloads"]["job"]
         text = {"canary": {"image": self.image}, "modules": modules}
+        return self._written(text)
+
+    def _written(self, text: Mapping[str, Any]) -> Path:
         path = self.folder / f"khealth-{secrets.token_hex(2)}.yaml"
         path.write_text(yaml.safe_dump(text))
         return path
@@ -240,6 +244,22 @@ class Target(ABC):
         done = self.run("once", "--config", settings, "rcscheduler", "--json", kubeconfig=kubeconfig)
         assert done.stdout, done.stderr
         return Once(done.returncode, json.loads(done.stdout), done.stderr)
+
+    def storage(self, **settings: Any) -> Path:
+        """Write a configuration of the module storage, with these settings of volume."""
+        routines = {"disk": {}, "volume": settings, "config": {}}
+        return self._written({"canary": {"image": self.image}, "modules": {"storage": routines}})
+
+    @contextmanager
+    def volumes(self) -> Iterator[None]:
+        """Let pods use the volumes that are provisioned in the block."""
+        yield
+
+    def claimed_volumes(self) -> list[str]:
+        """Return the names of the volumes that were provisioned for the namespace."""
+        volumes = self.core.list_persistent_volume().items
+        claims = [(v.metadata.name, v.spec.claim_ref.namespace) for v in volumes if v.spec.claim_ref]
+        return [name for name, namespace in claims if namespace == self.namespace]
 
     @property
     def routines(self) -> set[str]:

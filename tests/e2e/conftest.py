@@ -5,7 +5,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -18,6 +18,8 @@ from _pytest.terminal import TerminalReporter
 from bodies.target import ApiServer, Target
 from kubernetes import client
 from tools import needs_variable
+
+from benchmarks.everything import writable
 
 BREAKS = {
     "scheduler-stalled": (("pause", "resume"), ("kube-scheduler",)),
@@ -55,6 +57,18 @@ class RealCluster(Target):
     def _end(self, fault: str) -> None:
         (_, verb), programs = BREAKS[fault]
         self._tell(verb, programs)
+
+    def storage(self, **settings: Any) -> Path:
+        """Return the same, if the nodes have khealth's image."""
+        needs_variable("KHEALTH_IMAGE")
+        return super().storage(**settings)
+
+    @contextmanager
+    def volumes(self) -> Iterator[None]:
+        """Let pods write where the test kit's provisioner makes volumes, which it makes for root alone."""
+        folder = os.environ.get("KHEALTH_HOST_PATH")
+        with writable(Path(folder)) if folder else nullcontext():
+            yield
 
     def healthy(self) -> bool:
         """Tell the same, and whether scheduler and controller manager are at work: an outage can cost them their lease."""

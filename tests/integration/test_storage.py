@@ -1,0 +1,3 @@
+"""Routines of storage: the bodies are shared with the other kind of cluster."""
+
+from bodies.storage import *  # noqa: F403
