@@ -24,6 +24,9 @@ _LARGEST = 1 << 53
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e7)]
 _Integer = Annotated[int, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
 
+UNFINISHED = "unfinished"
+"""What a canary says that gave up: khealth_exporter/canary/__main__.py."""
+
 
 class Document(msgspec.Struct, frozen=True):
     """What a canary says in its termination message: durations in seconds, on its own clock, and what went wrong."""
@@ -109,14 +112,27 @@ async def follow(
 def check(document: Document, trace: Trace[Pod], step: Step, reasons: Sequence[Reason]) -> None:
     """Raise Failed if the canary says that its task went wrong; `step` is what failed, unless it names another.
 
-    A canary names one of these reasons; a word that is none of them is `canary_failed`.
+    A canary names one of these reasons; a word that is none of them is `canary_failed`. One that gave up, because it
+    was not finished in time, stands for the first of them, unless it had no CPU for most of that time.
     """
     if document.ok:
         return
+    if document.reason == UNFINISHED:
+        raise _late(document, trace, step, reasons[0])
     reason = next((reason for reason in reasons if reason.value == document.reason), Reason.CANARY_FAILED)
     node = trace.item.spec.node_name
     note = clean(f"{trace.item.name} on {node}: {document.error or document.reason or 'no reason given'}")
     raise Failed(reason, note, (of_pod(trace),), step=step)
+
+
+def _late(document: Document, trace: Trace[Pod], step: Step, reason: Reason) -> Failed:
+    """Return what it means that a canary gave up: what it does is slow, or its node has no CPU for it."""
+    waited, within = (document.facts.get(name) for name in ("waiting_seconds", "within_seconds"))
+    told = f"{document.error}, in {document.facts.get('operation') or 'its preparation'}"
+    note = f"{trace.item.name} on {trace.item.spec.node_name}: {told}"
+    if isinstance(waited, int | float) and isinstance(within, int | float) and waited > within / 2:
+        reason, note = Reason.NO_SINGLE_CAUSE, f"{note}; it waited {waited:.1f} s for a CPU"
+    return Failed(reason, clean(note), (of_pod(trace),), step=step)
 
 
 def complete(document: Document, trace: Trace[Pod], names: Iterable[str]) -> None:

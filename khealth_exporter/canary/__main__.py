@@ -4,6 +4,8 @@ import argparse
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 
 from khealth_exporter.canary import compute, config, disk, kernel, limits, volume
@@ -29,9 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         # Process 1 of a container ignores a signal for which it has no handler.
         signal.signal(number, _end)
-    report = Report(options.task)
+    report, ended = Report(options.task), threading.Lock()
+    if options.within is not None:
+        threading.Thread(target=_give_up, args=(options, report, ended), daemon=True).start()
     try:
         _run(options, report)
+        ended.acquire()
         write(report.document(), options.report)
     except OSError as error:
         print(f"khealth canary: cannot write {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
@@ -59,6 +64,12 @@ def parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help=f"where to write the document; default {TERMINATION_LOG}",
         )
+        task.add_argument(
+            "--within",
+            type=limits.seconds,
+            metavar="SECONDS",
+            help="give up after so long, and report what the task was doing; by default never",
+        )
         task.set_defaults(run=run)
     return made
 
@@ -71,6 +82,22 @@ def _run(options: argparse.Namespace, report: Report) -> None:
     report.facts["process_cpu_seconds"] = kernel.cpu()
     if (resident := kernel.resident()) is not None:
         report.facts["process_resident_bytes"] = resident
+
+
+def _give_up(options: argparse.Namespace, report: Report, ended: threading.Lock) -> None:
+    """End the process with a document after `within` seconds.
+
+    Where a disk hangs, the process waits in the kernel and does not end: then there is no document that counts.
+    """
+    time.sleep(options.within)
+    if not ended.acquire(blocking=False):
+        return
+    report.fail(Failed("unfinished", f"not finished after {options.within:g} s", operation=report.doing))
+    report.facts["within_seconds"] = options.within
+    if (waited := kernel.waited()) is not None:
+        report.facts["waiting_seconds"] = waited
+    write(report.document(), options.report)
+    os._exit(0)
 
 
 def _end(number: int, _frame: object) -> None:

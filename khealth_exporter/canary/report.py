@@ -36,12 +36,15 @@ class Report:
         self.durations: dict[str, float] = {}
         self.uncertainty = 0.0
         self.facts: dict[str, float | str] = {}
+        self.doing = ""
+        """What it is timing, or timed last."""
         self.reason = ""
         self.error = ""
 
     @contextlib.contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Add the time that the block takes to a duration, and to the uncertainty its part without a CPU."""
+        self.doing = name
         waited, began = kernel.waited() or 0.0, time.monotonic()
         try:
             yield

@@ -116,7 +116,8 @@ class Disk(Routine[DiskSettings]):
         # A pod that exceeds the limit is evicted; file systems need some room of their own.
         volume = {"emptyDir": {"sizeLimit": str(2 * size + (1 << 20))}}
         arguments = ("disk", "--path", PLACE, "--bytes", str(size), "--syncs", str(self.settings.syncs))
-        return Task(arguments, (Mount("disk", PLACE, volume),), node)
+        within = ("--within", f"{self.settings.timeout / 2:g}")
+        return Task((*arguments, *within), (Mount("disk", PLACE, volume),), node)
 
     def _take(self, document: Document) -> None:
         for measured in document.measured((WRITE, FSYNC, READ)):

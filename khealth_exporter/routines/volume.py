@@ -186,8 +186,9 @@ class Volume(Routine[VolumeSettings]):
     def _task(self, action: str, avoid: str = "") -> Task:
         size = max(1, min(LARGEST, int(amount(self.settings.size)) // 4))
         arguments = ("volume", action, "--path", PLACE, "--bytes", str(size), "--seed", self.ownership.name)
+        within = ("--within", f"{self.settings.timeout / 4:g}")
         claim = {"persistentVolumeClaim": {"claimName": self.ownership.name}}
-        return Task(arguments, (Mount("volume", PLACE, claim),), avoid=avoid)
+        return Task((*arguments, *within), (Mount("volume", PLACE, claim),), avoid=avoid)
 
     def _manifest(self, kind: StorageClass) -> Mapping[str, object]:
         metadata = self.ownership.metadata()

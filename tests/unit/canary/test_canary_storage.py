@@ -187,3 +187,16 @@ def test_a_file_system_that_refuses_direct_reads_is_read_through_the_cache(
 def flags_of(file: int) -> int:
     """Return the flags of an open file."""
     return int(Path(f"/proc/self/fdinfo/{file}").read_text().split("flags:")[1].split()[0], 8)
+
+
+def test_a_disk_that_does_not_answer_is_reported_in_time(canary: Canary, disk: Path) -> None:
+    """A pipe that no one reads from keeps the canary from opening its file."""
+    os.mkfifo(disk / "khealth-disk")
+    document = canary.run("disk", "--path", disk, "--within", "0.2")
+    assert (False, "unfinished", "not finished after 0.2 s") == told(document)
+    assert document["facts"]["within_seconds"] == 0.2
+
+
+def test_a_canary_that_is_finished_in_time_reports_what_it_found(canary: Canary, disk: Path) -> None:
+    """The limit changes nothing then."""
+    assert (True, "", "") == told(canary.run("disk", "--path", disk, "--within", "60"))

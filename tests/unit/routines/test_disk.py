@@ -52,7 +52,7 @@ async def test_the_file_is_as_large_as_the_settings_say() -> None:
         await disk(here, size="1Mi", syncs=3)
         spec = here.api.named("create", PODS)[0].body["spec"]
         command = " ".join(spec["containers"][0]["command"])
-        assert command.endswith("disk --path /disk --bytes 1048576 --syncs 3")
+        assert command.endswith("disk --path /disk --bytes 1048576 --syncs 3 --within 15")
         assert [{"name": "khealth-disk", "emptyDir": {"sizeLimit": "3145728"}}] == spec["volumes"]
 
 
@@ -73,6 +73,20 @@ async def test_a_read_that_the_page_cache_may_have_answered_is_noted() -> None:
         pytest.param(
             {**document("disk", reason="disk_failed", error="fsync: EIO"), "facts": {"operation": "fsync"}},
             0, Reason.DISK_FAILED, Component.STORAGE, id="disk fails",
+        ),
+        pytest.param(
+            {
+                **document("disk", reason="unfinished", error="not finished after 15 s"),
+                "facts": {"operation": "fsync", "within_seconds": 15.0, "waiting_seconds": 0.1},
+            },
+            0, Reason.DISK_FAILED, Component.STORAGE, id="disk is too slow",
+        ),
+        pytest.param(
+            {
+                **document("disk", reason="unfinished", error="not finished after 15 s"),
+                "facts": {"operation": "fsync", "within_seconds": 15.0, "waiting_seconds": 12.0},
+            },
+            0, Reason.NO_SINGLE_CAUSE, Component.KHEALTH, id="no CPU",
         ),
         pytest.param(
             document("disk", reason="data_corrupted", error="wrong content at offset 7"),
