@@ -15,16 +15,27 @@ MODULE: Final = "khealth_exporter.canary"
 _PR_SET_PDEATHSIG: Final = 1
 """Of prctl(2): which signal a process gets when its parent ends."""
 
-_WITH_FULL_DISKS: Final = f"""
-import errno, os, runpy, sys
-full = tuple(sys.argv.pop(1).split(os.pathsep))
+_WITH_FAULTS: Final = f"""
+import atexit, errno, os, runpy, signal, sys, time
+full = tuple(filter(None, sys.argv.pop(1).split(os.pathsep)))
+turn, rest = float(sys.argv.pop(1)), float(sys.argv.pop(1))
 def refuse(event, details):
     if event == "open" and details[2] & (os.O_WRONLY | os.O_RDWR) and os.fsdecode(details[0]).startswith(full):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), details[0])
-sys.addaudithook(refuse)
+if full:
+    sys.addaudithook(refuse)
+if rest:
+    signal.signal(signal.SIGPROF, lambda *_: time.sleep(rest))
+    signal.setitimer(signal.ITIMER_PROF, turn, turn)
+    atexit.register(signal.setitimer, signal.ITIMER_PROF, 0)
 runpy.run_module("{MODULE}", run_name="__main__", alter_sys=True)
 """
-"""A canary that cannot open a file for writing in the directories that its first argument lists."""
+"""A canary that cannot open a file for writing in the directories that its first argument lists.
+
+The other two are seconds: after so much CPU time, which the kernel counts, it rests for so long.
+"""
+_TURN, _REST = 0.01, 0.19
+"""Seconds of CPU time, and of a rest, of a canary with one twentieth of a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +112,9 @@ def _dying_with(parent: int) -> Callable[[], None]:
     return prepare
 
 
-def canary(arguments: tuple[str, ...], full: tuple[Path, ...] = ()) -> tuple[str, ...]:
-    """Return the command of a canary; nothing can be written into the directories in `full`."""
-    if not full:
+def canary(arguments: tuple[str, ...], full: tuple[Path, ...] = (), *, slow: bool = False) -> tuple[str, ...]:
+    """Return the command of a canary; nothing can be written into the directories in `full`, and a CPU may be slow."""
+    if not full and not slow:
         return (sys.executable, "-m", MODULE, *arguments)
-    return (sys.executable, "-c", _WITH_FULL_DISKS, os.pathsep.join(f"{folder}/" for folder in full), *arguments)
+    folders = os.pathsep.join(f"{folder}/" for folder in full)
+    return (sys.executable, "-c", _WITH_FAULTS, folders, f"{_TURN}", f"{_REST * slow}", *arguments)

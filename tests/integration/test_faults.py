@@ -148,9 +148,9 @@ async def test_every_routine_of_the_demo_succeeds() -> None:
 )
 async def test_a_component_is_blamed_by_its_routines_alone(fault: str, component: str, reasons: dict[str, str]) -> None:
     """No other routine finds a failure."""
-    assert {name: (component, reason) for name, reason in reasons.items()} == blamed(
-        await judged(fault, LONGER.get(fault, TIMEOUT))
-    )
+    verdicts = await judged(fault, LONGER.get(fault, TIMEOUT))
+    told = [f"{name}: {verdict.reason}: {verdict.note}" for name, verdict in verdicts.items() if verdict.reason]
+    assert {name: (component, reason) for name, reason in reasons.items()} == blamed(verdicts), told
 
 
 async def test_a_garbage_collector_that_is_off_for_long_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,6 @@ _LONGEST_TAIL: Final = 2048
 _BY_SIGNAL: Final = 128
 """A shell's exit code of a process that a signal has ended, less the signal."""
 _NOT_STARTED: Final = 128
-_TURN: Final = 0.01
-_REST: Final = 0.19
-"""Seconds that a slow CPU works for a canary, and then does not."""
 _PACKAGES: Final = Path(__file__).parents[3]
 """The directory from which canaries import their package."""
 
@@ -104,26 +101,13 @@ class Canaries(NodeAgent):
 
     async def _follow(self, canary: _Canary, program: Program) -> Ending:
         """Return how the process has ended; if this is canceled, kill it."""
-        braking = self.spawn(self._brake, program, node_of(canary.pod))
         try:
             code = await program.wait()
         finally:
-            braking.cancel()
             _send(program, signal.SIGKILL)
             await program.wait()
         code = code if code >= 0 else _BY_SIGNAL - code
         return Ending(code, self._message(canary, code))
-
-    async def _brake(self, program: Program, node: str) -> None:
-        """Let the process run in short turns while CPUs are slow."""
-        while True:
-            if not self.world.faults.active("slow-cpu", node):
-                await self.world.faults.bell.wait()
-                continue
-            _send(program, signal.SIGSTOP)
-            await asyncio.sleep(_REST)
-            _send(program, signal.SIGCONT)
-            await asyncio.sleep(_TURN)
 
     def _launch(self, canary: _Canary) -> Launch:
         pod = canary.pod
@@ -144,7 +128,8 @@ class Canaries(NodeAgent):
             full = tuple(
                 folders[volume["name"]] for volume in spec_of(pod).get("volumes") or [] if "emptyDir" in volume
             )
-        command = programs.canary(tuple(_translated(argument, paths) for argument in arguments), full)
+        slow = self.world.faults.active("slow-cpu", node_of(pod))
+        command = programs.canary(tuple(_translated(argument, paths) for argument in arguments), full, slow=slow)
         environment = {entry["name"]: str(entry.get("value", "")) for entry in container.get("env") or []}
         basics = {"PATH": os.defpath, "HOSTNAME": name_of(pod), "PYTHONPATH": str(_PACKAGES)}
         return Launch(command, basics | environment, home, home / "log")

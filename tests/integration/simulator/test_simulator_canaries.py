@@ -130,7 +130,7 @@ async def test_slow_cpu_stretches_the_wall_time(client: Client, simulator: Simul
     """The CPU time stays what it is."""
     simulator.begin("slow-cpu")
     facts = (await report(client, canary("a", "compute", "--cpu-seconds", "0.2")))["facts"]
-    assert facts["wall_seconds"] > 2 * facts["cpu_seconds"]
+    assert facts["wall_seconds"] > 10 * facts["cpu_seconds"]
 
 
 async def test_canary_with_wrong_arguments_fails(client: Client) -> None:
@@ -204,9 +204,9 @@ def processes_of(folder: Path) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("faults", [(), ("--fault", "slow-cpu")], ids=["running", "stopped"])
+@pytest.mark.parametrize("faults", [(), ("--fault", "slow-cpu")], ids=["running", "slow"])
 async def test_canaries_end_with_a_simulator_that_is_killed(tmp_path: Path, faults: tuple[str, ...]) -> None:
-    """Nobody else ends them: also one that is stopped at that moment, as a slow CPU does."""
+    """Nobody else ends them: also one that a slow CPU keeps waiting."""
     kubeconfig = tmp_path / "kubeconfig"
     words = ("-m", "khealth_exporter.simulator", "--kubeconfig", str(kubeconfig), "--speed", "20", *faults)
     environment = os.environ | {"TMPDIR": str(tmp_path)}
