@@ -83,7 +83,7 @@ class Report:
 
 
 def write(document: bytes, path: str) -> None:
-    """Write a document in one go; raise OSError.
+    """Write a document at once; raise OSError.
 
     A container with a read-only root can write the termination log, but create no file beside it.
     So the file is written in place, and created only where there is none, outside a pod.

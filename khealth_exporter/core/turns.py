@@ -32,7 +32,7 @@ class Grid:
 
 
 class Turns:
-    """Waits for the next turn: a slot of the grid, a reason of the routine's to begin early, or somebody who asks.
+    """Waits for the next turn: a slot of the grid, a reason of the routine's to begin early, or a request.
 
     Only slots follow one another in a grid: whatever comes in between does not shift it.
     """

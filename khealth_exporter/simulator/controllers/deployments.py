@@ -6,6 +6,7 @@ from typing import Final, Literal
 from khealth_exporter.simulator import documents
 from khealth_exporter.simulator.apps import RECREATE
 from khealth_exporter.simulator.controllers import rollout, workload
+from khealth_exporter.simulator.controllers.controller import Controller
 from khealth_exporter.simulator.deletion import DeleteOptions, owner_reference
 from khealth_exporter.simulator.documents import (
     Document,
@@ -23,10 +24,8 @@ from khealth_exporter.simulator.errors import ApiError
 from khealth_exporter.simulator.recorder import Occurrence, Source
 from khealth_exporter.simulator.resources import DEPLOYMENTS, PODS, REPLICA_SETS
 from khealth_exporter.simulator.store import Commit, Key, key_of
-from khealth_exporter.simulator.workqueue import WorkQueue
-from khealth_exporter.simulator.world import Component, World
+from khealth_exporter.simulator.world import World
 
-_WORKERS: Final = 5
 _SOURCE: Final = Source("deployment-controller")
 _PREFIX: Final = "deployment.kubernetes.io/"
 _APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -34,7 +33,7 @@ _FOREVER: Final = 2**31 - 1
 """The progressDeadlineSeconds that stand for none."""
 
 
-class Deployments(Component):
+class Deployments(Controller):
     """Keeps the ReplicaSets of each Deployment."""
 
     holding = ("controller-stalled", "deployment-controller-off")
@@ -42,15 +41,8 @@ class Deployments(Component):
     def __init__(self, world: World) -> None:
         """Listen to Deployments and ReplicaSets, and to pods for those that are recreated."""
         super().__init__(world)
-        self._queue: WorkQueue[Key] = WorkQueue(world.settings.speed)
         self._progressed: dict[str, float] = {}
         """When the Deployment of that uid last made progress, in seconds of the event loop."""
-        world.store.listen(self._listen)
-
-    def start(self) -> None:
-        """Start the workers."""
-        for _ in range(_WORKERS):
-            self.world.tasks.create_task(self._queue.work(self._sync))
 
     def _listen(self, commit: Commit) -> None:
         if commit.resource is DEPLOYMENTS:

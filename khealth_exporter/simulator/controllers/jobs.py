@@ -5,6 +5,7 @@ from typing import Final
 
 from khealth_exporter.simulator.batch import JOB_NAME, TRACKING
 from khealth_exporter.simulator.controllers import workload
+from khealth_exporter.simulator.controllers.controller import Controller
 from khealth_exporter.simulator.deletion import DeleteOptions
 from khealth_exporter.simulator.documents import (
     Document,
@@ -27,10 +28,8 @@ from khealth_exporter.simulator.errors import ApiError
 from khealth_exporter.simulator.recorder import Occurrence, Source
 from khealth_exporter.simulator.resources import JOBS, PODS
 from khealth_exporter.simulator.store import Commit, Key, key_of
-from khealth_exporter.simulator.workqueue import WorkQueue
-from khealth_exporter.simulator.world import Component, World
+from khealth_exporter.simulator.world import World
 
-_WORKERS: Final = 5
 _SOURCE: Final = Source("job-controller")
 _FIRST_BACKOFF: Final = 10.0
 _LONGEST_BACKOFF: Final = 600.0
@@ -39,7 +38,7 @@ _LIMIT: Final = ("BackoffLimitExceeded", "Job has reached the specified backoff 
 _DEADLINE: Final = ("DeadlineExceeded", "Job was active longer than specified deadline")
 
 
-class Jobs(Component):
+class Jobs(Controller):
     """Runs the pods of Jobs until enough have succeeded, or too many have failed."""
 
     holding = ("controller-stalled", "job-controller-off")
@@ -47,14 +46,7 @@ class Jobs(Component):
     def __init__(self, world: World) -> None:
         """Listen to pods and Jobs."""
         super().__init__(world)
-        self._queue: WorkQueue[Key] = WorkQueue(world.settings.speed)
         self._patient: dict[str, float] = {}
-        world.store.listen(self._listen)
-
-    def start(self) -> None:
-        """Start the workers."""
-        for _ in range(_WORKERS):
-            self.world.tasks.create_task(self._queue.work(self._sync))
 
     def _listen(self, commit: Commit) -> None:
         if commit.resource is JOBS:

@@ -5,6 +5,7 @@ from typing import Final
 
 from khealth_exporter.simulator import documents
 from khealth_exporter.simulator.controllers import workload
+from khealth_exporter.simulator.controllers.controller import Controller
 from khealth_exporter.simulator.deletion import DeleteOptions
 from khealth_exporter.simulator.documents import (
     Document,
@@ -25,10 +26,8 @@ from khealth_exporter.simulator.errors import ApiError
 from khealth_exporter.simulator.recorder import Occurrence, Source
 from khealth_exporter.simulator.resources import PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource
 from khealth_exporter.simulator.store import Commit, Key, key_of
-from khealth_exporter.simulator.workqueue import WorkQueue
-from khealth_exporter.simulator.world import Component, World
+from khealth_exporter.simulator.world import World
 
-_WORKERS: Final = 5
 _BURST: Final = 500
 
 
@@ -48,7 +47,7 @@ REPLICATION_CONTROLLER: Final = ReplicaKind(
 REPLICA_SET: Final = ReplicaKind(REPLICA_SETS, Source("replicaset-controller"), counts_terminating=True)
 
 
-class Replication(Component):
+class Replication(Controller):
     """Keeps as many pods as each object of one kind wants."""
 
     holding = ("controller-stalled",)
@@ -57,13 +56,6 @@ class Replication(Component):
         """Listen to pods and to objects of this kind."""
         super().__init__(world)
         self._kind = kind
-        self._queue: WorkQueue[Key] = WorkQueue(world.settings.speed)
-        world.store.listen(self._listen)
-
-    def start(self) -> None:
-        """Start the workers."""
-        for _ in range(_WORKERS):
-            self.world.tasks.create_task(self._queue.work(self._sync))
 
     def _listen(self, commit: Commit) -> None:
         if commit.resource is self._kind.resource:

@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from khealth_exporter.simulator.apps import PARALLEL, ROLLING
 from khealth_exporter.simulator.controllers import revisions, rollout, workload
+from khealth_exporter.simulator.controllers.controller import Controller
 from khealth_exporter.simulator.controllers.revisions import Revisions
 from khealth_exporter.simulator.deletion import DeleteOptions
 from khealth_exporter.simulator.documents import (
@@ -23,28 +24,14 @@ from khealth_exporter.simulator.errors import ApiError
 from khealth_exporter.simulator.recorder import Occurrence, Source
 from khealth_exporter.simulator.resources import PODS, STATEFUL_SETS
 from khealth_exporter.simulator.store import Commit, Key, key_of
-from khealth_exporter.simulator.workqueue import WorkQueue
-from khealth_exporter.simulator.world import Component, World
 
-_WORKERS: Final = 5
 _SOURCE: Final = Source("statefulset-controller")
 
 
-class StatefulSets(Component):
+class StatefulSets(Controller):
     """Keeps the numbered pods of each StatefulSet; volumeClaimTemplates are ignored."""
 
     holding = ("controller-stalled",)
-
-    def __init__(self, world: World) -> None:
-        """Listen to pods and StatefulSets."""
-        super().__init__(world)
-        self._queue: WorkQueue[Key] = WorkQueue(world.settings.speed)
-        world.store.listen(self._listen)
-
-    def start(self) -> None:
-        """Start the workers."""
-        for _ in range(_WORKERS):
-            self.world.tasks.create_task(self._queue.work(self._sync))
 
     def _listen(self, commit: Commit) -> None:
         if commit.resource is STATEFUL_SETS:
