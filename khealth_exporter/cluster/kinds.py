@@ -12,6 +12,7 @@ from khealth_exporter.cluster.objects import (
     Node,
     Pod,
     Secret,
+    Service,
 )
 from khealth_exporter.cluster.volumes import PersistentVolume, PersistentVolumeClaim, StorageClass
 from khealth_exporter.cluster.workloads import Deployment, Job, ReplicaSet, ReplicationController, StatefulSet
@@ -93,5 +94,7 @@ CONFIG_MAP = Kind("ConfigMap", "configmaps", ConfigMap)
 NODE = Kind("Node", "nodes", Node, namespaced=False)
 EVENT = Kind("Event", "events", KubernetesEvent)
 ENDPOINT_SLICE = Kind("EndpointSlice", "endpointslices", EndpointSlice, group="discovery.k8s.io")
+SERVICE = Kind("Service", "services", Service)
+NETWORK_POLICY = Kind("NetworkPolicy", "networkpolicies", KubernetesObject, group="networking.k8s.io")
 NAMESPACE = Kind("Namespace", "namespaces", KubernetesObject, namespaced=False)
 SERVICE_ACCOUNT = Kind("ServiceAccount", "serviceaccounts", KubernetesObject)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from khealth_exporter.cluster.endpoints import Endpoint, EndpointPort
 from khealth_exporter.cluster.scheduling import (
@@ -140,6 +140,7 @@ class PodStatus(Lenient, frozen=True):
     reason: str = ""
     message: str = ""
     start_time: str = ""
+    pod_ip: str = field(default="", name="podIP")
     conditions: list[Condition] = []
     container_statuses: list[ContainerStatus] = []
     init_container_statuses: list[ContainerStatus] = []
@@ -264,6 +265,18 @@ class EndpointSlice(KubernetesObject, frozen=True):
     address_type: str = ""
     endpoints: list[Endpoint] = []
     ports: list[EndpointPort] = []
+
+
+class ServiceSpec(Lenient, frozen=True):
+    """The addresses of a Service."""
+
+    cluster_ips: tuple[str, ...] = field(default=(), name="clusterIPs")
+
+
+class Service(KubernetesObject, frozen=True):
+    """A Service."""
+
+    spec: ServiceSpec = ServiceSpec()
 
 
 def unix_time(timestamp: str) -> float | None:

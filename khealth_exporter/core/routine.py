@@ -11,6 +11,7 @@ from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.ownership import Ownership
 from khealth_exporter.cluster.watch.subscription import Signal
+from khealth_exporter.core.agents import Agents
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.moments import Lags
 from khealth_exporter.vocabulary.permission import Permission
@@ -92,6 +93,8 @@ class Context:
     canary_image: str = ""
     """The image of canaries that measure something: khealth's own; empty if it is not known."""
     lags: Lags = field(default_factory=Lags)
+    agents: Agents | None = None
+    """Agents on the nodes; None unless an enabled routine needs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,8 @@ class Routine(ABC, Generic[S_co]):
     """API writes of one attempt that succeeds."""
     needs_canary: ClassVar[bool] = False
     """Whether its canaries measure something: then it cannot run unless `canary.image` is set."""
+    needs_agents: ClassVar[bool] = False
+    """Whether it asks agents: then it cannot run unless `canary.image` is set, or the chart runs agents."""
     figures: ClassVar[tuple[Figure, ...]] = ()
     """Gauges of its own."""
     permissions: ClassVar[tuple[Permission, ...]] = ()

@@ -14,4 +14,5 @@ class Component(StrEnum):
     DNS = "dns"
     NETWORK = "network"
     STORAGE = "storage"
+    WORKLOAD = "workload"
     KHEALTH = "khealth"

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     JOB_FAILED = "job_failed", Component.CONTROLLER_MANAGER
     NOT_COLLECTED = "not_collected", Component.CONTROLLER_MANAGER
     WRONGLY_COLLECTED = "wrongly_collected", Component.CONTROLLER_MANAGER
+    ENDPOINTS_NOT_PUBLISHED = "endpoints_not_published", Component.CONTROLLER_MANAGER
     POD_NOT_SCHEDULED = "pod_not_scheduled", Component.SCHEDULER
     POD_UNSCHEDULABLE = "pod_unschedulable", Component.SCHEDULER
     NODES_NOT_READY = "nodes_not_ready", Component.NODE
@@ -58,14 +59,21 @@ class Reason(StrEnum):
     IMAGE_PULL_FAILED = "image_pull_failed", Component.REGISTRY
     DNS_FAILED = "dns_failed", Component.DNS
     DNS_WRONG_ANSWER = "dns_wrong_answer", Component.DNS
+    ONE_DNS_SERVER = "one_dns_server", Component.DNS
     NETWORK_UNREACHABLE = "network_unreachable", Component.NETWORK
     NETWORK_SLOW = "network_slow", Component.NETWORK
+    MTU_BLACK_HOLE = "mtu_black_hole", Component.NETWORK
     SERVICE_NOT_PROGRAMMED = "service_not_programmed", Component.NETWORK
+    POLICY_NOT_ENFORCED = "policy_not_enforced", Component.NETWORK
+    POLICY_OVERBLOCKS = "policy_overblocks", Component.NETWORK
+    EGRESS_FAILED = "egress_failed", Component.NETWORK
     VOLUME_NOT_PROVISIONED = "volume_not_provisioned", Component.STORAGE
     VOLUME_NOT_ATTACHED = "volume_not_attached", Component.STORAGE
     VOLUME_NOT_DELETED = "volume_not_deleted", Component.STORAGE
     DISK_FAILED = "disk_failed", Component.STORAGE
     DATA_CORRUPTED = "data_corrupted", Component.STORAGE
+    CHECK_FAILED = "check_failed", None
+    CHECK_SILENT = "check_silent", None
     SLOW = "slow", None
 
     FORBIDDEN = "forbidden", Component.KHEALTH, Result.INCONCLUSIVE
@@ -80,6 +88,9 @@ class Reason(StrEnum):
     POD_GATED = "pod_gated", Component.KHEALTH, Result.INCONCLUSIVE
     DRY_RUN_UNSUPPORTED = "dry_run_unsupported", Component.KHEALTH, Result.INCONCLUSIVE
     NO_STORAGE_CLASS = "no_storage_class", Component.KHEALTH, Result.INCONCLUSIVE
+    AGENTS_NOT_READY = "agents_not_ready", Component.KHEALTH, Result.INCONCLUSIVE
+    AGENT_UNREACHABLE = "agent_unreachable", Component.KHEALTH, Result.INCONCLUSIVE
+    AGENT_REFUSED = "agent_refused", Component.KHEALTH, Result.INCONCLUSIVE
     INTERRUPTED = "interrupted", Component.KHEALTH, Result.INCONCLUSIVE
     UNKNOWN = "unknown", Component.KHEALTH, Result.INCONCLUSIVE
     INTERNAL_ERROR = "internal_error", Component.KHEALTH, Result.INCONCLUSIVE

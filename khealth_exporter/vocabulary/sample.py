@@ -53,6 +53,20 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """Many durations of one step, which a canary has counted in the step's buckets.
+
+    `counts` has one number for each edge of the step and one for what is above all of them; `seconds` is the sum of
+    all durations, and `uncertainty` the largest of one, in seconds.
+    """
+
+    step: Step
+    counts: tuple[int, ...]
+    seconds: float
+    uncertainty: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """What was measured of one object; `observed` maps a milestone to its time in Unix seconds, None if not reached.
 
