@@ -23,7 +23,8 @@ LABEL org.opencontainers.image.title="khealth" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
 COPY --from=build /opt/khealth /opt/khealth
-ENV PATH=/opt/khealth/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+# frozenlist's extension would load libstdc++ into khealth's memory, for lists of a few items.
+ENV PATH=/opt/khealth/bin:$PATH PYTHONDONTWRITEBYTECODE=1 FROZENLIST_NO_EXTENSIONS=1
 # A number, so that the kubelet can tell that it is not root.
 USER 65532:65532
 EXPOSE 8080

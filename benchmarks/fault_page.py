@@ -24,8 +24,9 @@ routine at short intervals.
 python -m benchmarks.faults --write
 ```
 
-[benchmarks/README.md](../benchmarks/README.md) says what the command needs. All times are since the fault. They
-include the wait for the routine's next attempt. The intervals were {shortest:g} s to {longest:g} s, and the timeouts
+[benchmarks/README.md](../benchmarks/README.md) says what the command needs. All times are since the fault was complete:
+a program that is stopped takes up to 10 s to end, and may refuse requests earlier. They include the wait for the
+routine's next attempt. The intervals were {shortest:g} s to {longest:g} s, and the timeouts
 {least:g} s to {most:g} s. The alerts and their routes were {factor:g} times as fast as the shipped ones.
 """
 

@@ -1,16 +1,20 @@
-"""What a set of routines costs: API requests a minute, and memory and processor time of khealth and canaries."""
+"""What a set of routines costs: API requests a minute, and memory and processor time of khealth and canaries.
+
+The default set runs in a pod, as it is installed; all routines run in a khealth beside the cluster.
+"""
 
 import argparse
 import json
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import in_pod
 from benchmarks.audit import lines, requests
 from benchmarks.everything import restricted, writable, write
 from benchmarks.figures import Goal, percentile, table
@@ -47,12 +51,12 @@ class Run:
     canaries: Sequence[Canary]
 
 
-def configuration(wanted: str, image: str) -> Mapping[str, Any]:
-    """Return the default configuration with canaries, or one that names every routine, with the default settings."""
+def configuration(image: str) -> Mapping[str, Any]:
+    """Return a configuration that names every routine, with the default settings."""
     every: dict[str, dict[str, dict[str, object]]] = {
         module.name: {kind.name: {} for kind in module.routines} for module in MODULES
     }
-    return {"namespace": NAMESPACE, "canary": {"image": image}, **({"modules": every} if wanted == "all" else {})}
+    return {"namespace": NAMESPACE, "canary": {"image": image}, "modules": every}
 
 
 def canaries(events: Iterable[Mapping[str, Any]]) -> Iterator[Canary]:
@@ -78,19 +82,28 @@ def _canary(document: Mapping[str, Any]) -> Canary:
 def observe(log: Path, wanted: str, given: argparse.Namespace) -> Run:
     """Let khealth run with a set of routines."""
     with ExitStack() as around:
-        around.enter_context(restricted(NAMESPACE))
-        around.enter_context(writable(given.host_path))
         folder = Path(around.enter_context(tempfile.TemporaryDirectory()))
-        file = write(folder / "config.yaml", configuration(wanted, given.image))
-        command = ("-m", "khealth_exporter", "run", "--config", file, "--listen", "127.0.0.1:0")
-        process = around.enter_context(program(*command, apart=True))
+        if wanted == "default":
+            used = around.enter_context(in_pod.installed(given.image, folder))
+        else:
+            used = around.enter_context(_beside(folder, given))
         time.sleep(WARM_UP)
-        start, before, begun = log.stat().st_size, use(process.pid), time.monotonic()
+        start, before, begun = log.stat().st_size, used(), time.monotonic()
         time.sleep(given.seconds)
-        after, took = use(process.pid), time.monotonic() - begun
+        after, took = used(), time.monotonic() - begun
         time.sleep(1)
         asked = requests(lines(log, start, '"khealth/'), "khealth/")
-        return Run(took, before, after, asked, list(canaries(lines(log, start, NAMESPACE))))
+        about = in_pod.NAMESPACE if wanted == "default" else NAMESPACE
+        return Run(took, before, after, asked, list(canaries(lines(log, start, f'"namespace":"{about}"'))))
+
+
+@contextmanager
+def _beside(folder: Path, given: argparse.Namespace) -> Iterator[Callable[[], Use]]:
+    """Run khealth beside the cluster until the block ends; yield what tells what it has used so far."""
+    file = write(folder / "config.yaml", configuration(given.image))
+    command = ("-m", "khealth_exporter", "run", "--config", file, "--listen", "127.0.0.1:0")
+    with restricted(NAMESPACE), writable(given.host_path), program(*command, apart=True) as process:
+        yield lambda: use(process.pid)
 
 
 def figures(wanted: str, run: Run) -> Found:

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from khealth_exporter.cluster.client.client import Answer, Client
 from khealth_exporter.cluster.client.denied_permissions import Denials
+from khealth_exporter.cluster.client.outage import Outage
 from khealth_exporter.cluster.client.request import namespace_of
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refusal, Refused, judge
@@ -36,7 +37,8 @@ NOBODY = Identity("test", "khealth")
 
 def context_of(clock: Clock) -> Context:
     """Return what a routine works with that asks no API server."""
-    cluster = Mock(spec_set=["identity"], identity=NOBODY)
+    client = Mock(spec_set=["outage"], outage=Outage())
+    cluster = Mock(spec_set=["identity", "client"], identity=NOBODY, client=client)
     return Context(cast("Cluster", cluster), clock)
 
 
@@ -205,6 +207,7 @@ class FakeApi(Client):
     compacted: int = 0
     closed: bool = False
     denials: Denials = field(init=False)
+    outage: Outage = field(default_factory=Outage)
     trouble: Refused | None = None
     _history: list[tuple[int, str, str, Json]] = field(default_factory=list)
     _opened: deque[FakeStream] = field(default_factory=deque)

@@ -68,12 +68,19 @@ Missing = Callable[[Any, int], Finding]
 """Says why so many pods do not exist, from the object that should have created them, as it was seen last or None."""
 
 
-def blame(findings: Sequence[Finding], order: Sequence[Step], others: Iterable[Trace[Pod]] = ()) -> Finding:
+def blame(
+    findings: Sequence[Finding],
+    order: Sequence[Step],
+    others: Iterable[Trace[Pod]] = (),
+    elsewhere: Callable[[str], bool] = lambda _: False,
+) -> Finding:
     """Return the one finding that stands for an attempt: the earliest step of `order` wins, ties go by count.
 
     Where a pod was late, its finding's step is the one that used up the time; one that has no such step comes last.
 
-    If all failing pods are on one node, and a pod of the same attempt on another node got further, it is the node.
+    If all failing pods are on one node, and a pod of the same attempt on another node got further, it is the node. A
+    kubelet or a runtime does the same for every pod, so there it suffices that another attempt's pod has started
+    `elsewhere`, on another node than this one.
     """
     counted = Counter((finding.step, finding.reason) for finding in findings)
     first = min(
@@ -81,14 +88,13 @@ def blame(findings: Sequence[Finding], order: Sequence[Step], others: Iterable[T
         key=lambda f: (f.reason is Reason.NO_SINGLE_CAUSE, _place(f, order), -counted[f.step, f.reason]),
     )
     nodes = {finding.node for finding in findings}
-    failing = first.reason.result is Result.FAILURE and first.reason not in SHARED and first.node is not None
+    failing = first.reason.result is Result.FAILURE and first.reason not in SHARED
     further = max(finding.progress for finding in findings)
-    if (
-        failing
-        and len(nodes) == 1
-        and any(node_of(t) not in (None, first.node) and t.progress > further for t in others)
-    ):
-        return Finding(first.step, Reason.ONE_NODE, alone(first.reason, first.node or "", first.note), first.node)
+    if not failing or first.node is None or len(nodes) > 1:
+        return first
+    alike = first.reason in {Reason.KUBELET_SILENT, Reason.SANDBOX_FAILED} and elsewhere(first.node)
+    if alike or any(node_of(t) not in (None, first.node) and t.progress > further for t in others):
+        return Finding(first.step, Reason.ONE_NODE, alone(first.reason, first.node, first.note), first.node)
     return first
 
 

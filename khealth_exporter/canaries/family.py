@@ -45,6 +45,7 @@ class Family:
         names = [own, *(own.part(str(number)) for number in range(1, DEPENDENTS + 1))]
         self._all = [Owned(CONFIG_MAP, name, context, changed, way=_WAY) for name in names]
         self._owner, self._dependents = self._all[0], self._all[1:]
+        self._began = self._clock.now()
 
     @property
     def asked(self) -> Moment:
@@ -56,18 +57,21 @@ class Family:
         for owned in self._all:
             owned.close()
 
-    async def run(self, deadline: float) -> Measurement:
-        """Create the family, delete its owner, and return how long the collector took; raise Refused or Failed."""
-        began = self._clock.now()
+    async def create(self, deadline: float) -> None:
+        """Create the family, and wait until the watch shows it; raise Refused or Failed."""
+        self._began = self._clock.now()
         await self._owner.create(self._manifest(self._owner), deadline, self.step)
         for owned in self._dependents:
             await owned.create(self._manifest(owned, self._owner.known), deadline, self.step)
         if not await self._comes(lambda: all(owned.shown for owned in self._all), deadline):
             name = self._owner.ownership.name
             raise Failed(Reason.WATCH_INTERRUPTED, f"the watch does not show ConfigMap {name} and its dependents")
+
+    async def run(self, deadline: float) -> Measurement:
+        """Delete the owner, and return how long the collector took; raise Refused or Failed."""
         await self._owner.delete(deadline, policy=self._policy)
         if not await self._comes(lambda: self._over(self._seen()), deadline):
-            raise await self._late(began, deadline)
+            raise await self._late(deadline)
         last = "deleted" if self._collects else "freed"
         ends = [*_moments([self._owner], "deleted"), *_moments(self._dependents, last)]
         return self._owner.ruler.measure(self.step, self.asked, max(ends, key=lambda moment: moment.at))
@@ -152,7 +156,7 @@ class Family:
         why_not = "its owner exists" if self._owner.asked is None else "its owner was deleted with Orphan"
         return Failed(Reason.WRONGLY_COLLECTED, f"ConfigMap {name} was deleted, but {why_not}", step=self.step)
 
-    async def _late(self, began: float, deadline: float) -> Failed:
+    async def _late(self, deadline: float) -> Failed:
         """Return what it means that the collector has not done its work; ask the API server before."""
         now = self._clock.now()
         check_awake(now - deadline)
@@ -169,7 +173,7 @@ class Family:
         what = "the owner is" if state[0] else f"{len(left)} dependents are"
         what = f"{what} left" if self._collects or state[0] else "dependents still name their owner"
         note = f"{what} {waited:.1f} s after ConfigMap {self._owner.ownership.name} was deleted ({self._policy})"
-        if now - self._owner.told < (deadline - began) / 2:
+        if now - self._owner.told < (deadline - self._began) / 2:
             return Failed(Reason.NO_SINGLE_CAUSE, f"{note}: too late to tell", step=self.step)
         if self._progress(state):
             self._backlog.works(now)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from khealth_exporter.canaries.acting_nodes import ActingNodes
 from khealth_exporter.canaries.aim import READY, Aim, Tally
 from khealth_exporter.canaries.asking import ASKING, check_awake
 from khealth_exporter.canaries.diagnosis import Missing, blame
@@ -48,14 +49,12 @@ class PodSet:
         self.leaving: dict[str, float] = {}
         """When the watch first showed that a pod is being deleted, by uid."""
         self._count = 0
-        """Pods that the attempt asked for: what comes after them replaces one of them."""
         self._first: set[str] = set()
-        """The uids of those."""
+        """The uids of the pods that the attempt asked for: what comes after them replaces one of them."""
         self._tally = Tally(READY)
         self._present: set[str] = set()
         self._held: tuple[str, ...] = ()
         self._failing: set[str] = set()
-        """Of the held pods, those that are not well."""
         self._gaps = 0
 
     def close(self) -> None:
@@ -152,6 +151,7 @@ class PodSet:
         memory, image = self._context.memory, self._placement.image
         seen = memory.of(SeenImages)
         seen.note(self.traces.values(), image)
+        memory.of(ActingNodes).note(self.traces.values(), self._clock.now())
         for trace in traces:
             steps = self._measured(trace, deadline)
             graded = (seen.graded(step, trace, image) for step in steps) if memory.lasting else steps
@@ -289,7 +289,8 @@ class PodSet:
         findings = list(case.findings())
         if not findings:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that the pods are Ready")
-        found = blame(findings, self._order, frozen)  # Others became Ready earlier, and tell nothing of now.
+        acting = self._context.memory.of(ActingNodes)
+        found = blame(findings, self._order, frozen, lambda node: acting.elsewhere(node, self._owned.began))
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
 
     def _lateness(self, now: Moment) -> Lateness:

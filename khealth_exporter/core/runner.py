@@ -19,7 +19,7 @@ from khealth_exporter.core.turns import Turns
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Event, Phase, Skipped
-from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.reason import CLIENTS_SILENT, Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.verdict import Evidence, Failed, Verdict
 
@@ -109,7 +109,7 @@ class _Attempt:
     def __init__(self, runner: Runner, number: int, stop: Stop, *, once: bool) -> None:
         self._runner, self._number, self._stop, self._once = runner, number, stop, once
         self._clock, self._settings = runner.clock, runner.settings
-        self._began = self._clock.utc()
+        self._began, self._begun = self._clock.utc(), self._clock.now()
         self._judged = False
         self._completed = Totals()
 
@@ -205,8 +205,20 @@ class _Attempt:
             failed = failure_in(error, self._runner.kind)
             if failed is None:
                 return self._bug(phase, error)
+            failed = self._excused(failed)
             return _Outcome(failed.reason, failed.note, failed.evidence, failed.settled, failed.component)
         return _Outcome()
+
+    def _excused(self, failed: Failed) -> Failed:
+        """Return what a failure means: after an outage of the API server its clients need not be back yet."""
+        outage = self._runner.context().cluster.client.outage
+        if failed.reason not in CLIENTS_SILENT or self._begun > outage.over:
+            return failed
+        ago = max(0.0, self._clock.now() - outage.ended)
+        note = (
+            f"the API server was away until {ago:.0f} s ago, and others may not be back: {failed.reason}: {failed.note}"
+        )
+        return Failed(Reason.RECOVERING, note, failed.evidence, step=failed.step, settled=failed.settled)
 
     def _bug(self, phase: Phase, error: Exception) -> "_Outcome":
         self._runner.log.error("internal error", phase=phase, attempt=self._number, exc_info=error)

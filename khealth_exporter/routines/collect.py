@@ -1,6 +1,7 @@
 """collect: ConfigMaps that own others are deleted by each propagation policy."""
 
 import asyncio
+from collections.abc import Coroutine, Iterable
 from typing import Any, ClassVar
 
 from khealth_exporter.canaries.backlog import Backlog
@@ -70,9 +71,13 @@ class Collect(Routine[CollectSettings]):
     async def init(self) -> None:
         """Create and delete each owner, and wait until the garbage collector has done what its policy asks for."""
         await self.context.cluster.watches.see((CONFIG_MAP,), self.deadline)
-        async with asyncio.TaskGroup() as group:
-            for family in self._families:
-                group.create_task(self._run(family))
+        first, *others = self._families
+        await _together(family.create(self.deadline) for family in others)
+        # The collector learns of ConfigMaps in their order. Once it has collected this family, it knows the others; it
+        # deletes dependents of an orphaning owner that it did not know, as happens after an outage of the API server.
+        await first.create(self.deadline)
+        await self._run(first)
+        await _together(self._run(family) for family in others)
         for family in self._families:
             await family.verify()
         self.context.memory.of(Backlog).collected(max(family.asked.at for family in self._families))
@@ -88,3 +93,9 @@ class Collect(Routine[CollectSettings]):
 
     async def _run(self, family: Family) -> None:
         self.record(await family.run(self.deadline))
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(work)

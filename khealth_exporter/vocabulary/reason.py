@@ -91,6 +91,7 @@ class Reason(StrEnum):
     AGENTS_NOT_READY = "agents_not_ready", Component.KHEALTH, Result.INCONCLUSIVE
     AGENT_UNREACHABLE = "agent_unreachable", Component.KHEALTH, Result.INCONCLUSIVE
     AGENT_REFUSED = "agent_refused", Component.KHEALTH, Result.INCONCLUSIVE
+    RECOVERING = "recovering", Component.API_SERVER, Result.INCONCLUSIVE
     INTERRUPTED = "interrupted", Component.KHEALTH, Result.INCONCLUSIVE
     UNKNOWN = "unknown", Component.KHEALTH, Result.INCONCLUSIVE
     INTERNAL_ERROR = "internal_error", Component.KHEALTH, Result.INCONCLUSIVE
@@ -108,7 +109,32 @@ COMMON_REASONS = (
     Reason.QUOTA_EXCEEDED,
     Reason.WATCH_INTERRUPTED,
     Reason.PROBER_STARVED,
+    Reason.RECOVERING,
     Reason.INTERRUPTED,
     Reason.INTERNAL_ERROR,
 )
 """Reasons that every routine can meet, because each one talks to the API server."""
+
+CLIENTS_SILENT = frozenset(
+    {
+        Reason.POD_NOT_CREATED,
+        Reason.POD_NOT_DELETED,
+        Reason.STATUS_NOT_OBSERVED,
+        Reason.ROLLOUT_STALLED,
+        Reason.ROLLOUT_UNAVAILABLE,
+        Reason.NOT_COLLECTED,
+        Reason.POD_NOT_SCHEDULED,
+        Reason.POD_UNSCHEDULABLE,
+        Reason.NODES_NOT_READY,
+        Reason.ONE_NODE,
+        Reason.KUBELET_SILENT,
+        Reason.POD_NOT_STARTED,
+        Reason.POD_NOT_READY,
+        Reason.NOT_PROJECTED,
+        Reason.SERVICE_NOT_PROGRAMMED,
+        Reason.VOLUME_NOT_PROVISIONED,
+        Reason.VOLUME_NOT_ATTACHED,
+        Reason.VOLUME_NOT_DELETED,
+    }
+)
+"""Reasons that say that a client of the API server has not acted in time: it may not know yet that it is back."""

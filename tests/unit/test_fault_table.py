@@ -298,7 +298,7 @@ class TestSets:
         assert {goal.name: goal.figure for goal in reached}["default: processor time, ms a second"] == pytest.approx(10)
 
     def test_everything_names_every_routine(self, tmp_path: Path) -> None:
-        loaded = load(write(tmp_path / "khealth.yaml", sets.configuration("all", "image")))
+        loaded = load(write(tmp_path / "khealth.yaml", sets.configuration("image")))
         assert len(loaded.routines) == len(routines())
 
 

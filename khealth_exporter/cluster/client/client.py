@@ -20,6 +20,7 @@ from khealth_exporter.cluster.client.authorized import authorized
 from khealth_exporter.cluster.client.certificate import CertifiedResponse
 from khealth_exporter.cluster.client.connections import Connections, Stamps
 from khealth_exporter.cluster.client.denied_permissions import Denials
+from khealth_exporter.cluster.client.outage import Outage
 from khealth_exporter.cluster.client.request import Call, Tries, joined
 from khealth_exporter.cluster.client.route import Route
 from khealth_exporter.cluster.client.trouble import Troubles
@@ -33,13 +34,10 @@ from khealth_exporter.vocabulary.telemetry import Telemetry
 
 _FIRST_PAUSE = 0.1
 """Seconds before a second try; each further pause is twice as long. An API server that restarts is missed by little."""
-
 _LONGEST_PAUSE = 2.0
 """Seconds between two tries at most, so that the end of an outage is seen soon."""
-
 _TRY = 10.0
 """Seconds for one try."""
-
 _HEADERS = {"User-Agent": f"khealth/{__version__} ({sys.platform})", "Accept": "application/json"}
 
 _NO_ANSWER = (TimeoutError, OSError, aiohttp.ClientError)
@@ -79,7 +77,7 @@ class Client:
         """The permissions that khealth turned out to lack."""
         self.throttled_at = -math.inf
         """When the API server last answered that it throttles, in monotonic seconds."""
-        self._troubles = Troubles()
+        self.outage, self._troubles = Outage(), Troubles()
         self._connections = Connections(clock, _HEADERS)
         self._streams: set[Stream] = set()
 
@@ -172,7 +170,9 @@ class Client:
             if isinstance(authorization, Refusal):
                 outcome: T | Refusal = authorization
             else:
-                outcome = await once(authorization, min(try_timeout, deadline - self.clock.now()))
+                sent = self.clock.now()
+                outcome = await once(authorization, min(try_timeout, deadline - sent))
+                self.outage.take(call, outcome, sent, self.clock.now())
             self.denials.take(call.verb, call.resource, call.namespace, outcome)
             if not isinstance(outcome, Refusal):
                 self._troubles.take(call, None)

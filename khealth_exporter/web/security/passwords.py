@@ -7,8 +7,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-import bcrypt
-
 _CACHED_FAILURES = 100
 """Wrong passwords whose result is cached."""
 _MAX_WAITING, _MAX_WAITING_PER_ADDRESS = 32, 4
@@ -89,6 +87,8 @@ class PasswordVerifier:
 
 
 def _matches(hashed: bytes, password: str) -> bool:
+    import bcrypt  # noqa: PLC0415 - takes memory that only a khealth with passwords needs
+
     try:
         return bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], hashed)
     except ValueError:  # bcrypt accepts no NUL in a password.

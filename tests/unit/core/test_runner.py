@@ -27,7 +27,7 @@ from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Event, Phase, Skipped
 from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
-from khealth_exporter.vocabulary.reason import COMMON_REASONS, Reason
+from khealth_exporter.vocabulary.reason import CLIENTS_SILENT, COMMON_REASONS, Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Sample
 from khealth_exporter.vocabulary.step import API_EDGES, Step
@@ -615,6 +615,44 @@ def test_init_that_is_cut_short_tells_its_own_latest_refusal(ended: Sequence[Ref
         return played
 
     assert [note] == [verdict.note for verdict in verdicts(run(scenario()).events)]
+
+
+def recovering(reason: Reason, *, ago: float) -> Verdict:
+    """Return the verdict of an attempt that fails so long after the end of an outage of 20 s."""
+
+    class Fails(Scripted):
+        async def init(self) -> None:
+            raise Failed(reason, "found so")
+
+    async def scenario() -> Played:
+        played, context = Played(), context_of(virtual_clock())
+        now = context.clock.now()
+        context.cluster.client.outage.take(CALL, AWAY.refusal, now - ago - 20.0, now - ago)
+        kind = type("Fails", (Fails,), {"scripts": {}, "played": played, "reasons": (reason,)})
+        runner = Runner(RoutineConfig("module", "label", kind, HeldSettings()), lambda: context, played.publish)
+        await runner.run(Stop(), once=True)
+        return played
+
+    (verdict,) = verdicts(run(scenario()).events)
+    return verdict
+
+
+@pytest.mark.parametrize("reason", sorted(CLIENTS_SILENT))
+def test_after_an_outage_of_the_api_server_no_client_of_it_is_blamed(reason: Reason) -> None:
+    """A client that waited for the API server may wait twice as long before it asks again."""
+    verdict = recovering(reason, ago=40.0)
+    assert (Reason.RECOVERING, Component.API_SERVER) == (verdict.reason, verdict.component)
+    assert f"the API server was away until 40 s ago, and others may not be back: {reason}: found so" == verdict.note
+
+
+def test_once_its_clients_should_be_back_they_are_blamed() -> None:
+    """An outage excuses nobody for longer than it makes clients wait."""
+    assert Reason.POD_NOT_SCHEDULED == recovering(Reason.POD_NOT_SCHEDULED, ago=51.0).reason
+
+
+def test_an_outage_of_the_api_server_excuses_no_wrong_result() -> None:
+    """What waits for nobody is as wrong as ever."""
+    assert Reason.DATA_CORRUPTED == recovering(Reason.DATA_CORRUPTED, ago=1.0).reason
 
 
 def test_a_cleanup_that_fails_is_tried_again_with_back_off() -> None:
