@@ -131,6 +131,7 @@ CLIENTS_SILENT = frozenset(
         Reason.POD_NOT_STARTED,
         Reason.POD_NOT_READY,
         Reason.NOT_PROJECTED,
+        Reason.ENDPOINTS_NOT_PUBLISHED,
         Reason.SERVICE_NOT_PROGRAMMED,
         Reason.VOLUME_NOT_PROVISIONED,
         Reason.VOLUME_NOT_ATTACHED,
