@@ -180,8 +180,9 @@ def _selects(query: Mapping[str, str], item: Json) -> bool:
     """Tell whether an object is one that a list or a watch asks for, by labels or by its name."""
     labels = item["metadata"].get("labels", {})
     wanted = (part.partition("=") for part in query.get("labelSelector", "").split(",") if part)
-    name = query.get("fieldSelector", "").removeprefix("metadata.name=")
-    return all(labels.get(key) == value for key, _, value in wanted) and name in ("", item["metadata"]["name"])
+    field, _, name = query.get("fieldSelector", "").partition("=")
+    named = item.get("involvedObject", {}) if field == "involvedObject.name" else item["metadata"]
+    return all(labels.get(key) == value for key, _, value in wanted) and name in ("", named.get("name"))
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Which nodes start pods: what one routine sees of them tells another whether a failure is one node's alone."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 
 from khealth_exporter.canaries.pod_steps import node_of
 from khealth_exporter.cluster.objects import Pod
@@ -23,6 +24,7 @@ class ActingNodes:
                 self._started[node] = max(started.at, self._started.get(node, started.at))
         self._started = {node: at for node, at in self._started.items() if now - at < _KEPT}
 
-    def elsewhere(self, node: str, since: float) -> bool:
-        """Tell whether a canary has started on another node since then."""
-        return any(at >= since for other, at in self._started.items() if other != node)
+    def since(self, traces: Iterable[Trace[Pod]]) -> Callable[[str], bool]:
+        """Return what tells whether a canary has started on another node than this one since the last of these pods."""
+        last = max((trace.moments["created"].at for trace in traces if "created" in trace.moments), default=math.inf)
+        return lambda node: any(at >= last for other, at in self._started.items() if other != node)

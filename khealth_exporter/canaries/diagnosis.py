@@ -108,9 +108,14 @@ def _place(finding: Finding, order: Sequence[Step]) -> int:
     return order.index(finding.step) if finding.step in order else len(order)
 
 
+def uncreated(missing: int) -> str:
+    """Return how many pods are missing, in words."""
+    return f"{missing} pod{'s' if missing > 1 else ''} not created"
+
+
 def not_created(controller: Workload | None, missing: int) -> Finding:
     """Say why pods are missing, by what the controller manager says in the controller's status."""
-    count = f"{missing} pod{'s' if missing > 1 else ''} not created"
+    count = uncreated(missing)
     if controller is None:
         return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}: the watch does not show the controller")
     if controller.refusal:

@@ -55,13 +55,20 @@ async def list_nodes(cluster: Cluster, deadline: float) -> list[Node] | None:
 async def list_events(cluster: Cluster, name: str, deadline: float) -> list[KubernetesEvent]:
     """List the Kubernetes Events about objects whose names begin so; those that were answered.
 
-    A namespace may hold thousands of others, and many routines may ask at the same time.
+    A namespace may hold thousands of others, and many routines may ask at the same time. So the Events about the object
+    of this name are asked for by its name, and of all others only some pages are read.
     """
-    found: list[KubernetesEvent] = []
-    with suppress(Failed):
-        async for page in cluster.pages(EVENT, deadline, most=EVENT_PAGES):
-            found += (event for event in page if event.involved_object.name.startswith(name))
-    return found
+    found: dict[str, KubernetesEvent] = {}
+
+    async def read(fields: str) -> None:
+        with suppress(Failed):
+            async for page in cluster.pages(EVENT, deadline, fields=fields, most=EVENT_PAGES):
+                found.update((event.name, event) for event in page if event.involved_object.name.startswith(name))
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(read(f"involvedObject.name={name}"))
+        group.create_task(read(""))
+    return list(found.values())
 
 
 async def find_out(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from khealth_exporter.canaries.diagnosis import Finding
+from khealth_exporter.canaries.diagnosis import Finding, uncreated
 from khealth_exporter.canaries.pod_steps import CREATE
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.workloads import Job
@@ -22,7 +22,7 @@ WAY: Way[Job] = Way(("created", "complete", "deleted"), (), _reached)
 
 def without_pod(job: Job | None, missing: int) -> Finding:
     """Say why a Job has not so many of its pods, by what the controller manager says in its status."""
-    count = f"{missing} pod{'s' if missing > 1 else ''} not created"
+    count = uncreated(missing)
     if job is None:
         return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}: the watch does not show the Job")
     if job.failure:

@@ -289,8 +289,8 @@ class PodSet:
         findings = list(case.findings())
         if not findings:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that the pods are Ready")
-        acting = self._context.memory.of(ActingNodes)
-        found = blame(findings, self._order, frozen, lambda node: acting.elsewhere(node, self._owned.began))
+        elsewhere = self._context.memory.of(ActingNodes).since(frozen)
+        found = blame(findings, self._order, frozen, elsewhere)
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
 
     def _lateness(self, now: Moment) -> Lateness:

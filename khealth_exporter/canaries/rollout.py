@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from khealth_exporter.canaries.diagnosis import Finding
+from khealth_exporter.canaries.diagnosis import Finding, uncreated
 from khealth_exporter.canaries.excess import occupied, overdue
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import Pod
@@ -49,7 +49,7 @@ def stalled(  # noqa: PLR0913, PLR0917 - each tells something of the rollout
         return Finding(step, Reason.ROLLOUT_STALLED, "the watch does not show the Deployment")
     if missing and seen.refusal:
         reason, note = relayed(seen.refusal)
-        return Finding(step, reason, f"{missing} pods not created: {note}")
+        return Finding(step, reason, f"{uncreated(missing)}: {note}")
     if seen.spec.paused:
         return Finding(step, Reason.INTERRUPTED, "another client has paused the Deployment")
     status = seen.status

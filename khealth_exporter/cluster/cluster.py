@@ -135,15 +135,16 @@ class Cluster:
             found += page
         return found
 
-    async def pages(
+    async def pages(  # noqa: PLR0913 - each is part of what is asked
         self, kind: Kind[T], deadline: float, *,
-        labels: str = "", namespace: str | None = None, most: int = PAGES,
+        labels: str = "", fields: str = "", namespace: str | None = None, most: int = PAGES,
     ) -> AsyncIterator[Sequence[T]]:  # fmt: skip
         """Ask for at most so many pages of objects, and hold no more than one in memory; raise Refused."""
         path = self.path(kind, namespace=namespace)
 
         async def ask(query: Mapping[str, str]) -> Answer:
-            return await self.client.request("list", kind.plural, path, query=query, deadline=deadline)
+            selected = {**query, "fieldSelector": fields} if fields else query
+            return await self.client.request("list", kind.plural, path, query=selected, deadline=deadline)
 
         async for answer, _, items in paged(kind, labels, ask, most=most):
             if answer.date is not None:

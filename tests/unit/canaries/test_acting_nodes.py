@@ -22,9 +22,11 @@ def seen(node: str, *, started: float | None, now: float = 100.0) -> ActingNodes
 
 
 def blamed(reason: Reason, nodes: ActingNodes, *, since: float = 50.0) -> Reason:
-    """Return who is blamed for a single pod on node-2 that fails, in an attempt that began at a time."""
+    """Return who is blamed for a single pod on node-2 that fails, which was created at a time."""
     found = Finding(SANDBOX, reason, "so it is", "node-2")
-    return blame([found], (SANDBOX,), (), lambda node: nodes.elsewhere(node, since)).reason
+    failing = Trace(WAY, a_pod(pod()))
+    failing.take(failing.item, Moment(since), removed=False)
+    return blame([found], (SANDBOX,), (), nodes.since([failing])).reason
 
 
 @pytest.mark.parametrize("reason", [Reason.KUBELET_SILENT, Reason.SANDBOX_FAILED])

@@ -31,9 +31,20 @@ async def test_events_are_read_up_to_a_bound() -> None:
         about = {"name": f"khealth-{'ab'[number % 2]}-{number}"}
         api.put("events", {"metadata": {"name": f"e{number}"}, "involvedObject": about})
     found = await list_events(cluster_of(api), "khealth-a", DEADLINE)
-    assert EVENT_PAGES == len(api.asked)
+    assert 1 + EVENT_PAGES == len(api.asked)
     assert found
     assert all(event.involved_object.name.startswith("khealth-a-") for event in found)
+
+
+@virtual
+async def test_events_about_the_object_itself_are_found_in_a_busy_namespace() -> None:
+    """They are sorted by name, and those about a Job come after a thousand others."""
+    api = FakeApi(virtual_clock(), page=1)
+    for number in range(20):
+        about = {"name": f"khealth-workloads-{'job' if number == 19 else f'another-{number}'}"}
+        api.put("events", {"metadata": {"name": f"e{number}"}, "involvedObject": about})
+    (found,) = await list_events(cluster_of(api), "khealth-workloads-job", DEADLINE)
+    assert "khealth-workloads-job" == found.involved_object.name
 
 
 @pytest.mark.parametrize("resource", ["nodes", "events"])
