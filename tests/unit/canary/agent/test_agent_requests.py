@@ -8,7 +8,7 @@ import time
 import pytest
 from agent_process import Asker, Reply
 
-EMPTY = {"probes": []}
+EMPTY: dict[str, object] = {"probes": []}
 PATH = "/v1/round_trips"
 
 
