@@ -144,3 +144,59 @@ class _Info:
 
     def unpack(self, _: bytes) -> list[int]:
         return self._values
+
+
+async def asks(near: socket.socket, trip: stamps.Trip) -> None:
+    sent = stamps.Sent(near, b"a")
+    sent.answered(await sent.next_arrival(FOREVER, 10), 0.0, trip)
+
+
+def test_the_kernel_tells_when_bytes_left() -> None:
+    """So no time without a CPU between a look at the clock and the packet is in a round trip."""
+    trip = stamps.Trip()
+    with pair() as (near, far):
+        stamp(near)
+        far.send(b"b")
+        loop.run([asks(near, trip)], FOREVER)
+    expected = 1e-6
+    assert expected == trip.uncertainty
+
+
+def test_where_it_does_not_the_time_of_sending_is_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamps, "_DEPARTURES", 0)
+    trip = stamps.Trip()
+    with pair() as (near, far):
+        stamp(near)
+
+        async def answers() -> None:
+            assert await loop.readable(far, FOREVER)
+            far.send(far.recv(10))
+
+        loop.run([asks(near, trip), answers()], FOREVER)
+    assert 1e-6 < trip.uncertainty <= trip.seconds + 1e-6
+
+
+def test_a_departure_that_is_told_late_does_not_look_like_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some devices tell it after a while; until it is read, the socket seems readable."""
+    trip, departed = stamps.Trip(), stamps.Sent._departed
+    calls: list[None] = []
+
+    def late(sent: stamps.Sent) -> None:
+        calls.append(None)
+        if len(calls) > 1:
+            departed(sent)
+
+    monkeypatch.setattr(stamps.Sent, "_departed", late)
+    with pair() as (near, far):
+        stamp(near)
+        near.settimeout(0)
+
+        async def answers() -> None:
+            assert await loop.readable(far, FOREVER)
+            while len(calls) < 2:
+                await loop.pause(time.monotonic())
+            far.send(far.recv(10))
+
+        loop.run([asks(near, trip), answers()], FOREVER)
+    assert 2 == len(calls)
+    assert 1e-6 == trip.uncertainty

@@ -72,7 +72,7 @@ def test_a_signal_ends_it(process: RunningAgent, number: signal.Signals) -> None
 
 def test_it_goes_on_answering_after_a_signal_for_as_long_as_it_is_told(tmp_path: Path) -> None:
     """A Service may lead to it until every node knows that it ends."""
-    with run_agent(tmp_path, "127.0.0.1", "--linger", 1) as lingering:
+    with run_agent(tmp_path, "127.0.0.1", "--linger", 0.5) as lingering:
         lingering.process.send_signal(signal.SIGTERM)
         assert b"agent-127.0.0.1\n" == lingering.request("GET", "/ping").body
         assert 0 == lingering.process.wait(30)

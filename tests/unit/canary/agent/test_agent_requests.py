@@ -8,6 +8,8 @@ import time
 import pytest
 from agent_process import Asker, Reply
 
+from khealth_exporter.canary.agent import server
+
 EMPTY: dict[str, object] = {"probes": []}
 PATH = "/v1/round_trips"
 
@@ -156,6 +158,13 @@ def test_a_refusal_reaches_a_client_that_is_still_sending(agent: Asker) -> None:
 def test_a_body_that_is_no_json_object_is_a_bad_question(agent: Asker, body: bytes) -> None:
     reply = agent.request("POST", PATH, body or b" ", agent.proof(PATH, body or b" "))
     assert 400 == reply.status
+
+
+def test_a_slow_request_is_cut_off(agent: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_REQUEST_SECONDS", 0.05)
+    with socket.create_connection((agent.address, agent.port), timeout=30) as connection:
+        connection.sendall(b"GET /ready HTTP/1.1\r\n")
+        assert b"" == connection.recv(100)
 
 
 def test_a_request_may_come_byte_by_byte(agent: Asker) -> None:
