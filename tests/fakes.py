@@ -353,6 +353,8 @@ class FakeApi(Client):
         known = self.objects.get(asked.resource, {}).get(asked.name)
         if known is None:
             return refusal(404, "not found", "NotFound")
+        if asked.body.get("metadata", {}).get("resourceVersion") not in (None, known["metadata"]["resourceVersion"]):
+            return refusal(409, "the object has been modified", "Conflict")
         merged = _merged(known, asked.body)
         following = known["metadata"].get("generation", 0) + (merged.get("spec") != known.get("spec"))
         return self.put(asked.resource, {**merged, "metadata": {**merged["metadata"], "generation": following}})

@@ -64,6 +64,9 @@ class Channel(Protocol):
     ) -> Reply:
         """Put a question (POST), or GET a path if there is none; raise NoReply, at the deadline at the latest."""
 
+    async def close(self) -> None:
+        """Close what it keeps open."""
+
 
 class PodChannel:
     """Straight to the pod's address, never through a proxy; each question on a connection of its own."""
@@ -136,6 +139,9 @@ class ProxyChannel:
             why = refused if refused.reason in _API and not behind else None
             raise NoReply(refused.note, why) from refused
         return Reply(answer.code, answer.headers.get(HEADER, ""), answer.body, answer.sent, answer.answered)
+
+    async def close(self) -> None:
+        """Leave the client's connections open: they are not its own."""
 
 
 def _headers(seal: str) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from khealth_exporter.canaries.agents.channel import AT_ONCE, PodChannel, ProxyChannel
+from khealth_exporter.canaries.agents.channel import AT_ONCE, Channel, PodChannel, ProxyChannel
 from khealth_exporter.canaries.agents.chart import PERIOD, ChartAgents
 from khealth_exporter.canaries.agents.dialogue import Dialogue
 from khealth_exporter.canaries.agents.inquiry import Inquiry, Unheard, judged
@@ -34,12 +34,15 @@ _LOOKING = 5.0
 
 
 class Fleet:
-    """The agents of one cluster: the chart's, or khealth's own; `inside` tells whether khealth runs in the cluster."""
+    """The agents of one cluster: the chart's, or khealth's own; `inside` tells whether khealth runs in the cluster.
 
-    def __init__(self, cluster: Cluster, *, inside: bool) -> None:
+    `straight` is the way to a pod's address.
+    """
+
+    def __init__(self, cluster: Cluster, *, inside: bool, straight: Channel | None = None) -> None:
         self._cluster, self._clock, self._inside = cluster, cluster.clock, inside
         self._settings = AgentsSettings()
-        self._straight, self._proxied = PodChannel(cluster.clock), ProxyChannel(cluster)
+        self._straight, self._proxied = straight or PodChannel(cluster.clock), ProxyChannel(cluster)
         self._own, self._chart = OwnAgents(cluster), ChartAgents(cluster)
         self._keyring = Keyring(cluster)
         self._dialogue = Dialogue(cluster.clock, self._keyring, self._straight)
