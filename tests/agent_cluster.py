@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from documents import Json, pod, ready, status_of
-from fakes import Answer, Asked, Refusal, refusal
+from documents import Json, node, pod, ready, status_of
+from fakes import Asked, refusal
 from multidict import CIMultiDict
 from small_cluster import PODS, Scene
 
@@ -17,7 +17,9 @@ from khealth_exporter.canaries.agents.channel import NoReply, Reply
 from khealth_exporter.canaries.agents.fleet import Fleet
 from khealth_exporter.canaries.agents.settings import AgentsSettings
 from khealth_exporter.canary.agent.auth import HEADER, mac
+from khealth_exporter.cluster.client.answer import Answer
 from khealth_exporter.cluster.client.request import Relayed
+from khealth_exporter.cluster.errors import Refusal
 from khealth_exporter.core.agents import SECRET, Agent
 
 AGENT = {"app.kubernetes.io/managed-by": "khealth", "app.kubernetes.io/component": "agent"}
@@ -65,8 +67,8 @@ class AgentCluster:
 
     def chart(self, *nodes: str) -> None:
         """Let the chart run one agent on each of these nodes; it is Ready."""
-        for node in nodes:
-            self.here.api.put(PODS, agent_pod(f"agent-{node}", node))
+        for name in nodes:
+            self.here.api.put(PODS, agent_pod(f"agent-{name}", name))
 
     def process(self, name: str) -> Process:
         """Return the process of an agent."""
@@ -135,6 +137,13 @@ class AgentCluster:
     def _shared(self) -> str:
         data = self.here.api.objects["secrets"][self.secret_name].get("data", {})
         return base64.b64decode(data.get("secret", "")).decode()
+
+
+def zoned(name: str, zone: str) -> Json:
+    """Return a node of a zone."""
+    found = node(name)
+    found["metadata"]["labels"]["topology.kubernetes.io/zone"] = zone
+    return found
 
 
 def agent_pod(name: str, node: str) -> Json:

@@ -101,14 +101,14 @@ class Fleet:
             self._tending.set()
         await self._cluster.watches.see([POD], deadline)
 
-        def settled(number: int) -> bool:
+        def there(number: int) -> bool:
             return len(self._ready()) >= number or (self.owns and self._own.trouble is not None)
 
         with following([self._cluster.watches.of(POD)]) as changed:
             if self.owns:
                 half = (self._clock.now() + deadline) / 2
-                await changed.until(lambda: not self._own.unsettled() and settled(max(least, self._own.count)), half)
-            await changed.until(lambda: settled(least), deadline)
+                await changed.until(lambda: there(max(least, self._own.count)), half)
+            await changed.until(lambda: there(least), deadline)
         found = self._ready()
         if len(found) < least:
             raise await self._unready(least)

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from agent_cluster import AgentCluster, agent_pod, by_name, fleet_of
-from documents import condition, leaving, node, pod, status_of
+from agent_cluster import AgentCluster, agent_pod, by_name, fleet_of, zoned
+from documents import condition, leaving, pod, status_of
 from fakes import FORBIDDEN, UNREACHABLE, refusing
 from small_cluster import PODS, scene
 from virtual_time import virtual
@@ -44,7 +44,7 @@ async def asked(cluster: AgentCluster, fleet: Fleet, seconds: float = 20.0, **qu
 async def test_agents_are_the_ready_pods_of_the_chart() -> None:
     """Their node, their node's zone, their address and port follow from pod and node."""
     async with agents("node-1", "node-2") as cluster:
-        cluster.here.api.put("nodes", node("node-1", **{"topology.kubernetes.io/zone": "a"}))
+        cluster.here.api.put("nodes", zoned("node-1", "a"))
         found = await fleet_of(cluster.here, **CHART).ready(cluster.here.clock.now() + 5)
 
         expected = [("agent-node-1", "node-1", "a", "10.0.0.1", 8079), ("agent-node-2", "node-2", "", "10.0.0.2", 8079)]
@@ -256,7 +256,7 @@ async def test_the_deployment_of_the_chart_is_scaled_to_what_the_nodes_need() ->
         api = cluster.here.api
         api.put("deployments/scale", {"metadata": {"name": "scale"}})
         for number in range(1, 6):
-            api.put("nodes", node(f"node-{number}", **{"topology.kubernetes.io/zone": "ab"[number % 2]}))
+            api.put("nodes", zoned(f"node-{number}", "ab"[number % 2]))
         async with fleet_of(cluster.here, **CHART, scale=True).tended(once=False):
             await asyncio.sleep(30)
 
