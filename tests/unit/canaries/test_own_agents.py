@@ -9,8 +9,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 from agent_cluster import AgentCluster, by_name, fleet_of, zoned
-from documents import condition, leaving, status_of
-from fakes import FORBIDDEN, UNREACHABLE, hanging, refusal, refusing
+from documents import Json, condition, leaving, status_of
+from fakes import FORBIDDEN, UNREACHABLE, Asked, hanging, refusal, refusing
 from small_cluster import PODS, scene
 from virtual_time import virtual
 
@@ -18,6 +18,7 @@ from khealth_exporter.canaries.agents.fleet import Fleet
 from khealth_exporter.canaries.agents.settings import AgentsSettings
 from khealth_exporter.canaries.canary_spec import CanarySettings
 from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.cluster.errors import Refusal
 from khealth_exporter.cluster.kinds import POD, SECRET
 from khealth_exporter.cluster.ownership import Identity
 from khealth_exporter.cluster.sweep import Sweeper
@@ -225,13 +226,12 @@ async def test_agents_come_when_the_api_server_is_back() -> None:
 async def test_a_create_whose_answer_was_lost_makes_no_agent_too_many() -> None:
     """The watch shows what it has made."""
     async with own() as (cluster, fleet):
-        api, seen = cluster.here.api, []
+        api = cluster.here.api
 
-        async def lost(asked: Any) -> Any:
-            if asked.verb != "create" or asked.resource != "pods" or seen:
+        async def lost(asked: Asked) -> Refusal | None:
+            if asked.verb != "create" or asked.resource != PODS or api.objects.get(PODS):
                 return None
-            seen.append(api._answered)
-            api.created("pods", api.put("pods", asked.body))
+            api.created(PODS, api.put(PODS, asked.body))
             return UNREACHABLE
 
         api.faults.append(lost)
@@ -272,7 +272,13 @@ async def test_an_agent_that_never_becomes_ready_is_judged_as_any_pod() -> None:
     async with own() as (cluster, fleet):
         api = cluster.here.api
         why = condition("PodScheduled", "False", "Unschedulable", "0/3 nodes are available: 3 Insufficient cpu.")
-        api.created = lambda resource, item: resource == PODS and api.put(PODS, status_of({"status": {}, **item}, why))
+
+        def refused(resource: str, item: Json) -> None:
+            if resource == PODS:
+                api.put(PODS, status_of({"status": {}, **item}, why))
+
+        api.created = refused
+
         with pytest.raises(Failed) as caught:
             await fleet.ready(cluster.here.clock.now() + 20)
 
