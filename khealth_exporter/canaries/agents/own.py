@@ -59,7 +59,7 @@ class OwnAgents:
 
     def want(self, pod: CanarySettings, wanted: int) -> None:
         """Run agents of this specification from now on."""
-        if pod != self._pod:
+        if pod != self._pod and self.begun:
             self._outdated = frozenset(self._names())
         self._pod, self._wanted = pod, wanted
 
