@@ -16,7 +16,7 @@ from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import POD, SECRET, Kind
 from khealth_exporter.cluster.objects import KubernetesObject, Pod, unix_time
-from khealth_exporter.cluster.ownership import MAX_AGE, key_of
+from khealth_exporter.cluster.ownership import AGENT, COMPONENT, MAX_AGE, key_of
 from khealth_exporter.cluster.watch.watches import following
 from khealth_exporter.vocabulary.verdict import Failed
 
@@ -140,7 +140,8 @@ class OwnAgents:
     async def _keep_secret(self, deadline: float) -> None:
         if self._secret is not None:
             return
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": self._ownership.metadata(), "data": fresh_data()}
+        metadata = self._ownership.metadata() | {"labels": {**self._ownership.labels, COMPONENT: AGENT}}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": fresh_data()}
         try:
             self._secret = decoded(SECRET, await self._cluster.create(SECRET, body, deadline))
         except Refused as refused:

@@ -5,10 +5,8 @@ from typing import Any
 
 from khealth_exporter.canaries.canary_spec import CanarySettings, Mount, canary_spec
 from khealth_exporter.cluster.objects import Node, Pod
-from khealth_exporter.cluster.ownership import RUN, Ownership
+from khealth_exporter.cluster.ownership import AGENT, COMPONENT, RUN, Ownership
 
-COMPONENT, AGENT = "app.kubernetes.io/component", "agent"
-"""The label that tells agents from other pods, and its value."""
 PORT = 8079
 """Where agents listen, TCP and UDP."""
 KEY = "secret"

@@ -275,6 +275,16 @@ async def test_an_attempt_of_once_leaves_the_charts_agents_as_they_are() -> None
 
 
 @virtual
+async def test_agents_are_no_objects_that_an_attempt_left() -> None:
+    """An alert counts those that stay for half an hour."""
+    async with agents("node-1", "node-2") as cluster:
+        cluster.here.api.put(PODS, pod("canary", labels={"app.kubernetes.io/managed-by": "khealth"}))
+        await fleet_of(cluster.here, **CHART).ready(cluster.here.clock.now() + 5)
+
+        assert 1.0 == cluster.here.figures.value("khealth_objects", kind="Pod")
+
+
+@virtual
 async def test_agents_of_the_chart_are_never_swept() -> None:
     """They lack what every object has that khealth creates, so that not even all of it takes them."""
     async with agents("node-1") as cluster:
