@@ -15,10 +15,11 @@ from khealth_exporter.canaries.agents.own import OwnAgents
 from khealth_exporter.canaries.agents.secret import Keyring
 from khealth_exporter.canaries.agents.settings import AgentsSettings
 from khealth_exporter.canaries.agents.template import PORT, ZONE, of_chart
+from khealth_exporter.canaries.containers import trouble
 from khealth_exporter.canaries.facts import list_nodes
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.kinds import POD, SECRET, Kind
-from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.cluster.objects import Pod, unix_time
 from khealth_exporter.cluster.watch.watches import following
 from khealth_exporter.core.agents import SECRET as NAME
 from khealth_exporter.core.agents import Agent, Heard, Told
@@ -31,6 +32,13 @@ RENEWAL = 300.0
 _RETRY = 5.0
 """Seconds until agents that could not be created are tried again."""
 _LOOKING = 5.0
+_STARTING = 60.0
+"""Seconds that an agent may take from its creation until it is Ready, if nothing tells what is wrong."""
+_UNTOLD = frozenset({
+    Reason.POD_NOT_SCHEDULED, Reason.KUBELET_SILENT, Reason.SANDBOX_FAILED, Reason.POD_NOT_STARTED,
+    Reason.POD_NOT_READY, Reason.IMAGE_PULL_FAILED,
+})  # fmt: skip
+"""What may pass by itself while a pod starts."""
 
 
 class Fleet:
@@ -189,7 +197,12 @@ class Fleet:
             where = "khealth has made no agent yet" if self.owns else "the chart runs no more agents"
             return Failed(Reason.AGENTS_NOT_READY, f"{count}: {where}")
         nodes = await list_nodes(self._cluster, self._clock.now() + _LOOKING)
-        return await judged(self._cluster, waiting, nodes)
+        failed = await judged(self._cluster, waiting, nodes)
+        age = self._cluster.server_time() - (unix_time(waiting.metadata.creation_timestamp) or 0.0)
+        if age < _STARTING and failed.reason in _UNTOLD and trouble(waiting) is None:
+            note = f"{count}: {failed.note}; it was created {age:.0f} s ago"
+            return Failed(Reason.AGENTS_NOT_READY, note, failed.evidence)
+        return failed
 
     def _agent(self, pod: Pod) -> Agent:
         node = pod.spec.node_name

@@ -9,7 +9,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 from agent_cluster import AgentCluster, by_name, fleet_of, zoned
-from documents import Json, condition, leaving, status_of
+from documents import Json, bound, condition, leaving, status_of
 from fakes import FORBIDDEN, UNREACHABLE, Asked, hanging, refusal, refusing
 from small_cluster import PODS, scene
 from virtual_time import virtual
@@ -283,6 +283,27 @@ async def test_an_agent_that_never_becomes_ready_is_judged_as_any_pod() -> None:
             await fleet.ready(cluster.here.clock.now() + 20)
 
         assert Reason.POD_UNSCHEDULABLE is caught.value.reason
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(10, Reason.AGENTS_NOT_READY), (60, Reason.KUBELET_SILENT)])
+def test_an_agent_that_has_not_started_yet_is_no_failure_of_its_node(seconds: float, expected: Reason) -> None:
+    """A minute is enough for a pod to start, and a short attempt need not be."""
+
+    @virtual
+    async def reason() -> Reason:
+        async with own() as (cluster, fleet):
+            api = cluster.here.api
+
+            def only_bound(resource: str, item: Json) -> None:
+                if resource == PODS:
+                    api.put(PODS, bound({"status": {}, **item}))
+
+            api.created = only_bound
+            with pytest.raises(Failed) as caught:
+                await fleet.ready(cluster.here.clock.now() + seconds)
+            return caught.value.reason
+
+    assert expected is reason()
 
 
 @virtual
