@@ -159,7 +159,7 @@ def test_an_agent_that_is_taken_away_is_disrupted(change: Any) -> None:
 
 @virtual
 async def test_an_agent_that_is_gone_is_disrupted() -> None:
-    """Whoever deleted it did not ask it to end."""
+    """Another client removed it without asking it to end."""
     async with agents("node-1", "node-2") as (cluster, fleet):
         cluster.here.small.later(3.0, cluster.here.api.remove, PODS, SILENT)
 

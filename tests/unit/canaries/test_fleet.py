@@ -211,7 +211,7 @@ async def test_an_agent_with_another_secret_refuses_and_the_others_answer() -> N
 
 @virtual
 async def test_an_answer_without_the_seal_is_not_believed() -> None:
-    """Whoever has the address of an agent that is gone may answer in its place."""
+    """Another pod may have the address of an agent that is gone."""
     async with agents("node-1") as cluster:
         api = cluster.here.api
         cluster.process("agent-node-1").answers = lambda request: api.answer(request, {"name": "forged"})

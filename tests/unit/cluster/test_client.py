@@ -846,7 +846,7 @@ async def test_whatever_a_pod_answers_itself_is_its_answer(telemetry: Counted, c
 async def test_what_the_api_server_answers_in_a_pods_place_is_a_refusal(
     telemetry: Counted, code: int, reason: Reason
 ) -> None:
-    """It is tried once: whoever asks knows best whether to ask again."""
+    """It is tried once: the caller knows best whether to ask again."""
     async with serving(answering(code)) as server, client_of(server, telemetry) as client:
         failed = await refused(relay(client, relayed()))
 
