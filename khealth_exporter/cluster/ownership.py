@@ -14,6 +14,8 @@ RUN, ATTEMPT = "khealth.io/run", "khealth.io/attempt"
 MAX_AGE, INSTANCE = "khealth.io/max-age", "khealth.io/instance"
 SELECTOR = f"{MANAGED}=khealth"
 """Selects everything that any khealth created."""
+COMPONENT, AGENT = "app.kubernetes.io/component", "agent"
+"""The label that tells agents, which stay, from what attempts create; and its value."""
 IDENTIFYING = (MODULE, ROUTINE, RUN, ATTEMPT)
 """Labels that tell the objects of one attempt from all others."""
 
@@ -152,6 +154,11 @@ def key_of(found: KubernetesObject) -> tuple[str, ...]:
     """Return what tells the attempt of an object from others."""
     labels = found.metadata.labels
     return tuple(labels.get(label, "") for label in IDENTIFYING)
+
+
+def passing(found: KubernetesObject) -> bool:
+    """Tell whether an object is to go with its attempt: agents stay."""
+    return found.metadata.labels.get(COMPONENT) != AGENT
 
 
 def _name(module: str, routine: str, run: str, number: int) -> str:

@@ -11,7 +11,7 @@ from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject, unix_time
-from khealth_exporter.cluster.ownership import RUN, SELECTOR, key_of
+from khealth_exporter.cluster.ownership import RUN, SELECTOR, key_of, passing
 from khealth_exporter.cluster.watch.subscription import Key
 from khealth_exporter.cluster.watch.watches import following
 from khealth_exporter.vocabulary.verdict import Failed
@@ -182,7 +182,7 @@ class Sweeper:
         active |= self._cluster.active
         # An attempt deletes its own; if that fails, its kind becomes suspect.
         self._listed[kind] = tuple(item for item in found if key_of(item) not in active)
-        self._cluster.telemetry.objects(kind.name, len(found))
+        self._cluster.telemetry.objects(kind.name, sum(map(passing, found)))
 
     def found(self, *, everything: bool) -> tuple[Leftover, ...]:
         """Return the objects to delete."""

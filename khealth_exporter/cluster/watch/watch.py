@@ -15,8 +15,10 @@ from khealth_exporter.cluster.decoding import number_of
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
+from khealth_exporter.cluster.ownership import passing
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
+from khealth_exporter.cluster.watch.groups import first_in
 from khealth_exporter.cluster.watch.line_reader import Broken, Continuity, LineReader, LineSplitter
 from khealth_exporter.cluster.watch.subscription import Key, Line, Signal, Subscription, Subscriptions
 from khealth_exporter.measure.arrival import Arrival
@@ -48,7 +50,6 @@ _BACKOFF = (0.1, 5.0)
 _LIVED = 5.0
 """Seconds after which a stream that breaks was a good one."""
 
-_Failure = TypeVar("_Failure", bound=Exception)
 _log = structlog.get_logger()
 
 
@@ -75,6 +76,7 @@ class Watch(Generic[T]):
         self.resource = kind.plural
         self._client, self._clock, self._telemetry, self._random = client, clock, telemetry, random
         self._key_of, self._changed = key_of, changed
+        self._counted: set[str] = set()
         self.objects: dict[str, T] = {}
         """What exists, by uid."""
         self.live = False
@@ -119,11 +121,11 @@ class Watch(Generic[T]):
                     listed = True
                 await self._follow()
             except* Broken as group:
-                broken = _first(group, Broken)
+                broken = first_in(group, Broken)
                 listed = not broken.relist
                 self._restarting(broken.cause)
             except* Refused as group:
-                refused = _first(group, Refused)
+                refused = first_in(group, Refused)
                 # A version that is rejected, or too old, stays so.
                 listed = listed and not refused.refusal.expired and refused.reason is not Reason.API_REJECTED
                 self._restarting("expired" if refused.refusal.expired else str(refused.reason), refused)
@@ -275,25 +277,18 @@ class Watch(Generic[T]):
             self._tell(Line(kind, item, at, delay, recovered))
 
     def _tell(self, line: Line[T]) -> None:
-        known = len(self.objects)
+        uid, known = line.object.uid, len(self._counted)
         if line.type == "DELETED":
-            self.objects.pop(line.object.uid, None)
+            self.objects.pop(uid, None)
+            self._counted.discard(uid)
         else:
-            self.objects[line.object.uid] = line.object
-        if len(self.objects) != known:
+            self.objects[uid] = line.object
+            if passing(line.object):
+                self._counted.add(uid)
+        if len(self._counted) != known:
             self._count()
         self._subscriptions.take(line, self._key_of(line.object))
 
     def _count(self) -> None:
         if self.selector:  # Otherwise they are not khealth's own: the cluster's nodes, for example.
-            self._telemetry.objects(self.kind.name, len(self.objects))
-
-
-def _first(group: BaseExceptionGroup[BaseException], kind: type[_Failure]) -> _Failure:
-    """Return the first exception of a kind in a group, however deep."""
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            return _first(error, kind)
-        if isinstance(error, kind):
-            return error
-    raise AssertionError(f"no {kind} in {group!r}")
+            self._telemetry.objects(self.kind.name, len(self._counted))

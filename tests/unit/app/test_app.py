@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from agent_cluster import AgentCluster
 from documents import Json
 from fakes import FORBIDDEN, UNREACHABLE, Asked, FakeApi, hanging, refusing
 from prometheus_client import CollectorRegistry, enable_created_metrics, generate_latest
@@ -27,12 +29,13 @@ from khealth_exporter.cluster.errors import Refusal, Refused
 from khealth_exporter.cluster.kinds import NODE
 from khealth_exporter.config import Config, ConfigError, load
 from khealth_exporter.core.metrics import Metrics
-from khealth_exporter.core.routine import RoutineConfig
+from khealth_exporter.core.routine import Routine, RoutineConfig, RoutineSettings
 from khealth_exporter.core.snapshot import State
 from khealth_exporter.core.supervisor import Pace
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
+from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.reason import Reason
-from khealth_exporter.vocabulary.settings import MeasurementSettings
+from khealth_exporter.vocabulary.settings import CanarySettings, MeasurementSettings
 from khealth_exporter.vocabulary.verdict import Verdict
 
 
@@ -551,6 +554,88 @@ def test_the_lead_can_be_lost_and_won_again(play: Play) -> None:
             await again
             (status,) = exporter.snapshots()[0].routines
             assert ([1.0, 0.0, 1.0, 0.0], [1, 2]) == ([*seen, gauge()], [a.number for a in status.attempts])
+
+    play(test)
+
+
+class Asker(Routine[RoutineSettings]):
+    """Asks all agents who they are."""
+
+    name = "asker"
+    steps = ()
+    writes = 0
+    needs_agents = True
+    Settings = RoutineSettings
+
+    async def init(self) -> None:
+        """Ask."""
+        agents = self.context.agents
+        assert agents
+        found = await agents.ready(self.deadline)
+        heard = await agents.ask(found, "dns", lambda _agent: {}, self.deadline)
+        self.record(Remark("agents", ", ".join(told.document["name"] for told in heard.told)))
+
+    async def cleanup(self) -> None:
+        """Leave nothing."""
+
+
+def with_agents(stage: Stage) -> None:
+    """Let agents answer that khealth runs itself."""
+    here = Mock(small=stage.small, api=stage.api, clock=stage.process.clock)
+    AgentCluster(here, secret_name="khealth-agents-run-1")
+
+
+ASKING = replace(
+    OPTIONS,
+    config=replace(
+        OPTIONS.config,
+        routines=(RoutineConfig("network", "asker", Asker, RoutineSettings()),),
+        canary=CanarySettings(image="khealth:test"),
+    ),
+)
+
+
+def test_once_runs_agents_for_a_routine_that_asks_them_and_removes_them(play: Play) -> None:
+    """Outside of the cluster; the routine only asks."""
+
+    async def test(stage: Stage) -> None:
+        with_agents(stage)
+        result = await app.once(ASKING, process=stage.process, credentials=OURS)
+        (status,) = result.snapshots[0].routines
+
+        expected = ", ".join(f"khealth-agents-run-1-{number}" for number in (1, 2))
+        assert [expected] == [remark.text for remark in status.remarks]
+        assert [[], {}] == [stage.small.pod_names(), stage.api.objects["secrets"]]
+
+    play(test)
+
+
+def test_a_run_keeps_its_agents_between_attempts_and_removes_them_at_the_end(play: Play) -> None:
+    """To make them for each attempt would cost more than what they measure."""
+
+    async def test(stage: Stage) -> None:
+        with_agents(stage)
+        async with app._exporter(ASKING, stage.process, OURS) as exporter, asyncio.TaskGroup() as group:
+            group.create_task(exporter.work())
+            await asyncio.sleep(1000.0)
+            exporter.terminate()
+
+        assert 2 == len(stage.api.named("create", "pods"))
+        assert [[], {}] == [stage.small.pod_names(), stage.api.objects["secrets"]]
+
+    play(test)
+
+
+def test_in_a_cluster_the_charts_agents_are_asked(play: Play) -> None:
+    """Khealth makes none itself."""
+
+    async def test(stage: Stage) -> None:
+        with_agents(stage)
+        ours: Any = Credentials(namespace="khealth", in_cluster=True)
+        result = await app.once(ASKING, process=stage.process, credentials=ours)
+
+        assert Reason.AGENTS_NOT_READY is only_verdict(result).reason
+        assert [] == stage.api.named("create")
 
     play(test)
 

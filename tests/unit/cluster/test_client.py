@@ -21,7 +21,7 @@ from aiohttp import web
 import khealth_exporter
 from khealth_exporter.cluster.client import client as client_module
 from khealth_exporter.cluster.client.client import Answer, Client
-from khealth_exporter.cluster.client.request import Tries
+from khealth_exporter.cluster.client.request import Relayed, Tries
 from khealth_exporter.cluster.client.trouble import own_trouble
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, plain_credentials
 from khealth_exporter.cluster.credentials.loaded import Loaded
@@ -815,6 +815,64 @@ async def test_a_bound_of_the_caller_is_his_own(telemetry: Counted) -> None:
             async with asyncio.timeout(0.2):
                 await get(client)
     assert telemetry.codes == ["none"]
+
+
+# --- what is behind the API server -----------------------------------------------------------------------------------
+
+
+def relayed(most: int = 100) -> Relayed:
+    """Return a question to what marks its own answers by a header."""
+    return Relayed(lambda _code, headers, _body: "Own" in headers, most, {"Ask": "1"}, b"{}")
+
+
+async def relay(client: Client, question: Relayed, *, seconds: float = PATIENCE) -> Answer:
+    """Put a question to a pod."""
+    deadline = client.clock.now() + seconds
+    return await client.relay("create", "pods/proxy", "/api/v1/namespaces/a/pods/b:1/proxy/c", question, deadline)
+
+
+@pytest.mark.parametrize("code", [200, 401, 429, 503])
+async def test_whatever_a_pod_answers_itself_is_its_answer(telemetry: Counted, code: int) -> None:
+    """Its codes say nothing of the API server: neither new credentials nor another try would help."""
+    async with serving(answering(code, b"told", Own="yes")) as server, client_of(server, telemetry) as client:
+        answer = await relay(client, relayed())
+
+        assert (code, b"told", "yes") == (answer.code, answer.body, answer.headers["own"])
+        assert ["POST"] == [seen.method for seen in server.seen]
+        assert "1" == server.seen[0].headers["ask"]
+
+
+@pytest.mark.parametrize(("code", "reason"), [(403, Reason.API_REJECTED), (503, Reason.API_ERROR)])
+async def test_what_the_api_server_answers_in_a_pods_place_is_a_refusal(
+    telemetry: Counted, code: int, reason: Reason
+) -> None:
+    """It is tried once: the caller knows best whether to ask again."""
+    async with serving(answering(code)) as server, client_of(server, telemetry) as client:
+        failed = await refused(relay(client, relayed()))
+
+        assert (reason, 1, code) == (failed.reason, len(server.seen), failed.refusal.code)
+
+
+async def test_a_401_of_the_api_server_renews_the_credentials_of_a_relayed_question(telemetry: Counted) -> None:
+    """It is told from one of the pod's."""
+    script = answering(401), answering(200, b"told", Own="yes")
+    async with serving(*script) as server, client_of(server, telemetry) as client:
+        assert b"told" == (await relay(client, relayed())).body
+
+
+async def test_an_answer_of_a_pod_that_is_too_long_is_cut_off(telemetry: Counted) -> None:
+    """A pod must not fill khealth's memory."""
+    async with serving(answering(200, b"x" * 101, Own="yes")) as server, client_of(server, telemetry) as client:
+        assert "more than 100 bytes" in (await refused(relay(client, relayed()))).note
+
+
+async def test_a_question_that_a_pod_thinks_about_may_take_until_the_deadline(telemetry: Counted) -> None:
+    """A time-out of one try would cut it short; at the deadline nobody is known to be the cause."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        server.script[:] = [server.hang]
+        failed = await refused(relay(client, relayed(), seconds=0.3))
+
+        assert (Reason.API_TIMEOUT, True) == (failed.reason, failed.refusal.late)
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------

@@ -36,6 +36,13 @@ class Pong(Ping):
     name: ClassVar[str] = "pong"
 
 
+class Asker(Ping):
+    """A kind that asks agents."""
+
+    name: ClassVar[str] = "asker"
+    needs_agents: ClassVar[bool] = True
+
+
 class TargetSettings(Settings):
     """A nested model with a required setting."""
 
@@ -108,6 +115,45 @@ def test_an_image_alone_does_not_start_a_module_that_is_off_by_default() -> None
     both = "canary.image is not set, and module storage is off by default"
     whys = {off.routine: off.why for off in off_routines(load(None), KHEALTHS)}
     assert ("canary.image is not set", both) == (whys["job"], whys["disk"])
+
+
+ASKING = (Module("net", "", (Ping, Asker), default=False),)
+
+
+@pytest.mark.parametrize(
+    ("text", "able"),
+    [
+        ("{}", False),
+        ("agents: {own: true}", False),
+        ("canary: {image: khealth}", True),
+        ("agents: {pod: {image: khealth}}", True),
+        ("agents: {own: false}", True),
+        ("{agents: {own: true}, canary: {image: khealth}}", True),
+    ],
+)
+def test_a_routine_that_asks_agents_runs_where_there_can_be_any(tmp_path: Path, text: str, *, able: bool) -> None:
+    """Khealth's own need an image; the chart's are there without khealth's doing."""
+    path = tmp_path / "khealth.yaml"
+    path.write_text(text)
+    config = load(path, only=["net"], modules=ASKING)
+
+    assert ["net/ping", *(["net/asker"] if able else [])] == _names(config)
+    assert (() if able else (LeftOut("net", "asker", ("canary.image",)),)) == config.left_out
+
+
+def test_a_named_routine_that_asks_agents_is_an_error_where_there_can_be_none() -> None:
+    """The message has the key to set."""
+    assert ["asker: canary.image is missing"] == _refused("asker", modules=ASKING)
+
+
+def test_why_a_routine_that_asks_agents_is_off_names_both_ways_to_have_some() -> None:
+    """An image, or the chart's agents."""
+    off = list(off_routines(load(None, only=["ping"], modules=ASKING), ASKING))
+
+    why = (
+        "canary.image is not set, and no agents of the chart run (agents.own: false), and module net is off by default"
+    )
+    assert [Off("net", "asker", why)] == off
 
 
 def test_what_the_configuration_replaces_is_off(tmp_path: Path) -> None:
