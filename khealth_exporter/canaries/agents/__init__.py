@@ -1,0 +1,1 @@
+"""Agents: canaries on the nodes that measure for routines."""
