@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 _KEPT = 2500
-"""Pairs that are kept, the worst: all of 50 nodes with each other, or 3 neighbours of 800."""
+"""Pairs that are kept, the worst: all of 50 nodes with each other, or 3 neighbors of 800."""
 
 
 @dataclass(frozen=True, slots=True)

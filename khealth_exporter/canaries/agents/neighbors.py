@@ -14,14 +14,14 @@ def one_per_node(agents: Iterable[Agent]) -> Mapping[str, Agent]:
     return found
 
 
-def neighbours(nodes: Iterable[str], count: int) -> Mapping[str, tuple[str, ...]]:
+def neighbors(nodes: Iterable[str], count: int) -> Mapping[str, tuple[str, ...]]:
     """Return up to `count` other nodes for each node.
 
     It is rendezvous hashing: every node picks the nodes of the highest weights, and a weight depends on two nodes
     alone, so that a node which comes or goes changes about `count` pairs. The usual weight, a hash of both names, costs
-    n² hashes, and with 3 neighbours leaves 5 % of the nodes as nobody's. Here it is how closely the other node follows
-    on the circle of a hash, with one hash for each neighbour: sorting finds it, and each circle makes every node the
-    neighbour of one other. Independent circles also make it unlikely that a part of the nodes measures only itself (Law
+    n² hashes, and with 3 neighbors leaves 5 % of the nodes as nobody's. Here it is how closely the other node follows
+    on the circle of a hash, with one hash for each neighbor: sorting finds it, and each circle makes every node the
+    neighbor of one other. Independent circles also make it unlikely that a part of the nodes measures only itself (Law
      and Siu, "Distributed construction of random expander networks", INFOCOM 2003).
     """
     found: dict[str, list[str]] = {node: [] for node in nodes}
