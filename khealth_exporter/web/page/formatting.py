@@ -75,8 +75,8 @@ def measured_duration(measured: Measurement) -> str:
     if measured.censored:
         return f"stuck after {duration(measured.seconds)}"
     in_ms = measured.seconds < 1 and measured.uncertainty < 1
-    # Round trips on a network take less than a millisecond.
-    fine = 2 if 0 < measured.seconds < 1 / _SECOND and measured.uncertainty < 1 / _SECOND else 0
+    # As with round trips on a network: the digits that are certain.
+    fine = 2 if 0 < measured.seconds < 0.01 and measured.uncertainty < 0.0001 else 0  # noqa: PLR2004 - 10 ms, 0.1 ms
     scale, digits, unit = (1000, fine, "ms") if in_ms else (1, 3, "s")
     error = f"{measured.uncertainty * scale:.{digits}f}"
     smallest = f"{10**-digits:g}"

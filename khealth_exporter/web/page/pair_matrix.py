@@ -10,6 +10,8 @@ _NODES = 50
 """The nodes up to which a matrix is readable."""
 _WORST = 50
 """The pairs that the table shows."""
+_SMALL = 16
+"""The nodes up to which there is room for a larger type."""
 _SHADES = (0.0005, 0.001, 0.005, 0.025, 0.1)
 """The seconds from which a cell is darker."""
 _LOST = "\N{MULTIPLICATION SIGN}"
@@ -26,7 +28,8 @@ def pair_matrix(matrix: Matrix | None, name: str) -> Iterator[Markup]:
     yield tag("h3", "Round trips between nodes")
     few = len(matrix.nodes) <= _NODES and len(matrix.pairs) == matrix.measured
     if few:
-        yield _wide(_matrix(matrix), "Round trips between nodes")
+        yield tag("p", _CAPTION, class_="quiet", id=f"{name}.caption")
+        yield _wide(_matrix(matrix, f"{name}.caption"), "Round trips between nodes")
     shown = matrix.pairs[:_WORST]
     what = "All pairs" if len(shown) == matrix.measured else f"The worst {len(shown)} of {matrix.measured:,} pairs"
     summary = tag("summary", f"{what} as a table")
@@ -37,7 +40,7 @@ def _wide(table: Markup, label: str) -> Markup:
     return tag("div", table, class_="wide", role="group", tabindex="0", aria_label=label)
 
 
-def _matrix(matrix: Matrix) -> Markup:
+def _matrix(matrix: Matrix, caption: str) -> Markup:
     """Return rows and columns of all nodes; columns have numbers, and the rows say which node that is."""
     nodes = {node: str(number) for number, node in enumerate(matrix.nodes, 1)}
     found = {(pair.source, pair.target): pair for pair in matrix.pairs}
@@ -51,7 +54,8 @@ def _matrix(matrix: Matrix) -> Markup:
         for source, number in nodes.items()
     ]
     head = tag("thead", tag("tr", tag("th", "from, to", scope="col"), heads))
-    return tag("table", tag("caption", _CAPTION), head, tag("tbody", rows), class_="matrix")
+    kind = "matrix small" if len(nodes) <= _SMALL else "matrix"
+    return tag("table", head, tag("tbody", rows), class_=kind, aria_describedby=caption)
 
 
 def _cell(pair: Pair | None, *, own: bool) -> Markup:
