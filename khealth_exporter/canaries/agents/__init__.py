@@ -1,1 +1,1 @@
-"""Agents: canaries on the nodes that measure for routines."""
+"""Agents: where they run, how they are asked, and which component is to blame if they are silent."""
