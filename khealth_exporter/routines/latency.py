@@ -110,10 +110,14 @@ class Latency(Routine[LatencySettings]):
         first = await self._ask(agents, {**nothing, **plan.first(chosen.neighbors)})
         for found in first.distributions():
             self.record(found)
-        wrong = suspects(first.trips, self._limits)
-        judgement = Judgement(first, await self._ask(agents, plan.again(wrong)) if wrong else Asked(), self._limits)
-        failed = judgement.failure()
-        self._report(judgement)
+        judgement = Judgement(first, Asked(), self._limits)
+        try:
+            if wrong := suspects(first.trips, self._limits):
+                judgement.again = await self._ask(agents, plan.again(wrong))
+            failed = judgement.failure()
+        finally:
+            # Even if the agents that saw something wrong are silent by now.
+            self._report(judgement)
         if failed:
             raise failed
 

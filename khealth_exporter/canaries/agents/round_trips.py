@@ -122,7 +122,7 @@ class Trip:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What came of one question to several agents.
+    """What came of one question to several agents; one that answers something else than it was asked is `silent`.
 
     An agent that is `starved` answered and had no CPU: what it lost says nothing. Agents go by their nodes.
     """
@@ -185,10 +185,19 @@ async def ask(
         return {"probes": probes, "edges": ROUND_TRIP_EDGES, "within": within}
 
     heard = await context.agents.ask(agents, "round_trips", question, deadline)
-    answers = [(told.agent.node, *_answer(told, targets.get(told.agent.uid, ()))) for told in heard.told]
-    starved = frozenset(node for node, waited, _ in answers if waited > STARVED * pace.lost_after)
-    trips = [trip for node, _, found in answers if node not in starved for trip in found]
-    return Asked(trips, heard.silent, starved)
+    trips: list[Trip] = []
+    silent, starved = list(heard.silent), set[str]()
+    for told in heard.told:
+        try:
+            waited, found = _answer(told, targets.get(told.agent.uid, ()))
+        except Failed as failed:
+            silent.append(Silence(told.agent, failed))
+            continue
+        if waited > STARVED * pace.lost_after:
+            starved.add(told.agent.node)
+        else:
+            trips += found
+    return Asked(trips, silent, frozenset(starved))
 
 
 def _probe(number: int, target: Target, pace: Pace) -> Mapping[str, object]:

@@ -427,6 +427,29 @@ async def test_an_agent_that_answers_something_else_is_refused(change: dict[str,
 
 
 @virtual
+async def test_an_agent_that_answers_something_else_hides_nothing() -> None:
+    """What the others measured is judged."""
+    async with small_network(lost=of("node-3")) as here:
+        here.agents.answers("round_trips", lambda _agent, _question: {"results": "none"}, "agent-2")
+        assert Reason.ONE_NODE is (await here.failed())[0]
+
+
+@virtual
+async def test_agents_that_are_silent_when_asked_again_hide_no_figures() -> None:
+    """Why they are silent is the verdict; what they measured before is shown."""
+    async with small_network(2, lost=lambda way: way.protocol == "udp") as here:
+
+        def answer(asked: Agent, question: Any) -> Any:
+            again = len(here.agents.asked) > 2
+            return SILENT if again else here.network.answer(asked, question)
+
+        here.agents.answers("round_trips", answer)
+        assert (SILENT.reason, SILENT.note) == await here.failed()
+        assert 2.0 == here.value("khealth_latency_agents")
+        assert here.statuses[-1].matrix
+
+
+@virtual
 async def test_the_matrix_has_each_measured_pair() -> None:
     """The worst first: a pair that is failing, and then the slowest."""
     async with small_network(lost=of("node-3")) as here:
