@@ -12,12 +12,13 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Way:
-    """Round trips of one kind from one node to another, or to an address; `again` if they are asked for once more."""
+    """`count` round trips from one node to another, or to an address; `again` if they are asked for once more."""
 
     source: str
     target: str
     protocol: str
     size: int
+    count: int
     again: bool
 
     @property
@@ -53,7 +54,7 @@ class FakeNetwork:
     def _result(self, agent: Agent, probe: Json, edges: list[float], *, again: bool) -> Json:
         names = {one.address: one.node for one in self.agents}
         target = names.get(probe["address"], str(probe["address"]))
-        way = Way(agent.node, target, probe["protocol"], probe["size"], again)
+        way = Way(agent.node, target, probe["protocol"], probe["size"], probe["count"], again)
         self.ways.append(way)
         sent, seconds = probe["count"], self.seconds(way)
         lost = round(self.lost(way) * sent)

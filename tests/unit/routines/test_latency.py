@@ -1,5 +1,6 @@
 """latency, on a network that loses and delays what a test says."""
 
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -327,6 +328,23 @@ async def test_a_loss_that_chance_explains_is_no_failure(loss: float) -> None:
     async with small_network(lost=lambda way: loss if way.again else 0.2) as here:
         expected = None if loss < 0.05 else Reason.NETWORK_SLOW
         assert expected is (await here.failed())[0]
+
+
+def by_chance(share: float, seed: int) -> Lost:
+    """Lose each round trip with this probability."""
+    chance = random.Random(seed)
+    return lambda way: sum(chance.random() < share for _ in range(way.count)) / way.count
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.01, {None}), (0.2, {Reason.NETWORK_SLOW})])
+@virtual
+async def test_noise_is_no_failure_and_a_bad_network_is_always_one(share: float, expected: set[Reason | None]) -> None:
+    """With the default limits, attempt after attempt."""
+    reasons = set()
+    for seed in range(8):
+        async with small_network(10, lost=by_chance(share, seed)) as here:
+            reasons.add((await here.failed())[0])
+    assert expected == reasons
 
 
 SILENT = Failed(Reason.ONE_NODE, "its kubelet reaches it, and other agents do not")
