@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import network_states
 import states
 import twenty
 from browser import browser, served
@@ -50,6 +51,16 @@ SHOTS: dict[str, Shot] = {
     "twenty-dark": (twenty.twenty(), (), _WIDE | _DARK),
     "twenty-phone": (twenty.twenty(), (), _NARROW),
     "twenty-phone-dark": (twenty.twenty(ill=False), (), _NARROW | _DARK),
+    "network": ((network_states.latency(12, network_states.name(4)),), (), _WIDE),
+    "network-fifty": ((network_states.latency(50),), (), _WIDE),
+    "network-fifty-dark": ((network_states.latency(50, network_states.name(7)),), (), _WIDE | _DARK),
+    "network-many": ((network_states.latency(500, network_states.name(7)),), (), _WIDE),
+    "network-phone": ((network_states.latency(50, network_states.name(7)),), (), _NARROW),
+    "network-forced-colors": (
+        (network_states.latency(12, network_states.name(4)),),
+        (),
+        _WIDE | {"forced_colors": "active"},
+    ),
     "phone": ((states.failing(),), (), _PHONE),
     "phone-well-dark": ((states.well(),), (), _PHONE | _DARK),
     "dark": ((states.failing(),), (), _DESK | _DARK),

@@ -42,16 +42,21 @@ class Connected:
             raise refused
 
 
-async def connect_to_each(cluster: Cluster, deadline: float) -> Connected:
-    """Connect to every address at the same time; raise Refused if the list of them is refused."""
+async def addresses_of(cluster: Cluster, deadline: float) -> list[tuple[str, int]]:
+    """Return the addresses and ports of the API server that take traffic; raise Refused."""
     slices = await cluster.list(ENDPOINT_SLICE, deadline, labels=_OF_THE_API, namespace="default")
-    addresses = [
+    return [
         (address, next((port.port for port in found.ports if port.name == "https"), 0))
         for found in slices
         for endpoint in found.endpoints
         if endpoint.conditions.ready
         for address in endpoint.addresses
     ]
+
+
+async def connect_to_each(cluster: Cluster, deadline: float) -> Connected:
+    """Connect to every address at the same time; raise Refused if the list of them is refused."""
+    addresses = await addresses_of(cluster, deadline)
     ends: list[float | None] = []
     failed: list[tuple[str, Refused]] = []
     turn = asyncio.Semaphore(_AT_ONCE)

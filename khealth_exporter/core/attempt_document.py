@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from khealth_exporter.core.snapshot import Attempt
-from khealth_exporter.vocabulary.sample import Measurement, Sample
+from khealth_exporter.vocabulary.sample import Distribution, Measurement, Sample
 from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Verdict
 
@@ -15,7 +15,7 @@ def attempt_document(attempt: Attempt | None, verdict: Verdict | None, steps: Se
     """Return an attempt, or that there was none, with its verdict; `steps` are those that its routine declares.
 
     Times are in UTC, durations in seconds. A step that did not end has no duration: it is null, as is a milestone that
-    was not reached.
+    was not reached. A step that a canary measured many times has the mean, and `counts` says of how many.
     """
     of_attempt = [step for step in steps if not step.per_object]
     return {
@@ -25,13 +25,19 @@ def attempt_document(attempt: Attempt | None, verdict: Verdict | None, steps: Se
         "note": verdict.note if verdict else "",
         "started_at": time_text(attempt.began if attempt else None),
         "duration_seconds": round(attempt.duration, 6) if attempt else 0.0,
-        "steps": durations(attempt.measurements if attempt else (), of_attempt),
+        "steps": durations(attempt.own if attempt else (), of_attempt),
+        **_distributions(attempt.distributions if attempt else ()),
         "evidence": [
             {"kind": seen.kind, "name": seen.name, "lines": list(seen.lines)}
             for seen in (attempt.evidence if attempt else ())
         ],
         "samples": [_sample(sample, steps) for sample in (attempt.samples if attempt else ())],
     }
+
+
+def _distributions(found: Sequence[Distribution]) -> Document:
+    """Return of how many durations a step's is the mean; nothing for an attempt without such steps."""
+    return {"counts": {one.step.name: one.count for one in found}} if found else {}
 
 
 def _sample(sample: Sample, steps: Sequence[Step]) -> Document:

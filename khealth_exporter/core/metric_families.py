@@ -10,6 +10,7 @@ from prometheus_client.utils import floatToGoString
 
 from khealth_exporter.core.snapshot import expired
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.sample import Distribution
 from khealth_exporter.vocabulary.step import Step
 
 UNCERTAINTY_EDGES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
@@ -56,6 +57,10 @@ class StepHistograms(MetricCollector):
         """Count a duration; KeyError if the step was never declared."""
         self._of[(*labels, step.name)].observe(seconds)
 
+    def add(self, labels: tuple[str, str], found: Distribution) -> None:
+        """Count many durations; KeyError if the step was never declared, ValueError if it has other buckets."""
+        self._of[(*labels, found.step.name)].add(found)
+
     def forget(self, labels: tuple[str, str]) -> None:
         """Drop all series of a routine."""
         for key in [key for key in self._of if key[:2] == labels]:
@@ -85,6 +90,11 @@ class _Buckets:
         """Count a duration."""
         self._counts[bisect_left(self._edges, seconds)] += 1
         self.sum += seconds
+
+    def add(self, found: Distribution) -> None:
+        """Count many durations; ValueError if their buckets are others."""
+        self._counts = [mine + more for mine, more in zip(self._counts, found.counts, strict=True)]
+        self.sum += found.seconds
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Return the buckets as the exposition format has them: each counts what its edge and lower ones hold."""

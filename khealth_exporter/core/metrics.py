@@ -219,6 +219,9 @@ class Metrics:
         labels = event.module, event.routine
         for measured in (*event.measurements, *(m for sample in event.samples for m in sample.measurements)):
             self._measure(labels, measured)
+        for found in event.distributions:
+            self.uncertainty.labels(*labels).observe(found.uncertainty)
+            self.steps.add(labels, found)
         for reading in event.readings if labels not in self._resting else ():
             self._figure(reading.figure).labels(*labels).set(reading.value)
         if event.verdict:

@@ -5,13 +5,14 @@ from typing import Any
 
 from khealth_exporter.core.routine import Recorded, Routine
 from khealth_exporter.vocabulary.event import Completed
+from khealth_exporter.vocabulary.matrix import Matrix
 from khealth_exporter.vocabulary.reading import Reading, Remark
-from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.sample import Distribution, Measurement, Quality, Sample
 from khealth_exporter.vocabulary.verdict import Failed
 
 
 class UndeclaredError(Exception):
-    """A routine reported a step, a reason or a figure that its class does not declare."""
+    """A routine reported a step, buckets, a reason or a figure that its class does not declare."""
 
 
 class Notes:
@@ -21,8 +22,10 @@ class Notes:
         self._kind = kind
         self.measurements: list[Measurement] = []
         self.samples: list[Sample] = []
+        self.distributions: list[Distribution] = []
         self.readings: list[Reading] = []
         self.remarks: list[Remark] = []
+        self.matrix: Matrix | None = None
 
     def record(self, found: Recorded) -> None:
         """Keep what a routine found out; raise UndeclaredError for what it does not declare."""
@@ -34,16 +37,29 @@ class Notes:
             case Measurement():
                 self._check(found)
                 self.measurements.append(found)
+            case Distribution():
+                self._check(found)
+                self._check_buckets(found)
+                self.distributions.append(found)
             case Reading():
                 if found.figure not in self._kind.figures:
                     raise UndeclaredError(f"figure {found.figure.name} is not declared by {self._kind.__name__}")
                 self.readings.append(found)
             case Remark():
                 self.remarks.append(found)
+            case Matrix():
+                self.matrix = found
 
-    def _check(self, measured: Measurement) -> None:
+    def _check(self, measured: Measurement | Distribution) -> None:
         if measured.step not in self._kind.steps:
             raise UndeclaredError(f"step {measured.step.name} is not declared by {self._kind.__name__}")
+
+    def _check_buckets(self, found: Distribution) -> None:
+        step, wanted = found.step, len(found.step.edges) + 1
+        if len(found.counts) != wanted or min(found.counts) < 0:
+            raise UndeclaredError(f"step {step.name} has {wanted} buckets, and not {found.counts}")
+        if step.sli or step.per_object:
+            raise UndeclaredError(f"step {step.name} is measured for each object")
 
 
 class Totals:

@@ -14,10 +14,11 @@ from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.core.agents import AGENT_PERMISSIONS, AGENT_REASONS, Agents
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.moments import Lags
+from khealth_exporter.vocabulary.matrix import Matrix
 from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
 from khealth_exporter.vocabulary.reason import COMMON_REASONS, Reason
-from khealth_exporter.vocabulary.sample import Measurement, Sample
+from khealth_exporter.vocabulary.sample import Distribution, Measurement, Sample
 from khealth_exporter.vocabulary.settings import NEVER, Duration, MeasurementSettings, Moment, Settings
 from khealth_exporter.vocabulary.step import Step
 
@@ -57,7 +58,7 @@ class RoutineSettings(Settings):
         return 2 * self.timeout + self.hold + LEEWAY
 
 
-Recorded = Sample | Measurement | Reading | Remark
+Recorded = Sample | Measurement | Distribution | Reading | Remark | Matrix
 S_co = TypeVar("S_co", bound=RoutineSettings, covariant=True)
 M = TypeVar("M")
 
@@ -149,7 +150,8 @@ class Routine(ABC, Generic[S_co]):
         """Fires when a watch shows a change of the attempt's objects."""
         self.deadline = float("inf")
         self.record: Callable[[Recorded], None] = lambda _: None
-        """Hands a finding to the running phase: a sample, a step of the attempt itself, a reading, or a remark."""
+        """Hands a finding to the running phase: a sample, a step of the attempt itself, or many durations of it; a
+        reading, a remark, or a matrix."""
 
     @classmethod
     def all_reasons(cls) -> tuple[Reason, ...]:

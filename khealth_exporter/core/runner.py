@@ -21,6 +21,7 @@ from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Event, Phase, Skipped
 from khealth_exporter.vocabulary.reason import CLIENTS_SILENT, Reason
 from khealth_exporter.vocabulary.result import Result
+from khealth_exporter.vocabulary.sample import joined
 from khealth_exporter.vocabulary.verdict import Evidence, Failed, Verdict
 
 _FIRST_RETRY, _LONGEST_RETRY = 0.25, 5.0
@@ -248,8 +249,10 @@ class _Attempt:
                 verdict=outcome.verdict if gives else None,
                 measurements=tuple(notes.measurements),
                 samples=tuple(notes.samples),
+                distributions=joined(notes.distributions),
                 readings=tuple(notes.readings),
                 remarks=tuple(notes.remarks),
+                matrix=notes.matrix,
                 evidence=outcome.evidence,
                 completed=self._completed.completed() if phase is Phase.CLEANUP else None,
             )

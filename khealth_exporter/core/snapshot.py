@@ -1,15 +1,16 @@
 """What is known of routines at one moment, and how one more Event changes it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from khealth_exporter.core.routine import RoutineSettings
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.event import Event, Phase
+from khealth_exporter.vocabulary.matrix import Matrix
 from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.result import Result
-from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.sample import Distribution, Measurement, Quality, Sample, joined
 from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Evidence, Verdict
 
@@ -63,11 +64,13 @@ class Attempt:
     evidence: tuple[Evidence, ...] = ()
     steps: tuple[Measurement, ...] = ()
     qualities: tuple[int, ...] = (0,) * len(Quality)
+    distributions: tuple[Distribution, ...] = ()
 
     def after(self, event: Event, order: Sequence[Step] = ()) -> "Attempt":
         """Return this attempt with what one more of its Events says; `order` is that of the steps it may have."""
         held = 0.0 if event.phase is Phase.POLL else event.duration
         measurements, samples = self.measurements + event.measurements, _joined(self.samples, event.samples)
+        distributions = joined(self.distributions + event.distributions)
         slowest = max(samples, key=_slowness, default=None)
         found = [sample.quality for sample in samples]
         return replace(
@@ -79,11 +82,22 @@ class Attempt:
             judged_at=event.at if event.verdict else self.judged_at,
             ended=event.ended if event.phase is Phase.CLEANUP else None,
             measurements=measurements,
+            distributions=distributions,
             samples=samples,
             evidence=self.evidence or event.evidence,
-            steps=_in_order(measurements + (slowest.measurements if slowest else ()), order),
+            steps=_in_order((*measurements, *means(distributions), *(slowest.measurements if slowest else ())), order),
             qualities=tuple(found.count(quality) for quality in Quality),
         )
+
+    @property
+    def own(self) -> tuple[Measurement, ...]:
+        """What was measured of the attempt itself: each step, or the mean of its distribution."""
+        return (*self.measurements, *means(self.distributions))
+
+
+def means(distributions: Iterable[Distribution]) -> Iterator[Measurement]:
+    """Yield the mean of each distribution that counts anything."""
+    return (mean for mean in (one.mean for one in distributions) if mean)
 
 
 def _in_order(measurements: Sequence[Measurement], order: Sequence[Step]) -> tuple[Measurement, ...]:
@@ -129,6 +143,7 @@ class RoutineStatus:
     due: float | None = None
     skipped: float | None = None
     remarks: tuple[Remark, ...] = ()
+    matrix: Matrix | None = None
 
     @property
     def last(self) -> Attempt | None:
@@ -181,7 +196,13 @@ def after(status: RoutineStatus, event: Event) -> RoutineStatus:
         earlier[-2] = replace(earlier[-2], samples=())
         earlier[-_EVIDENT : -_EVIDENT + 1] = [replace(old, evidence=()) for old in earlier[-_EVIDENT : -_EVIDENT + 1]]
     remarks = {remark.name: remark for remark in (*status.remarks, *event.remarks)}
-    status = replace(status, attempts=(*earlier, attempt)[-_REMEMBERED:], remarks=tuple(remarks.values()), skipped=None)
+    status = replace(
+        status,
+        attempts=(*earlier, attempt)[-_REMEMBERED:],
+        remarks=tuple(remarks.values()),
+        matrix=event.matrix or status.matrix,
+        skipped=None,
+    )
     return _judged(status, attempt, event.verdict) if event.verdict else _kept(status, attempt)
 
 

@@ -61,9 +61,9 @@ class Entry:
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
-        """The steps of the attempt itself, in the order in which its routine declares them."""
+        """The steps of the attempt itself, or the mean of each, in the order in which its routine declares them."""
         places = {step.name: place for place, step in enumerate(self.status.steps)}
-        measured = self.attempt.measurements if self.attempt else ()
+        measured = self.attempt.own if self.attempt else ()
         return tuple(sorted(measured, key=lambda m: places.get(m.step.name, len(places))))
 
     @property

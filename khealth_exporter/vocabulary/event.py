@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from khealth_exporter.vocabulary.matrix import Matrix
 from khealth_exporter.vocabulary.reading import Reading, Remark
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
-from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.sample import Distribution, Measurement, Quality, Sample
 from khealth_exporter.vocabulary.verdict import Evidence, Verdict
 
 
@@ -49,8 +50,10 @@ class Event:
     verdict: Verdict | None = None
     measurements: tuple[Measurement, ...] = ()
     samples: tuple[Sample, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
     readings: tuple[Reading, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    matrix: Matrix | None = None
     evidence: tuple[Evidence, ...] = ()
     completed: Completed | None = None
 

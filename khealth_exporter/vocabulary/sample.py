@@ -1,6 +1,6 @@
 """What is measured, and how far it can be trusted."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,6 +64,33 @@ class Distribution:
     counts: tuple[int, ...]
     seconds: float
     uncertainty: float
+
+    @property
+    def count(self) -> int:
+        """How many durations it counts."""
+        return sum(self.counts)
+
+    @property
+    def mean(self) -> Measurement | None:
+        """The mean duration; None if there was none."""
+        return Measurement(self.step, self.seconds / self.count, self.uncertainty) if self.count else None
+
+    def plus(self, other: "Distribution") -> "Distribution":
+        """Return one distribution with what both count of the same step."""
+        return Distribution(
+            self.step,
+            tuple(mine + others for mine, others in zip(self.counts, other.counts, strict=True)),
+            self.seconds + other.seconds,
+            max(self.uncertainty, other.uncertainty),
+        )
+
+
+def joined(distributions: Iterable[Distribution]) -> tuple[Distribution, ...]:
+    """Return one distribution for each step."""
+    found: dict[Step, Distribution] = {}
+    for one in distributions:
+        found[one.step] = found[one.step].plus(one) if one.step in found else one
+    return tuple(found.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from khealth_exporter.core.attempt_document import attempt_document, time_text
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot, State, worst
 from khealth_exporter.vocabulary.event import Phase
+from khealth_exporter.vocabulary.matrix import Matrix
 from khealth_exporter.vocabulary.permission import Denied
 
 
@@ -81,8 +82,26 @@ def _routine(status: RoutineStatus) -> dict[str, object]:
         "consecutive_failures": status.consecutive_failures,
         "last_success": time_text(status.last_success),
         "remarks": {remark.name: remark.text for remark in status.remarks},
+        **({"matrix": _matrix(status.matrix)} if status.matrix else {}),
         "last_failure": _attempt(status, status.last_failure) if status.last_failure else None,
         "attempts": [_attempt(status, attempt) for attempt in reversed(status.attempts)],
+    }
+
+
+def _matrix(matrix: Matrix) -> dict[str, object]:
+    return {
+        "measured": matrix.measured,
+        "pairs": [
+            {
+                "from": pair.source,
+                "to": pair.target,
+                "seconds": round(pair.seconds, 6) if pair.seconds is not None else None,
+                "jitter_seconds": round(pair.jitter, 6),
+                "loss": round(pair.loss, 4),
+                "failing": pair.failing,
+            }
+            for pair in matrix.pairs
+        ],
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import threading
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.accuracy import Run, milestone_errors
+from benchmarks.agents_cost import line
 from benchmarks.audit import Interval, Truth, lines, requests, truth, unix
 from benchmarks.figures import Goal, conclude, percentile
 from benchmarks.harness import configuration
@@ -23,6 +25,7 @@ from benchmarks.scale import Seen as Scaled
 from benchmarks.scale import goals as scale_goals
 from benchmarks.scale import slope
 from benchmarks.scrape import FRESH, KEPT, Seen, cost, goals, summary
+from benchmarks.simulated_agents import results
 from khealth_exporter.config import load
 
 
@@ -299,3 +302,17 @@ class TestScale:
     def test_one_number_of_pods_shows_no_growth(self) -> None:
         """There is nothing to fit."""
         assert 4 == len(scale_goals([self.seen(50, 0.5)], 1))
+
+
+def test_a_line_is_drawn_through_the_costs_of_agents() -> None:
+    """Slope, constant, and how much of the cost they explain."""
+    rows = [{"agents": number, "cpu_ms": 2.0 * number + 5.0} for number in (2, 10, 50)]
+    assert (2.0, 5.0, 1.0) == pytest.approx(line(rows, "cpu_ms"))
+
+
+def test_simulated_agents_answer_each_probe_in_the_buckets_of_the_question() -> None:
+    """As real ones do: the exporter must not be spared any work."""
+    probes = [{"id": str(number), "count": 5} for number in range(3)]
+    found = results({"probes": probes, "edges": [0.001, 1.0]}, random.Random(1))["results"]
+    assert [("0", 5), ("1", 5), ("2", 5)] == [(one["id"], sum(one["counts"])) for one in found]
+    assert {3} == {len(one["counts"]) for one in found}

@@ -8,6 +8,8 @@ from khealth_exporter.vocabulary.verdict import Verdict
 from khealth_exporter.web.page.markup import Markup, tag
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_SECOND = 1000
+"""Milliseconds."""
 
 
 def timestamp(seconds: float) -> str:
@@ -59,12 +61,23 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
+def round_trip(seconds: float) -> str:
+    """Return a duration that may be far below a millisecond, in three digits."""
+    milliseconds = seconds * 1000
+    if milliseconds >= _SECOND:
+        return duration(seconds)
+    digits = 2 if milliseconds < 10 else 1 if milliseconds < 100 else 0  # noqa: PLR2004 - powers of ten
+    return f"{milliseconds:.{digits}f} ms"
+
+
 def measured_duration(measured: Measurement) -> str:
     """Return the duration of a step with its uncertainty, or the waiting time if the step did not end."""
     if measured.censored:
         return f"stuck after {duration(measured.seconds)}"
     in_ms = measured.seconds < 1 and measured.uncertainty < 1
-    scale, digits, unit = (1000, 0, "ms") if in_ms else (1, 3, "s")
+    # As with round trips on a network: the digits that are certain.
+    fine = 2 if 0 < measured.seconds < 0.01 and measured.uncertainty < 0.0001 else 0  # noqa: PLR2004 - 10 ms, 0.1 ms
+    scale, digits, unit = (1000, fine, "ms") if in_ms else (1, 3, "s")
     error = f"{measured.uncertainty * scale:.{digits}f}"
     smallest = f"{10**-digits:g}"
     return f"{measured.seconds * scale:.{digits}f} ± {error if float(error) else f'<{smallest}'} {unit}"

@@ -85,7 +85,12 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
     Reason.DNS_FAILED: ReasonText("DNS does not answer", "DNS did not answer."),
     Reason.DNS_WRONG_ANSWER: ReasonText("DNS returns wrong answers", "DNS returned a wrong answer."),
     Reason.NETWORK_UNREACHABLE: ReasonText("Pods cannot reach each other", "A pod was not reachable over the network."),
-    Reason.NETWORK_SLOW: ReasonText("The pod network is slow", "The network between pods was too slow."),
+    Reason.NETWORK_SLOW: ReasonText(
+        "The pod network is slow or loses packets", "The network between pods was too slow, or lost too many packets."
+    ),
+    Reason.MTU_BLACK_HOLE: ReasonText(
+        "Large packets between pods vanish", "Large packets between pods were lost, and small packets were not."
+    ),
     Reason.SERVICE_NOT_PROGRAMMED: ReasonText(
         "Services do not reach their pods", "The Service did not reach its pod in time."
     ),

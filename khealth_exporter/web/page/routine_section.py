@@ -14,10 +14,11 @@ from khealth_exporter.web.page.formatting import (
 )
 from khealth_exporter.web.page.headline import finding, runbook_link
 from khealth_exporter.web.page.markup import Child, Markup, tag
+from khealth_exporter.web.page.pair_matrix import pair_matrix
 from khealth_exporter.web.page.reason_texts import REASON_TEXTS
 from khealth_exporter.web.page.recent_attempts import median_duration
 from khealth_exporter.web.page.state_icons import SYMBOLS
-from khealth_exporter.web.page.step_chart import object_table, step_charts
+from khealth_exporter.web.page.step_chart import object_table, step_charts, step_means
 from khealth_exporter.web.status import phase_under_way
 
 _STATES = {
@@ -151,4 +152,6 @@ def _measured(status: RoutineStatus, name: str) -> Iterator[Markup]:
     last = status.last
     if last:
         yield from step_charts(last)
+        yield from step_means(last)
         yield from object_table(last.samples, name)
+    yield from pair_matrix(status.matrix, name)

@@ -15,10 +15,12 @@ _LABEL_SHARE = 0.2
 
 def step_charts(attempt: Attempt) -> Iterator[Markup]:
     """Yield the charts of an attempt; nothing without measurements."""
-    steps = [m for m in attempt.steps if not m.step.sli and not m.step.teardown]
-    startup = [m for m in attempt.steps if m.step.sli]
-    teardown = [m for m in attempt.steps if m.step.teardown]
-    if not attempt.steps:
+    counted_steps = {found.step for found in attempt.distributions}
+    one_by_one = [m for m in attempt.steps if m.step not in counted_steps]
+    steps = [m for m in one_by_one if not m.step.sli and not m.step.teardown]
+    startup = [m for m in one_by_one if m.step.sli]
+    teardown = [m for m in one_by_one if m.step.teardown]
+    if not one_by_one:
         return
     pods = len(attempt.samples)
     slowest = f" (slowest of {counted(pods, 'object')})" if pods > 1 else ""
@@ -29,6 +31,18 @@ def step_charts(attempt: Attempt) -> Iterator[Markup]:
         yield tag("p", f"Pod startup SLI (objective: 99 % within 5 s): {_text(startup[0])}")
     if teardown:
         yield from _bar("Teardown", teardown)
+
+
+def step_means(attempt: Attempt) -> Iterator[Markup]:
+    """Yield the mean of each step that was measured many times: these do not follow each other, so they make no bar."""
+    entries = [
+        tag("li", tag("b", found.step.name), f" {_text(found.mean)}, mean of {found.count:,}")
+        for found in attempt.distributions
+        if found.mean
+    ]
+    if entries:
+        yield tag("h3", "Mean durations of the last attempt")
+        yield tag("ul", entries, class_="legend")
 
 
 def _bar(title: str, measurements: Sequence[Measurement]) -> Iterator[Markup]:

@@ -1,6 +1,7 @@
 """How one Event changes the metrics, and what stands before the first."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -9,6 +10,7 @@ import pytest
 from fakes import Telemetered
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.utils import floatToGoString
 
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, SANDBOX, STARTUP
 from khealth_exporter.core.snapshot import EXPIRY
@@ -19,7 +21,7 @@ from khealth_exporter.vocabulary.event import Completed, Event, Phase
 from khealth_exporter.vocabulary.reading import Figure, Reading
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
-from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.sample import Distribution, Measurement, Quality, Sample
 from khealth_exporter.vocabulary.step import DISK_EDGES, Step
 from khealth_exporter.vocabulary.verdict import Verdict
 
@@ -593,3 +595,29 @@ def test_health_expires_by_the_time_that_passes(age: float, value: float | None,
     wall.unix, wall.set = wall.unix + age, set_by
     clock.anchor()
     assert value == made.value("khealth_success", **OURS)
+
+
+@given(st.lists(st.sampled_from([*CREATE.edges, 0.0, 0.0071, 3.7, 1000.0]), min_size=1))
+def test_a_distribution_counts_as_its_durations_do(durations: list[float]) -> None:
+    """In the same buckets; what a canary counts is no other figure than what khealth counts."""
+    counts = [0] * (len(CREATE.edges) + 1)
+    for seconds in durations:
+        counts[bisect_left(CREATE.edges, seconds)] += 1
+    found = Distribution(CREATE, tuple(counts), sum(durations), 0.001)
+    in_bulk, one_by_one = figures(), figures()
+    in_bulk.metrics.apply(replace(measured(), samples=(), distributions=(found,)))
+    one_by_one.metrics.apply(measured(*(Measurement(CREATE, seconds, 0.001) for seconds in durations)))
+    name = "khealth_step_duration_seconds"
+    for edge in (*map(floatToGoString, CREATE.edges), "+Inf"):
+        expected = one_by_one.value(f"{name}_bucket", **OURS, step="create", le=edge)
+        assert expected == in_bulk.value(f"{name}_bucket", **OURS, step="create", le=edge)
+    assert in_bulk.value(f"{name}_sum", **OURS, step="create") == pytest.approx(sum(durations))
+
+
+def test_a_distribution_has_one_uncertainty() -> None:
+    """The largest, however many durations it counts: an observation for each would cost what the bulk saves."""
+    made = figures()
+    found = Distribution(CREATE, (1000,) * (len(CREATE.edges) + 1), 1.0, 0.003)
+    made.metrics.apply(replace(measured(), samples=(), distributions=(found,)))
+    name = "khealth_measurement_uncertainty_seconds"
+    assert (1.0, 0.003) == (made.value(f"{name}_count", **OURS), made.value(f"{name}_sum", **OURS))

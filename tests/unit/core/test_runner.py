@@ -29,7 +29,7 @@ from khealth_exporter.vocabulary.event import Event, Phase, Skipped
 from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
 from khealth_exporter.vocabulary.reason import CLIENTS_SILENT, COMMON_REASONS, Reason
 from khealth_exporter.vocabulary.result import Result
-from khealth_exporter.vocabulary.sample import Measurement, Sample
+from khealth_exporter.vocabulary.sample import Distribution, Measurement, Sample
 from khealth_exporter.vocabulary.step import API_EDGES, Step
 from khealth_exporter.vocabulary.verdict import Evidence, Failed, Verdict
 
@@ -696,6 +696,18 @@ def test_the_samples_of_every_try_of_a_cleanup_are_kept() -> None:
     assert [0.0, 1.0] == [measurement.seconds for measurement in measured]
 
 
+def test_distributions_of_one_step_are_one_in_the_event() -> None:
+    """So that what an attempt costs the collector depends on its steps alone, however many agents counted."""
+
+    class Counting(Scripted):
+        async def init(self) -> None:
+            for number in range(3):
+                self.record(Distribution(ACCEPT, (number,) * 25, 0.5, number / 1000))
+
+    (found,) = one(Script(), kind=Counting).events[0].distributions
+    assert Distribution(ACCEPT, (3,) * 25, 1.5, 0.002) == found
+
+
 def test_the_hold_is_polled_from_its_beginning_to_its_end() -> None:
     """Polls are as far apart as the settings say, the last one at the end of the TTL."""
     played = run(play({}, stop_at=30.0))
@@ -972,6 +984,13 @@ ANOTHER = replace(CREATE, edges=API_EDGES)
             Sample("pod", "uid", None, (Measurement(CREATE, 1.0, 0.0), Measurement(UNKNOWN, 1.0, 0.0)), {}),
             "UndeclaredError: step unknown is not declared by Scripted",
         ),
+        (Distribution(UNKNOWN, (0,) * 25, 0.0, 0.0), "UndeclaredError: step unknown is not declared by Scripted"),
+        (Distribution(CREATE, (1, 2), 1.0, 0.0), "UndeclaredError: step create has 25 buckets, and not (1, 2)"),
+        (
+            Distribution(CREATE, (0,) * 24 + (-1,), 1.0, 0.0),
+            f"UndeclaredError: step create has 25 buckets, and not {(0,) * 24 + (-1,)}",
+        ),
+        (Distribution(CREATE, (0,) * 25, 0.0, 0.0), "UndeclaredError: step create is measured for each object"),
         (Reading(Figure("things", "Things."), 1.0), "UndeclaredError: figure things is not declared by Scripted"),
     ],
 )

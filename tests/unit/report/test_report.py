@@ -24,7 +24,7 @@ from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
-from khealth_exporter.vocabulary.sample import Measurement, Quality, Sample
+from khealth_exporter.vocabulary.sample import Distribution, Measurement, Quality, Sample
 from khealth_exporter.vocabulary.verdict import Evidence, Verdict
 
 BEGAN = 1795444200.123456
@@ -446,3 +446,18 @@ def test_text_has_no_column_for_the_node_of_objects_that_have_none() -> None:
     """Such as ConfigMaps."""
     lines = as_text(_report(_attempt(samples=(replace(STARTED, node=None),)))).splitlines()
     assert ["object", "create"] == lines[3].split()[:2]
+
+
+def test_a_step_that_was_measured_many_times_has_its_mean() -> None:
+    """Of how many, the document says beside it; one without any duration has none."""
+    edges = len(STEPS[0].edges)
+    many = Distribution(STEPS[0], (3, *(0,) * (edges - 1), 1), 0.02, 0.001)
+    none = Distribution(STEPS[1], (0,) * (edges + 1), 0.0, 0.0)
+    status = replace(
+        _own(None, None, None, None).snapshots[0].routines[0], attempts=(_attempt(WELL, distributions=(many, none)),)
+    )
+    report = Report("1.2.3", "", (Snapshot("control-plane", (status,)),), answered=True)
+    found = _first(report)
+    assert {"connect": 0.005, "create": None, "get": None, "update": None} == found["steps"]
+    assert {"connect": 4, "create": 0} == found["counts"]
+    assert "control-plane/api: success in 1.90s, connect 5ms" in as_text(report)

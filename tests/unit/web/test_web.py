@@ -19,6 +19,7 @@ from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, State
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.event import Phase
+from khealth_exporter.vocabulary.matrix import Matrix, Pair
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.web.address import Address, CannotListen
@@ -292,6 +293,17 @@ async def test_a_step_that_did_not_end_has_no_duration(client: Client, known: Kn
     known.statuses = (replace(STATUS, attempts=(stuck,)),)
     attempt = (await (await client.get("/status/rcscheduler")).json())["routines"][0]["attempts"][0]
     assert {"accept": None} == attempt["steps"]
+
+
+async def test_status_contains_the_matrix_of_a_routine(client: Client, known: Known) -> None:
+    """The worst pair first; one of which nothing came back has no duration."""
+    pairs = Pair("node-1", "node-2", 0.00031, 0.00001, 0.0), Pair("node-2", "node-1", None, 0.0, 1.0, failing=True)
+    known.statuses = (replace(STATUS, matrix=Matrix.of(pairs)),)
+    (routine,) = (await (await client.get("/status/rcscheduler")).json())["routines"]
+    well = {"from": "node-1", "to": "node-2", "seconds": 0.00031, "jitter_seconds": 0.00001, "loss": 0.0}
+    lost = {"from": "node-2", "to": "node-1", "seconds": None, "jitter_seconds": 0.0, "loss": 1.0}
+    expected = {"measured": 2, "pairs": [lost | {"failing": True}, well | {"failing": False}]}
+    assert expected == routine["matrix"]
 
 
 async def test_status_contains_the_remarks_of_a_routine(client: Client, known: Known) -> None:

@@ -1,0 +1,150 @@
+"""latency: agents measure round trips to a few others, to a Service, and to the API server."""
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from khealth_exporter.canaries.agents.api_targets import PERMISSIONS, api_targets
+from khealth_exporter.canaries.agents.neighbors import one_per_node
+from khealth_exporter.canaries.agents.plan import CLOSER, Plan, Targets
+from khealth_exporter.canaries.agents.reachability import Judgement, Limits, listed, suspects
+from khealth_exporter.canaries.agents.round_trips import STEPS, Asked, Pace, ask
+from khealth_exporter.cluster.errors import clean
+from khealth_exporter.core.agents import Agent
+from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineSettings
+from khealth_exporter.vocabulary.matrix import Matrix
+from khealth_exporter.vocabulary.permission import Permission
+from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.settings import Duration
+from khealth_exporter.vocabulary.step import Step
+from khealth_exporter.vocabulary.verdict import Failed
+
+WORST = Figure("latency_worst_seconds", "Longest median TCP round trip between two nodes in the last attempt.")
+JITTER = Figure("latency_worst_jitter_seconds", "Largest jitter of TCP round trips between two nodes.")
+LOSS = Figure("latency_loss_ratio", "Share of the round trips between nodes that were lost in the last attempt.")
+AGENTS = Figure("latency_agents", "Agents that answered in the last attempt.")
+FAILING = Figure("latency_pairs_failing", "Pairs that were unreachable or slow in the last attempt.")
+
+_QUESTION = 9.0
+"""Seconds for one question; why an agent is silent is found out after it."""
+_READY = 5.0
+"""Seconds in which agents must be Ready."""
+
+
+class LatencySettings(RoutineSettings):
+    """Settings of latency."""
+
+    interval: Duration = 60.0
+    """Attempts begin this often, on a fixed grid."""
+    timeout: Duration = 30.0
+    """Upper bound of init, and again of cleanup."""
+    neighbors: Annotated[int, Field(ge=1, le=20)] = 3
+    """How many other nodes each agent measures: the cost grows with the nodes times this."""
+    count: Annotated[int, Field(ge=1, le=50)] = 5
+    """Round trips of each kind in one attempt."""
+    spacing: Duration = 0.02
+    """Pause between two round trips of one kind."""
+    size: Annotated[int, Field(ge=64, le=1200)] = 64
+    """Bytes of a datagram, and of an HTTP request."""
+    large: Annotated[int, Field(ge=0, le=8900)] = 1400
+    """Bytes of a large datagram, which must not be fragmented; 0 for none. IP and UDP add 28 (IPv6: 48)."""
+    lost_after: Duration = 1.0
+    """A round trip that takes longer is lost."""
+    slow: Duration = 0.1
+    """The median TCP round trip above which the network is slow, without the agent's own part in it."""
+    loss: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """The share of lost round trips above which the network is slow, if chance does not explain it."""
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        if self.slow >= self.lost_after:
+            raise ValueError("slow must be below lost_after: a slower round trip is lost")
+        if CLOSER * self.count * self.spacing + self.lost_after > _QUESTION / 2:
+            raise ValueError(f"{CLOSER} times count times spacing, plus lost_after, exceeds {_QUESTION / 2:g}s")
+        if self.timeout < _READY + 2 * _QUESTION:
+            raise ValueError(f"timeout is below {_READY + 2 * _QUESTION:g}s: agents are asked twice")
+        return self
+
+
+class Latency(Routine[LatencySettings]):
+    """Let agents measure round trips to agents on other nodes, to a Service, and to the API server.
+
+    What is lost or slow is measured once more, from both ends, before anything is blamed.
+    """
+
+    name: ClassVar[str] = "latency"
+    steps: ClassVar[tuple[Step, ...]] = STEPS
+    reasons: ClassVar[tuple[Reason, ...]] = (
+        Reason.NETWORK_UNREACHABLE,
+        Reason.NETWORK_SLOW,
+        Reason.MTU_BLACK_HOLE,
+        Reason.ONE_NODE,
+        Reason.ONE_API_SERVER,
+        Reason.AGENTS_NOT_READY,
+        Reason.AGENT_REFUSED,
+    )
+    writes: ClassVar[int] = 0
+    needs_agents: ClassVar[bool] = True
+    figures: ClassVar[tuple[Figure, ...]] = (WORST, JITTER, LOSS, AGENTS, FAILING)
+    permissions: ClassVar[tuple[Permission, ...]] = PERMISSIONS
+    Settings: ClassVar[type[LatencySettings]] = LatencySettings
+
+    def __init__(self, attempt: AttemptId, settings: LatencySettings, context: Context) -> None:
+        super().__init__(attempt, settings, context)
+        self._limits = Limits(settings.slow, settings.loss)
+
+    async def init(self) -> None:
+        """Ask all agents once, and those that saw something wrong once more; judge both answers."""
+        if self.context.agents is None:
+            raise LookupError("the context has no agents")
+        agents = await self.context.agents.ready(self.context.clock.now() + _READY)
+        chosen, nodes = self.settings, one_per_node(agents)
+        fixed = await api_targets(self.context.cluster, chosen.count, self.deadline)
+        if len(nodes) == 1 and not fixed:
+            raise Failed(Reason.AGENTS_NOT_READY, "all agents are on one node: there is nothing to measure")
+        plan = Plan(nodes, fixed, chosen.size, chosen.large, chosen.count)
+        # An agent that shares its node with the one that measures must answer too.
+        nothing = dict.fromkeys((agent.uid for agent in agents), ())
+        first = await self._ask(agents, {**nothing, **plan.first(chosen.neighbors)})
+        for found in first.distributions():
+            self.record(found)
+        judgement = Judgement(first, Asked(), self._limits)
+        try:
+            if wrong := suspects(first.trips, self._limits):
+                judgement.again = await self._ask(agents, plan.again(wrong))
+            failed = judgement.failure()
+        finally:
+            # Even if the agents that saw something wrong are silent by now.
+            self._report(judgement)
+        if failed:
+            raise failed
+
+    async def cleanup(self) -> None:
+        """Do nothing: it creates nothing."""
+
+    async def _ask(self, agents: Sequence[Agent], targets: Targets) -> Asked:
+        deadline = min(self.deadline, self.context.clock.now() + _QUESTION)
+        pace = Pace(self.settings.spacing, self.settings.lost_after)
+        return await ask(self.context, [agent for agent in agents if agent.uid in targets], targets, pace, deadline)
+
+    def _report(self, judgement: Judgement) -> None:
+        """Record the pairs, and what they are in figures."""
+        first, failing = judgement.first, judgement.failing
+        pairs = first.pairs(failing)
+        self.record(Matrix.of(pairs))
+        self.record(Reading(AGENTS, len({trip.source for trip in first.trips} | first.starved)))
+        self.record(Reading(FAILING, len(failing)))
+        if pairs:
+            self.record(Reading(WORST, max(pair.seconds or 0.0 for pair in pairs)))
+            self.record(Reading(JITTER, max(pair.jitter for pair in pairs)))
+            self.record(Reading(LOSS, first.loss))
+        small = sorted({trip.source for trip in first.trips if trip.too_large})
+        told = {
+            "pairs": f"{len(pairs)} between {len({pair.source for pair in pairs})} nodes",
+            "large datagrams": f"the path from {listed(small)} takes none" if small else "measured",
+            "without a CPU": listed(sorted(first.starved)) or "none",
+        }
+        for name, text in told.items():
+            self.record(Remark(name, clean(text)))
