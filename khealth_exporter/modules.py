@@ -11,6 +11,8 @@ from khealth_exporter.routines.config import Config
 from khealth_exporter.routines.controllers import Controllers
 from khealth_exporter.routines.deployment import DeploymentRoutine
 from khealth_exporter.routines.disk import Disk
+from khealth_exporter.routines.dns import Dns
+from khealth_exporter.routines.egress import Egress
 from khealth_exporter.routines.job import JobRoutine
 from khealth_exporter.routines.pod import PodRoutine
 from khealth_exporter.routines.rcscheduler import RcScheduler
@@ -59,6 +61,15 @@ MODULES: tuple[Module, ...] = (
         "storage",
         "disks keep what is written, volumes are provisioned and deleted, mounted configuration follows its source",
         (Disk, Volume, Config),
+        default=False,
+    ),
+    Module(
+        "network",
+        "what pods feel of the network: names, Services, latency, policies, and what is outside",
+        (
+            Dns,
+            Egress,
+        ),
         default=False,
     ),
 )
