@@ -110,7 +110,7 @@ class Dns(Routine[DnsSettings]):
             Question(ask.TCP, name, own, transport="tcp"),
             Question(ask.IPV6, name, self._own("AAAA"), type="AAAA"),
             Question(ask.MISSING, missing, Expected(frozenset(), exists=False)),
-            *(Question(ask.SERVER, name, own, address) for address in self._asked_by(agent)),
+            *(Question(ask.SERVER, name, own, one, port=self._servers.port) for one in self._asked_by(agent)),
         ]
         if self.settings.external:
             found.append(Question(ask.EXTERNAL, f"{self.settings.external.rstrip('.')}.", Expected()))
@@ -118,13 +118,14 @@ class Dns(Routine[DnsSettings]):
 
     def _unseen(self, agent: Agent) -> list[Question]:
         """Return what an agent has still to ask for the new name."""
-        servers = ("", *self._asked_by(agent))
-        wanted = [question for server in servers for question in self._new.questions(self._domain, server)]
+        wanted = self._new.questions(self._domain)
+        for address in self._asked_by(agent):
+            wanted += self._new.questions(self._domain, address, self._servers.port)
         return self._survey.unanswered(agent, wanted)
 
     def _asked_by(self, agent: Agent) -> list[str]:
         """Return the DNS pods that an agent asks; of many, agents and attempts take turns."""
-        addresses = [server.address for server in self._servers.direct]
+        addresses = [server.address for server in self._servers.ready or ()]
         first = self._survey.members.index(agent) * _SERVERS + self.attempt.number
         return [addresses[(first + place) % len(addresses)] for place in range(min(_SERVERS, len(addresses)))]
 

@@ -14,7 +14,8 @@ from khealth_exporter.vocabulary.sample import Distribution
 from khealth_exporter.vocabulary.settings import Duration
 from khealth_exporter.vocabulary.step import Step
 
-
+_UNFINISHED = "unfinished"
+"""The error of a target that the agent had no time for: it says nothing."""
 _SPARE = 2.0
 """Seconds for the way of an answer from its agent."""
 
@@ -74,7 +75,8 @@ class Egress(Routine[EgressSettings]):
 def _outcomes(told: Told, targets: Sequence[Target]) -> Iterator[Outcome]:
     found = {result.get("id"): result for result in told.document.get("results", ())}
     for number, target in enumerate(targets):
-        if result := found.get(str(number)):
+        result = found.get(str(number), {})
+        if result.get("error", _UNFINISHED) != _UNFINISHED:
             yield Outcome.of(told.agent, target, result)
 
 

@@ -1,10 +1,10 @@
-"""Whom answers blame: DNS, one of its pods, the way to its Service, or one node. Pure: no I/O, no clock."""
+"""What answers blame: DNS, one of its pods, the way to its Service, or one node. Pure: no I/O, no clock."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from khealth_exporter.canaries.dns.questions import PUBLISH, RESOLVE, SERVICE, STEPS, TCP, Answer, Grade
-from khealth_exporter.canaries.dns.servers import PORT, Server, Servers
+from khealth_exporter.canaries.dns.servers import Server, Servers
 from khealth_exporter.core.agents import Agent
 from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.reason import Reason
@@ -23,7 +23,7 @@ class Judgement:
     servers: Servers
 
     def failure(self) -> Failed | None:
-        """Return whom the answers blame; None if nothing that a pod needs has failed.
+        """Return what the answers blame; None if nothing that a pod needs has failed.
 
         A DNS pod that fails alone is a ticket, and so is a node. DNS pods that no agent reaches at their own addresses,
         while the Service works, are none: a NetworkPolicy may want it so.
@@ -44,12 +44,12 @@ class Judgement:
     @property
     def bad(self) -> tuple[Server, ...]:
         """The DNS pods that answer some question to no agent as they should."""
-        return tuple(s for s in self.servers.direct if any(not right for right in self._answered_by(s)))
+        return tuple(s for s in (self.servers.ready or ()) if any(not right for right in self._answered_by(s)))
 
     @property
     def good(self) -> tuple[Server, ...]:
         """The DNS pods that answer every question to some agent as they should."""
-        found = ((server, list(self._answered_by(server))) for server in self.servers.direct)
+        found = ((server, list(self._answered_by(server))) for server in (self.servers.ready or ()))
         return tuple(server for server, rights in found if rights and all(rights))
 
     def remark(self) -> Remark:
@@ -58,10 +58,6 @@ class Judgement:
         if found.ready is None:
             return Remark("DNS pods", "khealth does not know them, and asked none at its own address")
         count = f"{len(found.ready)} of {len(found.ready) + found.unready} are ready"
-        if found.port != PORT:
-            return Remark(
-                "DNS pods", f"{count}; they listen at port {found.port}, so none was asked at its own address"
-            )
         if not bad:
             return Remark("DNS pods", count, failing=found.none)
         asked = [answer for answer in self.answers if answer.question.direct]
@@ -104,7 +100,7 @@ class Judgement:
         addresses = {server.address for server in bad}
         answers = [a for a in self.answers if a.question.direct and a.failed and a.question.server in addresses]
         names = ", ".join(map(str, bad))
-        count = f"{len(bad)} of {len(self.servers.direct)} DNS pods do not answer as they should: {names}"
+        count = f"{len(bad)} of {len(self.servers.ready or ())} DNS pods do not answer as they should: {names}"
         return _failed(Reason.ONE_DNS_SERVER, count, answers)
 
     def _some_fail(self, failing: Sequence[Answer]) -> Failed:
@@ -122,7 +118,7 @@ class Judgement:
         return next(iter(nodes)) if len(nodes) == 1 and well else ""
 
     def _not_programmed(self, failing: Sequence[Answer]) -> bool:
-        """Tell whether agents whom the Service does not answer are answered by DNS pods."""
+        """Tell whether agents that the Service does not answer are answered by DNS pods."""
         asked = {answer.question.step for answer in self._way}
         step = SERVICE if SERVICE in asked else RESOLVE
         silent = {_key(a.agent) for a in failing if a.grade is Grade.SILENT and a.question.step is step}

@@ -48,11 +48,11 @@ class NewService:
             await self._slices[family].create(self._slice(family, addresses), deadline, PUBLISH)
         return self._slices[families[-1]].answered
 
-    def questions(self, domain: str, server: str = "") -> list[Question]:
+    def questions(self, domain: str, server: str = "", port: int = 53) -> list[Question]:
         """Return what a DNS server, or the pod's own ones, should know as soon as the EndpointSlices are there."""
         name = f"{self._name}.{domain}."
         return [
-            Question(PUBLISH, name, Expected.of(addresses, _TYPES[family]), server, _TYPES[family])
+            Question(PUBLISH, name, Expected.of(addresses, _TYPES[family]), server, _TYPES[family], port=port)
             for family, addresses in self._addresses.items()
         ]
 

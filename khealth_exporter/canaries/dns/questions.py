@@ -35,7 +35,7 @@ STEPS = (RESOLVE, SERVICE, TCP, IPV6, MISSING, EXTERNAL, SERVER, PUBLISH)
 
 
 class Grade(StrEnum):
-    """How good an answer is; `open` is a question that the agent had no time for."""
+    """How good an answer is; of an `open` question, the agent cannot tell."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -88,7 +88,7 @@ def normal(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question: whom it goes to (an address, or the pod's own name servers), and what a right answer is.
+    """A question: where it goes (an address, or the pod's own name servers), and what a right answer is.
 
     Names are asked as they stand if they end in a dot, else through the search list.
     """
@@ -99,6 +99,7 @@ class Question:
     server: str = ""
     type: Literal["A", "AAAA"] = "A"
     transport: Literal["udp", "tcp"] = "udp"
+    port: int = 53
 
     def document(self, timeout: float) -> Mapping[str, object]:
         """Return the question as an agent takes it, with a time-out for each try in seconds."""
@@ -106,6 +107,7 @@ class Question:
             "name": self.name,
             "type": self.type,
             "server": self.server,
+            "port": self.port,
             "transport": self.transport,
             "timeout": timeout,
             "tries": TRIES,
@@ -119,7 +121,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an agent was answered; durations are in seconds, on its own clock."""
+    """What an agent was answered; durations are in seconds, on its own clock.
+
+    An agent that was `starved` waited for a CPU for most of the time: it cannot tell that nobody answered.
+    """
 
     agent: Agent
     question: Question
@@ -129,9 +134,10 @@ class Answer:
     seconds: float = 0.0
     uncertainty: float = 0.0
     error: str = ""
+    starved: bool = False
 
     @classmethod
-    def of(cls, agent: Agent, question: Question, told: Mapping[str, Any]) -> "Answer":
+    def of(cls, agent: Agent, question: Question, told: Mapping[str, Any], *, starved: bool) -> "Answer":
         """Return an answer as an agent tells it."""
         return cls(
             agent,
@@ -142,14 +148,14 @@ class Answer:
             float(told.get("seconds", 0.0)),
             float(told.get("uncertainty", 0.0)),
             str(told.get("error", "")),
+            starved,
         )
 
     @property
     def grade(self) -> Grade:
-        """How good it is; an agent that waited for a CPU most of the time cannot tell that nobody answered."""
+        """How good it is."""
         grade = self.question.expected.grade(self.outcome, self.addresses)
-        starved = grade is Grade.SILENT and self.uncertainty > self.seconds / 2
-        return Grade.OPEN if starved else grade
+        return Grade.OPEN if self.starved and grade is Grade.SILENT else grade
 
     @property
     def failed(self) -> bool:

@@ -17,7 +17,7 @@ PERMISSIONS = (
         "list", "endpointslices", "discovery.k8s.io", "cluster", optional=True, why="find the pods of the cluster's DNS"
     ),
 )
-PORT = 53
+_PORT = 53
 _OWN = "default", "kubernetes"
 
 T = TypeVar("T")
@@ -47,17 +47,12 @@ class Servers:
     service: tuple[str, ...] | None = None
     ready: tuple[Server, ...] | None = None
     unready: int = 0
-    port: int = PORT
+    port: int = _PORT
 
     @property
     def none(self) -> bool:
         """Whether the DNS Service is known to have no endpoint."""
         return self.ready == ()
-
-    @property
-    def direct(self) -> tuple[Server, ...]:
-        """The DNS pods that can be asked at their own addresses: agents know one port."""
-        return (self.ready or ()) if self.port == PORT else ()
 
 
 async def find(cluster: Cluster, service: str, deadline: float) -> Servers:
@@ -77,7 +72,7 @@ async def find(cluster: Cluster, service: str, deadline: float) -> Servers:
     ]
     ready = tuple(sorted((server for server, takes in servers if takes), key=lambda server: server.name))
     ports = [port.port for piece in slices for port in piece.ports if port.name in {"dns", ""}]
-    return Servers(_addresses(own), _addresses(found), ready, len(servers) - len(ready), next(iter(ports), PORT))
+    return Servers(_addresses(own), _addresses(found), ready, len(servers) - len(ready), next(iter(ports), _PORT))
 
 
 async def _service(cluster: Cluster, namespace: str, name: str, deadline: float) -> Service | None:

@@ -72,8 +72,10 @@ class Survey:
 
 
 def _answers(told: Told, questions: Sequence[Question]) -> list[Answer]:
-    said = chain(told.document.get("answers", ()), repeat({}))
-    return [Answer.of(told.agent, question, answer) for question, answer in zip(questions, said, strict=False)]
+    document = told.document
+    starved = document.get("waiting_seconds", 0.0) > document.get("seconds", 0.0) / 2
+    said = zip(questions, chain(document.get("answers", ()), repeat({})), strict=False)
+    return [Answer.of(told.agent, question, answer, starved=starved) for question, answer in said]
 
 
 def _measure(answers: Sequence[Answer], record: Record) -> None:
