@@ -82,11 +82,13 @@ def _kind(module: Module, kind: type[Routine[Any]]) -> dict[str, Any]:
 def _granted(permissions: Sequence[Permission], defaults: Mapping[str, Any] = MappingProxyType({})) -> list[Any]:
     """Return the permissions that a pod in the cluster needs.
 
-    A permission that depends on a setting has its key as `when`, and the setting's default as `default`.
+    A permission that depends on a setting has its key as `when`, and the setting's default as `default`; one for a
+    single object has its `name`.
     """
     return [
         {"group": p.group, "resource": p.resource, "verb": p.verb, "scope": p.scope, "why": p.why}
         | ({"when": p.when, "default": bool(defaults.get(p.when))} if p.when else {})
+        | ({"name": p.name} if p.name else {})
         for p in permissions
         if not p.outside
     ]

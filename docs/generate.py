@@ -1,4 +1,4 @@
-"""Writes metrics.md, routines.md, and tables of command-line.md and kubectl.md, from the code; --check compares."""
+"""Writes metrics.md, routines.md, and tables of other pages, from the code; --check compares."""
 
 import contextlib
 import io
@@ -16,6 +16,7 @@ from prometheus_client.core import Metric
 
 from deploy import written
 from docs.kubectl_rows import NO_PROXY, ROWS, Row
+from khealth_exporter.canaries.agents import blame
 from khealth_exporter.canary import __main__ as canary
 from khealth_exporter.cli.arguments import parse
 from khealth_exporter.cli.routine_catalog import ModuleDescription, RoutineDescription, describe
@@ -228,10 +229,9 @@ def _reasons(routine: RoutineDescription, result: Result) -> str:
 
 
 def _permission(permission: Permission) -> str:
-    resource = f"{permission.resource}.{permission.group}" if permission.group else permission.resource
     words = [permission.scope, *(["optional"] if permission.optional else [])]
     words += [f"with `{permission.when}: true`"] if permission.when else []
-    return f"| {permission.verb} {resource} | {', '.join(words)} | {permission.why} |"
+    return f"| {permission} | {', '.join(words)} | {permission.why} |"
 
 
 def flags(parse: Callable[[Sequence[str]], object]) -> Iterator[str]:
@@ -296,12 +296,13 @@ def _given(row: Row) -> str:
 
 def generated() -> Mapping[Path, str]:
     """Return each page's text."""
-    command_line, kubectl = DOCS / "command-line.md", DOCS / "kubectl.md"
+    command_line, kubectl, silent = DOCS / "command-line.md", DOCS / "kubectl.md", DOCS / "blame.md"
     tables = {"flags": flags(parse), "faults": faults(), "canary": flags(canary.parser().parse_args)}
     return {
         DOCS / "metrics.md": metrics_page(),
         DOCS / "routines.md": routines_page(),
         command_line: filled(command_line.read_text(), tables),
+        silent: filled(silent.read_text(), {"agents": blame.table()}),
         kubectl: filled(kubectl.read_text(), {"rows": kubectl_rows(), "exceptions": no_proxy_rows()}),
     }
 

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from khealth_exporter.cluster.client.client import Answer, Client
 from khealth_exporter.cluster.client.denied_permissions import Denials
-from khealth_exporter.cluster.client.request import namespace_of
+from khealth_exporter.cluster.client.request import Relayed, namespace_of
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refusal, Refused, judge
 from khealth_exporter.cluster.ownership import Identity
@@ -100,7 +100,7 @@ def refusal(code: int, message: str = "", reason: str = "", *causes: str) -> Ref
 
 
 UNREACHABLE = Refusal(Reason.API_UNREACHABLE, "connection refused", retry=True)
-TIMEOUT = Refusal(Reason.API_TIMEOUT, "no answer in time", retry=True)
+TIMEOUT = Refusal(Reason.API_TIMEOUT, "no answer in time", retry=True, late=True)
 FORBIDDEN = refusal(403, 'pods is forbidden: User "khealth" cannot list resource "pods"')
 GONE = refusal(410, "too old resource version", "Expired")
 UNAVAILABLE = refusal(503, "etcdserver: leader changed")
@@ -200,6 +200,8 @@ class FakeApi(Client):
     """What a controller does about a new object."""
     deleted: Callable[[str, Json, Json], bool] = lambda _resource, _item, _options: True
     """What becomes of a deletion: whether the object goes at once."""
+    relaying: Callable[[Asked, Relayed], Awaitable[Answer | Refusal]] | None = None
+    """What answers behind the API server's proxy."""
     certificate_end: float | None = None
     version: int = 100
     compacted: int = 0
@@ -351,6 +353,8 @@ class FakeApi(Client):
         known = self.objects.get(asked.resource, {}).get(asked.name)
         if known is None:
             return refusal(404, "not found", "NotFound")
+        if asked.body.get("metadata", {}).get("resourceVersion") not in (None, known["metadata"]["resourceVersion"]):
+            return refusal(409, "the object has been modified", "Conflict")
         merged = _merged(known, asked.body)
         following = known["metadata"].get("generation", 0) + (merged.get("spec") != known.get("spec"))
         return self.put(asked.resource, {**merged, "metadata": {**merged["metadata"], "generation": following}})
@@ -386,6 +390,23 @@ class FakeApi(Client):
                 return outcome
         await asyncio.sleep(self.latency)
         return self.answer(asked, b"ok")
+
+    async def relay(self, verb: str, resource: str, path: str, relayed: Relayed, deadline: float) -> Answer:
+        """Hand a request on to what is behind the API server."""
+        asked = self._asking(verb, resource, path, deadline)
+        outcome = await self._within(deadline, self._relayed(asked, relayed))
+        self.denials.take(verb, resource, namespace_of(path), outcome)
+        if isinstance(outcome, Refusal):
+            raise Refused(outcome, f"{verb} {resource}")
+        return outcome
+
+    async def _relayed(self, asked: Asked, relayed: Relayed) -> Answer | Refusal:
+        for fault in self.faults:
+            outcome = await fault(asked)
+            if outcome is not None:
+                return outcome
+        await asyncio.sleep(self.latency)
+        return await self.relaying(asked, relayed) if self.relaying else refusal(404, "not found", "NotFound")
 
     def _asking(self, verb: str, resource: str, path: str, deadline: float, **about: Any) -> Asked:
         """Remember what is asked; refuse it where its deadline has passed, as the real client does."""

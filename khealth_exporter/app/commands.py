@@ -216,7 +216,10 @@ async def _exporter(options: Options, process: Process, credentials: Credentials
     identity = _identity(process.run, options.config.namespace or home or NAMESPACE, home)
     cluster = Cluster(client, identity, process.clock, process.metrics, process.chance)
     try:
-        yield Exporter(options.config, options.load, process, cluster, home or NAMESPACE, server=server)
+        yield Exporter(
+            options.config, options.load, process, cluster, home or NAMESPACE,
+            server=server, inside=credentials.in_cluster,
+        )  # fmt: skip
     finally:
         await client.close()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from khealth_exporter import __version__
 from khealth_exporter.app.reload import Aside, Load, Reloader
+from khealth_exporter.canaries.agents.fleet import Fleet
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.sweep import Sweeper
@@ -46,16 +47,18 @@ class Exporter:
     """Everything of one run, wired; also what the web server shows.
 
     It runs what `config` says until `load` gives another; `chosen` is the namespace where none is configured, `server`
-    the API server's address.
+    the API server's address, and `inside` tells whether khealth runs in the cluster itself.
     """
 
     def __init__(  # noqa: PLR0913 - it has these parts
-        self, config: Config, load: Load | None, process: Process, cluster: Cluster, chosen: str, *, server: str
-    ) -> None:
+        self, config: Config, load: Load | None, process: Process, cluster: Cluster, chosen: str, *,
+        server: str, inside: bool = False,
+    ) -> None:  # fmt: skip
         self._server = server
         self.cluster, self.denied, self._process = cluster, cluster.denied, process
         self.registry = process.metrics.registry
         self.sweeper = Sweeper(cluster)
+        self.fleet = Fleet(cluster, inside=inside)
         bound = Bound(cluster.identity.namespace, chosen)
         self.reloader = Reloader(config, load, bound, self._adopt, process.metrics, process.aside)
         self._collectors: dict[str, Collector] = {}
@@ -98,7 +101,7 @@ class Exporter:
         """Run the Collectors until asked to stop; it can be called again, for a replica that becomes leader again."""
         self._process.metrics.leading(leads=True)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with self.fleet.tended(once=pace.once), asyncio.TaskGroup() as group:
 
                 def start(collector: Collector) -> None:
                     group.create_task(collector.start(jitter=pace.jitter, once=pace.once))
@@ -116,7 +119,14 @@ class Exporter:
         """Run exactly what a configuration says; what it does not change is not disturbed."""
         if self._context is None:
             return  # Nothing runs yet: it will begin with the configuration that is active then.
-        self._context = replace(self._context, measurement=config.measurement, canary_image=config.canary.image)
+        needed = any(routine.kind.needs_agents for routine in config.routines)
+        self.fleet.want(config.agents, config.canary.image, needed=needed)
+        self._context = replace(
+            self._context,
+            measurement=config.measurement,
+            canary_image=config.canary.image,
+            agents=self.fleet if needed else None,
+        )
         wanted: dict[str, list[RoutineConfig]] = {}
         for routine in spread(config.routines):
             self.cluster.know(routine.kind.all_permissions())
@@ -137,8 +147,8 @@ class Exporter:
     def cover(self, routines: Iterable[tuple[type[Routine[Any]], Iterable[Kind[Any]]]]) -> None:
         """Sweep what these routines create; watch the kinds that are named with each."""
         wanted = [(routine, tuple(kinds)) for routine, kinds in routines]
-        self.cluster.watches.need(kind for _, kinds in wanted for kind in kinds)
-        self.sweeper.cover(kind for routine, _ in wanted for kind in routine.sweeps())
+        self.cluster.watches.need([*(kind for _, kinds in wanted for kind in kinds), *self.fleet.watches])
+        self.sweeper.cover([*(kind for routine, _ in wanted for kind in routine.sweeps()), *self.fleet.sweeps])
 
     async def reload(self) -> tuple[str, ...]:
         """Read the configuration again; return what is wrong with it, in lines, or () once it is active.

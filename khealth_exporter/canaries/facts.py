@@ -82,7 +82,7 @@ async def find_out(
     evidence += of_events(events.result(), owned.ownership.name)
     return Facts(
         Nodes.of(nodes.result(), placement),
-        _pulling(events.result()),
+        pulling(events.result()),
         _refusal(events.result()),
         tuple(evidence),
         tuple(events.result()),
@@ -94,7 +94,8 @@ def _refusal(events: Sequence[KubernetesEvent]) -> str:
     return _CREATING.sub("", max(told, key=happened).message) if told else ""
 
 
-def _pulling(events: Sequence[KubernetesEvent]) -> frozenset[str]:
+def pulling(events: Sequence[KubernetesEvent]) -> frozenset[str]:
+    """Return the names of the pods whose image is on its way, by their Events."""
     # An init container's image that has come says nothing of the other containers'.
     pulls = {
         reason: {(e.involved_object.name, e.involved_object.field_path) for e in events if e.reason == reason}

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from khealth_exporter.canary import compute, config, disk, kernel, limits, volume
+from khealth_exporter.canary import agent, compute, config, disk, kernel, limits, volume
 from khealth_exporter.canary.report import TERMINATION_LOG, Failed, Report, write
 
 _TASKS = {
@@ -17,17 +17,21 @@ _TASKS = {
     "disk": (disk.MEANING, disk.add_arguments, disk.run),
     "volume": (volume.MEANING, volume.add_arguments, volume.run),
 }
+_AGENT = "agent"
+"""The one that is no task: it goes on, and answers over the network."""
 _UNWRITTEN = 3
 """Exit code if the document could not be written; the other commands have the same."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a task and write its document; return 0 also if what it measured is a failure.
+    """Run a task and write its document, or be an agent; return 0 also if what was measured is a failure.
 
     SystemExit with code 2 after a usage error. SIGTERM and SIGINT end the process with 128 + their number, and with no
     document.
     """
     options = parser().parse_args(argv)
+    if options.task == _AGENT:
+        return agent.run(options)
     for number in (signal.SIGINT, signal.SIGTERM):
         # Process 1 of a container ignores a signal for which it has no handler.
         signal.signal(number, _end)
@@ -53,9 +57,7 @@ def parser() -> argparse.ArgumentParser:
     )
     tasks = made.add_subparsers(dest="task", metavar="TASK", required=True)
     for name, (meaning, add_arguments, run) in _TASKS.items():
-        task = tasks.add_parser(
-            name, help=meaning, description=f"{meaning[:1].upper()}{meaning[1:]}.", allow_abbrev=False
-        )
+        task = tasks.add_parser(name, help=meaning, description=_sentence(meaning), allow_abbrev=False)
         add_arguments(task)
         task.add_argument(
             "--report",
@@ -71,7 +73,14 @@ def parser() -> argparse.ArgumentParser:
             help="give up after so long, and report what the task was doing; by default never",
         )
         task.set_defaults(run=run)
+    agent.add_arguments(
+        tasks.add_parser(_AGENT, help=agent.MEANING, description=_sentence(agent.MEANING), allow_abbrev=False)
+    )
     return made
+
+
+def _sentence(meaning: str) -> str:
+    return f"{meaning[:1].upper()}{meaning[1:]}."
 
 
 def _run(options: argparse.Namespace, report: Report) -> None:

@@ -46,11 +46,16 @@ def stolen(path: str = "/proc/stat") -> float | None:
 
 
 def waited() -> float | None:
-    """Return the seconds that this process was ready to run and had no CPU; None if the kernel does not tell."""
-    with contextlib.suppress(OSError, ValueError, LookupError):
-        running, waiting = map(int, _read("/proc/self/schedstat").split()[:2])
-        return waiting / 1e9 if running else None
-    return None
+    """Return the seconds that this process was ready to run and had no CPU; None if the kernel does not tell.
+
+    The kernel tells it of a thread: of the first one, which in most canaries is the only one that works.
+    """
+    return _waited("/proc/self/schedstat")
+
+
+def waited_here() -> float | None:
+    """Return what `waited` does, of the thread that calls it."""
+    return _waited("/proc/thread-self/schedstat")
 
 
 def resident() -> int | None:
@@ -69,6 +74,13 @@ def cpu() -> float:
 def preemptions() -> int:
     """Return how often another process took the CPU from this one."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+def _waited(path: str) -> float | None:
+    with contextlib.suppress(OSError, ValueError, LookupError):
+        running, waiting = map(int, _read(path).split()[:2])
+        return waiting / 1e9 if running else None
+    return None
 
 
 def _read(path: str) -> str:

@@ -182,11 +182,10 @@ def _setting(setting: Setting) -> _Row:
 
 
 def _permission(permission: Permission) -> _Row:
-    resource = f"{permission.resource}.{permission.group}" if permission.group else permission.resource
     marks = {
         "optional": permission.optional,
         "outside the cluster only": permission.outside,
         f"with {permission.when}: true": bool(permission.when),
     }
     where = ", ".join((permission.scope, *(mark for mark, true in marks.items() if true)))
-    return _Row(f"{permission.verb} {resource}", where, permission.why)
+    return _Row(str(permission), where, permission.why)

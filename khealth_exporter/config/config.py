@@ -2,10 +2,12 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import yaml
 
-from khealth_exporter.core.routine import RoutineConfig
+from khealth_exporter.canaries.agents.settings import AgentsSettings
+from khealth_exporter.core.routine import Routine, RoutineConfig
 from khealth_exporter.vocabulary.settings import NEVER, CanarySettings, MeasurementSettings, ModuleSettings
 
 CANARY_IMAGE = "canary.image"
@@ -58,6 +60,7 @@ class Config:
     digest: str = field(default="", compare=False)
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
     canary: CanarySettings = field(default_factory=CanarySettings)
+    agents: AgentsSettings = field(default_factory=AgentsSettings)
 
     def without_suspended(self, named: Collection[str], now: float) -> tuple["Config", tuple[RoutineConfig, ...]]:
         """Return the configuration without routines suspended `now`, in Unix seconds, and the routines removed.
@@ -86,9 +89,15 @@ class Config:
             "namespace": self.namespace,
             "measurement": self.measurement.model_dump(mode="json", by_alias=True),
             "canary": self.canary.model_dump(mode="json", by_alias=True),
+            "agents": self.agents.model_dump(mode="json", by_alias=True),
             "modules": modules,
         }
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+
+
+def lacks_image(kind: type[Routine[Any]], image: str, agents: AgentsSettings) -> bool:
+    """Tell whether a kind of routine cannot run with this image of canaries, or without: agents need it too."""
+    return (kind.needs_canary and not image) or (kind.needs_agents and not agents.can_run(image))
 
 
 def named_by(module: str, label: str) -> frozenset[str]:

@@ -1,13 +1,14 @@
 """Reads the configuration file and the command line into the Config that khealth runs with."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from khealth_exporter.config.config import CANARY_IMAGE, Bound, Config, suspended_with
+from khealth_exporter.canaries.agents.settings import AgentsSettings
+from khealth_exporter.config.config import CANARY_IMAGE, Bound, Config, lacks_image, suspended_with
 from khealth_exporter.config.document import Document, parse, read
 from khealth_exporter.config.problem import ConfigError, Problem, in_order
 from khealth_exporter.config.schema import Found, missing_in, validated
@@ -25,7 +26,7 @@ from khealth_exporter.vocabulary.settings import (
     format_duration,
 )
 
-_KEYS = ("namespace", "measurement", "canary", "modules")
+_KEYS = ("namespace", "measurement", "canary", "agents", "modules")
 _OF_MODULE = frozenset(ModuleSettings.model_fields)
 """The keys next to a module's routines; no routine can have these names."""
 _FLAGS = {"poll_interval": "--poll-interval", "pod_ttl": "--pod-ttl"}
@@ -82,24 +83,24 @@ class _Section:
     settings: ModuleSettings
     routines: Mapping[str, Found]
 
-    def candidates(self, listed: Mapping[tuple[str, str], RoutineConfig | None], image: str) -> Iterator[Candidate]:
-        """Yield the routines that the file lists, and the kinds that it does not list; `image` is the canaries'."""
+    def candidates(
+        self, listed: Mapping[tuple[str, str], RoutineConfig | None], lacks: "_Lacks"
+    ) -> Iterator[Candidate]:
+        """Yield the routines that the file lists, and the kinds that it does not list."""
         name, implied = self.module.name, not self.routines
         for label in self.routines:
             routine = listed[name, label]
-            yield Candidate(
-                name, label, listed=True, enabled=True, missing=_lacks(routine.kind, image) if routine else ()
-            )
+            yield Candidate(name, label, listed=True, enabled=True, missing=lacks(routine.kind) if routine else ())
         for kind in self.module.routines:
             if kind.name not in self.routines:
-                missing = (*missing_in(kind.Settings), *_lacks(kind, image))
+                missing = (*missing_in(kind.Settings), *lacks(kind))
                 wanted = self.mentioned or (self.module.default and not missing)
                 enabled = implied and wanted and kind.name not in self.module.opt_in
                 yield Candidate(name, kind.name, implied=implied, enabled=enabled, missing=missing)
 
 
-def _lacks(kind: type[Routine[Any]], image: str) -> tuple[str, ...]:
-    return (CANARY_IMAGE,) if kind.needs_canary and not image else ()
+_Lacks = Callable[[type[Routine[Any]]], tuple[str, ...]]
+"""Tells which keys outside of a kind's own settings it lacks."""
 
 
 class _Reader:
@@ -125,7 +126,12 @@ class _Reader:
         # Every listed routine is checked, even if another one is named on the command line.
         listed = {(s.module.name, label): self._listed(s, label) for s in sections.values() for label in s.routines}
         canary = self._part(CanarySettings, parts.get("canary"))
-        candidates = (c for section in sections.values() for c in section.candidates(listed, canary.image))
+        agents = self._part(AgentsSettings, parts.get("agents"))
+
+        def lacks(kind: type[Routine[Any]]) -> tuple[str, ...]:
+            return (CANARY_IMAGE,) if lacks_image(kind, canary.image, agents) else ()
+
+        candidates = (c for section in sections.values() for c in section.candidates(listed, lacks))
         selection = select(list(candidates), only)
         self.problems += selection.problems
         chosen = (
@@ -140,6 +146,7 @@ class _Reader:
             self._digest,
             selection.left_out,
             canary,
+            agents,
         )
 
     def _parts(self, found: Found, known: Iterable[str] | None) -> dict[str, Found]:

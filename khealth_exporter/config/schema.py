@@ -106,6 +106,8 @@ def _sentence(detail: ErrorDetails, value: Value) -> str:
         limit = context[name]
         if name == "min_length" and limit == 1:
             return "must not be empty"
+        if kind == "literal_error":  # As YAML writes them.
+            limit = str(limit).replace("True", "true").replace("False", "false")
         return sentence.format(f"{limit:g}" if isinstance(limit, float) else limit)
     return str(context.get("error", detail["msg"]))
 

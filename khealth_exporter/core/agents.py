@@ -4,7 +4,47 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from khealth_exporter.cluster.kinds import EVENT, NODE, POD
+from khealth_exporter.vocabulary.permission import Permission
+from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
+
+AGENT_REASONS = (
+    Reason.POD_NOT_SCHEDULED, Reason.POD_UNSCHEDULABLE, Reason.NODES_NOT_READY, Reason.ONE_NODE, Reason.KUBELET_SILENT,
+    Reason.SANDBOX_FAILED, Reason.POD_NOT_STARTED, Reason.POD_CRASHED, Reason.POD_NOT_READY, Reason.POD_LOST,
+    Reason.CANARY_FAILED, Reason.IMAGE_PULL_FAILED, Reason.NETWORK_UNREACHABLE, Reason.DISRUPTED, Reason.NO_NODE,
+    Reason.NO_SINGLE_CAUSE, Reason.POD_GATED, Reason.AGENTS_NOT_READY, Reason.AGENT_UNREACHABLE, Reason.AGENT_REFUSED,
+)  # fmt: skip
+"""Why agents are not Ready, or silent: every routine that asks agents can give these."""
+
+SECRET = "khealth-agent"  # noqa: S105 - a name
+"""Name of the Secret that the chart makes for its agents."""
+DEPLOYMENT = "khealth-agent"
+"""Name of the Deployment of the chart's agents."""
+
+_IN_POD = (
+    Permission("get", "secrets", name=SECRET, why="sign the questions to agents"),
+    Permission("patch", "secrets", name=SECRET, why="fill in the secret that agents and khealth share"),
+    Permission(
+        "patch", "deployments/scale", "apps", optional=True, name=DEPLOYMENT, why="run as many agents as the nodes need"
+    ),
+    Permission("get", "pods/proxy", optional=True, why="diagnosis: see whether a silent agent answers on another path"),
+)
+_THROUGH_PROXY = (Permission("create", "pods/proxy", outside=True, why="ask agents from outside the cluster"),)
+_OWN = (
+    *(Permission(verb, "pods", outside=True, why="run agents") for verb in ("create", "get", "patch", "delete")),
+    *(
+        Permission(verb, "secrets", outside=True, why="share a secret with agents")
+        for verb in ("create", "get", "patch", "delete", "list")
+    ),
+)
+
+AGENT_PERMISSIONS = tuple(
+    dict.fromkeys((*POD.to_watch(), *NODE.to_read(), *EVENT.to_read(), *_IN_POD, *_THROUGH_PROXY, *_OWN))
+)
+"""Rights that asking agents needs: of a khealth in a pod, with the chart's agents at their pods' addresses; those that
+are `outside`, of one that asks through the API server (`create pods/proxy`), and that runs its own agents (the others).
+"""
 
 
 @dataclass(frozen=True, slots=True)

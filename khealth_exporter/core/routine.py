@@ -11,7 +11,7 @@ from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.ownership import Ownership
 from khealth_exporter.cluster.watch.subscription import Signal
-from khealth_exporter.core.agents import Agents
+from khealth_exporter.core.agents import AGENT_PERMISSIONS, AGENT_REASONS, Agents
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.moments import Lags
 from khealth_exporter.vocabulary.matrix import Matrix
@@ -156,7 +156,7 @@ class Routine(ABC, Generic[S_co]):
     @classmethod
     def all_reasons(cls) -> tuple[Reason, ...]:
         """Return every reason that it can give, failures first: bounds the `reason` label."""
-        found = dict.fromkeys((*COMMON_REASONS, *cls.reasons))
+        found = dict.fromkeys((*COMMON_REASONS, *cls.reasons, *(AGENT_REASONS if cls.needs_agents else ())))
         return tuple(sorted(found, key=list(Reason).index))
 
     @classmethod
@@ -182,7 +182,8 @@ class Routine(ABC, Generic[S_co]):
         made = (p for kind in cls.makes for p in kind.to_make(watched=kind in cls.watches))
         watched = (p for kind in cls.watches for p in kind.to_watch())
         read = (p for kind in cls.reads for p in kind.to_read())
-        return tuple(dict.fromkeys((*made, *watched, *read, *cls.permissions)))
+        asked = AGENT_PERMISSIONS if cls.needs_agents else ()
+        return tuple(dict.fromkeys((*made, *watched, *read, *cls.permissions, *asked)))
 
     @property
     def agents(self) -> Agents:

@@ -20,6 +20,11 @@ class Permission:
     outside: bool = field(default=False, compare=False)
     when: str = field(default="", compare=False)
     why: str = field(default="", compare=False)
+    name: str = ""
+
+    def __str__(self) -> str:
+        resource = f"{self.resource}.{self.group}" if self.group else self.resource
+        return f"{self.verb} {resource}" + (f" {self.name}" if self.name else "")
 
 
 @dataclass(frozen=True, slots=True)

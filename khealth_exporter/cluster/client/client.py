@@ -6,9 +6,7 @@ import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -16,11 +14,12 @@ from typing import Any, TypeVar
 import aiohttp
 
 from khealth_exporter import __version__
+from khealth_exporter.cluster.client.answer import Answer, date_of, read_at_most
 from khealth_exporter.cluster.client.authorized import authorized
 from khealth_exporter.cluster.client.certificate import CertifiedResponse
 from khealth_exporter.cluster.client.connections import Connections, Stamps
 from khealth_exporter.cluster.client.denied_permissions import Denials
-from khealth_exporter.cluster.client.request import Call, Tries, joined
+from khealth_exporter.cluster.client.request import Call, Relayed, Tries, joined
 from khealth_exporter.cluster.client.route import Route
 from khealth_exporter.cluster.client.trouble import Troubles
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError
@@ -42,29 +41,11 @@ _TRY = 10.0
 
 _HEADERS = {"User-Agent": f"khealth/{__version__} ({sys.platform})", "Accept": "application/json"}
 
+__all__ = ["Answer", "Client"]
+
 _NO_ANSWER = (TimeoutError, OSError, aiohttp.ClientError)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A request was answered as hoped for.
-
-    `sent` and `answered` are monotonic times of the last try, in seconds: just before the request was written, and
-    when the last byte of the answer had been read. `delay` is how long, in seconds, that byte may have waited for
-    khealth's own event loop. `date` is the server's clock in Unix seconds (whole ones), if it told. `certificate_end`
-    is when the certificate of the server ends, in Unix seconds, if there is one and it was verified.
-    """
-
-    code: int
-    body: bytes
-    sent: float
-    answered: float
-    delay: float
-    tries: int
-    date: float | None
-    certificate_end: float | None = None
 
 
 class Client:
@@ -124,6 +105,16 @@ class Client:
             call = replace(call, url=call.url.with_host(host).with_port(port), server_name=name)
         answer, tries = await self._repeated(call, partial(self._try, call, fresh=True), deadline)
         return replace(answer, tries=tries)
+
+    async def relay(self, verb: str, resource: str, path: str, relayed: Relayed, deadline: float) -> Answer:
+        """Ask something behind the API server, once, and return its own answer, whatever its code; raise Refused.
+
+        Refused is what the API server itself answers, or something else on the way to it.
+        """
+        call = Call.of(self._credentials.server, verb, resource, path, body=relayed.body).through(relayed)
+        once = partial(self._try, call)
+        answer, _ = await self._repeated(call, once, deadline, try_timeout=math.inf, retries=False)
+        return answer
 
     @asynccontextmanager
     async def stream(
@@ -202,11 +193,11 @@ class Client:
                 self._connections.lease(fresh=fresh) as session,
                 await self._ask(session, call, route, stamps) as response,
             ):
-                body = await response.read()
+                body = await read_at_most(response, call.most)
                 answered = self.clock.now()
                 delay = self.clock.delay(answered) + self.clock.queued() - queued
                 code = str(response.status)
-                done = HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
+                done = call.takes(response.status, response.headers, body)
                 refusal = None if done else route.judge(response.status, body, response.headers)
                 if refusal and refusal.retry:
                     self._connections.distrust(session)
@@ -218,7 +209,7 @@ class Client:
         if refusal:
             return refusal
         end = response.certificate_end if isinstance(response, CertifiedResponse) else None
-        return Answer(response.status, body, sent, answered, delay, 1, _date(response), end)
+        return Answer(response.status, body, sent, answered, delay, 1, date_of(response), end, response.headers)
 
     async def _open(self, call: Call, authorization: Mapping[str, str], seconds: float) -> Stream | Refusal:
         """Ask once for an answer without an end; return it as soon as its headers are there."""
@@ -290,11 +281,3 @@ class Client:
             return False
         await asyncio.sleep(pause)
         return True
-
-
-def _date(response: aiohttp.ClientResponse) -> float | None:
-    """Return what the server's clock said, in Unix seconds."""
-    try:
-        return parsedate_to_datetime(response.headers.get("Date", "")).replace(tzinfo=UTC).timestamp()
-    except (ValueError, OverflowError):
-        return None

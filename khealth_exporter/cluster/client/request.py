@@ -1,8 +1,10 @@
 """One request, and the results of its tries."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -45,6 +47,24 @@ class Tries:
         return self.last
 
 
+def _well(code: int, _headers: Mapping[str, str], _body: bytes) -> bool:
+    return HTTPStatus.OK <= code < HTTPStatus.MULTIPLE_CHOICES
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """What is asked of something behind the API server, which has answers of its own, of at most so many bytes.
+
+    `own` tells by code, headers and body whether it has written an answer itself; the API server and proxies on the way
+    to it write some too.
+    """
+
+    own: Callable[[int, Mapping[str, str], bytes], bool]
+    most: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What is asked for: a verb and a resource in RBAC's words, and how HTTP says it."""
@@ -58,6 +78,10 @@ class Call:
     headers: Mapping[str, str]
     server_name: str = ""
     """Whose certificate the server must have, where the URL names an address."""
+    takes: Callable[[int, Mapping[str, str], bytes], bool] = _well
+    """Tells by code, headers and body whether an answer is what was hoped for."""
+    most: int = sys.maxsize
+    """Bytes that an answer may have."""
 
     @classmethod
     def of(  # noqa: PLR0913, PLR0917 - each is part of what is asked
@@ -78,6 +102,10 @@ class Call:
         encoded = body if isinstance(body, bytes | None) else msgspec.json.encode(body)
         url = URL(server + path, encoded=True).with_query(query)
         return cls(verb, resource, namespace_of(path), url, encoded, headers)
+
+    def through(self, relayed: Relayed) -> "Call":
+        """Return the call for something behind the API server."""
+        return replace(self, headers={**self.headers, **relayed.headers}, takes=relayed.own, most=relayed.most)
 
     @property
     def method(self) -> str:

@@ -130,7 +130,7 @@ def test_help_lists_the_tasks(module: list[str]) -> None:
     command = [sys.executable, "-S", "-m", *module, "--help"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
     listed = [line.split()[0] for line in ran.stdout.splitlines() if line.startswith("    ") and line[4] != " "]
-    expected = ["compute", "config", "disk", "volume"]
+    expected = ["compute", "config", "disk", "volume", "agent"]
     assert expected == listed
 
 

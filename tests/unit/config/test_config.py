@@ -38,6 +38,7 @@ FILES = Path(__file__).parent / "testdata"
 NAMESPACE_RULE = "must be at most 63 lowercase letters, digits or '-', and start and end with a letter or digit"
 
 WRONG: dict[str, list[str]] = {
+    "agents_own_unknown": ["2:8: agents.own: must be 'auto', true or false"],
     "alias_undefined": [
         "1:12: invalid YAML: found undefined alias 'nowhere'",
     ],

@@ -1,0 +1,1 @@
+"""Agents: where they run, how they are asked, and which component is to blame if they are silent."""

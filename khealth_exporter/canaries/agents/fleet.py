@@ -1,0 +1,211 @@
+"""Fleet: the agents of the cluster, how they are found, and how they are asked."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from khealth_exporter.canaries.agents.channel import AT_ONCE, Channel, PodChannel, ProxyChannel
+from khealth_exporter.canaries.agents.chart import PERIOD, ChartAgents
+from khealth_exporter.canaries.agents.dialogue import Dialogue
+from khealth_exporter.canaries.agents.inquiry import Inquiry, Unheard, judged
+from khealth_exporter.canaries.agents.own import OwnAgents
+from khealth_exporter.canaries.agents.secret import Keyring
+from khealth_exporter.canaries.agents.settings import AgentsSettings
+from khealth_exporter.canaries.agents.template import PORT, ZONE, of_chart
+from khealth_exporter.canaries.facts import list_nodes
+from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.cluster.kinds import POD, SECRET, Kind
+from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.cluster.watch.watches import following
+from khealth_exporter.core.agents import SECRET as NAME
+from khealth_exporter.core.agents import Agent, Heard, Told
+from khealth_exporter.measure.keep_running import keep_running
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.verdict import Failed
+
+RENEWAL = 300.0
+"""Seconds after which the zones of nodes are read again."""
+_RETRY = 5.0
+"""Seconds until agents that could not be created are tried again."""
+_LOOKING = 5.0
+
+
+class Fleet:
+    """The agents of one cluster: the chart's, or khealth's own; `inside` tells whether khealth runs in the cluster.
+
+    `straight` is the way to a pod's address.
+    """
+
+    def __init__(self, cluster: Cluster, *, inside: bool, straight: Channel | None = None) -> None:
+        self._cluster, self._clock, self._inside = cluster, cluster.clock, inside
+        self._settings = AgentsSettings()
+        self._straight, self._proxied = straight or PodChannel(cluster.clock), ProxyChannel(cluster)
+        self._own, self._chart = OwnAgents(cluster), ChartAgents(cluster)
+        self._keyring = Keyring(cluster)
+        self._dialogue = Dialogue(cluster.clock, self._keyring, self._straight)
+        self._open = asyncio.Semaphore(AT_ONCE)
+        self._zones: Mapping[str, str] = {}
+        self._zones_at: float | None = None
+        self._tending = asyncio.Event()
+        self._needed = False
+
+    def want(self, settings: AgentsSettings, image: str, *, needed: bool) -> None:
+        """Use agents as these settings say, `image` being that of canaries, as long as they are `needed`."""
+        self._settings, self._needed = settings, needed
+        self._own.want(settings.pod.with_image(image), settings.count)
+        proxied = settings.proxied(inside=self._inside)
+        self._dialogue.channel = self._proxied if proxied else self._straight
+        self._keyring.use(self._own.secret if self.owns else NAME)
+        self._tending.set()
+
+    @property
+    def owns(self) -> bool:
+        """Whether khealth runs the agents itself."""
+        return self._settings.owns(inside=self._inside)
+
+    @property
+    def watches(self) -> tuple[Kind[Any], ...]:
+        """The kinds that it follows."""
+        return (POD,) if self._needed or self._own.begun else ()
+
+    @property
+    def sweeps(self) -> tuple[Kind[Any], ...]:
+        """The kinds of which it may leave something."""
+        return (POD, SECRET) if (self._needed and self.owns) or self._own.begun else ()
+
+    @asynccontextmanager
+    async def tended(self, *, once: bool) -> AsyncIterator[None]:
+        """Look after the agents until the block ends; then remove those of khealth's own, and close all connections.
+
+        Where there is only `once` an attempt, the chart's agents are left as they are.
+        """
+        async with asyncio.TaskGroup() as group:
+            tending = group.create_task(keep_running(partial(self._tend, once=once), "agents"))
+            try:
+                yield
+            finally:
+                tending.cancel()
+        await self._own.stop()
+        await self._straight.close()
+
+    async def ready(self, deadline: float, *, least: int = 1) -> Sequence[Agent]:
+        """Return the agents whose pods are Ready, by name, once there are so many; raise Failed.
+
+        Of its own agents it waits for all, for half of the time, and then for `least`.
+        """
+        if self.owns and not self._own.begun:
+            self._own.begin()
+            self._tending.set()
+        await self._cluster.watches.see([POD], deadline)
+
+        def there(number: int) -> bool:
+            return len(self._ready()) >= number or (self.owns and self._own.trouble is not None)
+
+        with following([self._cluster.watches.of(POD)]) as changed:
+            if self.owns:
+                half = (self._clock.now() + deadline) / 2
+                await changed.until(lambda: there(max(least, self._own.count)), half)
+            await changed.until(lambda: there(least), deadline)
+        found = self._ready()
+        if len(found) < least:
+            raise await self._unready(least)
+        await self._know_zones(found)
+        self._dialogue.forget({pod.uid for pod in self._members()})
+        return [self._agent(pod) for pod in sorted(found, key=lambda pod: pod.name)]
+
+    async def ask(
+        self, agents: Sequence[Agent], task: str, question: Callable[[Agent], Mapping[str, Any]], deadline: float
+    ) -> Heard:
+        """Put a question to each agent at the same time; raise Failed only if none of them answered.
+
+        A question without `within` gets the time that is left.
+        """
+        questions = [(agent, question(agent)) for agent in agents]
+        await self._keyring.key(deadline)  # Where there is none, nobody needs to be asked.
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._asked(agent, task, asked, deadline)) for agent, asked in questions]
+        outcomes = [task.result() for task in tasks]
+        told = [outcome for outcome in outcomes if isinstance(outcome, Told)]
+        unheard = [outcome for outcome in outcomes if isinstance(outcome, Unheard)]
+        if not unheard:
+            return Heard(told, ())
+        other = self._straight if self._dialogue.channel is self._proxied else self._proxied
+        # From outside, the address of a pod may be that of a stranger.
+        inquiry = Inquiry(self._cluster, self._dialogue.ask, other if self._inside else None)
+        silent = await inquiry.why(unheard, told, deadline)
+        if not told:
+            counted = Counter(silence.why.reason for silence in silent)
+            raise max(silent, key=lambda silence: counted[silence.why.reason]).why
+        return Heard(told, silent)
+
+    async def _tend(self, *, once: bool) -> None:
+        """Look after the agents until cancelled: khealth's own, or how many the chart runs."""
+        while True:
+            self._tending.clear()
+            due = self._clock.now() + PERIOD
+            if self._own.begun and not (self._needed and self.owns):
+                await self._own.stop()
+            elif self._own.begun:
+                await self._own.tend()
+                due = self._clock.now() + _RETRY if self._own.trouble else self._own.due
+            elif self._needed and self._settings.scale and not self.owns and not once:
+                await self._chart.tend(self._settings.count)
+            await self._wait(due)
+
+    async def _wait(self, due: float) -> None:
+        """Return when the agents have to be looked after."""
+        needed = self._own.unsettled if self._own.trouble is None else lambda: False
+        with following([self._cluster.watches.of(kind) for kind in self.watches]) as changed:
+            waits = [asyncio.ensure_future(changed.until(needed, due)), asyncio.ensure_future(self._tending.wait())]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+
+    def _members(self) -> list[Pod]:
+        if self.owns:
+            return self._own.living()
+        return [pod for pod in self._cluster.watches.of(POD).objects.values() if of_chart(pod)]
+
+    def _ready(self) -> list[Pod]:
+        return [
+            pod
+            for pod in self._members()
+            if pod.holds("Ready") and pod.status.pod_ip and not (pod.leaving or pod.ended)
+        ]
+
+    async def _unready(self, least: int) -> Failed:
+        """Return why there are fewer agents than needed."""
+        if self.owns and self._own.trouble:
+            return self._own.trouble
+        members = [pod for pod in self._members() if not pod.leaving]
+        count = f"{len(self._ready())} of {least} agents are Ready"
+        waiting = next((pod for pod in members if not pod.holds("Ready")), None)
+        if waiting is None:
+            where = "khealth has made no agent yet" if self.owns else "the chart runs no more agents"
+            return Failed(Reason.AGENTS_NOT_READY, f"{count}: {where}")
+        nodes = await list_nodes(self._cluster, self._clock.now() + _LOOKING)
+        return await judged(self._cluster, waiting, nodes)
+
+    def _agent(self, pod: Pod) -> Agent:
+        node = pod.spec.node_name
+        return Agent(pod.name, pod.uid, node, self._zones.get(node, ""), pod.status.pod_ip, PORT)
+
+    async def _know_zones(self, pods: Sequence[Pod]) -> None:
+        """Read the zones of the nodes, if they are old, or an agent is on a node that is new."""
+        now = self._clock.now()
+        new = any(pod.spec.node_name not in self._zones for pod in pods)
+        if self._zones_at is not None and now - self._zones_at < (_LOOKING if new else RENEWAL):
+            return
+        nodes = await list_nodes(self._cluster, now + _LOOKING)
+        self._zones_at = now
+        if nodes is not None:
+            self._zones = {node.name: node.metadata.labels.get(ZONE, "") for node in nodes}
+
+    async def _asked(self, agent: Agent, task: str, document: Mapping[str, Any], deadline: float) -> Told | Unheard:
+        async with self._open:
+            return await self._dialogue.ask(agent, task, document, deadline)

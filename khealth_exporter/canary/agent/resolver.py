@@ -1,0 +1,192 @@
+"""Names to addresses, as the pod's resolv.conf says, and with the time that each exchange took."""
+
+import errno
+import os
+import socket
+import time
+
+from khealth_exporter.canary.agent import dns_message
+from khealth_exporter.canary.agent.dns_message import Malformed, NotOurs
+from khealth_exporter.canary.agent.question import is_address
+from khealth_exporter.canary.agent.stamps import Sent, Trip, connect, family, next_arrival, stamp, told
+
+PORT = 53
+_PREFIX = 2
+"""Bytes of the length before a message on a connection."""
+_MOST_NAMESERVERS, _MOST_SEARCHED, _MOST_DOTS = 3, 32, 15
+_LARGEST_FILE = 16_384
+_OUTCOMES = {dns_message.NXDOMAIN: "nxdomain", dns_message.SERVFAIL: "servfail", dns_message.REFUSED: "refused"}
+_SILENT = frozenset({"timeout", "unreachable", "malformed", "unfinished"})
+"""Outcomes after which another try or another server may know more."""
+
+
+class Settings:
+    """What resolv.conf says."""
+
+    __slots__ = ("dots", "nameservers", "search")
+
+    def __init__(self, text: str = "") -> None:
+        self.nameservers: list[str] = []
+        self.search: list[str] = []
+        self.dots = 1
+        for line in text.splitlines():
+            keyword, *words = line.split() or [""]
+            if keyword == "nameserver" and words and is_address(words[0]):
+                self.nameservers.append(words[0])
+            elif keyword in {"search", "domain"}:
+                self.search = [word for word in words if word.isascii()][:_MOST_SEARCHED]
+            elif keyword == "options":
+                dots = [word.removeprefix("ndots:") for word in words if word.startswith("ndots:")]
+                self.dots = min(int(dots[-1]), _MOST_DOTS) if dots and dots[-1][:4].isdecimal() else self.dots
+        del self.nameservers[_MOST_NAMESERVERS:]
+
+    def names(self, name: str) -> list[str]:
+        """Return the full names that a name may mean, in the order in which they are asked for."""
+        if name.endswith("."):
+            return [name]
+        searched = [f"{name}.{domain.removesuffix('.')}." for domain in self.search]
+        own = f"{name}."
+        return [own, *searched] if name.count(".") >= self.dots else [*searched, own]
+
+
+class Asking:
+    """A question for a name's addresses. No `servers` means those of the settings."""
+
+    __slots__ = ("kind", "name", "port", "servers", "timeout", "transport", "tries")
+
+    def __init__(self, name: str, kind: str, timeout: float) -> None:
+        self.name = name
+        self.kind = kind
+        self.timeout = timeout
+        self.tries = 1
+        self.transport = "udp"
+        self.servers: list[str] = []
+        self.port = PORT
+
+
+class Answer:
+    """What came of a question: an outcome, and the seconds ± uncertainty that it took with all its exchanges."""
+
+    __slots__ = ("addresses", "error", "outcome", "seconds", "server", "uncertainty")
+
+    def __init__(self, outcome: str = "unfinished", error: str = "") -> None:
+        self.outcome = outcome
+        self.addresses: list[str] = []
+        self.server = ""
+        self.seconds = 0.0
+        self.uncertainty = 0.0
+        self.error = error
+
+
+def settings() -> Settings:
+    """Return what resolv.conf says at this moment; nothing if there is none."""
+    try:
+        with open(
+            os.environ.get("KHEALTH_RESOLV_CONF") or "/etc/resolv.conf", encoding="utf-8", errors="replace"
+        ) as file:
+            return Settings(file.read(_LARGEST_FILE))
+    except OSError:
+        return Settings()
+
+
+async def resolve(asking: Asking, settings: Settings) -> Answer:
+    """Ask for each name that a name may mean, until one has addresses."""
+    best, seconds, uncertainty = Answer("unreachable", "no nameserver"), 0.0, 0.0
+    for name in settings.names(asking.name):
+        answer = await _ask_servers(asking, name, asking.servers or settings.nameservers)
+        seconds, uncertainty = seconds + answer.seconds, uncertainty + answer.uncertainty
+        best = answer
+        if answer.outcome not in {"nxdomain", "nodata"}:
+            break
+    best.seconds, best.uncertainty = seconds, uncertainty
+    return best
+
+
+async def _ask_servers(asking: Asking, name: str, servers: list[str]) -> Answer:
+    answer, seconds, uncertainty = Answer("unreachable", "no nameserver"), 0.0, 0.0
+    for server in servers:
+        for _ in range(asking.tries):
+            answer = await _ask(asking, name, server)
+            seconds, uncertainty = seconds + answer.seconds, uncertainty + answer.uncertainty
+            if answer.outcome not in _SILENT:
+                break
+        if answer.outcome not in _SILENT:
+            break
+    answer.seconds, answer.uncertainty = seconds, uncertainty
+    return answer
+
+
+async def _ask(asking: Asking, name: str, server: str) -> Answer:
+    """Ask a server once."""
+    answer, trip, began = Answer("malformed"), Trip(), time.monotonic()
+    answer.server = server
+    kind = socket.SOCK_STREAM if asking.transport == "tcp" else socket.SOCK_DGRAM
+    try:
+        with socket.socket(family(server), kind) as sock:
+            sock.settimeout(0)
+            stamp(sock)
+            exchange = _Exchange(sock, dns_message.wire(name), dns_message.TYPES[asking.kind])
+            over = exchange.over_tcp if asking.transport == "tcp" else exchange.over_udp
+            _judge(answer, await over((server, asking.port), began + asking.timeout, trip))
+            answer.seconds, answer.uncertainty = trip.seconds, trip.uncertainty
+            return answer
+    except Malformed as malformed:
+        answer.error = str(malformed)
+    except TimeoutError as error:
+        answer.outcome, answer.error = "timeout", told(error)
+    except OSError as error:
+        answer.outcome, answer.error = "unreachable", told(error)
+    answer.seconds = time.monotonic() - began
+    return answer
+
+
+def _judge(answer: Answer, message: dns_message.Message) -> None:
+    answer.addresses = message.addresses
+    if message.code:
+        answer.outcome = _OUTCOMES.get(message.code, "servfail")
+        answer.error = "" if message.code in _OUTCOMES else f"code {message.code}"
+    else:
+        answer.outcome = "answered" if message.addresses else "nodata"
+    if message.truncated:
+        answer.error = "truncated"
+
+
+class _Exchange:
+    """One question to one server, and the answer that belongs to it."""
+
+    def __init__(self, sock: socket.socket, name: bytes, kind: int) -> None:
+        self._sock = sock
+        self._question = (name, kind, int.from_bytes(os.urandom(2)))
+        self._encoded = dns_message.encoded(*self._question)
+
+    async def over_udp(self, server: tuple[str, int], until: float, trip: Trip) -> dns_message.Message:
+        """Wait for the answer, past what is not; raise Malformed and OSError."""
+        self._sock.connect(server)
+        sent = Sent(self._sock, self._encoded)
+        malformed: Malformed | None = None
+        while True:
+            try:
+                came = await next_arrival(self._sock, until, dns_message.MOST)
+                message = dns_message.decoded(came.data, *self._question)
+            except NotOurs as other:
+                malformed = malformed or other  # Anybody may send what is not ours: the answer may still come.
+            except TimeoutError:
+                if malformed:
+                    raise malformed from None
+                raise
+            else:
+                sent.arrived(came, 0.0, trip)
+                return message
+
+    async def over_tcp(self, server: tuple[str, int], until: float, trip: Trip) -> dns_message.Message:
+        """Connect and ask; raise Malformed and OSError."""
+        trip.add(*await connect(self._sock, server, until))
+        sent = Sent(self._sock, len(self._encoded).to_bytes(_PREFIX) + self._encoded)
+        data = b""
+        while len(data) < _PREFIX or len(data) < _PREFIX + int.from_bytes(data[:_PREFIX]):
+            came = await next_arrival(self._sock, until, _PREFIX + dns_message.MOST)
+            data += came.data
+            if not came.data:
+                raise Malformed("the server closed the connection before its answer") from OSError(errno.ECONNRESET)
+        sent.arrived(came, 0.0, trip)
+        return dns_message.decoded(data[_PREFIX : _PREFIX + int.from_bytes(data[:_PREFIX])], *self._question)

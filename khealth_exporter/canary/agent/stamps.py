@@ -1,0 +1,158 @@
+"""How long an exchange took by the kernel's clock, so that no delay of Python's is in it."""
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+import time
+
+from khealth_exporter.canary import kernel
+from khealth_exporter.canary.agent.loop import readable, writable
+
+_TIMESTAMPNS = 35
+"""SO_TIMESTAMPNS on Linux, whose name Python lacks."""
+_TIMESPEC = struct.Struct("@ll")
+_ANCILLARY = 64
+"""Bytes: enough for one control message."""
+_OLDEST = 60.0
+"""Seconds. No packet waits longer to be read; a larger difference means that the clock was set."""
+_TCP_INFO = struct.Struct("@8x24I")
+"""The beginning of struct tcp_info, see linux/tcp.h."""
+_RTT, _RETRANSMITTED = 15, 23
+_MICROSECOND = 1e-6
+
+
+class Arrival:
+    """Bytes that came, from where, and the monotonic time of their arrival.
+
+    If it is not `exact`, the kernel did not tell, and it is the time of reading.
+    """
+
+    __slots__ = ("address", "at", "data", "exact")
+
+    def __init__(self, data: bytes, at: float, exact: bool, address: tuple[str, int]) -> None:
+        self.data = data
+        self.at = at
+        self.exact = exact
+        self.address = address
+
+
+class Busy:
+    """The most by which this process itself can have delayed what it did since: its CPU time, and its time without."""
+
+    __slots__ = ("_cpu", "_waited")
+
+    def __init__(self) -> None:
+        self._cpu = time.process_time()
+        self._waited = kernel.waited_here() or 0.0
+
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        return kernel.CLOCK_SECONDS + time.process_time() - self._cpu + (kernel.waited_here() or 0.0) - self._waited
+
+
+class Trip:
+    """What came of a round trip: its `seconds` ± `uncertainty`; when the answer came, and who gave it.
+
+    `error` says why there was none.
+    """
+
+    __slots__ = ("at", "error", "name", "seconds", "uncertainty")
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.uncertainty = 0.0
+        self.error = ""
+        self.name = ""
+        self.at = 0.0
+
+    def add(self, seconds: float, uncertainty: float) -> None:
+        """Add a part of the way."""
+        self.seconds += seconds
+        self.uncertainty += uncertainty
+
+
+def stamp(sock: socket.socket) -> None:
+    """Ask the kernel for the times of arrival; where it has none, the times of reading stay."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
+
+
+def receive(sock: socket.socket, most: int) -> Arrival:
+    """Read from a stamped socket; of a stream, the time is the last segment's. Raise OSError."""
+    data, ancillary, _, address = sock.recvmsg(most, _ANCILLARY)
+    now, real = time.monotonic(), time.time_ns()
+    for _, kind, value in ancillary:
+        if kind == _TIMESTAMPNS and len(value) == _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack(value)
+            delay = (real - seconds * 1_000_000_000 - nanoseconds) / 1e9
+            if 0 <= delay < _OLDEST:
+                return Arrival(data, now - delay, True, address)  # noqa: FBT003 - exact
+    return Arrival(data, now, False, address)  # noqa: FBT003 - not exact
+
+
+def family(address: str) -> int:
+    """Return the family of an IP address."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+async def connect(sock: socket.socket, address: tuple[str, int], until: float) -> tuple[float, float]:
+    """Connect; return the seconds of the handshake, and their uncertainty. Raise OSError, TimeoutError among them.
+
+    The kernel's own measurement of the first round trip counts, unless a packet had to be sent again.
+    """
+    busy, began = Busy(), time.monotonic()
+    sock.settimeout(0)
+    number = sock.connect_ex(address)
+    if number == errno.EINPROGRESS:
+        if not await writable(sock, until):
+            raise TimeoutError(errno.ETIMEDOUT, "no connection in time")
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:
+        raise OSError(number, os.strerror(number))
+    seconds = time.monotonic() - began
+    with contextlib.suppress(OSError, struct.error):
+        info = _TCP_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
+        measured = info[_RTT] * _MICROSECOND
+        if 0 < measured <= seconds and not info[_RETRANSMITTED]:
+            return measured, kernel.CLOCK_SECONDS
+    return seconds, busy.seconds()
+
+
+async def next_arrival(sock: socket.socket, until: float, most: int) -> Arrival:
+    """Wait for bytes on a stamped socket; raise OSError, TimeoutError among them."""
+    while True:
+        if not await readable(sock, until):
+            raise TimeoutError(errno.ETIMEDOUT, "no answer in time")
+        with contextlib.suppress(BlockingIOError):
+            return receive(sock, most)
+
+
+class Sent:
+    """Bytes that were sent to a connected socket at once; raises OSError."""
+
+    def __init__(self, sock: socket.socket, data: bytes) -> None:
+        self._busy = Busy()
+        self._before = time.monotonic()
+        sock.send(data)
+        self._after = time.monotonic()
+
+    def arrived(self, answer: Arrival, held: float, trip: Trip) -> None:
+        """Add the way there and back, without the time for which the other side held the answer."""
+        seconds = max(0.0, answer.at - self._before)
+        sending = min(self._after, max(answer.at, self._before)) - self._before
+        if answer.exact and answer.at >= self._before:
+            uncertainty = kernel.CLOCK_SECONDS + sending
+        else:
+            uncertainty = self._busy.seconds() + sending
+        trip.at = answer.at
+        trip.add(seconds - held if 0 <= held <= seconds else seconds, uncertainty)
+
+
+def told(error: OSError) -> str:
+    """Return an error in words, with the name of its number."""
+    kind = type(error)
+    if kind.__module__ != "builtins":
+        return f"{kind.__name__}: {error}"[:200]
+    return f"{errno.errorcode.get(error.errno or 0, kind.__name__)}: {error.strerror or error}"[:200]
