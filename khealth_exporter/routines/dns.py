@@ -61,9 +61,6 @@ class Dns(Routine[DnsSettings]):
         Reason.ONE_DNS_SERVER,
         Reason.SERVICE_NOT_PROGRAMMED,
         Reason.ONE_NODE,
-        Reason.AGENTS_NOT_READY,
-        Reason.AGENT_UNREACHABLE,
-        Reason.AGENT_REFUSED,
     )
     makes: ClassVar[tuple[Kind[Any], ...]] = (SERVICE, ENDPOINT_SLICE)
     writes: ClassVar[int] = 4

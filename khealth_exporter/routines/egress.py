@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from khealth_exporter.canaries.egress_targets import STEPS, Outcome, Target, judge
-from khealth_exporter.core.agents import Agent, Told
+from khealth_exporter.core.agents import Agent, Told, answering
 from khealth_exporter.core.routine import Routine, RoutineSettings
 from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.reason import Reason
@@ -39,9 +39,6 @@ class Egress(Routine[EgressSettings]):
     reasons: ClassVar[tuple[Reason, ...]] = (
         Reason.EGRESS_FAILED,
         Reason.ONE_NODE,
-        Reason.AGENTS_NOT_READY,
-        Reason.AGENT_UNREACHABLE,
-        Reason.AGENT_REFUSED,
     )
     writes: ClassVar[int] = 0
     needs_agents: ClassVar[bool] = True
@@ -57,8 +54,7 @@ class Egress(Routine[EgressSettings]):
             return {"targets": [target.question(n) for n, target in enumerate(targets)], "within": within}
 
         heard = await self.agents.ask(agents, "egress", question, self.deadline)
-        if heard.silent:
-            self.record(Remark("silent agents", "; ".join(silence.why.note for silence in heard.silent)))
+        self.record(answering(len(heard.told), heard.silent))
         outcomes = [outcome for told in heard.told for outcome in _outcomes(told, targets)]
         for step in self.steps:
             if times := [outcome.durations[step] for outcome in outcomes if step in outcome.durations]:

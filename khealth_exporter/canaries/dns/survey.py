@@ -3,16 +3,17 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 
-from khealth_exporter.canaries.dns.questions import PUBLISH, STEPS, Answer, Grade, Question
-from khealth_exporter.core.agents import Agent, Agents, Heard, Silence, Told
+from khealth_exporter.canaries.dns.questions import PUBLISH, STEPS, TRIES, Answer, Grade, Question
+from khealth_exporter.core.agents import Agent, Agents, Heard, Silence, Told, answering
 from khealth_exporter.core.routine import Recorded
 from khealth_exporter.measure.clock import Clock
-from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.sample import Distribution
 from khealth_exporter.vocabulary.verdict import Failed
 
 _LONGEST = 60.0
 """Seconds that an agent takes for one question at most."""
+_NAMESERVERS, _SPARE = 3, 2.0
+"""The name servers that a pod has at most, and seconds beyond what all tries of a question at each of them take."""
 
 Findings = list[tuple[Told, list[Answer]]]
 Asking = Callable[[Agent], Sequence[Question]]
@@ -29,6 +30,7 @@ class Survey:
         self._agents, self._clock, self._timeout = agents, clock, timeout
         self.members: Sequence[Agent] = ()
         self._answers: dict[tuple[str, Question], Answer] = {}
+        self._silent: list[Silence] = []
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -46,7 +48,8 @@ class Survey:
         Raise Failed if all members are silent.
         """
         asked = {agent.uid: questions(agent) for agent in agents}
-        within = min(_LONGEST, max(1.0, (deadline - self._clock.now()) / 2))
+        longest = min(_LONGEST, TRIES * self._timeout * _NAMESERVERS + _SPARE)
+        within = max(1.0, min(longest, (deadline - self._clock.now()) / 2))
 
         def document(agent: Agent) -> dict[str, object]:
             return {"questions": [one.document(self._timeout) for one in asked[agent.uid]], "within": within}
@@ -57,18 +60,15 @@ class Survey:
             if len(agents) == len(self.members):
                 raise
             heard = Heard((), [Silence(agent, failed) for agent in agents])
-        self._leave_out(heard.silent, record)
+        gone = {silence.agent.uid for silence in heard.silent}
+        self.members = [agent for agent in self.members if agent.uid not in gone]
+        self._silent += heard.silent
+        record(answering(len(self.members), self._silent))
         found = [(told, _answers(told, asked[told.agent.uid])) for told in heard.told]
         answers = [answer for _, some in found for answer in some]
         self._answers |= {(answer.agent.uid, answer.question): answer for answer in answers}
         _measure(answers, record)
         return found
-
-    def _leave_out(self, silent: Sequence[Silence], record: Record) -> None:
-        if silent:
-            gone = {silence.agent.uid for silence in silent}
-            self.members = [agent for agent in self.members if agent.uid not in gone]
-            record(Remark("silent agents", "; ".join(silence.why.note for silence in silent)))
 
 
 def _answers(told: Told, questions: Sequence[Question]) -> list[Answer]:

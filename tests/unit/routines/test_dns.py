@@ -284,7 +284,7 @@ async def test_a_silent_agent_is_a_remark_and_is_not_waited_for() -> None:
         net.agents.silent("dns", Failed(Reason.AGENT_UNREACHABLE, "agent-2 does not answer"), "agent-2")
         status = await net.attempted()
         remarks = {remark.name: remark.text for remark in status.remarks}
-        assert (None, "agent-2 does not answer") == (reason(status), remarks["silent agents"])
+        assert (None, "1 of 2 answer; agent-2 does not answer") == (reason(status), remarks["agents"])
         assert 1 == sum(question.agent.name == "agent-2" for question in net.agents.asked)
 
 

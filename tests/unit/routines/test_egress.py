@@ -82,9 +82,8 @@ async def test_every_step_is_measured_at_every_agent() -> None:
         assert {"resolve": 4, "connect": 4, "tls": 4, "respond": 4} == {
             d.step.name: d.count for d in attempt.distributions
         }
-        assert {URL: "2 of 2 agents are answered", ADDRESS: "2 of 2 agents are answered"} == {
-            remark.name: remark.text for remark in status.remarks
-        }
+        well = "2 of 2 agents are answered"
+        assert {"agents": "2 of 2 answer", URL: well, ADDRESS: well} == {r.name: r.text for r in status.remarks}
 
 
 @virtual
@@ -162,7 +161,10 @@ async def test_a_silent_agent_is_a_remark() -> None:
         agents.silent("egress", Failed(Reason.AGENT_UNREACHABLE, "agent-2 does not answer"), "agent-2")
         status = await attempted(here, agents)
         remarks = {remark.name: remark.text for remark in status.remarks}
-        assert ("agent-2 does not answer", "1 of 1 agents are answered") == (remarks["silent agents"], remarks[URL])
+        assert ("1 of 2 answer; agent-2 does not answer", "1 of 1 agents are answered") == (
+            remarks["agents"],
+            remarks[URL],
+        )
 
 
 @virtual
