@@ -139,7 +139,7 @@ class Dns(Routine[DnsSettings]):
                 right = sum(answer.grade is Grade.RIGHT and not answer.question.direct for answer in answers)
                 half = (told.answered - earlier) / 2
                 times = [earlier + half - since.at] * right
-                self.record(Distribution.of(ask.PUBLISH, times, half + since.delay))
+                self.record(Distribution.of(ask.PROPAGATE, times, half + since.delay))
             earlier = now
 
     def _judge(self) -> None:

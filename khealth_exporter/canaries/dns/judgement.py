@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from khealth_exporter.canaries.dns.questions import PUBLISH, RESOLVE, SERVICE, STEPS, TCP, Answer, Grade
+from khealth_exporter.canaries.dns.questions import PROPAGATE, RESOLVE, SERVICE, STEPS, TCP, Answer, Grade
 from khealth_exporter.canaries.dns.servers import Server, Servers
 from khealth_exporter.core.agents import Agent
 from khealth_exporter.vocabulary.reading import Remark
@@ -143,6 +143,6 @@ def _reason(failing: Iterable[Answer]) -> Reason:
 def _failed(reason: Reason, what: str, failing: Sequence[Answer]) -> Failed:
     ordered = sorted(failing, key=lambda answer: (answer.grade is not Grade.WRONG, STEPS.index(answer.question.step)))
     lines = tuple(str(answer) for answer in ordered[:_LINES])
-    first = min((answer.question.step for answer in failing), key=STEPS.index, default=PUBLISH)
+    first = min((answer.question.step for answer in failing), key=STEPS.index, default=PROPAGATE)
     note = f"{what}: {ordered[0]}" if ordered else what
     return Failed(reason, note, (Evidence("DNS", "answers", lines),), step=first)

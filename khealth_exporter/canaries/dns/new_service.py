@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 from khealth_exporter.canaries.cleaning import one_after_the_other
-from khealth_exporter.canaries.dns.questions import PUBLISH, Expected, Question
+from khealth_exporter.canaries.dns.questions import PROPAGATE, Expected, Question
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.cluster.kinds import ENDPOINT_SLICE, SERVICE
 from khealth_exporter.cluster.objects import EndpointSlice
@@ -42,17 +42,17 @@ class NewService:
 
     async def create(self, families: Sequence[Family], deadline: float) -> Moment:
         """Create the Service and its EndpointSlices, and return when the last one was created; raise Refused."""
-        await self._service.create(self._manifest(families), deadline, PUBLISH)
+        await self._service.create(self._manifest(families), deadline, PROPAGATE)
         for family in families:
             addresses = self._addresses[family] = _chosen(family, self._chance)
-            await self._slices[family].create(self._slice(family, addresses), deadline, PUBLISH)
+            await self._slices[family].create(self._slice(family, addresses), deadline, PROPAGATE)
         return self._slices[families[-1]].answered
 
     def questions(self, domain: str, server: str = "", port: int = 53) -> list[Question]:
         """Return what a DNS server, or the pod's own ones, should know as soon as the EndpointSlices are there."""
         name = f"{self._name}.{domain}."
         return [
-            Question(PUBLISH, name, Expected.of(addresses, _TYPES[family]), server, _TYPES[family], port=port)
+            Question(PROPAGATE, name, Expected.of(addresses, _TYPES[family]), server, _TYPES[family], port=port)
             for family, addresses in self._addresses.items()
         ]
 

@@ -25,13 +25,13 @@ IPV6 = _step("ipv6", "IPv6 addresses of the cluster's own name are asked of the 
 MISSING = _step("missing", "a name that does not exist is asked of the pod's name servers")
 EXTERNAL = _step("external", "the name outside the cluster is asked of the pod's name servers")
 SERVER = _step("server", "the cluster's own name is asked of one DNS pod, at its own address")
-PUBLISH = Step(
-    "publish",
+PROPAGATE = Step(
+    "propagate",
     Component.DNS,
     "the EndpointSlice of a new headless Service is created → the pod's name servers answer with its addresses",
     POD_EDGES,
 )
-STEPS = (RESOLVE, SERVICE, TCP, IPV6, MISSING, EXTERNAL, SERVER, PUBLISH)
+STEPS = (RESOLVE, SERVICE, TCP, IPV6, MISSING, EXTERNAL, SERVER, PROPAGATE)
 
 
 class Grade(StrEnum):
@@ -116,7 +116,7 @@ class Question:
     @property
     def direct(self) -> bool:
         """Whether it goes to one DNS pod."""
-        return self.step is SERVER or (self.step is PUBLISH and bool(self.server))
+        return self.step is SERVER or (self.step is PROPAGATE and bool(self.server))
 
 
 @dataclass(frozen=True, slots=True)

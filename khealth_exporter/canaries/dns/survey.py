@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 
-from khealth_exporter.canaries.dns.questions import PUBLISH, STEPS, TRIES, Answer, Grade, Question
+from khealth_exporter.canaries.dns.questions import PROPAGATE, STEPS, TRIES, Answer, Grade, Question
 from khealth_exporter.core.agents import Agent, Agents, Heard, Silence, Told, answering
 from khealth_exporter.core.routine import Recorded
 from khealth_exporter.measure.clock import Clock
@@ -82,6 +82,6 @@ def _measure(answers: Sequence[Answer], record: Record) -> None:
     """Record how long answers took; a question without an answer counts for as long as its agent has waited."""
     for step in STEPS:
         found = [a for a in answers if a.question.step is step and a.grade in {Grade.RIGHT, Grade.SILENT}]
-        if found and step is not PUBLISH:
+        if found and step is not PROPAGATE:
             times = [answer.seconds for answer in found]
             record(Distribution.of(step, times, max(answer.uncertainty for answer in found)))

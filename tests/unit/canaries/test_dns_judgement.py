@@ -10,7 +10,7 @@ from khealth_exporter.canaries.dns.questions import (
     EXTERNAL,
     IPV6,
     MISSING,
-    PUBLISH,
+    PROPAGATE,
     RESOLVE,
     SERVER,
     SERVICE,
@@ -48,10 +48,10 @@ def questions() -> Iterator[Question]:
     yield Question(TCP, "own.", OWN, transport="tcp")
     yield Question(IPV6, "own.", Expected(frozenset()), type="AAAA")
     yield Question(MISSING, "none.", Expected(frozenset(), exists=False))
-    yield Question(PUBLISH, "new.", Expected(frozenset({"192.0.2.7"})))
+    yield Question(PROPAGATE, "new.", Expected(frozenset({"192.0.2.7"})))
     for server in (A, B):
         yield Question(SERVER, "own.", OWN, server.address)
-        yield Question(PUBLISH, "new.", Expected(frozenset({"192.0.2.7"})), server.address)
+        yield Question(PROPAGATE, "new.", Expected(frozenset({"192.0.2.7"})), server.address)
 
 
 def answers(case: Case, agents: int = 3) -> Iterator[Answer]:
@@ -123,7 +123,7 @@ def test_one_server_that_fails_alone_is_a_ticket(said: Said) -> None:
 
 def test_one_server_that_does_not_learn_new_names_is_a_ticket() -> None:
     """It has lost its watch of the API server, and answers what it knew."""
-    assert Reason.ONE_DNS_SERVER is reason({(B.address, "publish"): "nxdomain"})
+    assert Reason.ONE_DNS_SERVER is reason({(B.address, "propagate"): "nxdomain"})
 
 
 def test_questions_that_the_service_leads_to_the_bad_server_do_not_make_it_more() -> None:
@@ -204,9 +204,9 @@ def test_tcp_alone_that_fails_is_the_dns() -> None:
 
 def test_a_new_name_that_nobody_learns_is_the_dns() -> None:
     """Every server has lost its watch of the API server."""
-    found = judged({("publish",): "nxdomain"})
+    found = judged({("propagate",): "nxdomain"})
     assert found
-    assert (Reason.DNS_FAILED, PUBLISH) == (found.reason, found.step)
+    assert (Reason.DNS_FAILED, PROPAGATE) == (found.reason, found.step)
 
 
 def test_an_external_name_that_fails_alone_is_the_dns() -> None:

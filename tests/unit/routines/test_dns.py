@@ -145,7 +145,7 @@ async def test_every_question_is_measured_from_every_agent() -> None:
         status = await net.attempted(external="example.com")
         counts = {found.step.name: found.count for found in status.attempts[-1].distributions}
         expected = {
-            "resolve": 2, "service": 2, "tcp": 2, "ipv6": 2, "missing": 2, "external": 2, "server": 4, "publish": 2,
+            "resolve": 2, "service": 2, "tcp": 2, "ipv6": 2, "missing": 2, "external": 2, "server": 4, "propagate": 2,
         }  # fmt: skip
         assert (None, expected, []) == (reason(status), counts, net.left)
 
@@ -180,7 +180,7 @@ async def test_a_new_name_is_asked_for_until_it_is_known() -> None:
     async with network() as net:
         net.dns.lag = 3.0
         status = await net.attempted()
-        (found,) = (found for found in status.attempts[-1].distributions if found.step.name == "publish")
+        (found,) = (found for found in status.attempts[-1].distributions if found.step.name == "propagate")
         mean = found.mean
         assert mean
         assert reason(status) is None
@@ -259,7 +259,7 @@ async def test_both_families_are_right_where_both_exist() -> None:
         )
         assert (None, ["IPv4", "IPv6"]) == (reason(status), made["ipFamilies"])
         counts = {found.step.name: found.count for found in status.attempts[-1].distributions}
-        assert 4 == counts["publish"]
+        assert 4 == counts["propagate"]
 
 
 @pytest.mark.parametrize("denied", [SERVICES, SLICES])
