@@ -1,6 +1,7 @@
 """dns: agents ask for names that exist, one that does not, and a new one: through the Service, and of each DNS pod."""
 
 import asyncio
+import math
 from collections.abc import Mapping
 from ipaddress import ip_address
 from itertools import chain, repeat
@@ -24,11 +25,14 @@ from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.sample import Distribution
 from khealth_exporter.vocabulary.settings import Duration
 from khealth_exporter.vocabulary.step import Step
+from khealth_exporter.vocabulary.verdict import Failed
 
 FAILING = Figure("dns_servers_failing", "DNS pods that gave no agent the right answer, asked at their own addresses.")
+_ENOUGH = 30.0
+"""Seconds that a DNS server may keep that it did not know a name (the longest that CoreDNS is usually told to)."""
 _PAUSES = (0.25, 0.25, 0.5, 1.0)
-"""Seconds before each look for the new name; the last one again and again. A DNS server may remember for up to 30 s
-that it did not know a name, so the first look is not made at once."""
+"""Seconds before each look for the new name; the last one again and again. The first look is not made at once, because
+a server that did not know the name then does not look again for a while."""
 _SERVERS = 8
 """DNS pods that one agent asks at their own addresses."""
 _DOMAIN = "cluster.local"
@@ -87,7 +91,7 @@ class Dns(Routine[DnsSettings]):
         self._judge()
         since = await self._new.create(self._families, self.deadline)
         await self._see(since)
-        self._judge()
+        self._judge(self.context.clock.now() - since.at)
 
     async def cleanup(self) -> None:
         """Delete the new Service and its EndpointSlices."""
@@ -142,11 +146,16 @@ class Dns(Routine[DnsSettings]):
                 self.record(Distribution.of(ask.PROPAGATE, times, half + since.delay))
             earlier = now
 
-    def _judge(self) -> None:
+    def _judge(self, waited: float = math.inf) -> None:
+        """Raise Failed if the answers blame anything; a new name must have had its time, in seconds."""
         judgement = Judgement(self._survey.answers, self._servers)
         self.record(Reading(FAILING, len(judgement.bad)))
         self.record(judgement.remark())
-        if failed := judgement.failure():
+        failed = judgement.failure()
+        if failed and failed.step is ask.PROPAGATE and waited < _ENOUGH:
+            note = f"{failed.note}; only {waited:.0f} s were left for that, and DNS may take {_ENOUGH:g} s"
+            raise Failed(Reason.NO_SINGLE_CAUSE, note, failed.evidence, step=failed.step)
+        if failed:
             raise failed
 
     def _own(self, family: Literal["A", "AAAA"]) -> Expected:

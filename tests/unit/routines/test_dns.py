@@ -199,6 +199,14 @@ async def test_a_new_name_that_is_never_known_is_the_dns_and_leaves_nothing() ->
 
 
 @virtual
+async def test_a_new_name_that_had_too_little_time_blames_nobody() -> None:
+    """A server may keep for a while that it did not know it."""
+    async with network() as net:
+        net.dns.lag = 1e6
+        assert Reason.NO_SINGLE_CAUSE is reason(await net.attempted(timeout=20.0))
+
+
+@virtual
 async def test_without_endpoints_the_note_says_so_and_nothing_is_created() -> None:
     """Scaled to zero."""
     async with network() as net:
