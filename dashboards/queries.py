@@ -18,7 +18,7 @@ STARTUP, STEPS = "khealth_pod_startup_duration_seconds", "khealth_step_duration_
 
 STATES: Mapping[str, int] = MappingProxyType({"suspended": 0, "healthy": 1, "unknown": 2, "failing": 3, "broken": 4})
 """States as numbers, so that the worst of several is their maximum."""
-TICKETS = "pod_unschedulable|one_node|one_api_server|cpu_starved"
+TICKETS = "pod_unschedulable|one_node|one_api_server|one_dns_server|cpu_starved"
 """Reasons that are no outage: they leave a component failing and never make it broken."""
 MENTIONED = "throttled|quota_exceeded"
 """Inconclusive reasons with an alert of their own: of these khealth is not blind."""

@@ -11,6 +11,8 @@ from khealth_exporter.routines.config import Config
 from khealth_exporter.routines.controllers import Controllers
 from khealth_exporter.routines.deployment import DeploymentRoutine
 from khealth_exporter.routines.disk import Disk
+from khealth_exporter.routines.dns import Dns
+from khealth_exporter.routines.egress import Egress
 from khealth_exporter.routines.job import JobRoutine
 from khealth_exporter.routines.latency import Latency
 from khealth_exporter.routines.pod import PodRoutine
@@ -65,7 +67,11 @@ MODULES: tuple[Module, ...] = (
     Module(
         "network",
         "what pods feel of the network: names, Services, latency, policies, and what is outside",
-        (Latency,),
+        (
+            Dns,
+            Latency,
+            Egress,
+        ),
         default=False,
     ),
 )

@@ -164,6 +164,7 @@ QUICK: dict[str, Disease] = {
     "one-node": _outage("one_node", "KhealthOneNode", "node", "warning"),
     "stale-read": _outage("stale_read", "KhealthApiServerBroken", "api_server"),
     "one-api-server": _outage("one_api_server", "KhealthOneApiServer", "api_server", "warning"),
+    "one-dns-server": _outage("one_dns_server", "KhealthOneDnsServer", "dns", "warning"),
     "certificate": Disease(
         _one(*WELL * 60, readings=(Reading(CERTIFICATE, 13 * 86400.0),)),
         [("KhealthApiCertificateExpires", "warning", "api_server")],

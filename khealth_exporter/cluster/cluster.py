@@ -50,6 +50,7 @@ class Cluster:
             )  # fmt: skip
 
         self.watches = Watches(watch, changed)
+        client.denials.home = identity.namespace
         self.know(NAMESPACE_PERMISSIONS)
 
     def know(self, permissions: Iterable[Permission]) -> None:

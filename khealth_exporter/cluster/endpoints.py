@@ -9,11 +9,19 @@ class EndpointConditions(Struct, frozen=True, rename="camel"):
     ready: bool = True
 
 
+class TargetReference(Struct, frozen=True, rename="camel"):
+    """The object that is behind an endpoint."""
+
+    name: str = ""
+
+
 class Endpoint(Struct, frozen=True, rename="camel"):
-    """The addresses of one server."""
+    """The addresses of one server, its node, and its pod."""
 
     addresses: tuple[str, ...] = ()
     conditions: EndpointConditions = EndpointConditions()
+    node_name: str = ""
+    target_ref: TargetReference = TargetReference()
 
 
 class EndpointPort(Struct, frozen=True, rename="camel"):

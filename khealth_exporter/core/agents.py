@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from khealth_exporter.cluster.kinds import EVENT, NODE, POD
 from khealth_exporter.vocabulary.permission import Permission
+from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
@@ -83,6 +84,12 @@ class Heard:
 
     told: Sequence[Told]
     silent: Sequence[Silence]
+
+
+def answering(told: int, silent: Sequence[Silence]) -> Remark:
+    """Return how many agents answer, and why the others do not."""
+    why = "; ".join(silence.why.note for silence in silent)
+    return Remark("agents", f"{told} of {told + len(silent)} answer" + (f"; {why}" if why else ""))
 
 
 class Agents(Protocol):

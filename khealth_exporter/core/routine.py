@@ -185,6 +185,13 @@ class Routine(ABC, Generic[S_co]):
         asked = AGENT_PERMISSIONS if cls.needs_agents else ()
         return tuple(dict.fromkeys((*made, *watched, *read, *cls.permissions, *asked)))
 
+    @property
+    def agents(self) -> Agents:
+        """The agents of the cluster; LookupError in a routine that does not say that it needs them."""
+        if self.context.agents is None:
+            raise LookupError(f"{type(self).__name__} does not say that it needs agents")
+        return self.context.agents
+
     @abstractmethod
     async def init(self) -> None:
         """Begin the exercise, and return when it stands."""

@@ -1,6 +1,7 @@
 """What is measured, and how far it can be trusted."""
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,6 +65,13 @@ class Distribution:
     counts: tuple[int, ...]
     seconds: float
     uncertainty: float
+
+    @classmethod
+    def of(cls, step: Step, durations: Sequence[float], uncertainty: float) -> "Distribution":
+        """Return what counts these durations, in seconds; each lies in the bucket of the first edge not below it."""
+        places = [bisect_left(step.edges, seconds) for seconds in durations]
+        counts = tuple(places.count(place) for place in range(len(step.edges) + 1))
+        return cls(step, counts, sum(durations), uncertainty)
 
     @property
     def count(self) -> int:

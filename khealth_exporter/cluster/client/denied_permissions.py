@@ -23,6 +23,8 @@ class Denials:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.home = ""
+        """The canaries' namespace: a permission of a namespace is one of this; empty, and it is one of any."""
         self._known: dict[tuple[str, str, str], Permission] = {}
         self.know([Permission(*_CREDENTIALS[:2], why="every request")])
         self._now: dict[_Key, Denied] = {}
@@ -58,10 +60,12 @@ class Denials:
 
     def _refused(self, key: _Key, note: str) -> None:
         now = self._clock.utc()
-        if known := self._now.get(key):
-            self._now[key] = replace(known, last=now, note=note)
+        if before := self._now.get(key):
+            self._now[key] = replace(before, last=now, note=note)
             return
-        needs = [needed for needed in self._known.values() if (needed.verb, needed.resource) == key[:2]]
+        away = key[2] not in {"", self.home} and bool(self.home)
+        known = (needed for needed in self._known.values() if (needed.verb, needed.resource) == key[:2])
+        needs = [needed for needed in known if needed.scope == "cluster" or not away]
         why = "; ".join(sorted({needed.why for needed in needs}))
         optional = bool(needs) and all(needed.optional for needed in needs)
         denied = self._now[key] = Denied(*key, now, now, optional, why, note)

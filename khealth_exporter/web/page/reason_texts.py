@@ -84,6 +84,12 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
     Reason.IMAGE_PULL_FAILED: ReasonText("Images cannot be pulled", "The pod's image could not be pulled."),
     Reason.DNS_FAILED: ReasonText("DNS does not answer", "DNS did not answer."),
     Reason.DNS_WRONG_ANSWER: ReasonText("DNS returns wrong answers", "DNS returned a wrong answer."),
+    Reason.ONE_DNS_SERVER: ReasonText(
+        "One DNS server fails", "A DNS server gave no right answer, and another one did."
+    ),
+    Reason.EGRESS_FAILED: ReasonText(
+        "Pods do not reach targets outside the cluster", "A target that the configuration names was not reached."
+    ),
     Reason.NETWORK_UNREACHABLE: ReasonText("Pods cannot reach each other", "A pod was not reachable over the network."),
     Reason.NETWORK_SLOW: ReasonText(
         "The pod network is slow or loses packets", "The network between pods was too slow, or lost too many packets."
@@ -136,6 +142,9 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
     Reason.NO_STORAGE_CLASS: ReasonText(
         "There is no such StorageClass", "The StorageClass does not exist, or there is no default one."
     ),
+    Reason.AGENTS_NOT_READY: ReasonText("Agents are not Ready", "Too few of khealth's agents were Ready in time."),
+    Reason.AGENT_UNREACHABLE: ReasonText("Agents do not answer khealth", "khealth's agents did not answer it."),
+    Reason.AGENT_REFUSED: ReasonText("Agents refuse khealth", "khealth's agents did not accept its questions."),
     Reason.INTERRUPTED: ReasonText(
         "Attempts are interrupted",
         "The attempt was interrupted: khealth was stopped, or its namespace or its object was deleted.",

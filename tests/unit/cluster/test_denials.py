@@ -89,6 +89,17 @@ def test_a_right_that_somebody_needs_is_not_optional(told: Told) -> None:
     assert (False, "a; b") == (found.optional, found.why)
 
 
+def test_a_right_in_the_canaries_namespace_is_needed_nowhere_else(told: Told) -> None:
+    """What may be left out elsewhere is optional there, although the same verb is needed at home."""
+    told.denials.home = "khealth"
+    told.denials.know([Permission("get", "services", why="canaries")])
+    told.denials.know([Permission("get", "services", scope="cluster", optional=True, why="DNS")])
+    for namespace in ("khealth", "kube-system"):
+        told.take(FORBIDDEN, ("get", "services", namespace))
+    found = {denied.namespace: (denied.optional, denied.why) for denied in told.denials.now()}
+    assert {"khealth": (False, "DNS; canaries"), "kube-system": (True, "DNS")} == found
+
+
 @pytest.mark.parametrize("outcome", PERMITTED)
 def test_whatever_comes_after_authorization_shows_that_the_right_is_there(told: Told, outcome: object) -> None:
     """Done, no such object, or a quota: each time khealth was let in."""

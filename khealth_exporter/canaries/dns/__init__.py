@@ -1,0 +1,1 @@
+"""What agents ask the cluster's DNS, and what their answers say of it."""

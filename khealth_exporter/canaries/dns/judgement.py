@@ -1,0 +1,148 @@
+"""What answers blame: DNS, one of its pods, the way to its Service, or one node. Pure: no I/O, no clock."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from khealth_exporter.canaries.dns.questions import PROPAGATE, RESOLVE, SERVICE, STEPS, TCP, Answer, Grade
+from khealth_exporter.canaries.dns.servers import Server, Servers
+from khealth_exporter.core.agents import Agent
+from khealth_exporter.vocabulary.reading import Remark
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.verdict import Evidence, Failed
+
+_LINES = 20
+"""Answers that the evidence quotes."""
+_UNPROGRAMMED = "the DNS pods answer, and their Service does not"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What all answers say: to be judged once, when the last of them is there."""
+
+    answers: Sequence[Answer]
+    servers: Servers
+
+    def failure(self) -> Failed | None:
+        """Return what the answers blame; None if nothing that a pod needs has failed.
+
+        A DNS pod that fails alone is a ticket, and so is a node. DNS pods that no agent reaches at their own addresses,
+        while the Service works, are none: a NetworkPolicy may want it so.
+        """
+        if all(answer.grade is Grade.OPEN for answer in self.answers):
+            return Failed(Reason.PROBER_STARVED, "no agent had the time to ask the DNS")
+        failing = [answer for answer in self._way if answer.failed]
+        bad, good = self.bad, self.good
+        if self._dead:
+            return self._all_dead(failing)
+        if bad and good:
+            return self._one_server(bad)
+        if failing:
+            return self._some_fail(failing)
+        reached = [a for a in self.answers if a.question.direct and a.failed and a.grade is not Grade.SILENT]
+        return _failed(_reason(reached), "every DNS pod", reached) if bad and reached else None
+
+    @property
+    def bad(self) -> tuple[Server, ...]:
+        """The DNS pods that answer some question to no agent as they should."""
+        return tuple(s for s in (self.servers.ready or ()) if any(not right for right in self._answered_by(s)))
+
+    @property
+    def good(self) -> tuple[Server, ...]:
+        """The DNS pods that answer every question to some agent as they should."""
+        found = ((server, list(self._answered_by(server))) for server in (self.servers.ready or ()))
+        return tuple(server for server, rights in found if rights and all(rights))
+
+    def remark(self) -> Remark:
+        """Return what is known of the DNS pods."""
+        found, bad = self.servers, self.bad
+        if found.ready is None:
+            return Remark("DNS pods", "khealth does not know them, and asked none at its own address")
+        count = f"{len(found.ready)} of {len(found.ready) + found.unready} are ready"
+        if not bad:
+            return Remark("DNS pods", count, failing=found.none)
+        asked = [answer for answer in self.answers if answer.question.direct]
+        if not self.good and all(answer.grade is Grade.SILENT for answer in asked) and not self._dead:
+            text = "no agent reaches one at its own address, but the Service works: is there a NetworkPolicy?"
+            return Remark("DNS pods", f"{count}; {text}")
+        return Remark("DNS pods", f"{count}; failing: {', '.join(map(str, bad))}", failing=True)
+
+    @property
+    def _way(self) -> list[Answer]:
+        """The answers that came as pods get them, and not from one DNS pod."""
+        return [answer for answer in self.answers if not answer.question.direct]
+
+    @property
+    def _dead(self) -> bool:
+        """Whether no agent got the cluster's own name in any way that pods use."""
+        own = [a.grade for a in self._way if a.question.step in {RESOLVE, SERVICE, TCP} and a.grade is not Grade.OPEN]
+        return bool(own) and Grade.RIGHT not in own
+
+    def _answered_by(self, server: Server) -> Iterator[bool]:
+        """Yield for each question that a DNS pod was asked whether any agent got the right answer.
+
+        Agents on its own node count only if there are no others: they reach it even if nobody else does.
+        """
+        asked = [a for a in self.answers if a.question.direct and a.question.server == server.address]
+        asked = [answer for answer in asked if answer.grade is not Grade.OPEN]
+        asked = [answer for answer in asked if answer.agent.node != server.node] or asked
+        for step in dict.fromkeys(answer.question.step for answer in asked):
+            yield any(answer.grade is Grade.RIGHT for answer in asked if answer.question.step is step)
+
+    def _all_dead(self, failing: Sequence[Answer]) -> Failed:
+        if self.servers.none:
+            waiting = f"; {self.servers.unready} are not ready" if self.servers.unready else ""
+            return _failed(Reason.DNS_FAILED, f"the DNS Service has no endpoints{waiting}", failing)
+        if self.good and all(answer.grade is Grade.SILENT for answer in failing):
+            return _failed(Reason.SERVICE_NOT_PROGRAMMED, _UNPROGRAMMED, failing)
+        return _failed(_reason(failing), "no agent gets the cluster's own name", failing)
+
+    def _one_server(self, bad: Sequence[Server]) -> Failed:
+        addresses = {server.address for server in bad}
+        answers = [a for a in self.answers if a.question.direct and a.failed and a.question.server in addresses]
+        names = ", ".join(map(str, bad))
+        count = f"{len(bad)} of {len(self.servers.ready or ())} DNS pods do not answer as they should: {names}"
+        return _failed(Reason.ONE_DNS_SERVER, count, answers)
+
+    def _some_fail(self, failing: Sequence[Answer]) -> Failed:
+        why = Reason.SERVICE_NOT_PROGRAMMED if self._not_programmed(failing) else _reason(failing)
+        if node := self._one_node(failing):
+            return _failed(Reason.ONE_NODE, f"{why} on {node}; agents on other nodes are answered", failing)
+        if why is Reason.SERVICE_NOT_PROGRAMMED:
+            return _failed(why, _UNPROGRAMMED, failing)
+        return _failed(why, self._share(failing), failing)
+
+    def _one_node(self, failing: Sequence[Answer]) -> str:
+        """Return the only node whose agents fail, if agents on another are answered."""
+        nodes = {answer.agent.node for answer in failing}
+        well = {answer.agent.node for answer in self._way if answer.grade is Grade.RIGHT} - nodes
+        return next(iter(nodes)) if len(nodes) == 1 and well else ""
+
+    def _not_programmed(self, failing: Sequence[Answer]) -> bool:
+        """Tell whether agents that the Service does not answer are answered by DNS pods."""
+        asked = {answer.question.step for answer in self._way}
+        step = SERVICE if SERVICE in asked else RESOLVE
+        silent = {_key(a.agent) for a in failing if a.grade is Grade.SILENT and a.question.step is step}
+        direct = {_key(a.agent) for a in self.answers if a.question.direct and a.grade is Grade.RIGHT}
+        return bool(silent) and silent <= direct
+
+    def _share(self, failing: Sequence[Answer]) -> str:
+        agents, all_agents = ({_key(a.agent) for a in some} for some in (failing, self._way))
+        steps = sorted({answer.question.step for answer in failing}, key=STEPS.index)
+        return f"{len(agents)} of {len(all_agents)} agents fail ({', '.join(step.name for step in steps)})"
+
+
+def _key(agent: Agent) -> str:
+    return agent.uid
+
+
+def _reason(failing: Iterable[Answer]) -> Reason:
+    wrong = any(answer.grade is Grade.WRONG for answer in failing)
+    return Reason.DNS_WRONG_ANSWER if wrong else Reason.DNS_FAILED
+
+
+def _failed(reason: Reason, what: str, failing: Sequence[Answer]) -> Failed:
+    ordered = sorted(failing, key=lambda answer: (answer.grade is not Grade.WRONG, STEPS.index(answer.question.step)))
+    lines = tuple(str(answer) for answer in ordered[:_LINES])
+    first = min((answer.question.step for answer in failing), key=STEPS.index, default=PROPAGATE)
+    note = f"{what}: {ordered[0]}" if ordered else what
+    return Failed(reason, note, (Evidence("DNS", "answers", lines),), step=first)

@@ -1,0 +1,94 @@
+"""What the API server says of the cluster's DNS: its Service, the pods behind it, and the cluster's own name."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from khealth_exporter.cluster.client.lookup import get_or_none
+from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.cluster.errors import Refused
+from khealth_exporter.cluster.kinds import ENDPOINT_SLICE, SERVICE
+from khealth_exporter.cluster.objects import Service
+from khealth_exporter.vocabulary.permission import Permission
+
+PERMISSIONS = (
+    Permission("get", "services", scope="cluster", optional=True, why="know which addresses the DNS should answer"),
+    Permission(
+        "list", "endpointslices", "discovery.k8s.io", "cluster", optional=True, why="find the pods of the cluster's DNS"
+    ),
+)
+_PORT = 53
+_OWN = "default", "kubernetes"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A DNS pod that takes traffic."""
+
+    name: str
+    address: str
+    node: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.address}) on {self.node}" if self.node else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The cluster's DNS. What khealth may not read is None.
+
+    `own` are the addresses of the Service `kubernetes`, `service` those of the DNS Service. `ready` are the DNS pods
+    that take traffic, `unready` is the number of others. `port` is the one at which the pods listen.
+    """
+
+    own: tuple[str, ...] | None = None
+    service: tuple[str, ...] | None = None
+    ready: tuple[Server, ...] | None = None
+    unready: int = 0
+    port: int = _PORT
+
+    @property
+    def none(self) -> bool:
+        """Whether the DNS Service is known to have no endpoint."""
+        return self.ready == ()
+
+
+async def find(cluster: Cluster, service: str, deadline: float) -> Servers:
+    """Ask the API server for the DNS Service `NAMESPACE/NAME`; raise Refused, but not for want of a permission."""
+    namespace, _, name = service.partition("/")
+    own = await _permitted(_service(cluster, *_OWN, deadline))
+    found = await _permitted(_service(cluster, namespace, name, deadline))
+    labels = f"kubernetes.io/service-name={name}"
+    slices = await _permitted(cluster.list(ENDPOINT_SLICE, deadline, labels=labels, namespace=namespace))
+    if not found or slices is None:
+        return Servers(_addresses(own), _addresses(found))
+    servers = [
+        (Server(one.target_ref.name or address, address, one.node_name), one.conditions.ready)
+        for piece in slices
+        for one in piece.endpoints
+        for address in one.addresses
+    ]
+    ready = tuple(sorted((server for server, takes in servers if takes), key=lambda server: server.name))
+    ports = [port.port for piece in slices for port in piece.ports if port.name in {"dns", ""}]
+    return Servers(_addresses(own), _addresses(found), ready, len(servers) - len(ready), next(iter(ports), _PORT))
+
+
+async def _service(cluster: Cluster, namespace: str, name: str, deadline: float) -> Service | None:
+    path = cluster.path(SERVICE, name, namespace)
+    return await get_or_none(cluster.client, SERVICE, path, deadline)
+
+
+def _addresses(service: Service | None) -> tuple[str, ...] | None:
+    return tuple(one for one in service.spec.cluster_ips if one != "None") if service else None
+
+
+async def _permitted(work: Awaitable[T]) -> T | None:
+    """Return what the API server answers; None where khealth lacks the permission."""
+    try:
+        return await work
+    except Refused as refused:
+        if refused.refusal.denied:
+            return None
+        raise
