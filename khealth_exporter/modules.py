@@ -13,7 +13,9 @@ from khealth_exporter.routines.deployment import DeploymentRoutine
 from khealth_exporter.routines.disk import Disk
 from khealth_exporter.routines.job import JobRoutine
 from khealth_exporter.routines.pod import PodRoutine
+from khealth_exporter.routines.policy import Policy
 from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.routines.service import ServiceRoutine
 from khealth_exporter.routines.volume import Volume
 
 
@@ -59,6 +61,15 @@ MODULES: tuple[Module, ...] = (
         "storage",
         "disks keep what is written, volumes are provisioned and deleted, mounted configuration follows its source",
         (Disk, Volume, Config),
+        default=False,
+    ),
+    Module(
+        "network",
+        "what pods feel of the network: names, Services, latency, policies, and what is outside",
+        (
+            ServiceRoutine,
+            Policy,
+        ),
         default=False,
     ),
 )
