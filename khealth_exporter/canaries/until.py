@@ -1,4 +1,4 @@
-"""The agents' task `until`: an address is tried again and again until it answers, is silent, or someone is gone."""
+"""The agents' task `until`: an address is tried again and again until it answers, or until it no longer does."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +22,10 @@ LONGEST = 60.0
 """Seconds that an agent tries at most."""
 TRANSIT = 5.0
 """Seconds for the question and its answer, apart from the agent's own."""
+MOST = 50
+"""Agents that try at the same time."""
+_RATE = 500.0
+"""Tries a second of all agents together: what they try is a canary with little CPU."""
 _NAMED = 3
 """Agents that a note names."""
 _SHOWN = 10
@@ -33,7 +37,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What an agent tries, and what it waits for: one answer, silence, or that `gone` no longer answers.
+    """What an agent tries, and what it waits for: one answer, silence, or no answer by `gone`.
 
     It asks for the path /ping on a new connection every `every` seconds, and gives up each try after `timeout`.
     Silence, or the absence of `gone`, counts after `calm` tries in a row.
@@ -44,18 +48,18 @@ class Check:
     port: int
     want: Literal["answer", "silence", "not"] = "answer"
     gone: str = ""
-    calm: int = 40
+    calm: int = 20
     every: float = 0.02
     timeout: float = 0.5
     node: str = ""
     """The node that is asked; empty where it may be any."""
 
-    def question(self) -> Mapping[str, object]:
-        """Return it in the agent's words."""
+    def question(self, agents: int) -> Mapping[str, object]:
+        """Return it in the agent's words, for so many agents that try at the same time."""
         gone = {"not": self.gone} if self.gone else {}
         return {
             "id": self.id, "protocol": "http", "address": self.address, "port": self.port, "want": self.want, **gone,
-            "every": self.every, "calm": self.calm, "timeout": self.timeout,
+            "every": max(self.every, agents / _RATE), "calm": self.calm, "timeout": self.timeout,
         }  # fmt: skip
 
 
@@ -122,25 +126,31 @@ class Observed:
         return Remark("agents", clean(f"{text}; {quiet}" if quiet else text), failing=bool(self.silent))
 
 
-def agents_of(context: Context) -> Agents:
-    """Return the agents that a routine may ask; LookupError for one that does not say that it needs them."""
+def _agents_of(context: Context) -> Agents:
     if context.agents is None:
-        raise LookupError("the context has no agents")
+        raise LookupError("the routine does not say that it needs agents")
     return context.agents
+
+
+async def ready_agents(context: Context, deadline: float) -> Sequence[Agent]:
+    """Return the agents that are Ready, others each time if there are too many for one canary; raise Failed."""
+    agents = await _agents_of(context).ready(deadline)
+    return agents if len(agents) <= MOST else context.chance.sample(agents, MOST)
 
 
 async def observe(
     context: Context, agents: Sequence[Agent], checks: Callable[[Agent], Iterable[Check]], within: float
 ) -> Observed:
     """Let each agent try its checks for so many seconds at most; raise Failed if no agent answers."""
+    number = len(agents)
     asked = {agent.uid: {check.id: check for check in checks(agent)} for agent in agents}
     within = min(LONGEST, within)
 
     def question(agent: Agent) -> Mapping[str, object]:
-        return {"checks": [check.question() for check in asked[agent.uid].values()], "within": round(within, 3)}
+        return {"checks": [check.question(number) for check in asked[agent.uid].values()], "within": round(within, 3)}
 
     deadline = context.clock.now() + within + TRANSIT
-    heard = await agents_of(context).ask(agents, "until", question, deadline)
+    heard = await _agents_of(context).ask(agents, "until", question, deadline)
     return Observed([one for told in heard.told for one in _seen(told, asked[told.agent.uid])], heard.silent)
 
 

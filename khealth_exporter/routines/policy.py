@@ -14,7 +14,7 @@ from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_steps import ACCEPT, DELETE_POD, READY, SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.canaries.policies import AGENT, meddling
 from khealth_exporter.canaries.serving import PORT, place, serving
-from khealth_exporter.canaries.until import Check, Observed, agents_of, blamed, measured, observe
+from khealth_exporter.canaries.until import Check, Observed, blamed, measured, observe, ready_agents
 from khealth_exporter.cluster.kinds import EVENT, NETWORK_POLICY, NODE, POD, Kind
 from khealth_exporter.cluster.objects import NetworkPolicy
 from khealth_exporter.core.agents import Agent
@@ -41,10 +41,10 @@ class PolicySettings(RoutineSettings):
     interval: Duration = 300.0
     """Attempts begin this often, on a fixed grid."""
     timeout: Duration = 60.0
-    """Upper bound of init, and again of cleanup. A quarter of it is for each policy to come into force."""
+    """Upper bound of init, and again of cleanup. A quarter of it is for each policy to take effect."""
     required: bool = False
-    """Whether a cluster that has never enforced a policy fails. By default, this is not applicable to it, and no
-    failure; one that has enforced a policy since khealth started must go on with that."""
+    """Whether a cluster fails that has not enforced any policy since khealth started. By default, the routine does not
+    apply to such a cluster, and succeeds."""
     pod: CanarySettings = CanarySettings()
     """The pod's specification."""
 
@@ -96,10 +96,10 @@ class Policy(Routine[PolicySettings]):
         """Seconds for the canary to be Ready, for the agents to reach it, and for each policy."""
 
     async def init(self) -> None:
-        """Start the canary, block it and unblock it, and ask the agents when either is in force."""
+        """Start the canary, block it and unblock it, and ask the agents when each takes effect."""
         await self.context.cluster.watches.see(self.watches, self.deadline)
         due = self.context.clock.now() + self._share
-        agents = await agents_of(self.context).ready(due)
+        agents = await ready_agents(self.context, due)
         self.record(await self._target.create(serving(self.ownership.name), due))
         await self._target.at(RUNNING, due, self.record)
         before = await self._observe(agents, "answer")
@@ -122,7 +122,7 @@ class Policy(Routine[PolicySettings]):
             owned.close()
 
     async def _denied(self, agents: Sequence[Agent]) -> bool:
-        """Create the policy that denies all, and tell whether it is in force; raise Failed if it must be."""
+        """Create the policy that denies all, and tell whether it takes effect; raise Failed if it must be."""
         await self._create(self._deny, [])
         after = await self._observe(agents, "silence")
         if not after.failing:
@@ -137,7 +137,7 @@ class Policy(Routine[PolicySettings]):
         return False
 
     async def _allowed(self, agents: Sequence[Agent]) -> None:
-        """Create the policy that allows the agents, and wait until it is in force; raise Failed if it is not."""
+        """Create the policy that allows the agents, and wait until it takes effect; raise Failed if it does not."""
         await self._create(self._allow, [{"from": [{"podSelector": {"matchLabels": AGENT}}]}])
         after = await self._observe(agents, "answer")
         if after.failing:

@@ -17,7 +17,7 @@ from khealth_exporter.canaries.pod_steps import ACCEPT, DELETE_POD, READY, SANDB
 from khealth_exporter.canaries.policies import meddling
 from khealth_exporter.canaries.served import ASSIGNED, Addresses, Served, not_assigned
 from khealth_exporter.canaries.serving import PORT, place, serving
-from khealth_exporter.canaries.until import Check, Observed, agents_of, blamed, measured, observe
+from khealth_exporter.canaries.until import Check, Observed, blamed, measured, observe, ready_agents
 from khealth_exporter.cluster.kinds import ENDPOINT_SLICE, EVENT, NETWORK_POLICY, NODE, POD, SERVICE, Kind
 from khealth_exporter.core.agents import Agent
 from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineSettings
@@ -33,7 +33,7 @@ from khealth_exporter.vocabulary.verdict import Failed
 PUBLISH = Step("publish", Component.CONTROLLER_MANAGER, "the Service is created → both pods are in its EndpointSlices")
 ASSIGN = Step("assign", Component.NETWORK, "the Service is created → its load balancer has an address")
 PROGRAM = Step("program", Component.NETWORK, "both pods are published → the Service answers every agent")
-UNPROGRAM = Step("unprogram", Component.NETWORK, "a pod that ends is not published any more → it answers no agent")
+UNPROGRAM = Step("unprogram", Component.NETWORK, "a pod that ends is no longer published → it answers no agent")
 
 LINGER, WITHIN = 15.0, 12.0
 """Seconds for which a pod goes on answering that was asked to end, and in which it must get no more requests."""
@@ -60,9 +60,9 @@ class ServiceSettings(RoutineSettings):
 
 
 class ServiceRoutine(Routine[ServiceSettings]):
-    """Create a Service in front of two pods, use it from every agent, end one of the pods, and use it further.
+    """Create a Service for two pods, use it from every agent, end one of the pods, and use it again.
 
-    The load balancer is the network's: the provider or an add-on brings it, and not the controller manager.
+    A load balancer belongs to the network: the provider or an add-on brings it, and not the controller manager.
     """
 
     name: ClassVar[str] = "service"
@@ -108,7 +108,7 @@ class ServiceRoutine(Routine[ServiceSettings]):
         """Create pods and Service, and ask the agents when it answers; end a pod, and ask until when that answers."""
         await self.context.cluster.watches.see(self.watches, self.deadline)
         due = self._due()
-        agents = await agents_of(self.context).ready(due)
+        agents = await ready_agents(self.context, due)
         for server, word, linger in ((self._staying, "stays", 0.0), (self._ending, "ends", LINGER)):
             self.record(await server.create(serving(self.ownership.part(word).name, linger), due))
         for server in self._servers:
@@ -176,7 +176,7 @@ class ServiceRoutine(Routine[ServiceSettings]):
             raise await self._judged(observed, Reason.SERVICE_NOT_PROGRAMMED, ASSIGN, note)
 
     async def _unprogram(self, agents: Sequence[Agent]) -> None:
-        """End a pod, and wait until no agent gets an answer by it any more."""
+        """End a pod, and wait until no agent gets an answer from it."""
         await self._verify()
         address, _ = place(self._ending.trace)
         check = replace(self._answering(), want="not", gone=self.ownership.part("ends").name)
