@@ -152,7 +152,7 @@ class SmallNetwork:
                 calm += bool(name) or check["want"] == "silence"
                 done = calm >= check["calm"]
             if not done:
-                await asyncio.sleep(check["every"] if name else check["timeout"])
+                await asyncio.sleep(check["every"])
         return {"id": check["id"], "reached": done, "seconds": last, "uncertainty": 0.001, "tries": tries,
                 "answers": answers, "error": "" if done else "timed out"}  # fmt: skip
 

@@ -1,6 +1,7 @@
 """A canary that answers agents: a server behind a Service, or the target of a policy."""
 
 from khealth_exporter.canaries.bare_canary import Task
+from khealth_exporter.canaries.pod_spec import READY_PATH
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.measure.trace import Trace
 
@@ -15,7 +16,7 @@ def serving(name: str, linger: float = 0.0) -> Task:
     It is an agent without a secret: no agent, and no client, gets more from it than its name.
     """
     address = {"name": "KHEALTH_POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-    probe = {"httpGet": {"path": "/ready", "port": PORT}, "periodSeconds": 1, "timeoutSeconds": 2}
+    probe = {"httpGet": {"path": READY_PATH, "port": PORT}, "periodSeconds": 1, "timeoutSeconds": 2}
     container = {
         "env": [address],
         "ports": [{"name": _PORT_NAME, "containerPort": PORT}],

@@ -39,8 +39,8 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 class Check:
     """What an agent tries, and what it waits for: one answer, silence, or no answer by `gone`.
 
-    It asks for the path /ping on a new connection every `every` seconds, and gives up each try after `timeout`.
-    Silence, or the absence of `gone`, counts after `calm` tries in a row.
+    It makes a new connection every `every` seconds, on which http asks who answers, and gives up each try after
+    `timeout`. Silence, or the absence of `gone`, counts after `calm` tries in a row.
     """
 
     id: str
@@ -53,13 +53,14 @@ class Check:
     timeout: float = 0.5
     node: str = ""
     """The node that is asked; empty where it may be any."""
+    protocol: Literal["tcp", "http"] = "http"
 
     def question(self, agents: int) -> Mapping[str, object]:
         """Return it in the agent's words, for so many agents that try at the same time."""
         gone = {"not": self.gone} if self.gone else {}
         return {
-            "id": self.id, "protocol": "http", "address": self.address, "port": self.port, "want": self.want, **gone,
-            "every": max(self.every, agents / _RATE), "calm": self.calm, "timeout": self.timeout,
+            "id": self.id, "protocol": self.protocol, "address": self.address, "port": self.port, "want": self.want,
+            **gone, "every": max(self.every, agents / _RATE), "calm": self.calm, "timeout": self.timeout,
         }  # fmt: skip
 
 

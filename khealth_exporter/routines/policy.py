@@ -31,7 +31,7 @@ DENY = Step("deny", Component.NETWORK, "the policy that denies is created → no
 ALLOW = Step("allow", Component.NETWORK, "the policy that allows is created → every agent gets an answer")
 
 _STEPS = {Reason.NETWORK_UNREACHABLE: DENY, Reason.POLICY_NOT_ENFORCED: DENY, Reason.POLICY_OVERBLOCKS: ALLOW}
-CALM, EVERY, PATIENCE = 5, 0.05, 0.5
+CALM, EVERY, PATIENCE = 60, 0.05, 0.5
 """Tries in a row that fail before silence counts; seconds from one try to the next; seconds that one waits."""
 
 
@@ -151,7 +151,8 @@ class Policy(Routine[PolicySettings]):
 
     async def _observe(self, agents: Sequence[Agent], want: Literal["answer", "silence"]) -> Observed:
         address, _ = place(self._target.trace)
-        check = Check(want, address, PORT, want, calm=CALM, every=EVERY, timeout=PATIENCE)
+        # The kernel alone accepts connections: a canary that has no CPU looks open, as it is.
+        check = Check(want, address, PORT, want, calm=CALM, every=EVERY, timeout=PATIENCE, protocol="tcp")
         return await observe(self.context, agents, lambda _: (check,), self._share)
 
     async def _judged(self, observed: Observed, reason: Reason, note: str) -> Failed:
