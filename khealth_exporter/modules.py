@@ -16,7 +16,9 @@ from khealth_exporter.routines.egress import Egress
 from khealth_exporter.routines.job import JobRoutine
 from khealth_exporter.routines.latency import Latency
 from khealth_exporter.routines.pod import PodRoutine
+from khealth_exporter.routines.policy import Policy
 from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.routines.service import ServiceRoutine
 from khealth_exporter.routines.volume import Volume
 
 
@@ -69,7 +71,9 @@ MODULES: tuple[Module, ...] = (
         "what pods feel of the network: names, Services, latency, policies, and what is outside",
         (
             Dns,
+            ServiceRoutine,
             Latency,
+            Policy,
             Egress,
         ),
         default=False,

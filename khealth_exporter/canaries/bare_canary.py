@@ -1,7 +1,7 @@
 """One canary that an attempt creates itself: a pod that does one task, once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from khealth_exporter.canaries.aim import Aim
@@ -38,6 +38,8 @@ class Task:
     mounts: Sequence[Mount] = ()
     node: str = ""
     avoid: str = ""
+    container: Mapping[str, object] = field(default_factory=dict)
+    """Further fields of its container."""
 
 
 class BareCanary:
@@ -85,6 +87,10 @@ class BareCanary:
         """Return the pod and its document once it has ended; LookupError if it was not created; raise Failed."""
         return await follow(self._known_pods, aim, deadline, record)
 
+    async def verify(self, deadline: float) -> None:
+        """Return if the pod is still there and Ready, as it was; LookupError if it was not created; raise Failed."""
+        await self._known_pods.verify(deadline)
+
     def timed(self, step: Step, begin: str, end: str) -> Sample | None:
         """Return the step between two milestones, with the time waited if the second one was not reached.
 
@@ -118,7 +124,7 @@ class BareCanary:
         metadata = self._ownership.metadata()
         metadata["labels"] = self._settings.labelled(self._ownership.labels)
         metadata["annotations"] = {**self._settings.marks, **self._ownership.annotations}
-        spec = canary_spec(self._settings, self._ownership.labels, task.arguments, task.mounts)
+        spec = canary_spec(self._settings, self._ownership.labels, task.arguments, task.mounts, task.container)
         affinity = {**placement.affinity, **_avoiding(task.avoid)}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {**spec, **affinity}}
 

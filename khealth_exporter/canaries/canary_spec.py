@@ -35,14 +35,22 @@ class Mount:
 
 
 def canary_spec(
-    settings: CanarySettings, labels: Mapping[str, str], task: Sequence[str], mounts: Sequence[Mount] = ()
+    settings: CanarySettings,
+    labels: Mapping[str, str],
+    task: Sequence[str],
+    mounts: Sequence[Mount] = (),
+    more: Mapping[str, object] | None = None,
 ) -> Mapping[str, object]:
-    """Return the specification of a canary that runs `khealth canary` with these arguments, once."""
+    """Return the specification of a canary that runs `khealth canary` with these arguments, once.
+
+    `more` are further fields of its container.
+    """
     spec: dict[str, Any] = {**pod_spec(settings, labels)}
     (container,) = spec["containers"]
     command = {"name": CANARY, "command": ["python3", "-m", "khealth_exporter.canary", *task]}
     places = [{"name": f"{OWN_VOLUME}{mount.name}", "mountPath": mount.path} for mount in mounts]
-    spec["containers"] = [{**container, **command, **({"volumeMounts": places} if places else {})}]
+    mounted = {"volumeMounts": places} if places else {}
+    spec["containers"] = [{**container, **command, **mounted, **(more or {})}]
     volumes = [{"name": f"{OWN_VOLUME}{mount.name}", **mount.volume} for mount in mounts]
     # Its group may write what is mounted. Without a user of our own, OpenShift chooses the group too.
     group = {"fsGroup": settings.runAsUser} if mounts and settings.runAsUser else {}

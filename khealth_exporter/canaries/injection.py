@@ -1,9 +1,9 @@
 """What others have put into a canary pod, which of its steps that makes longer, and how those steps are graded."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from khealth_exporter.canaries.pod_spec import OURS, OWN_VOLUME
+from khealth_exporter.canaries.pod_spec import OURS, OWN_VOLUME, READY_PATH
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.measure.trace import Trace
@@ -21,8 +21,8 @@ _RUNNING = frozenset({"start", "ready", "delete"})
 
 # The SLI is the "startup latency of stateless and schedulable pods, excluding time to pull images and run init
 # containers" (kubernetes/community, sig-scalability/slos/pod_startup_latency.md). khealth asks for one container, for
-# no init container, probe, or gate, and for a volume only to measure it. A mutating webhook or a
-# MutatingAdmissionPolicy can add them.
+# no init container or gate, for a volume only to measure it, and for a probe only of what answers. A mutating webhook
+# or a MutatingAdmissionPolicy can add them.
 
 
 def _added(trace: Trace[Pod]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -43,10 +43,16 @@ def _added(trace: Trace[Pod]) -> Iterator[tuple[str, frozenset[str]]]:
     for container in spec.containers:
         if container.name not in OURS:
             yield f"container {container.name}", _RUNNING
-        elif container.readiness_probe or container.startup_probe:
+        elif not _own(container.readiness_probe) or container.startup_probe:
             yield f"probe of container {container.name}", frozenset({"ready"})
     for gate in spec.readiness_gates:
         yield f"readiness gate {gate.condition_type}", frozenset({"ready"})
+
+
+def _own(probe: Mapping[str, object] | None) -> bool:
+    """Tell whether a readiness probe is khealth's, or there is none; a mesh may have rewritten it."""
+    asked = (probe or {}).get("httpGet")
+    return probe is None or (isinstance(asked, dict) and asked.get("path") == READY_PATH)
 
 
 def injected(trace: Trace[Pod]) -> tuple[str, ...]:

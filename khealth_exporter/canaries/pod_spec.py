@@ -48,6 +48,9 @@ OURS = frozenset({CONTAINER, CANARY})
 OWN_VOLUME = "khealth-"
 """How the names of the volumes begin that khealth asks for."""
 
+READY_PATH = "/ready"
+"""Where a canary that others ask tells its kubelet that it answers."""
+
 USER = 65535
 """The user of the default image."""
 

@@ -9,6 +9,7 @@ from khealth_exporter.cluster.objects import (
     EndpointSlice,
     KubernetesEvent,
     KubernetesObject,
+    NetworkPolicy,
     Node,
     Pod,
     Secret,
@@ -95,6 +96,6 @@ NODE = Kind("Node", "nodes", Node, namespaced=False)
 EVENT = Kind("Event", "events", KubernetesEvent)
 ENDPOINT_SLICE = Kind("EndpointSlice", "endpointslices", EndpointSlice, group="discovery.k8s.io")
 SERVICE = Kind("Service", "services", Service)
-NETWORK_POLICY = Kind("NetworkPolicy", "networkpolicies", KubernetesObject, group="networking.k8s.io")
+NETWORK_POLICY = Kind("NetworkPolicy", "networkpolicies", NetworkPolicy, group="networking.k8s.io")
 NAMESPACE = Kind("Namespace", "namespaces", KubernetesObject, namespaced=False)
 SERVICE_ACCOUNT = Kind("ServiceAccount", "serviceaccounts", KubernetesObject)

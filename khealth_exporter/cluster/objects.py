@@ -14,6 +14,7 @@ from khealth_exporter.cluster.scheduling import (
     Taint,
     Toleration,
 )
+from khealth_exporter.cluster.services import NetworkPolicySpec, NodeAddress, ServiceSpec, ServiceStatus
 
 
 class Lenient(Struct, frozen=True, rename="camel"):
@@ -191,9 +192,10 @@ class NodeSpec(Lenient, frozen=True):
 
 
 class NodeStatus(Lenient, frozen=True):
-    """How a node is."""
+    """How a node is, and where."""
 
     conditions: list[Condition] = []
+    addresses: list[NodeAddress] = []
 
 
 class Node(KubernetesObject, frozen=True):
@@ -211,6 +213,11 @@ class Node(KubernetesObject, frozen=True):
     def ready(self) -> bool:
         """Whether its kubelet says that it is Ready."""
         return self.readiness.status == "True"
+
+    @property
+    def internal(self) -> str:
+        """Its first address within the cluster; empty if it has none."""
+        return next((found.address for found in self.status.addresses if found.type == "InternalIP"), "")
 
     @property
     def going(self) -> bool:
@@ -267,16 +274,17 @@ class EndpointSlice(KubernetesObject, frozen=True):
     ports: list[EndpointPort] = []
 
 
-class ServiceSpec(Lenient, frozen=True):
-    """The addresses of a Service."""
-
-    cluster_ips: tuple[str, ...] = field(default=(), name="clusterIPs")
-
-
 class Service(KubernetesObject, frozen=True):
     """A Service."""
 
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
+
+
+class NetworkPolicy(KubernetesObject, frozen=True):
+    """Which pods may talk to which."""
+
+    spec: NetworkPolicySpec = NetworkPolicySpec()
 
 
 def unix_time(timestamp: str) -> float | None:

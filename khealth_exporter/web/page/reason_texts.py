@@ -57,6 +57,9 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
     Reason.WRONGLY_COLLECTED: ReasonText(
         "The garbage collector deletes objects that it must keep", "An object was deleted that should have stayed."
     ),
+    Reason.ENDPOINTS_NOT_PUBLISHED: ReasonText(
+        "Services do not learn which pods are Ready", "The EndpointSlices of a Service did not follow its pods."
+    ),
     Reason.POD_NOT_SCHEDULED: ReasonText("The scheduler does not bind pods", "The scheduler did not bind the pod."),
     Reason.POD_UNSCHEDULABLE: ReasonText(
         "The scheduler finds no node with room for pods", "The scheduler found no node that fits the pod."
@@ -98,7 +101,13 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
         "Large packets between pods vanish", "Large packets between pods were lost, and small packets were not."
     ),
     Reason.SERVICE_NOT_PROGRAMMED: ReasonText(
-        "Services do not reach their pods", "The Service did not reach its pod in time."
+        "Services do not reach their pods", "A Service did not answer in time, or still used a pod that ended."
+    ),
+    Reason.POLICY_NOT_ENFORCED: ReasonText(
+        "NetworkPolicies are not enforced", "A NetworkPolicy that denies all traffic did not stop requests."
+    ),
+    Reason.POLICY_OVERBLOCKS: ReasonText(
+        "NetworkPolicies block what they allow", "Requests that a NetworkPolicy allows were blocked."
     ),
     Reason.VOLUME_NOT_PROVISIONED: ReasonText("Volumes are not provisioned", "The volume was not provisioned."),
     Reason.VOLUME_NOT_ATTACHED: ReasonText("Volumes are not mounted", "The pod's volume was not attached or mounted."),

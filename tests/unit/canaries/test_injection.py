@@ -63,6 +63,11 @@ def foreign(found: Sample) -> set[str]:
         ({"initContainers": [INIT, SIDECAR]}, RUNS, ("init container istio-init", "sidecar linkerd-proxy")),
         ({"readinessGates": [{"conditionType": "lb.example/ready"}]}, {"ready"}, ("readiness gate lb.example/ready",)),
         ({"containers": [{**OWN, "readinessProbe": {"exec": {}}}]}, {"ready"}, ("probe of container pause",)),
+        (
+            {"containers": [{**OWN, "readinessProbe": {"httpGet": {"path": "/app-health/canary/readyz"}}}]},
+            {"ready"},
+            ("probe of container pause",),
+        ),
         ({"containers": [{**OWN, "startupProbe": {"exec": {}}}]}, {"ready"}, ("probe of container pause",)),
         (
             {"volumes": [{"name": "spiffe", "csi": {"driver": "csi.spiffe.io"}}]},
@@ -77,6 +82,12 @@ def test_steps_that_something_injected_makes_longer_are_foreign(
     """The SLI is one of them where one of its parts is."""
     found = measured(changed(a_document(), **spec))
     assert (expected, names, Quality.FOREIGN) == (foreign(found), found.injected, found.quality)
+
+
+def test_a_readiness_probe_of_khealths_own_makes_nothing_foreign() -> None:
+    """A canary that answers others is Ready once it does."""
+    own = {**OWN, "readinessProbe": {"httpGet": {"path": "/ready", "port": 8079, "scheme": "HTTP"}}}
+    assert Quality.EXACT is measured(changed(a_document(), containers=[own])).quality
 
 
 @pytest.mark.parametrize(

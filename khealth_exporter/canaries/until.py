@@ -1,0 +1,205 @@
+"""The agents' task `until`: an address is tried again and again until it answers, or until it no longer does."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import msgspec
+
+from khealth_exporter.canaries.diagnosis import alone
+from khealth_exporter.cluster.errors import clean
+from khealth_exporter.core.agents import Agent, Agents, Silence, Told
+from khealth_exporter.core.routine import Context
+from khealth_exporter.measure.moments import Moment
+from khealth_exporter.measure.ruler import Ruler
+from khealth_exporter.vocabulary.reading import Remark
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.sample import Measurement
+from khealth_exporter.vocabulary.step import Step
+from khealth_exporter.vocabulary.verdict import Evidence, Failed
+
+LONGEST = 60.0
+"""Seconds that an agent tries at most."""
+TRANSIT = 5.0
+"""Seconds for the question and its answer, apart from the agent's own."""
+MOST = 50
+"""Agents that try at the same time."""
+_RATE = 500.0
+"""Tries a second of all agents together: what they try is a canary with little CPU."""
+_NAMED = 3
+"""Agents that a note names."""
+_SHOWN = 10
+"""Agents that evidence shows."""
+
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What an agent tries, and what it waits for: one answer, silence, or no answer by `gone`.
+
+    It makes a new connection every `every` seconds, on which http asks who answers, and gives up each try after
+    `timeout`. Silence, or the absence of `gone`, counts after `calm` tries in a row.
+    """
+
+    id: str
+    address: str
+    port: int
+    want: Literal["answer", "silence", "not"] = "answer"
+    gone: str = ""
+    calm: int = 20
+    every: float = 0.02
+    timeout: float = 0.5
+    node: str = ""
+    """The node that is asked; empty where it may be any."""
+    protocol: Literal["tcp", "http"] = "http"
+
+    def question(self, agents: int) -> Mapping[str, object]:
+        """Return it in the agent's words, for so many agents that try at the same time."""
+        gone = {"not": self.gone} if self.gone else {}
+        return {
+            "id": self.id, "protocol": self.protocol, "address": self.address, "port": self.port, "want": self.want,
+            **gone, "every": max(self.every, agents / _RATE), "calm": self.calm, "timeout": self.timeout,
+        }  # fmt: skip
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What an agent says of one check: durations in seconds since it had the question, and who answered how often."""
+
+    id: str
+    reached: bool
+    seconds: _Seconds = 0.0
+    uncertainty: _Seconds = 0.0
+    tries: _Count = 0
+    answers: dict[str, _Count] = {}
+    error: str = ""
+
+
+class _Document(msgspec.Struct, frozen=True):
+    results: list[Outcome]
+    seconds: _Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one agent saw of one check; `at` is when it was reached, in monotonic seconds of khealth's own clock."""
+
+    agent: Agent
+    check: Check
+    outcome: Outcome
+    at: float
+    uncertainty: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether what was waited for came."""
+        return self.outcome.reached
+
+    @property
+    def failed(self) -> int:
+        """Tries that got no answer."""
+        return max(0, self.outcome.tries - sum(self.outcome.answers.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What all agents saw that answered, and those that did not."""
+
+    seen: Sequence[Seen]
+    silent: Sequence[Silence]
+
+    @property
+    def agents(self) -> list[Agent]:
+        """Those that answered."""
+        return list({one.agent.uid: one.agent for one in self.seen}.values())
+
+    @property
+    def failing(self) -> list[Seen]:
+        """What was not reached."""
+        return [one for one in self.seen if not one.reached]
+
+    def remark(self) -> Remark:
+        """Return how many agents took part, and which ones did not answer."""
+        told = len(self.agents)
+        text = f"{told} of {told + len(self.silent)} answered"
+        quiet = "; ".join(f"{one.agent.name} on {one.agent.node}: {one.why.note}" for one in self.silent[:_NAMED])
+        return Remark("agents", clean(f"{text}; {quiet}" if quiet else text), failing=bool(self.silent))
+
+
+def _agents_of(context: Context) -> Agents:
+    if context.agents is None:
+        raise LookupError("the routine does not say that it needs agents")
+    return context.agents
+
+
+async def ready_agents(context: Context, deadline: float) -> Sequence[Agent]:
+    """Return the agents that are Ready, others each time if there are too many for one canary; raise Failed."""
+    agents = await _agents_of(context).ready(deadline)
+    return agents if len(agents) <= MOST else context.chance.sample(agents, MOST)
+
+
+async def observe(
+    context: Context, agents: Sequence[Agent], checks: Callable[[Agent], Iterable[Check]], within: float
+) -> Observed:
+    """Let each agent try its checks for so many seconds at most; raise Failed if no agent answers."""
+    number = len(agents)
+    asked = {agent.uid: {check.id: check for check in checks(agent)} for agent in agents}
+    within = min(LONGEST, within)
+
+    def question(agent: Agent) -> Mapping[str, object]:
+        return {"checks": [check.question(number) for check in asked[agent.uid].values()], "within": round(within, 3)}
+
+    deadline = context.clock.now() + within + TRANSIT
+    heard = await _agents_of(context).ask(agents, "until", question, deadline)
+    return Observed([one for told in heard.told for one in _seen(told, asked[told.agent.uid])], heard.silent)
+
+
+def _seen(told: Told, asked: Mapping[str, Check]) -> Iterable[Seen]:
+    """Yield what an agent saw: it had the question at some time between those that khealth knows of."""
+    try:
+        document = msgspec.convert(told.document, _Document)
+        checks = [(asked[outcome.id], outcome) for outcome in document.results]
+    except (msgspec.ValidationError, LookupError) as error:
+        note = f"{told.agent.name} on {told.agent.node} answers something else than it was asked: {error}"
+        raise Failed(Reason.AGENT_REFUSED, clean(f"{note}; its image may be of another version of khealth")) from error
+    half = max(0.0, told.answered - told.sent - document.seconds) / 2
+    for check, outcome in checks:
+        yield Seen(told.agent, check, outcome, told.sent + half + outcome.seconds, half + outcome.uncertainty)
+
+
+def measured(step: Step, since: Moment, seen: Sequence[Seen], ruler: Ruler) -> Measurement:
+    """Return how long it took until the last agent was there; ValueError if there is none."""
+    last = max(seen, key=lambda one: one.at)
+    found = ruler.measure(step, since, Moment(last.at), censored=not last.reached)
+    return replace(found, uncertainty=max(found.uncertainty, *(one.uncertainty for one in seen)))
+
+
+def blamed(observed: Observed, reason: Reason, step: Step, note: str) -> Failed:
+    """Return what it means that some agents did not see what they should: one node is to blame, or what connects all.
+
+    One node is if every failing pair of agent and target has to do with it alone, and other nodes are well. A node is
+    well if an agent of it has reached something that is not on it, or is reached from another node.
+    """
+    seen, failing = observed.seen, observed.failing
+    well = {node for one in seen if one.reached and one.check.node != one.agent.node for node in _nodes(one)}
+    suspects = set.intersection(*map(_nodes, failing)) - well
+    evidence = tuple(map(_evidence, failing[:_SHOWN]))
+    pairs = ", ".join(f"{one.agent.name} on {one.agent.node}" for one in failing[:_NAMED])
+    more = f" and {len(failing) - _NAMED} more" if len(failing) > _NAMED else ""
+    note = clean(f"{note}: {pairs}{more} of {len(observed.agents)} agents")
+    if len(suspects) == 1 and well:
+        return Failed(Reason.ONE_NODE, alone(reason, suspects.pop(), note), evidence, step=step)
+    return Failed(reason, note, evidence, step=step)
+
+
+def _nodes(one: Seen) -> set[str]:
+    return {node for node in (one.agent.node, one.check.node) if node}
+
+
+def _evidence(one: Seen) -> Evidence:
+    outcome, check = one.outcome, one.check
+    by = ", ".join(f"{count} by {name}" for name, count in sorted(outcome.answers.items())) or "none"
+    lines = [f"{check.id} at {check.address} port {check.port}: {outcome.tries} tries; answers: {by}"]
+    lines += [f"last error: {outcome.error}"] if outcome.error else []
+    return Evidence("Agent", f"{one.agent.name} on {one.agent.node}", tuple(map(clean, lines)))

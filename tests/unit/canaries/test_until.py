@@ -1,0 +1,162 @@
+"""What agents see, and who is to blame for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_cluster import scene
+from small_services import SmallNetwork
+from virtual_time import virtual
+
+from khealth_exporter.canaries.until import (
+    MOST,
+    Check,
+    Observed,
+    Outcome,
+    Seen,
+    blamed,
+    measured,
+    observe,
+    ready_agents,
+)
+from khealth_exporter.core.agents import Agent, Heard, Told
+from khealth_exporter.measure.moments import Moment
+from khealth_exporter.measure.ruler import Ruler
+from khealth_exporter.vocabulary.component import Component
+from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.settings import MeasurementSettings
+from khealth_exporter.vocabulary.step import Step
+from khealth_exporter.vocabulary.verdict import Failed
+
+STEP = Step("program", Component.NETWORK, "one → the other")
+REASON = Reason.SERVICE_NOT_PROGRAMMED
+
+
+def agent(node: str, number: int = 1) -> Agent:
+    return Agent(f"{node}-{number}", f"uid-{node}-{number}", node, "", "10.244.0.1", 8079)
+
+
+def seen(source: str, target: str = "", *, reached: bool, at: float = 1.0) -> Seen:
+    check = Check("service", "10.96.0.7", 8079, node=target)
+    return Seen(agent(source), check, Outcome("service", reached, tries=3), at, 0.01)
+
+
+def reason(*pairs: Seen) -> Reason:
+    return blamed(Observed(pairs, ()), REASON, STEP, "it does not answer").reason
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([("a", "", False), ("b", "", True), ("c", "", True)], Reason.ONE_NODE),
+        ([("a", "", False), ("b", "", False), ("c", "", True)], REASON),
+        ([("a", "", False), ("b", "", False)], REASON),
+        ([("a", "", False)], REASON),
+        # An agent of the same node is well.
+        ([("a", "", False), ("a", "", True), ("b", "", True)], REASON),
+        # Nothing on node c is reached from outside, and nothing outside from there.
+        ([("a", "c", False), ("c", "a", False), ("a", "b", True), ("c", "c", True)], Reason.ONE_NODE),
+        # Of two nodes, neither is more to blame than the other.
+        ([("a", "b", False), ("b", "a", False), ("a", "a", True), ("b", "b", True)], REASON),
+        # Only one way is closed: node b answers others.
+        ([("a", "b", False), ("c", "b", True), ("a", "c", True)], REASON),
+    ],
+)
+def test_one_node_is_to_blame_if_others_are_well_and_it_never_is(
+    pairs: Sequence[tuple[str, str, bool]], expected: Reason
+) -> None:
+    """Otherwise it is what connects them."""
+    assert expected == reason(*(seen(source, target, reached=reached) for source, target, reached in pairs))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "a", "b", "c"]), st.booleans()), min_size=1))
+def test_a_node_that_reaches_others_is_never_the_one(pairs: list[tuple[str, str, bool]]) -> None:
+    """Whatever else failed."""
+    found = [seen(source, target, reached=reached) for source, target, reached in (*pairs, ("a", "b", False))]
+    failed = blamed(Observed(found, ()), REASON, STEP, "it does not answer")
+    if failed.reason is Reason.ONE_NODE:
+        (node,) = {name for name in "abc" if failed.note.startswith(f"{REASON} on {name} only")}
+        assert [] == [one for one in found if one.reached and node in (one.agent.node, one.check.node)
+                      and one.agent.node != one.check.node]  # fmt: skip
+
+
+def test_the_last_agent_counts() -> None:
+    """A Service is of use once it answers everywhere."""
+    ruler = Ruler(MeasurementSettings())
+    found = measured(STEP, Moment(10.0), [seen("a", reached=True, at=10.5), seen("b", reached=True, at=12.0)], ruler)
+    assert (2.0, 0.01, False) == (found.seconds, found.uncertainty, found.censored)
+
+
+class Scripted:
+    """Agents that answer as they are told to, half a second after the question, of which they used a tenth."""
+
+    def __init__(self, clock: Any, document: Mapping[str, Any], count: int = 1) -> None:
+        self.clock, self.document = clock, document
+        self.agents = [agent(f"node-{number}") for number in range(count)]
+        self.questions: list[Mapping[str, Any]] = []
+
+    async def ready(self, deadline: float, *, least: int = 1) -> Sequence[Agent]:
+        """Return all of them."""
+        del deadline, least
+        return self.agents
+
+    async def ask(self, agents: Sequence[Agent], task: str, question: Any, deadline: float) -> Heard:
+        """Answer the same for each."""
+        del task, deadline
+        now = self.clock.now()
+        self.questions += [question(one) for one in agents]
+        return Heard([Told(one, self.document, now, now + 0.5) for one in agents], ())
+
+
+def results(**fields: Any) -> Mapping[str, Any]:
+    return {"seconds": 0.1, "results": [{"id": "x", "reached": True, "seconds": 0.05, "uncertainty": 0.02, **fields}]}
+
+
+@virtual
+async def test_what_an_agent_tells_is_placed_between_question_and_answer() -> None:
+    """It had the question 0.2 s after khealth sent it, give or take 0.2 s."""
+    async with scene() as here:
+        SmallNetwork(here)
+        agents = Scripted(here.clock, results())
+        context = replace(here.context, agents=agents)
+        began = here.clock.now()
+        (one,) = (await observe(context, agents.agents, lambda _: [Check("x", "10.0.0.1", 80)], 5.0)).seen
+        assert [began + 0.25, 0.22] == pytest.approx([one.at, one.uncertainty])
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"results": 3}, results(id="y"), results(seconds=-1.0), results(answers={"a": "many"})]
+)
+@virtual
+async def test_an_agent_that_answers_something_else_is_refused(document: Mapping[str, Any]) -> None:
+    """Its image is of another version, perhaps."""
+    async with scene() as here:
+        agents = Scripted(here.clock, document)
+        context = replace(here.context, agents=agents)
+        with pytest.raises(Failed) as failed:
+            await observe(context, agents.agents, lambda _: [Check("x", "10.0.0.1", 80)], 5.0)
+        assert Reason.AGENT_REFUSED is failed.value.reason
+
+
+@pytest.mark.parametrize(("count", "every"), [(1, 0.02), (10, 0.02), (50, 0.1)])
+@virtual
+async def test_many_agents_try_less_often(count: int, every: float) -> None:
+    """What they try is one canary."""
+    async with scene() as here:
+        agents = Scripted(here.clock, results(), count)
+        context = replace(here.context, agents=agents)
+        await observe(context, agents.agents, lambda _: [Check("x", "10.0.0.1", 80)], 90.0)
+        assert {(every, 60.0)} == {(one["checks"][0]["every"], one["within"]) for one in agents.questions}
+
+
+@virtual
+async def test_of_many_agents_some_are_asked() -> None:
+    """Others the next time."""
+    async with scene() as here:
+        agents = Scripted(here.clock, results(), 4 * MOST)
+        context = replace(here.context, agents=agents)
+        first, second = [{one.uid for one in await ready_agents(context, 0.0)} for _ in range(2)]
+        assert (MOST, MOST, True) == (len(first), len(second), first != second)

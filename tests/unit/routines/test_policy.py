@@ -1,0 +1,146 @@
+"""policy, on a small network on virtual time."""
+
+from typing import Any
+
+import pytest
+from canary_pods import censored, left, measured, note, ran, reasons
+from fakes import Asked
+from small_cluster import PODS, Scene, scene
+from small_services import POLICIES, SmallNetwork
+from virtual_time import virtual
+
+from khealth_exporter.core.snapshot import RoutineStatus
+from khealth_exporter.routines.policy import Policy
+from khealth_exporter.vocabulary.reason import Reason
+
+MADE = (PODS, POLICIES)
+
+
+async def policy(here: Scene, seconds: float = 100.0, **chosen: Any) -> RoutineStatus:
+    return await ran(here, Policy, seconds, **chosen)
+
+
+def enforcement(status: RoutineStatus) -> str:
+    return next((one.text for one in status.remarks if one.name == "enforcement"), "")
+
+
+@virtual
+async def test_a_policy_denies_and_another_allows() -> None:
+    """Both are timed, and nothing is left."""
+    async with scene() as here:
+        SmallNetwork(here)
+        status = await policy(here)
+        found = measured(status.attempts[0])
+        assert ([None], []) == (reasons(status), left(here, MADE))
+        assert (True, True) == (0 <= found["deny"] < 0.2, 0 <= found["allow"] < 0.7)
+        assert "the cluster enforces NetworkPolicies" == enforcement(status)
+
+
+@virtual
+async def test_a_cluster_that_enforces_none_does_not_fail() -> None:
+    """It is not applicable there, and says so."""
+    async with scene() as here:
+        SmallNetwork(here, enforcing=False)
+        status = await policy(here)
+        assert ([None], []) == (reasons(status), left(here, MADE))
+        assert enforcement(status).startswith("not applicable")
+        assert {"deny", "allow"}.isdisjoint(measured(status.attempts[0]))
+
+
+@virtual
+async def test_a_cluster_that_must_enforce_fails_if_it_does_not() -> None:
+    """The setting says so."""
+    async with scene() as here:
+        SmallNetwork(here, enforcing=False)
+        status = await policy(here, required=True)
+        assert ([Reason.POLICY_NOT_ENFORCED], ["deny"]) == (reasons(status), censored(status.attempts[0]))
+
+
+@virtual
+async def test_a_cluster_that_has_enforced_must_go_on() -> None:
+    """What was seen once is remembered as long as the process lives."""
+    async with scene() as here:
+        network = SmallNetwork(here)
+        assert [None] == reasons(await policy(here, interval=1000.0))
+        network.enforcing = False
+        assert [Reason.POLICY_NOT_ENFORCED] == reasons(await policy(here, interval=1000.0))
+
+
+@virtual
+async def test_silence_alone_is_no_enforcement() -> None:
+    """The canary's node was cut off meanwhile: nothing tells that a policy was in force."""
+    async with scene() as here:
+        network = SmallNetwork(here, enforcing=False)
+
+        async def lose(asked: Asked) -> None:
+            if asked.verb == "create" and asked.resource == POLICIES:
+                network.cut = {"node-1"}
+
+        here.small.nodes = ("node-1",)
+        here.api.faults.append(lose)
+        await policy(here, interval=1000.0)
+        here.api.faults.clear()
+        network.cut = set()
+        assert [None] == reasons(await policy(here, interval=1000.0))
+
+
+@virtual
+async def test_agents_that_a_policy_allows_and_that_stay_blocked_are_overblocked() -> None:
+    """The canary is well, and was reached before."""
+    async with scene() as here:
+        SmallNetwork(here, overblocking=True)
+        status = await policy(here)
+        assert ([Reason.POLICY_OVERBLOCKS], ["allow"]) == (reasons(status), censored(status.attempts[0]))
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"),
+    [({"node-2"}, Reason.ONE_NODE), ({"node-1", "node-2", "node-3"}, Reason.NETWORK_UNREACHABLE)],
+)
+@virtual
+async def test_a_canary_that_was_never_reached_is_no_policys_fault(cut: set[str], reason: Reason) -> None:
+    """No policy is written then."""
+    async with scene() as here:
+        SmallNetwork(here, cut=cut)
+        status = await policy(here)
+        assert ([reason], []) == (reasons(status), here.api.named("create", POLICIES))
+
+
+@virtual
+async def test_a_policy_of_others_explains_what_agents_do_not_reach() -> None:
+    """It is no fault of the network."""
+    async with scene() as here:
+        SmallNetwork(here)
+        spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": []}
+        here.api.put(POLICIES, {"metadata": {"name": "deny-all"}, "spec": spec})
+        status = await policy(here)
+        assert ([Reason.NO_SINGLE_CAUSE], True) == (reasons(status), "deny-all" in note(status.attempts[0]))
+
+
+@virtual
+async def test_a_canary_that_is_no_longer_ready_is_not_overblocked() -> None:
+    """It is its node's."""
+    async with scene() as here:
+        SmallNetwork(here, overblocking=True)
+
+        async def break_it(asked: Asked) -> None:
+            if asked.verb == "create" and asked.body["metadata"]["name"].endswith("allow"):
+                here.say(0, "Ready", "False")
+
+        here.api.faults.append(break_it)
+        assert [Reason.POD_NOT_READY] == reasons(await policy(here))
+
+
+@virtual
+async def test_the_policies_are_about_the_canary_alone() -> None:
+    """And the second one allows agents."""
+    async with scene() as here:
+        SmallNetwork(here)
+        await policy(here)
+        deny, allow = (asked.body for asked in here.api.named("create", POLICIES))
+        (pod,) = (asked.body for asked in here.api.named("create", PODS))
+        chosen = deny["spec"]["podSelector"]["matchLabels"]
+        assert ("khealth.io/attempt" in chosen, True) == (True, chosen.items() <= pod["metadata"]["labels"].items())
+        assert ([], chosen) == (deny["spec"]["ingress"], allow["spec"]["podSelector"]["matchLabels"])
+        (peer,) = allow["spec"]["ingress"][0]["from"]
+        assert {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "agent"}}} == peer
