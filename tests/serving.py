@@ -16,6 +16,7 @@ from khealth_exporter.config import Off
 from khealth_exporter.core.snapshot import About, Attempt, RoutineStatus, Snapshot, State
 from khealth_exporter.core.supervisor import NotBegun
 from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.permission import Denied
@@ -23,7 +24,6 @@ from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Sample
 from khealth_exporter.vocabulary.verdict import Evidence, Verdict
-from khealth_exporter.web.address import Address
 from khealth_exporter.web.http_server import Limits
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.server import WebServer

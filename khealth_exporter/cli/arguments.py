@@ -9,8 +9,8 @@ from typing import Literal, NoReturn, TypeVar
 
 from khealth_exporter import __version__
 from khealth_exporter.cli import output
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.vocabulary.settings import parse_duration
-from khealth_exporter.web.address import Address
 
 _Parsed = TypeVar("_Parsed")
 

@@ -14,8 +14,8 @@ from khealth_exporter import __version__
 from khealth_exporter.cli.arguments import DEFAULT_LEVELS, Arguments, parse
 from khealth_exporter.cli.main import UNWRITTEN
 from khealth_exporter.cli.output import warn, write
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.vocabulary.settings import format_duration, format_moment
-from khealth_exporter.web.address import Address
 
 if TYPE_CHECKING:
     from khealth_exporter.app.commands import Options, SweepResult

@@ -15,7 +15,7 @@ from khealth_exporter.modules import MODULES
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 from khealth_exporter.simulator.faults import MOMENTARY, effect, listed, parse
 from khealth_exporter.simulator.settings import CANARY_IMAGE
-from khealth_exporter.web.address import Address
+from khealth_exporter.vocabulary.address import Address
 
 LIST = "list"
 """What lists the faults instead of naming one."""

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field, replace
 import yaml
 
 from khealth_exporter.core.routine import RoutineConfig
-from khealth_exporter.vocabulary.settings import NEVER, CanarySettings, MeasurementSettings, ModuleSettings
+from khealth_exporter.vocabulary.settings import (
+    NEVER,
+    CanarySettings,
+    KuberhealthySettings,
+    MeasurementSettings,
+    ModuleSettings,
+)
 
 CANARY_IMAGE = "canary.image"
 """The path of a key that some routines need, and that is none of their own."""
@@ -58,6 +64,7 @@ class Config:
     digest: str = field(default="", compare=False)
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
     canary: CanarySettings = field(default_factory=CanarySettings)
+    kuberhealthy: KuberhealthySettings = field(default_factory=KuberhealthySettings)
 
     def without_suspended(self, named: Collection[str], now: float) -> tuple["Config", tuple[RoutineConfig, ...]]:
         """Return the configuration without routines suspended `now`, in Unix seconds, and the routines removed.
@@ -86,6 +93,7 @@ class Config:
             "namespace": self.namespace,
             "measurement": self.measurement.model_dump(mode="json", by_alias=True),
             "canary": self.canary.model_dump(mode="json", by_alias=True),
+            "kuberhealthy": self.kuberhealthy.model_dump(mode="json", by_alias=True),
             "modules": modules,
         }
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

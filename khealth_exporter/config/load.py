@@ -18,6 +18,7 @@ from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.vocabulary.settings import (
     NAME_LENGTH,
     CanarySettings,
+    KuberhealthySettings,
     MeasurementSettings,
     ModuleSettings,
     Name,
@@ -25,7 +26,7 @@ from khealth_exporter.vocabulary.settings import (
     format_duration,
 )
 
-_KEYS = ("namespace", "measurement", "canary", "modules")
+_KEYS = ("namespace", "measurement", "canary", "kuberhealthy", "modules")
 _OF_MODULE = frozenset(ModuleSettings.model_fields)
 """The keys next to a module's routines; no routine can have these names."""
 _FLAGS = {"poll_interval": "--poll-interval", "pod_ttl": "--pod-ttl"}
@@ -140,6 +141,7 @@ class _Reader:
             self._digest,
             selection.left_out,
             canary,
+            self._part(KuberhealthySettings, parts.get("kuberhealthy")),
         )
 
     def _parts(self, found: Found, known: Iterable[str] | None) -> dict[str, Found]:

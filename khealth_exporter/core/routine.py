@@ -12,6 +12,7 @@ from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.ownership import Ownership
 from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.core.agents import Agents
+from khealth_exporter.core.reports import Reports
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.moments import Lags
 from khealth_exporter.vocabulary.permission import Permission
@@ -95,6 +96,8 @@ class Context:
     lags: Lags = field(default_factory=Lags)
     agents: Agents | None = None
     """Agents on the nodes; None unless an enabled routine needs them."""
+    reports: Reports | None = None
+    """What pods report over HTTP; nobody listens unless an enabled routine needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,12 @@ class Routine(ABC, Generic[S_co]):
         """Return the kinds that it follows with these settings."""
         del settings
         return cls.watches
+
+    @classmethod
+    def needs_reports(cls, settings: S_co) -> bool:  # type: ignore[misc] # it only reads the settings
+        """Tell whether its pods report over HTTP with these settings: then khealth listens for reports."""
+        del settings
+        return False
 
     @classmethod
     async def early(cls, wanted: "RoutineConfig", context: Context) -> None:

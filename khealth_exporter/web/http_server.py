@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from khealth_exporter.web.address import Address
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.web.connection_limit import ConnectionLimiter
 from khealth_exporter.web.listener import Acceptor, listen
 from khealth_exporter.web.request_handler import ReticentRequestHandler

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
-from khealth_exporter.web.address import Address
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.web.connection_limit import ConnectionLimiter, Handler
 from khealth_exporter.web.handlers import Backend, Handlers
 from khealth_exporter.web.http_server import HttpServer, Limits

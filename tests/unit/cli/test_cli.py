@@ -26,12 +26,12 @@ from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.simulator.faults import FAULTS, NODE_FAULTS
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.verdict import Failed, Verdict
-from khealth_exporter.web.address import Address
 
 WRONG = Path(__file__).parents[1] / "config" / "testdata" / "namespace_invalid.yaml"
 RIGHT = Path(__file__).parents[1] / "config" / "testdata" / "valid_two_pools.yaml"

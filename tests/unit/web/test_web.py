@@ -18,10 +18,10 @@ from serving import BEGAN, FAILING, STATUS, WAITING, WELL, Known
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, State
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.address import Address, CannotListen
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.vocabulary.reading import Remark
-from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.connection_limit import ConnectionLimiter
 from khealth_exporter.web.http_server import Limits
 from khealth_exporter.web.security.access_control import AccessControl

@@ -16,7 +16,7 @@ from prometheus_client import Gauge
 from serving import HOST, TLS, Keys, Known, Talk, keys, served, talk
 from structlog.testing import capture_logs
 
-from khealth_exporter.web.address import Address
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.web.security import access_control
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.server import WebServer
