@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from khealth_exporter.canaries.aim import Aim, Test
-from khealth_exporter.canaries.checks.endings import never_ran, over
+from khealth_exporter.canaries.checks.endings import over, unable
 from khealth_exporter.canaries.checks.exits import READ_LOG, Exit
 from khealth_exporter.canaries.checks.protocol import Protocol, Run, Said
 from khealth_exporter.canaries.checks.settings import CheckSettings
@@ -163,8 +163,8 @@ class Check(Routine[CheckSettings]):
     def _own(self, failed: Failed) -> Failed:
         """Return a failure as the check's, if nobody but its user can have caused it."""
         pods = [trace.item for trace in self._pods.traces.values()]
-        command = failed.reason is Reason.POD_NOT_STARTED and any(map(never_ran, pods))
-        if command or failed.reason in {Reason.POD_CRASHED, Reason.API_REJECTED}:
+        own = failed.reason is Reason.POD_NOT_STARTED and any(map(unable, pods))
+        if own or failed.reason in {Reason.POD_CRASHED, Reason.API_REJECTED}:
             return Failed(Reason.CHECK_FAILED, failed.note, failed.evidence, step=self._check)
         return failed
 

@@ -3,6 +3,7 @@
 from collections.abc import Set as AbstractSet
 
 from khealth_exporter.canaries.containers import NEVER_RAN
+from khealth_exporter.canaries.pod_spec import asked
 from khealth_exporter.cluster.objects import ContainerStateDetail, Pod
 from khealth_exporter.measure.trace import Trace
 
@@ -30,8 +31,16 @@ def over(trace: Trace[Pod], names: AbstractSet[str]) -> bool:
     return bool(failed(pod, names)) or endings(pod, names).keys() == names
 
 
-def never_ran(pod: Pod) -> bool:
-    """Tell whether the runtime could not run the command of a container: the template names one that is not there."""
-    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
-    ends = (end for s in statuses for end in (s.state.terminated, s.last_state.terminated) if end)
-    return any(end.reason in NEVER_RAN for end in ends)
+def unable(pod: Pod) -> bool:
+    """Tell whether the template itself keeps the pod from starting: by a command that is not there, for instance.
+
+    Or an init container of its own has failed.
+    """
+    early = [(s, True) for s in pod.status.init_container_statuses if s.name in asked(pod)]
+    ends = (
+        (end, initial)
+        for status, initial in (*early, *((s, False) for s in pod.status.container_statuses))
+        for end in (status.state.terminated, status.last_state.terminated)
+        if end
+    )
+    return any(end.reason in NEVER_RAN or (initial and end.exit_code != 0) for end, initial in ends)

@@ -140,7 +140,7 @@ class JobTemplate(Settings):
         return self.spec.template.spec
 
     def manifest(self, ownership: Ownership, environment: Mapping[str, str], longest: float) -> Mapping[str, object]:
-        """Return what is sent to the API server; it ends the Job after `longest` seconds, whoever is still there."""
+        """Return what is sent to the API server: a Job that ends after `longest` seconds at most."""
         own, inner = self.spec, self.spec.template
         template = {
             "metadata": _marks([self.metadata, inner.metadata], inner.spec, ownership),
