@@ -15,6 +15,7 @@ from khealth_exporter.core.agents import Agents
 from khealth_exporter.core.reports import Reports
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.moments import Lags
+from khealth_exporter.vocabulary.alerting import Alerting
 from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
 from khealth_exporter.vocabulary.reason import COMMON_REASONS, Reason
@@ -173,6 +174,18 @@ class Routine(ABC, Generic[S_co]):
         return False
 
     @classmethod
+    def steps_of(cls, settings: S_co) -> tuple[Step, ...]:  # type: ignore[misc] # it only reads the settings
+        """Return what it times with these settings, in order; by default `steps`."""
+        del settings
+        return cls.steps
+
+    @classmethod
+    def alerting(cls, settings: S_co) -> Alerting | None:  # type: ignore[misc] # it only reads the settings
+        """Return how the failures of a user's check reach alerts; None where a component's alert tells of them."""
+        del settings
+        return None
+
+    @classmethod
     async def early(cls, wanted: "RoutineConfig", context: Context) -> None:
         """Return when an attempt should begin before its turn on the grid; by default never."""
         del wanted, context
@@ -222,3 +235,8 @@ class RoutineConfig:
     kind: type[Routine[Any]]
     settings: RoutineSettings
     share: float = field(default=0.0, compare=False)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What it times, in order."""
+        return self.kind.steps_of(self.settings)

@@ -1,8 +1,8 @@
 """Receives reports of checks at `/check`, by Kuberhealthy's protocol, from pods that may be anybody.
 
-Rules and their order are those of Kuberhealthy v3, checkReportHandler in cmd/kuberhealthy/webserver.go. A content type may
-be missing, as in v2, externalCheckReportHandler in cmd/kuberhealthy/kuberhealthy.go. v2 also recognizes a pod by its
-source address; khealth recognizes nobody by it.
+Rules and their order are those of Kuberhealthy v3: checkReportHandler in cmd/kuberhealthy/webserver.go. As in v2, a
+content type may be missing: externalCheckReportHandler in cmd/kuberhealthy/kuberhealthy.go. v2 also recognizes a pod by
+its source address; khealth recognizes nobody by it.
 """
 
 import asyncio
