@@ -56,7 +56,7 @@ class Receiver:
             _log.info("listening for reports of checks", address=str(bound), url=url)
             self._reports.served(url)
             await self._changed.until(lambda: self._wanted != wanted)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: not a valid host name.
             await self._fail(wanted, f"cannot tell khealth's own address, set kuberhealthy.url: {error}")
         finally:
             self._reports.unserved()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from khealth_exporter.canaries.aim import Aim, Test
 from khealth_exporter.canaries.checks.endings import over, unable
 from khealth_exporter.canaries.checks.exits import READ_LOG, Exit
+from khealth_exporter.canaries.checks.kuberhealthy import Kuberhealthy
 from khealth_exporter.canaries.checks.protocol import Protocol, Run, Said
 from khealth_exporter.canaries.checks.settings import CheckSettings
 from khealth_exporter.canaries.checks.template import JobTemplate, containers, placement
@@ -33,7 +34,7 @@ from khealth_exporter.vocabulary.sample import Measurement
 from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Failed
 
-_PROTOCOLS: Mapping[str, type[Protocol]] = {"exit": Exit}
+_PROTOCOLS: Mapping[str, type[Protocol]] = {"exit": Exit, "kuberhealthy": Kuberhealthy}
 _SHOWN = 10
 """Names that a remark has."""
 
@@ -94,20 +95,27 @@ class Check(Routine[CheckSettings]):
         return (JOB, POD) if isinstance(settings.template, JobTemplate) else (POD,)
 
     @classmethod
+    def needs_reports(cls, settings: CheckSettings) -> bool:
+        """Tell whether the check speaks Kuberhealthy's protocol."""
+        return settings.protocol == "kuberhealthy"
+
+    @classmethod
     def alerting(cls, settings: CheckSettings) -> Alerting:
         """Return what its user says that a failure means."""
         return Alerting(settings.severity, settings.component)
 
     async def init(self) -> None:
         """Create the check, wait until it has said what it found, and take that in."""
-        environment = self._protocol.begin(self.deadline)
+        environment = await self._protocol.begin(self.deadline)
         manifest = self.settings.template.manifest(self.ownership, environment, self.settings.max_age)
         await self._pods.see(self.deadline)
         try:
             self.record(await self._owned.create(manifest, self.deadline, ACCEPT))
             trace = await self._ended()
         except Failed as failed:
-            raise self._own(failed) from failed
+            if not (self._pods.traces and self._protocol.spoke):
+                raise self._own(failed) from failed
+            trace = next(iter(self._pods.traces.values()))
         said = await self._protocol.said(trace, self.deadline)
         self._take(said)
         if said.reason:
@@ -158,7 +166,8 @@ class Check(Routine[CheckSettings]):
 
     def _silent(self, trace: Trace[Pod]) -> Finding:
         note = f"{trace.item.name}: it still runs, and has not said what it found in {self.settings.timeout:g} s"
-        return Finding(self._check, Reason.CHECK_SILENT, note, trace.item.spec.node_name or None, trace.progress)
+        note = "; ".join(filter(None, (note, self._protocol.refused)))
+        return Finding(self._check, Reason.CHECK_SILENT, clean(note), trace.item.spec.node_name or None, trace.progress)
 
     def _own(self, failed: Failed) -> Failed:
         """Return a failure as the check's, if nobody but its user can have caused it."""

@@ -41,6 +41,7 @@ class ReportServer:
         connections = limits.limiter
         app = web.Application(middlewares=[connections.track_request, plain_text_errors])
         app.router.add_post(PATH, self._check)
+        app.on_response_prepare.append(_without_server)
         self._server = HttpServer(app, connections, limits)
 
     async def start(self, address: Address) -> Address:
@@ -101,6 +102,11 @@ class _Refused(Exception):  # noqa: N818 - internal; clients see its code and it
         self.code = code
 
 
+async def _without_server(_: web.Request, response: web.StreamResponse) -> None:
+    """Leave out the header that tells the versions of aiohttp and Python."""
+    response.headers.pop(hdrs.SERVER, None)
+
+
 def _check_type(request: web.Request) -> None:
     told = request.headers.get(hdrs.CONTENT_TYPE)
     if told is not None and told.partition(";")[0].strip().lower() != "application/json":
@@ -125,7 +131,7 @@ def _fields(body: bytes) -> tuple[bool, Sequence[str | None]]:
     """Return OK and Errors, whatever the case of these keys, as Go's encoding/json reads them."""
     ok: bool | None = False
     errors: Sequence[str | None] | None = ()
-    for key, value in _OBJECT.decode(body).items():
+    for key, value in _OBJECT.decode(body.decode(errors="replace")).items():
         match key.lower():
             case "ok":
                 ok = _BOOL.decode(value)

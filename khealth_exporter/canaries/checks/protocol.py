@@ -41,14 +41,27 @@ class Protocol(ABC):
     def __init__(self, run: Run) -> None:
         self.run = run
 
-    def begin(self, deadline: float) -> Mapping[str, str]:
-        """Return the environment of every container, init containers too; the run must end by then (monotonic)."""
+    async def begin(self, deadline: float) -> Mapping[str, str]:
+        """Return the environment of every container, init containers too; the run must end by then (monotonic).
+
+        Raise Failed if khealth could not hear what the check says.
+        """
         del deadline
         return {}
 
     async def heard(self) -> None:
         """Return when the check has said what it found, while it still runs; by default never: its end says it."""
         await asyncio.Event().wait()
+
+    @property
+    def spoke(self) -> bool:
+        """Whether the check has said what it found: then that counts, whatever became of its pod afterwards."""
+        return False
+
+    @property
+    def refused(self) -> str:
+        """Why the last thing that the check said was not accepted, for a check that stays silent; empty if none was."""
+        return ""
 
     @abstractmethod
     async def said(self, trace: Trace[Pod], deadline: float) -> Said:

@@ -55,8 +55,9 @@ class CheckSettings(RoutineSettings):
     """Upper bound of a run, from the pod's creation until the check has said what it found; and again of cleanup."""
     template: Template
     """The Pod or the Job that is the check, in Kubernetes' own words."""
-    protocol: Literal["exit"] = "exit"
-    """How the check says what it found. `exit`: by its exit code, its termination message and its output."""
+    protocol: Literal["exit", "kuberhealthy"] = "exit"
+    """How the check says what it found. `exit`: by its exit code, its termination message and its output.
+    `kuberhealthy`: by a report over HTTP, as checks made for Kuberhealthy do."""
     component: Component = Component.WORKLOAD
     """What a failure of the check is about."""
     severity: Severity = Severity.WARNING

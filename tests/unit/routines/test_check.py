@@ -314,7 +314,7 @@ def test_steps_follow_from_the_settings() -> None:
 class Early(Protocol):
     """A check that says what it found while it runs."""
 
-    def begin(self, deadline: float) -> Json:
+    async def begin(self, deadline: float) -> Json:
         """Tell the check who it is."""
         del deadline
         return {"RUN": "1"}
