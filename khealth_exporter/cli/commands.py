@@ -158,6 +158,20 @@ def _check_config(arguments: Arguments) -> int:
     return 0
 
 
+def _convert(arguments: Arguments) -> int:
+    from khealth_exporter.cli.convert import convert  # noqa: PLC0415 - heavy
+    from khealth_exporter.config import ConfigError  # noqa: PLC0415 - heavy
+
+    try:
+        made = convert(arguments.file)
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+    for warning in made.warnings:
+        warn(str(warning))
+    write(made.as_yaml())
+    return 0
+
+
 def _routines(arguments: Arguments) -> int:
     from khealth_exporter.cli import routine_catalog  # noqa: PLC0415 - heavy
     from khealth_exporter.cluster import namespace  # noqa: PLC0415 - heavy
@@ -180,6 +194,7 @@ _COMMANDS: Mapping[str, Callable[[Arguments], int]] = {
     "once": _once,
     "demo": _demo,
     "check-config": _check_config,
+    "convert": _convert,
     "routines": _routines,
     "run-now": _run_now,
     "sweep": _sweep,

@@ -1,7 +1,7 @@
 """The configuration file: the schema follows from the routines' settings, and every error has a place."""
 
 from khealth_exporter.config.config import Bound, Config, LeftOut
-from khealth_exporter.config.document import digest
+from khealth_exporter.config.document import digest, read_all
 from khealth_exporter.config.load import load
 from khealth_exporter.config.off import Off, off_because, off_routines
 from khealth_exporter.config.problem import ConfigError, Problem
@@ -22,5 +22,6 @@ __all__ = [
     "missing_in",
     "off_because",
     "off_routines",
+    "read_all",
     "settings_of",
 ]
