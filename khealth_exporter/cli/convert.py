@@ -130,7 +130,7 @@ class _Check:
         inner = pod.within("spec") if "spec" in outer and "containers" not in outer else pod
         metadata = {key: found for key in ("labels", "annotations") if (found := self._marks(pod, key))}
         routine: dict[str, Any] = {"kind": "check", "protocol": "kuberhealthy"}
-        if _text(self._at, "kind") == _ONCE or self._plain("singleRunOnly") is True:
+        if self._once:
             routine["suspend"] = True
             self._warn(f"ran once; it is suspended, and `khealth once custom/{self._label(name)}` runs it")
         routine |= {"interval": format_duration(interval), "timeout": format_duration(timeout)}
@@ -155,6 +155,10 @@ class _Check:
             label = f"{plain[: NAME_LENGTH - len(end)].strip('-')}{end}"
         return label
 
+    @property
+    def _once(self) -> bool:
+        return _text(self._at, "kind") == _ONCE or self._plain("singleRunOnly") is True
+
     def _plain(self, key: str) -> object:
         found = self._spec.value.entries.get(key)
         return found.plain() if found else None
@@ -175,7 +179,8 @@ class _Check:
     def _duration(self, key: str, default: float) -> float:
         told = self._plain(key)
         if told in {None, ""}:
-            self._warn(f"has no {key}: it gets the original's default, {format_duration(default)}")
+            if key == "timeout" or not self._once:
+                self._warn(f"has no {key}: it gets the original's default, {format_duration(default)}")
             return default
         try:
             seconds = go_duration.parse(told if isinstance(told, str) else str(told))
@@ -210,12 +215,34 @@ class _Check:
         if isinstance(grace, int) and grace > most:
             plain["terminationGracePeriodSeconds"] = most
             self._warn(f"has terminationGracePeriodSeconds {most} instead of {grace}: at most a quarter of the timeout")
+        if lacking := ", ".join(_unrestricted(plain)):
+            self._warn(f"lacks {lacking}: the Pod Security Standard restricted wants that, in khealth's namespace too")
         namespace, account = _text(self._metadata, "namespace"), plain.get("serviceAccountName")
-        ran = f"ran in namespace {namespace}, and" if namespace else ""
-        needs = f", where it needs ServiceAccount {account} with its rights" if account else ""
-        if ran or needs:
-            self._warn(f"{ran} runs in khealth's own namespace{needs}".replace("  ", " "))
+        if namespace or account:
+            ran = f"ran in namespace {namespace}, and " if namespace else ""
+            needs = f", where it needs ServiceAccount {account} with its rights" if account else ""
+            self._warn(f"{ran}runs in khealth's own namespace{needs}")
         return plain
+
+
+def _unrestricted(spec: dict[str, Any]) -> Iterator[str]:
+    """Yield the settings that the standard demands of every pod, and that this one does not have."""
+    whole = _mapping(spec, "securityContext")
+    lists = [found for key in ("initContainers", "containers") if isinstance(found := spec.get(key), list)]
+    inner = [_mapping(container, "securityContext") for found in lists for container in found]
+    if not all(own.get("runAsNonRoot", whole.get("runAsNonRoot")) for own in inner):
+        yield "runAsNonRoot"
+    if not all(own.get("seccompProfile", whole.get("seccompProfile")) for own in inner):
+        yield "seccompProfile"
+    if not all(own.get("allowPrivilegeEscalation") is False for own in inner):
+        yield "allowPrivilegeEscalation: false"
+    if not all(_mapping(own, "capabilities").get("drop") == ["ALL"] for own in inner):
+        yield "capabilities.drop: [ALL]"
+
+
+def _mapping(of: object, key: str) -> dict[str, Any]:
+    found = of.get(key) if isinstance(of, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _text(at: Found, key: str) -> str:
