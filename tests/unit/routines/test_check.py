@@ -13,12 +13,13 @@ from small_workloads import JOBS, SmallJobs
 from virtual_time import virtual
 
 from khealth_exporter.canaries.checks.protocol import Protocol, Said
+from khealth_exporter.canaries.checks.settings import CheckSettings
 from khealth_exporter.cluster.client.client import Answer
 from khealth_exporter.cluster.kinds import JOB, POD
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.routines import check as checks
-from khealth_exporter.routines.check import Check, CheckSettings
+from khealth_exporter.routines.check import Check
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.reason import Reason
 
