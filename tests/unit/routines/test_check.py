@@ -178,7 +178,7 @@ async def test_a_check_that_cannot_run_is_judged_like_any_pod(change: Any, reaso
 def cannot_run(pod: Json) -> Json:
     """Return a pod whose container's command does not exist."""
     end = terminated(128, "StartError")
-    end["terminated"]["message"] = 'exec: "chekc": executable file not found in $PATH'
+    end["terminated"]["message"] = 'exec: "no-such-program": executable file not found in $PATH'
     return status_of(running(pod), phase="Failed", containerStatuses=[{**container(end), "name": "canary"}])
 
 
