@@ -193,7 +193,7 @@ def _swept(exporter: Exporter, config: Config) -> frozenset[Kind[Any]]:
     that is permitted.
     """
     enabled = {routine.kind for routine in config.routines}
-    routines = [kind for module in MODULES for kind in module.routines]
+    routines = [kind for module in (*MODULES, *config.installed) for kind in module.routines]
     exporter.cover(
         (routine, [kind for kind in routine.watches if kind.namespaced and routine in enabled]) for routine in routines
     )

@@ -175,10 +175,11 @@ def _convert(arguments: Arguments) -> int:
 def _routines(arguments: Arguments) -> int:
     from khealth_exporter.cli import routine_catalog  # noqa: PLC0415 - heavy
     from khealth_exporter.cluster import namespace  # noqa: PLC0415 - heavy
+    from khealth_exporter.config import installed  # noqa: PLC0415 - heavy
     from khealth_exporter.modules import MODULES  # noqa: PLC0415 - heavy
 
     shown = routine_catalog.as_json if arguments.json else routine_catalog.as_text
-    _print(shown(MODULES, namespace.PERMISSIONS))
+    _print(shown(MODULES, namespace.PERMISSIONS, installed()))
     return 0
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import yaml
 
 from khealth_exporter.core.routine import RoutineConfig
+from khealth_exporter.modules import Module
 from khealth_exporter.vocabulary.settings import (
     NEVER,
     CanarySettings,
@@ -65,6 +66,8 @@ class Config:
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
     canary: CanarySettings = field(default_factory=CanarySettings)
     kuberhealthy: KuberhealthySettings = field(default_factory=KuberhealthySettings)
+    installed: tuple[Module, ...] = field(default=(), compare=False)
+    """Modules of installed packages that the file names."""
 
     def without_suspended(self, named: Collection[str], now: float) -> tuple["Config", tuple[RoutineConfig, ...]]:
         """Return the configuration without routines suspended `now`, in Unix seconds, and the routines removed.

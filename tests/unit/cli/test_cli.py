@@ -572,11 +572,11 @@ def test_demo_logs_a_routine_that_lacks_a_setting(
     started: Started, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The author of a routine sees why it does not run: the demo has no configuration that could set it."""
-    modules = (*MODULES, Module("custom", "", (Probe,)))
+    modules = (*MODULES, Module("own", "", (Probe,)))
     monkeypatch.setattr(demo, "MODULES", modules)
     main(["demo"])
-    told = 'level=warning msg="routine left out: required setting missing" routine=custom/probe'
-    assert ("custom/probe", True) == (started.options.config.left_out[0].name, told in capsys.readouterr().err)
+    told = 'level=warning msg="routine left out: required setting missing" routine=own/probe'
+    assert ("own/probe", True) == (started.options.config.left_out[0].name, told in capsys.readouterr().err)
 
 
 def _logged(form: str, capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -13,12 +13,13 @@ from small_workloads import JOBS, SmallJobs
 from virtual_time import virtual
 
 from khealth_exporter.canaries.checks.protocol import Protocol, Said
+from khealth_exporter.canaries.checks.settings import CheckSettings
 from khealth_exporter.cluster.client.client import Answer
 from khealth_exporter.cluster.kinds import JOB, POD
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.routines import check as checks
-from khealth_exporter.routines.check import Check, CheckSettings
+from khealth_exporter.routines.check import Check
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.reason import Reason
 
@@ -177,7 +178,7 @@ async def test_a_check_that_cannot_run_is_judged_like_any_pod(change: Any, reaso
 def cannot_run(pod: Json) -> Json:
     """Return a pod whose container's command does not exist."""
     end = terminated(128, "StartError")
-    end["terminated"]["message"] = 'exec: "chekc": executable file not found in $PATH'
+    end["terminated"]["message"] = 'exec: "no-such-program": executable file not found in $PATH'
     return status_of(running(pod), phase="Failed", containerStatuses=[{**container(end), "name": "canary"}])
 
 
