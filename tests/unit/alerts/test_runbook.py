@@ -74,9 +74,7 @@ def test_every_alert_and_every_reason_has_one_section_and_nothing_else_has_one()
 def test_a_reason_stands_with_its_component(reason: Reason) -> None:
     """Who looks for a component's reasons finds them together; `slow` has none, and is a canary's on a node so far."""
     other = Component.WORKLOAD if reason in CHECKS else Component.NODE
-    assert [GROUPS[reason.component or other]] == [
-        section.group for section in SECTIONS if section.name == reason
-    ]
+    assert [GROUPS[reason.component or other]] == [section.group for section in SECTIONS if section.name == reason]
 
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason.result is Result.INCONCLUSIVE])
