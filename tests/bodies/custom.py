@@ -1,6 +1,7 @@
 """What a user's check says, as a Pod and as a Job."""
 
 import pytest
+
 from bodies.target import Target
 
 WELL = ("compute", "--n", "90", "--cpu-seconds", "0.1")
