@@ -34,6 +34,8 @@ def test_a_check_that_does_not_end_is_silent(target: Target) -> None:
 
 def test_a_template_that_the_api_server_refuses_has_failed(target: Target) -> None:
     """What is wrong with it is the user's, and the API server's words say what."""
-    found = target.every(target.checks(*WELL, template={"spec": {"containers": [{"name": "a", "image": "b"}]}}))
+    found = target.every(
+        target.checks(*WELL, template={"spec": {"containers": [{"name": "a", "image": "b"}]}}), "custom/mine"
+    )
     assert (1, {"mine": ("workload", "check_failed")}) == (found.code, found.blamed), found.told
     assert "PodSecurity" in found.attempt["note"]
