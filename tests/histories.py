@@ -67,9 +67,19 @@ class Checked(AnyReason):
         return Alerting(cls.severity, Component.WORKLOAD)
 
 
+def _checked(severity: Severity) -> type[Routine[Any]]:
+    """Return a user's check of a severity."""
+    made: type[Checked] = type(f"Checked{severity}", (Checked,), {"severity": severity})
+    return made
+
+
 KINDS: Mapping[str, type[Routine[Any]]] = {
-    MODULE: AnyReason, "control-plane": Api, "workloads": PodRoutine, "storage": PodRoutine
-} | {f"custom-{one}": type(f"Checked{one}", (Checked,), {"severity": one}) for one in Severity}  # fmt: skip
+    MODULE: AnyReason,
+    "control-plane": Api,
+    "workloads": PodRoutine,
+    "storage": PodRoutine,
+    **{f"custom-{severity}": _checked(severity) for severity in Severity},
+}
 """The routine of each module."""
 PODS: Mapping[type[Routine[Any]], int] = {AnyReason: 3, PodRoutine: 1}
 """Pods of an attempt."""
