@@ -27,7 +27,7 @@ class Report:
 
 
 class Expected:
-    """A report that an attempt awaits until `deadline`, a monotonic time; `run` is the word that lets a pod send it.
+    """A report that an attempt awaits until `deadline`, a monotonic time; `run` identifies who may send it.
 
     `environment` is what the pod's containers are told, by the names of Kuberhealthy's internal/envs/envs.go (v3).
     `changed` fires when the report is there.
@@ -43,9 +43,9 @@ class Expected:
             }
         )
         self.report: Report | None = None
-        """The first valid one: the word works once."""
+        """The first valid one: the identifier works once."""
         self.refused = ""
-        """Why the last report that carried the word was refused; empty if none was."""
+        """Why the last report that carried the identifier was refused; empty if none was."""
 
     @property
     def late(self) -> bool:
@@ -59,9 +59,9 @@ class Expected:
 
 
 class Reports:
-    """The reports that attempts await. It holds one entry for each running attempt, whoever sends what.
+    """The reports that attempts await. It holds one entry for each running attempt, no matter who sends what.
 
-    `chance` must not be predictable: a pod is recognized by the word that it makes.
+    `chance` must not be predictable: a pod is recognized by the identifier that it makes.
     """
 
     def __init__(self, clock: Clock, chance: random.Random) -> None:
@@ -94,7 +94,7 @@ class Reports:
         return expected
 
     def find(self, run: str) -> Expected | None:
-        """Return what awaits a report with this word; None if nothing does, or if it has its report."""
+        """Return what awaits a report with this identifier; None if nothing does, or if it has its report."""
         expected = self._expected.get(run)
         return expected if expected and not expected.report else None
 

@@ -59,7 +59,7 @@ class ReportServer:
             _check_type(request)
             self._awaited(run)
             errors = _errors_in(await self._body(request))
-            # Once more: the body may have taken its time, and another request with the same word may have been faster.
+            # Once more: the body took its time, and another request with the same identifier may have been faster.
             self._awaited(run).take(errors)
         except _Refused as refused:
             if expected := self._reports.find(run):

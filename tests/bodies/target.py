@@ -269,7 +269,8 @@ class Target(ABC):
         }
         template = {"kind": kind, "spec": spec if kind == "Pod" else {"template": {"spec": spec}}}
         check = {"kind": "check", "timeout": "60s", "template": template, **settings}
-        return self._written({"modules": {"custom": {"mine": check}}})
+        # Any port: other tests listen too.
+        return self._written({"kuberhealthy": {"listen": ":0"}, "modules": {"custom": {"mine": check}}})
 
     @contextmanager
     def volumes(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ def reports(url: str = URL) -> Reports:
 
 
 @virtual
-async def test_a_pod_is_told_where_to_report_until_when_and_by_which_word() -> None:
+async def test_a_pod_is_told_where_to_report_until_when_and_by_which_identifier() -> None:
     """The deadline is in whole Unix seconds, and not later than the attempt's."""
     expected = await reports().expect(DEADLINE, Signal())
     told = {"KH_REPORTING_URL": URL, "KH_RUN_UUID": expected.run, "KH_CHECK_RUN_DEADLINE": str(int(EPOCH) + 30)}
@@ -33,7 +33,7 @@ async def test_a_pod_is_told_where_to_report_until_when_and_by_which_word() -> N
 
 
 @virtual
-async def test_every_attempt_has_a_word_of_its_own() -> None:
+async def test_every_attempt_has_an_identifier_of_its_own() -> None:
     """Nobody can tell one from the others."""
     made = reports()
     assert 100 == len({(await made.expect(DEADLINE, Signal())).run for _ in range(100)})
@@ -53,7 +53,7 @@ async def test_a_report_wakes_the_attempt() -> None:
 
 
 @virtual
-async def test_the_word_works_once() -> None:
+async def test_the_identifier_works_once() -> None:
     """After the report, nobody finds it."""
     made = reports()
     expected = await made.expect(DEADLINE, Signal())

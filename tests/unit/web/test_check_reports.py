@@ -43,11 +43,11 @@ class Scene:
             writer.transport.abort()
 
     async def post(self, body: str | bytes = WELL, *headers: str, run: str | None = None, path: str = "/check") -> int:
-        """Send a report, by default with the right word, and return the code of the answer."""
+        """Send a report, by default with the right identifier, and return the code of the answer."""
         content = body.encode() if isinstance(body, str) else body
-        word = f"kh-run-uuid: {self.expected.run if run is None else run}"
+        identifier = f"kh-run-uuid: {self.expected.run if run is None else run}"
         async with self.talk() as client:
-            await client.say(request(path, f"Content-Length: {len(content)}", word, *headers) + content)
+            await client.say(request(path, f"Content-Length: {len(content)}", identifier, *headers) + content)
             return (await client.answer())[0]
 
     @property
@@ -147,7 +147,7 @@ async def test_there_is_one_path(path: str) -> None:
     ],
 )
 async def test_what_is_no_report_is_refused(body: str | bytes) -> None:
-    """With 400, and the word still works."""
+    """With 400, and the identifier still works."""
     async with receiving() as here:
         assert (400, None) == (await here.post(body), here.told)
         assert 200 == await here.post()
@@ -168,13 +168,13 @@ async def test_a_success_has_no_errors(errors: str) -> None:
 
 
 @pytest.mark.parametrize("run", ["", "nonsense", "00000000-0000-4000-8000-000000000000", "x" * 8000])
-async def test_a_word_that_nobody_awaits_is_refused(run: str) -> None:
+async def test_an_identifier_that_nobody_awaits_is_refused(run: str) -> None:
     """With 400, as in v3: its client takes that for final; the address of the sender does not matter."""
     async with receiving() as here:
         assert (400, None) == (await here.post(run=run), here.told)
 
 
-async def test_the_word_is_accepted_once() -> None:
+async def test_the_identifier_is_accepted_once() -> None:
     """The second report changes nothing."""
     async with receiving() as here:
         assert (200, 400) == (await here.post(WELL), await here.post(ILL))
@@ -184,8 +184,8 @@ async def test_the_word_is_accepted_once() -> None:
 async def test_of_two_reports_at_once_the_first_whole_one_counts() -> None:
     """The other one has begun earlier."""
     async with receiving() as here, here.talk() as slow:
-        word, content = f"kh-run-uuid: {here.expected.run}", ILL.encode()
-        await slow.say(request("/check", f"Content-Length: {len(content)}", word) + content[:5])
+        identifier, content = f"kh-run-uuid: {here.expected.run}", ILL.encode()
+        await slow.say(request("/check", f"Content-Length: {len(content)}", identifier) + content[:5])
         assert 200 == await here.post(WELL)
         await slow.say(content[5:])
         assert (400, ()) == ((await slow.answer())[0], here.told)
@@ -198,7 +198,7 @@ async def test_a_report_after_the_deadline_is_gone() -> None:
 
 
 async def test_an_attempt_that_is_over_awaits_nothing() -> None:
-    """With 400, as for any word that is not known."""
+    """With 400, as for any identifier that is not known."""
     async with receiving() as here:
         here.reports.forget(here.expected)
         assert 400 == await here.post()
@@ -216,8 +216,8 @@ async def test_a_body_has_a_limit(size: int, code: int) -> None:
 async def test_a_gigantic_body_is_refused_unread() -> None:
     """Its announced length is enough."""
     async with receiving() as here, here.talk() as client:
-        word = f"kh-run-uuid: {here.expected.run}"
-        await client.say(request("/check", "Content-Length: 10000000000", word))
+        identifier = f"kh-run-uuid: {here.expected.run}"
+        await client.say(request("/check", "Content-Length: 10000000000", identifier))
         assert 413 == (await client.answer())[0]
         assert await client.ended()
 
@@ -243,8 +243,8 @@ async def test_an_endless_chunked_body_is_refused() -> None:
 async def test_a_body_that_takes_its_time_is_refused() -> None:
     """A byte now and then does not help."""
     async with receiving(body_timeout=0.1) as here, here.talk() as client:
-        word = f"kh-run-uuid: {here.expected.run}"
-        await client.say(request("/check", "Content-Length: 1000", word) + b"{")
+        identifier = f"kh-run-uuid: {here.expected.run}"
+        await client.say(request("/check", "Content-Length: 1000", identifier) + b"{")
         assert 400 == (await client.answer())[0]
         assert await client.ended()
 
@@ -266,7 +266,7 @@ async def test_silent_connections_do_not_keep_a_report_away() -> None:
 
 
 async def test_a_refused_report_says_why_the_check_stayed_silent() -> None:
-    """Only what carried the right word is told of."""
+    """Only what carried the right identifier is told of."""
     async with receiving() as here:
         await here.post("x" * 100, run="stolen")
         assert "" == here.expected.refused
