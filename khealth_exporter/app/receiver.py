@@ -38,28 +38,48 @@ class Receiver:
 
     async def run(self) -> None:
         """Do so until cancelled."""
-        while True:
-            await self._changed.until(lambda: self._wanted is not None)
-            if wanted := self._wanted:
-                await self._serve(wanted)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._changed.until(lambda: self._wanted is not None)
+                if wanted := self._wanted:
+                    await self._serve(wanted, group)
 
-    async def _serve(self, wanted: KuberhealthySettings) -> None:
-        """Listen until something else is wanted; if that is impossible, say so, and return after a while."""
+    async def _serve(self, wanted: KuberhealthySettings, group: asyncio.TaskGroup) -> None:
+        """Listen on an address until another one is wanted; if that is impossible, say so, and return after a while."""
         server = ReportServer(self._reports)
         try:
             bound = await server.start(Address.parse(wanted.listen))
         except CannotListen as error:
             await self._fail(wanted, str(error))
             return
+        stopping = False
         try:
-            url = wanted.url or f"http://{await self._reached(bound)}{PATH}"
-            _log.info("listening for reports of checks", address=str(bound), url=url)
-            self._reports.served(url)
-            await self._changed.until(lambda: self._wanted != wanted)
-        except (OSError, UnicodeError) as error:  # UnicodeError: not a valid host name.
-            await self._fail(wanted, f"cannot tell khealth's own address, set kuberhealthy.url: {error}")
+            while (now := self._wanted) and now.listen == wanted.listen:
+                await self._tell(now, bound)
+            # Pods that run have been told this address.
+            group.create_task(self._retire(server))
+            stopping = True
         finally:
             self._reports.unserved()
+            if not stopping:
+                await server.stop()
+
+    async def _tell(self, wanted: KuberhealthySettings, bound: Address) -> None:
+        """Tell pods the address until something else is wanted."""
+        try:
+            url = wanted.url or f"http://{await self._reached(bound)}{PATH}"
+        except (OSError, UnicodeError) as error:  # UnicodeError: not a valid host name.
+            await self._fail(wanted, f"cannot tell khealth's own address, set kuberhealthy.url: {error}")
+            return
+        _log.info("listening for reports of checks", address=str(bound), url=url)
+        self._reports.served(url)
+        await self._changed.until(lambda: self._wanted != wanted)
+
+    async def _retire(self, server: ReportServer) -> None:
+        """Stop a server when no attempt awaits a report at its address."""
+        try:
+            await self._reports.settled()
+        finally:
             await server.stop()
 
     async def _fail(self, wanted: KuberhealthySettings, trouble: str) -> None:

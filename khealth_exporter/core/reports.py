@@ -101,6 +101,12 @@ class Reports:
     def forget(self, expected: Expected) -> None:
         """Await it no longer: the attempt is over."""
         self._expected.pop(expected.run, None)
+        self._changed.fire()
+
+    async def settled(self) -> None:
+        """Return when none of the reports is awaited any more that are awaited now."""
+        awaited = set(self._expected)
+        await self._changed.until(lambda: awaited.isdisjoint(self._expected))
 
     def __len__(self) -> int:
         return len(self._expected)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientError, ClientSession
 from structlog.testing import capture_logs
 
 from khealth_exporter.app.receiver import Receiver
@@ -54,6 +54,14 @@ async def refusal(reports: Reports) -> str:
         await asyncio.sleep(0.001)
 
 
+async def told_of(reports: Reports, beginning: str) -> None:
+    """Return when pods are told a URL that begins like this."""
+    while True:
+        if (await url(reports)).startswith(beginning):
+            return
+        await asyncio.sleep(0.001)
+
+
 async def test_pods_are_told_the_address_that_faces_the_api_server() -> None:
     """With the port that is really open."""
     async with receiving(KuberhealthySettings(listen=":0")) as (_, reports), ClientSession() as client:
@@ -88,6 +96,38 @@ async def test_nobody_listens_unless_a_routine_needs_it() -> None:
         assert "does not listen for reports yet" in await refusal(reports)
         with pytest.raises(OSError, match="Cannot connect"):
             await client.post(told)
+
+
+async def test_pods_that_run_can_report_after_another_address_is_configured() -> None:
+    """The old one is closed when their attempts are over."""
+    async with receiving(KuberhealthySettings(listen=f"{HOST}:0")) as (receiver, reports), ClientSession() as client:
+        expected = await reports.expect(asyncio.get_running_loop().time() + PATIENCE, Signal())
+        told, headers = expected.environment["KH_REPORTING_URL"], {"kh-run-uuid": expected.run}
+        receiver.want(KuberhealthySettings(listen="127.0.0.2:0"))
+        await told_of(reports, "http://127.0.0.2:")
+        async with client.post(told, json={"OK": True}, headers=headers) as answer:
+            assert 200 == answer.status
+        reports.forget(expected)
+        with pytest.raises(ClientError):
+            await refused(client, told)
+
+
+async def refused(client: ClientSession, told: str) -> None:
+    """Ask until an error says that nobody listens."""
+    while True:
+        async with client.post(told, json={}) as answer:
+            await answer.read()
+        await asyncio.sleep(0.001)
+
+
+async def test_another_url_needs_no_other_port() -> None:
+    """Only what new pods are told changes."""
+    async with receiving(KuberhealthySettings(listen=f"{HOST}:0")) as (receiver, reports):
+        before = await url(reports)
+        receiver.want(KuberhealthySettings(listen=f"{HOST}:0", url="http://other.example/check"))
+        await told_of(reports, "http://other.example/check")
+        receiver.want(KuberhealthySettings(listen=f"{HOST}:0"))
+        await told_of(reports, before)
 
 
 async def test_an_address_in_use_is_told_once_and_another_one_is_taken_up() -> None:
