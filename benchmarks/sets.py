@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.audit import lines, requests
-from benchmarks.everything import restricted, writable, write
+from benchmarks.everything import given, restricted, writable, write
 from benchmarks.figures import Goal, percentile, table
 from benchmarks.harness import program
 from benchmarks.process import Use, use
@@ -50,7 +50,7 @@ class Run:
 def configuration(wanted: str, image: str) -> Mapping[str, Any]:
     """Return the default configuration with canaries, or one that names every routine, with the default settings."""
     every: dict[str, dict[str, dict[str, object]]] = {
-        module.name: {kind.name: {} for kind in module.routines} for module in MODULES
+        module.name: {kind.name: given(kind.name, image) for kind in module.routines} for module in MODULES
     }
     return {"namespace": NAMESPACE, "canary": {"image": image}, **({"modules": every} if wanted == "all" else {})}
 

@@ -32,8 +32,13 @@ _CHECK = {
     "name": "check",
     "image": CANARY_IMAGE,
     "command": ["python3", "-m", "khealth_exporter.canary", "compute", "--n", "90", "--cpu-seconds", "0.1"],
+    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
 }
-_GIVEN = {"custom": {"check": {"template": {"kind": "Pod", "spec": {"containers": [_CHECK]}}}}}
+_POD = {
+    "securityContext": {"runAsNonRoot": True, "runAsUser": 65535, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [_CHECK],
+}
+_GIVEN = {"custom": {"check": {"template": {"kind": "Pod", "spec": _POD}}}}
 """Settings of routines that have required ones, by module."""
 _CLUSTER = SimulatorSettings()
 _AGAIN = 3.0

@@ -1,5 +1,8 @@
 """The template of a check: what cannot be is refused, with its place."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from khealth_exporter.config import Config, ConfigError, load
@@ -30,6 +33,14 @@ def test_a_template_may_have_every_key_of_kubernetes() -> None:
     """Khealth passes what it does not know."""
     (routine,) = (one for one in read(GOOD).routines if one.module == "custom")
     assert ("shop", "check") == (routine.label, routine.kind.name)
+
+
+def test_the_example_of_the_documentation_is_a_check() -> None:
+    """It has the step that it reports, and passes Pod Security."""
+    page = (Path(__file__).parents[3] / "docs" / "custom-checks.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (routine,) = (one for one in read(example).routines if one.module == "custom")
+    assert "front_page" in {step.name for step in routine.steps}
 
 
 def test_a_check_without_a_template_is_refused() -> None:
