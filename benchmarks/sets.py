@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import in_pod
 from benchmarks.audit import lines, requests
-from benchmarks.everything import restricted, writable, write
+from benchmarks.everything import given, restricted, writable, write
 from benchmarks.figures import Goal, percentile, table
 from benchmarks.harness import program
 from benchmarks.process import Use, use
@@ -54,7 +54,7 @@ class Run:
 def configuration(image: str) -> Mapping[str, Any]:
     """Return a configuration that names every routine, with the default settings."""
     every: dict[str, dict[str, dict[str, object]]] = {
-        module.name: {kind.name: {} for kind in module.routines} for module in MODULES
+        module.name: {kind.name: given(kind.name, image) for kind in module.routines} for module in MODULES
     }
     return {"namespace": NAMESPACE, "canary": {"image": image}, "modules": every}
 

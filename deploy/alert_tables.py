@@ -36,7 +36,7 @@ def alert_table(folder: Path) -> list[str]:
         cells = (
             f"`{rule['alert']}`",
             labels["severity"],
-            labels.get("component", "which burns, or is slow"),
+            labels.get("component", "which burns, is slow, or is what a check is about"),
             rule.get("for", ""),
             rule.get("keep_firing_for", ""),
             rule["annotations"]["summary"],

@@ -27,6 +27,7 @@ from khealth_exporter.vocabulary.settings import (
     MOMENT,
     CanarySettings,
     Duration,
+    KuberhealthySettings,
     MeasurementSettings,
     ModuleSettings,
     Moment,
@@ -219,6 +220,7 @@ def configurable(document: dict[str, Any], modules: Sequence[Module] = MODULES) 
     config = values["config"]["properties"]
     config["measurement"] = _or_null(_settings(MeasurementSettings))
     config["canary"] = _or_null(_settings(CanarySettings))
+    config["kuberhealthy"] = _or_null(_settings(KuberhealthySettings))
     # Of a module that there is not, the template tells which there are.
     config["modules"] |= {
         "properties": {module.name: _module(module) for module in modules},

@@ -41,6 +41,7 @@ ABSENT = {
     "khealth_last_success_timestamp_seconds": "before the first success, while suspended",
     "khealth_api_certificate_expiry_timestamp_seconds": "until a verified TLS handshake has shown a certificate",
     "khealth_nodes_failing": "before the first attempt",
+    "khealth_check_info": "of routines that are no checks",
     "khealth_objects": "a series: while no enabled routine creates its kind",
     "khealth_api_requests": "a series: until its first request",
     "khealth_api_request_duration_seconds": "a series: until its first request",
@@ -55,10 +56,13 @@ OPEN = {
     "verb": "the verb of the request, as in RBAC",
     "resource": "the plural name of the resource, as in RBAC",
     "code": "the HTTP status code, or `none` if there was no answer",
+    "severity": "`critical`, `warning` or `info`: what the user of a check says that its failure means",
     "version": "the version of khealth",
     "python_version": "the version of Python",
 }
 """Labels whose values are not listed, and what they are."""
+GIVEN = {"check": {"template": {"kind": "Pod", "spec": {"containers": [{"name": "check", "image": "check"}]}}}}
+"""Settings of routines whose series follow from required ones."""
 BEGIN, END = "<!-- {}: written by `make generate` -->", "<!-- end of {} -->"
 
 
@@ -70,7 +74,9 @@ def everything() -> CollectorRegistry:
     begun = Event("", "", 1, Phase.CLEANUP, Result.SUCCESS, 0.0, 0.0, 0.0, Clock().now())
     for module in MODULES:
         for kind in module.routines:
-            metrics.declare(module.name, kind.name, kind, RoutineSettings())
+            given = GIVEN.get(kind.name)
+            settings = kind.Settings.model_validate(given) if given else RoutineSettings()
+            metrics.declare(module.name, kind.name, kind, settings)
             readings = tuple(Reading(figure, 0.0) for figure in kind.figures)
             completed = Completed(0.0, (Quality.EXACT,))
             event = replace(begun, module=module.name, routine=kind.name, readings=readings, completed=completed)

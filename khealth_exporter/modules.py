@@ -6,6 +6,7 @@ from typing import Any
 from khealth_exporter.core.routine import Routine
 from khealth_exporter.routines.admission import Admission
 from khealth_exporter.routines.api import Api
+from khealth_exporter.routines.check import Check
 from khealth_exporter.routines.collect import Collect
 from khealth_exporter.routines.config import Config
 from khealth_exporter.routines.controllers import Controllers
@@ -76,6 +77,12 @@ MODULES: tuple[Module, ...] = (
             Policy,
             Egress,
         ),
+        default=False,
+    ),
+    Module(
+        "custom",
+        "checks of the user's own: any Pod or Job that says whether what it looked at is well",
+        (Check,),
         default=False,
     ),
 )

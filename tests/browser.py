@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, sync_playwright
 from serving import HOST, Known
 from tools import needs
 
-from khealth_exporter.web.address import Address
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.web.server import WebServer
 
 _FLAGS = (

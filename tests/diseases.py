@@ -31,6 +31,13 @@ def _outage(reason: str, alert: str, component: str, severity: str = "critical")
     return Disease(_one(*WELL * 10, *failed(reason) * 12, *WELL * 40), [(alert, severity, component)])
 
 
+def _check(severity: str, reasons: Sequence[str], alert: str = "") -> Disease:
+    """Return a user's check that fails for these reasons in turn, next to one that is well; and health again."""
+    failing = [failed(reason) for _ in range(12 // len(reasons)) for reason in reasons]
+    routines = {f"custom-{severity}/shop": [*WELL * 10, *failing, *WELL * 40], "custom-critical/mail": WELL * 60}
+    return Disease([Life(routines)], [(alert, severity, "workload")] if alert else [])
+
+
 def _replica(number: int, *, leader: bool | None = None, **life: object) -> Life:
     """Return the life of one replica of several, of which the first is the leader."""
     leads = number == 0 if leader is None else leader
@@ -159,6 +166,18 @@ QUICK: dict[str, Disease] = {
     ),
     "starved": Disease(
         _one(*WELL * 10, *failed("cpu_starved") * 30, *WELL * 10), [("KhealthCpuStarved", "warning", "node")]
+    ),
+    "check-critical": _check("critical", ("check_failed", "check_silent"), "KhealthCheckCritical"),
+    "check-warning": _check("warning", ("check_silent",), "KhealthCheckFailed"),
+    "check-info": _check("info", ("check_failed",)),
+    # What keeps its pod from starting is no failure of the check.
+    "check-without-image": Disease(
+        [Life({"custom-critical/shop": [*WELL * 10, *failed("image_pull_failed") * 12, *WELL * 40]})],
+        [("KhealthRegistryBroken", "critical", "registry")],
+    ),
+    # One failure is none, whatever comes before and after it.
+    "check-failing-now-and-then": Disease(
+        [Life({"custom-critical/shop": [*([*WELL * 4, failed("check_failed")] * 10)]})]
     ),
     "no-room": _outage("pod_unschedulable", "KhealthPodUnschedulable", "scheduler", "warning"),
     "one-node": _outage("one_node", "KhealthOneNode", "node", "warning"),

@@ -17,7 +17,8 @@ from khealth_exporter.core.routine import Routine
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.routines.api import Api
 from khealth_exporter.routines.pod import PodRoutine
-from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
+from khealth_exporter.vocabulary.alerting import Alerting, Severity
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Completed, Event, Phase
 from khealth_exporter.vocabulary.reading import Reading
@@ -53,11 +54,34 @@ class AnyReason(RcScheduler):
     name: ClassVar[str] = "any-reason"
 
 
+class Checked(AnyReason):
+    """A user's check; the severity is its module's."""
+
+    name: ClassVar[str] = "checked"
+    severity: ClassVar[Severity] = Severity.WARNING
+
+    @classmethod
+    def alerting(cls, settings: RcSchedulerSettings) -> Alerting:
+        """Return what its user says that a failure means."""
+        del settings
+        return Alerting(cls.severity, Component.WORKLOAD)
+
+
+def _checked(severity: Severity) -> type[Routine[Any]]:
+    """Return a user's check of a severity."""
+    made: type[Checked] = type(f"Checked{severity}", (Checked,), {"severity": severity})
+    return made
+
+
 KINDS: Mapping[str, type[Routine[Any]]] = {
-    MODULE: AnyReason, "control-plane": Api, "workloads": PodRoutine, "storage": PodRoutine
-}  # fmt: skip
+    MODULE: AnyReason,
+    "control-plane": Api,
+    "workloads": PodRoutine,
+    "storage": PodRoutine,
+    **{f"custom-{severity}": _checked(severity) for severity in Severity},
+}
 """The routine of each module."""
-PODS = {AnyReason: 3, PodRoutine: 1}
+PODS: Mapping[type[Routine[Any]], int] = {AnyReason: 3, PodRoutine: 1}
 """Pods of an attempt."""
 REQUEST = 0.005
 """Seconds that each step of control-plane/api takes."""
@@ -122,7 +146,7 @@ def _declared(kind: type[Routine[Any]], attempts: Iterable[Attempt]) -> type[Rou
     Each reason has its series, and each of these costs time.
     """
     more = {attempt.reason for attempt in attempts if attempt.reason}
-    if kind is not AnyReason or more <= set(kind.all_reasons()):
+    if not issubclass(kind, AnyReason) or more <= set(kind.all_reasons()):
         return kind
     return type(kind.__name__, (kind,), {"reasons": (*kind.reasons, *more)})
 

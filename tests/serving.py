@@ -16,6 +16,7 @@ from khealth_exporter.config import Off
 from khealth_exporter.core.snapshot import About, Attempt, RoutineStatus, Snapshot, State
 from khealth_exporter.core.supervisor import NotBegun
 from khealth_exporter.routines.rcscheduler import RcScheduler
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.permission import Denied
@@ -23,7 +24,7 @@ from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Sample
 from khealth_exporter.vocabulary.verdict import Evidence, Verdict
-from khealth_exporter.web.address import Address
+from khealth_exporter.web.http_server import Limits
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.server import WebServer
 
@@ -157,7 +158,8 @@ async def served(
 ) -> AsyncIterator[tuple[WebServer, ActiveWebConfig]]:
     """Run a web server with a web configuration until the block ends, or PATIENCE is over."""
     web_config = ActiveWebConfig(path)
-    server = WebServer([Address(host, 0)], known or Known(), web_config, **bounds)  # type: ignore[arg-type]
+    limits = replace(Limits(connections=512, idle=75.0), **bounds)  # type: ignore[arg-type]
+    server = WebServer([Address(host, 0)], known or Known(), web_config, limits=limits)
     async with asyncio.timeout(PATIENCE):
         await server.start()
         try:

@@ -25,6 +25,7 @@ NEEDS: Mapping[str, Need] = MappingProxyType({
     "alertmanager": Need("sends notifications", "prometheus.io/download"),
     "amtool": Need("checks alert routes", "in Alertmanager's archive, prometheus.io/download"),
     "chromium": Need("opens the status page", "apt install chromium"),
+    "go": Need("builds Kuberhealthy's own clients", "go.dev/dl"),
     "helm": Need("renders and installs the chart", "helm.sh/docs/intro/install"),
     "kube-score": Need("checks manifests", "github.com/zegl/kube-score/releases"),
     "kubectl": Need("talks to the cluster", "kubernetes.io/docs/tasks/tools"),

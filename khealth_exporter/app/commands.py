@@ -33,10 +33,10 @@ from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.event_loop import measured_loop
 from khealth_exporter.modules import MODULES
+from khealth_exporter.vocabulary.address import Address, CannotListen
 from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.settings import format_duration
 from khealth_exporter.vocabulary.verdict import Failed
-from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.server import WebServer
 
@@ -193,7 +193,7 @@ def _swept(exporter: Exporter, config: Config) -> frozenset[Kind[Any]]:
     that is permitted.
     """
     enabled = {routine.kind for routine in config.routines}
-    routines = [kind for module in MODULES for kind in module.routines]
+    routines = [kind for module in (*MODULES, *config.installed) for kind in module.routines]
     exporter.cover(
         (routine, [kind for kind in routine.watches if kind.namespaced and routine in enabled]) for routine in routines
     )

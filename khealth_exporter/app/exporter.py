@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from khealth_exporter import __version__
+from khealth_exporter.app.receiver import Receiver
 from khealth_exporter.app.reload import Aside, Load, Reloader
 from khealth_exporter.canaries.agents.fleet import Fleet
 from khealth_exporter.cluster.cluster import Cluster
@@ -19,6 +20,7 @@ from khealth_exporter.config import Bound, Config, Off, off_routines
 from khealth_exporter.core.collector import Collector, Snapshot
 from khealth_exporter.core.heavy import spread
 from khealth_exporter.core.metrics import Metrics
+from khealth_exporter.core.reports import Reports
 from khealth_exporter.core.routine import Context, Memory, Routine, RoutineConfig
 from khealth_exporter.core.snapshot import About
 from khealth_exporter.core.supervisor import NotBegun, Pace, UnknownRoutine
@@ -59,6 +61,8 @@ class Exporter:
         self.registry = process.metrics.registry
         self.sweeper = Sweeper(cluster)
         self.fleet = Fleet(cluster, inside=inside)
+        self._reports = Reports(process.clock, process.chance)
+        self._receiver = Receiver(self._reports, server)
         bound = Bound(cluster.identity.namespace, chosen)
         self.reloader = Reloader(config, load, bound, self._adopt, process.metrics, process.aside)
         self._collectors: dict[str, Collector] = {}
@@ -89,12 +93,12 @@ class Exporter:
         `jitter`, from 0 to 1, shifts the routines' grids by that share of an interval.
         """
         memory, clock = Memory(lasting=not once), self._process.clock
-        self._context = Context(self.cluster, clock, memory=memory, chance=self._process.chance)
+        self._context = Context(self.cluster, clock, memory=memory, chance=self._process.chance, reports=self._reports)
         self._adopt(self.reloader.config)
         self._process.metrics.loaded(well=True)
         # A process that makes one attempt does not sweep: the objects of others are none of its business.
         lasting = () if once else (self.sweeper.run, self.reloader.run)
-        async with background(self.cluster.watches.run, *lasting):
+        async with background(self.cluster.watches.run, self._receiver.run, *lasting):
             await self._lead(Pace(jitter, once=once))
 
     async def _lead(self, pace: Pace) -> None:
@@ -131,6 +135,8 @@ class Exporter:
         for routine in spread(config.routines):
             self.cluster.know(routine.kind.all_permissions())
             wanted.setdefault(routine.module, []).append(routine)
+        reporting = any(routine.kind.needs_reports(routine.settings) for routine in config.routines)
+        self._receiver.want(config.kuberhealthy if reporting else None)
         self.cover([(r.kind, r.kind.watched(r.settings)) for r in config.routines])
         new = [
             Collector(module, self._process.metrics, self._process.clock)

@@ -7,7 +7,7 @@ from typing import Any
 
 from khealth_exporter.canaries.containers import awaited, trouble
 from khealth_exporter.canaries.eligible_nodes import Nodes
-from khealth_exporter.canaries.pod_spec import OURS
+from khealth_exporter.canaries.pod_spec import asked
 from khealth_exporter.canaries.pod_steps import CREATE, DELETE, READY, SANDBOX, SANDBOXED, SCHEDULE, START, node_of
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import Condition, Pod
@@ -239,7 +239,7 @@ def _last_steps(pod: Pod) -> _Said:
     if not pod.started:
         seen = awaited(pod)
         told = f": {seen.name} is {seen.state}" if seen else ""
-        if seen and seen.status.name not in OURS and seen.status.state.running:
+        if seen and seen.status.name not in asked(pod) and seen.status.state.running:
             return START, Reason.POD_GATED, f"it waits for what others have added to it{told}"
         return START, Reason.POD_NOT_STARTED, f"its containers have not started on {pod.spec.node_name}{told}"
     ready = pod.condition("Ready") or Condition()

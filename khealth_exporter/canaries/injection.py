@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from khealth_exporter.canaries.pod_spec import OURS, OWN_VOLUME, READY_PATH
+from khealth_exporter.canaries.pod_spec import OURS, OWN_VOLUME, READY_PATH, asked
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.measure.trace import Trace
@@ -27,25 +27,26 @@ _RUNNING = frozenset({"start", "ready", "delete"})
 
 def _added(trace: Trace[Pod]) -> Iterator[tuple[str, frozenset[str]]]:
     """Yield what others have put into a pod, in words, and the names of the steps that it makes longer."""
-    spec = trace.item.spec
+    spec, own = trace.item.spec, asked(trace.item)
     if GATED in trace.moments:
         yield "scheduling gate", frozenset({"schedule"})
     for volume in spec.volumes:
-        if not _STATELESS.issuperset(volume) and not str(volume.get("name", "")).startswith(OWN_VOLUME):
+        name = str(volume.get("name", ""))
+        if not (_STATELESS.issuperset(volume) or name.startswith(OWN_VOLUME) or name in own):
             # A pod that never shows its sandbox has waited for its volumes in `start`.
             steps = {"sandbox"} if "sandboxed" in trace.moments else {"sandbox", "start"}
-            yield f"volume {volume.get('name', '')}", frozenset(steps)
-    for container in spec.init_containers:
+            yield f"volume {name}", frozenset(steps)
+    for container in (container for container in spec.init_containers if container.name not in own):
         if container.restart_policy == "Always":
             yield f"sidecar {container.name}", _RUNNING
         else:
             yield f"init container {container.name}", frozenset({"start"})
     for container in spec.containers:
-        if container.name not in OURS:
+        if container.name not in own:
             yield f"container {container.name}", _RUNNING
-        elif not _own(container.readiness_probe) or container.startup_probe:
+        elif own is OURS and (not _own(container.readiness_probe) or container.startup_probe):
             yield f"probe of container {container.name}", frozenset({"ready"})
-    for gate in spec.readiness_gates:
+    for gate in spec.readiness_gates if own is OURS else ():
         yield f"readiness gate {gate.condition_type}", frozenset({"ready"})
 
 

@@ -1,13 +1,24 @@
-"""A Job's way, and what it means that it has no pod. Pure: no I/O, no clock."""
+"""A Job's way: what it means that it has no pod, and how long it takes to be complete."""
 
 from collections.abc import Iterator
 
 from khealth_exporter.canaries.diagnosis import Finding, uncreated
-from khealth_exporter.canaries.pod_steps import CREATE
+from khealth_exporter.canaries.excess import overdue
+from khealth_exporter.canaries.goal import reached
+from khealth_exporter.canaries.owned import Owned
+from khealth_exporter.canaries.pod_set import PodSet
+from khealth_exporter.canaries.pod_steps import CREATE, FINISHED
 from khealth_exporter.cluster.errors import clean
+from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.cluster.workloads import Job
-from khealth_exporter.measure.trace import Way
+from khealth_exporter.core.routine import Context
+from khealth_exporter.measure.trace import Trace, Way
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.reason import Reason
+from khealth_exporter.vocabulary.sample import Measurement
+from khealth_exporter.vocabulary.step import Step
+
+COMPLETE = Step("complete", Component.CONTROLLER_MANAGER, "the pod has succeeded → the Job is complete")
 
 
 def _reached(job: Job) -> Iterator[str]:
@@ -30,3 +41,25 @@ def without_pod(job: Job | None, missing: int) -> Finding:
     if job.holds("Suspended"):
         return Finding(CREATE, Reason.POD_GATED, f"{count}: another client has suspended the Job")
     return Finding(CREATE, Reason.POD_NOT_CREATED, f"{count}: the controller manager has not acted on the Job")
+
+
+async def completed(job: Owned[Job], pods: PodSet, trace: Trace[Pod], deadline: float, context: Context) -> Measurement:
+    """Return how long it took until the controller manager said that a Job is complete; raise Failed.
+
+    `trace` is the Job's one pod, whose own container has ended well.
+    """
+
+    def missed(seen: Job | None) -> Finding:
+        pods.catch_up()
+        if FINISHED not in trace.moments:
+            note = f"{trace.item.name}: the canary has ended, and the pod has not: other containers run"
+            return Finding(COMPLETE, Reason.POD_GATED, clean(note))
+        said = seen.failure if seen else ""
+        note = f"the pod has succeeded, and the Job {f'has failed: {said}' if said else 'is not complete'}"
+        late = Finding(COMPLETE, Reason.JOB_FAILED, clean(note))
+        spent = {measured.step: measured.seconds for measured in trace.spans(job.ruler)}
+        return late if said else overdue(late, deadline - trace.moments[FINISHED].at, spent, deadline - job.began)
+
+    moment = await reached(job, "complete", deadline, context, missed)
+    pods.catch_up()
+    return job.ruler.measure(COMPLETE, trace.moments.get(FINISHED, moment), moment)

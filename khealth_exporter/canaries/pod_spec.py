@@ -9,7 +9,7 @@ import msgspec
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from khealth_exporter.cluster import scheduling
-from khealth_exporter.cluster.objects import Node, PodSpec
+from khealth_exporter.cluster.objects import Node, Pod, PodSpec
 from khealth_exporter.cluster.scheduling import CORDON, Taint
 from khealth_exporter.vocabulary.quantity import Quantity, amount
 from khealth_exporter.vocabulary.settings import Settings
@@ -45,6 +45,8 @@ UNTOUCHED_LABELS = {
 CONTAINER, CANARY = "pause", "canary"
 """The only container that khealth asks for: one that sleeps, or one that measures."""
 OURS = frozenset({CONTAINER, CANARY})
+ASKED = "khealth.io/asked"
+"""Annotation of a pod that a user's template describes: the names of its containers and volumes."""
 OWN_VOLUME = "khealth-"
 """How the names of the volumes begin that khealth asks for."""
 
@@ -224,6 +226,12 @@ class PodSettings(Settings):
     def labelled(self, own: Mapping[str, str]) -> dict[str, str]:
         """Return all labels of the pods; `own` are those by which khealth finds them."""
         return UNTOUCHED_LABELS | self.labels | dict(own)
+
+
+def asked(pod: Pod) -> frozenset[str]:
+    """Return the names of what khealth asked for in a pod: containers, and volumes of a user's template."""
+    told = pod.metadata.annotations.get(ASKED)
+    return frozenset(told.split(",")) if told else OURS
 
 
 def pod_spec(settings: PodSettings, labels: Mapping[str, str]) -> Mapping[str, object]:

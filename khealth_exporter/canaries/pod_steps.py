@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from khealth_exporter.canaries.injection import GATED, graded, injected
-from khealth_exporter.canaries.pod_spec import CANARY
+from khealth_exporter.canaries.pod_spec import CANARY, OURS, asked
 from khealth_exporter.cluster.objects import Condition, Pod
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.trace import Span, Trace, Way
@@ -60,8 +60,10 @@ def _reached(pod: Pod) -> Iterator[str]:
         yield "started"
     if pod.holds("Ready"):
         yield "ready"
-    # Its container has ended before the phase says so.
-    if any(status.name == CANARY and status.state.terminated for status in pod.status.container_statuses):
+    # Its containers have ended before the phase says so, and others may have added some that go on.
+    names = asked(pod)
+    own = [s for s in pod.status.container_statuses if s.name in ({CANARY} if names is OURS else names)]
+    if own and all(status.state.terminated for status in own):
         yield ENDED
     if pod.ended:
         yield FINISHED

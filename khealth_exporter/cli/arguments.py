@@ -9,8 +9,8 @@ from typing import Literal, NoReturn, TypeVar
 
 from khealth_exporter import __version__
 from khealth_exporter.cli import output
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.vocabulary.settings import parse_duration
-from khealth_exporter.web.address import Address
 
 _Parsed = TypeVar("_Parsed")
 
@@ -18,6 +18,8 @@ LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_LEVELS = {"run": "info", "once": "error", "demo": "info", "sweep": "warning"}
 """Minimum log level of each command that logs; a command that prints a report at the end says less before it."""
 FORMATS = ("logfmt", "json")
+ORIGINS = ("kuberhealthy",)
+"""What `convert` understands."""
 _FOR_RUN = frozenset({"--listen", "--web.config.file", "--poll-interval"})
 """Shared flags that only run uses."""
 _MODES = ("auto", "in-cluster", "kubeconfig")
@@ -47,6 +49,7 @@ class Arguments:
     json: bool = False
     junit: Path | None = None
     fault: str | None = None
+    origin: str = ""
     file: Path = field(default_factory=Path)
     dry_run: bool = False
     everything: bool = False
@@ -113,6 +116,9 @@ def _add_commands(add: Callable[..., _Parser]) -> None:
     )
     check = add("check-config", "check a configuration file, and print every error in it")
     check.add_argument("file", type=Path, metavar="FILE")
+    convert = add("convert", "turn manifests of another monitor into a configuration, on standard output")
+    convert.add_argument("origin", choices=ORIGINS, help="whose manifests they are")
+    convert.add_argument("file", type=Path, metavar="FILE", help="KuberhealthyCheck and HealthCheck manifests")
     routines = add("routines", "list modules and routines, with their steps, reasons, settings and permissions")
     routines.add_argument("--json", action="store_true", help="print one JSON document")
     _add_run_now(add("run-now", "ask a running khealth to begin an attempt of a routine at once", _shared(unused=None)))

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TextIO
 from khealth_exporter import __version__
 from khealth_exporter.cli.arguments import DEFAULT_LEVELS, Arguments, parse
 from khealth_exporter.cli.main import UNWRITTEN
-from khealth_exporter.cli.output import warn, write
+from khealth_exporter.cli.output import warn, write, write_file
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.vocabulary.settings import format_duration, format_moment
-from khealth_exporter.web.address import Address
 
 if TYPE_CHECKING:
     from khealth_exporter.app.commands import Options, SweepResult
@@ -65,7 +65,7 @@ def _once(arguments: Arguments) -> int:
         with _opened(arguments.junit) as junit:
             found = app.start(app.once, options)
             told = Report(__version__, found.cluster, found.snapshots, found.answered)
-            complete = arguments.junit is None or _write_junit(junit, as_junit(told), arguments.junit)
+            complete = arguments.junit is None or write_file(junit, as_junit(told), arguments.junit)
     _print(as_json(told) if arguments.json else as_text(told, color=sys.stdout is not None and sys.stdout.isatty()))
     return told.exit_code if complete else UNWRITTEN
 
@@ -144,12 +144,10 @@ def _demo(arguments: Arguments) -> int:
 
 
 def _check_config(arguments: Arguments) -> int:
-    from khealth_exporter.config import ConfigError, load  # noqa: PLC0415 - heavy
+    from khealth_exporter.config import load  # noqa: PLC0415 - heavy
 
-    try:
+    with _config_errors():
         config = load(arguments.file)
-    except ConfigError as error:
-        raise UsageError(str(error)) from error
     _print_left_out(config)
     for routine in config.routines:
         if 0 < (until := routine.settings.suspend_until) <= time.time():
@@ -158,13 +156,25 @@ def _check_config(arguments: Arguments) -> int:
     return 0
 
 
+def _convert(arguments: Arguments) -> int:
+    from khealth_exporter.cli.convert import convert  # noqa: PLC0415 - heavy
+
+    with _config_errors():
+        made = convert(arguments.file)
+    for warning in made.warnings:
+        warn(str(warning))
+    write(made.as_yaml())
+    return 0
+
+
 def _routines(arguments: Arguments) -> int:
     from khealth_exporter.cli import routine_catalog  # noqa: PLC0415 - heavy
     from khealth_exporter.cluster import namespace  # noqa: PLC0415 - heavy
+    from khealth_exporter.config import installed  # noqa: PLC0415 - heavy
     from khealth_exporter.modules import MODULES  # noqa: PLC0415 - heavy
 
     shown = routine_catalog.as_json if arguments.json else routine_catalog.as_text
-    _print(shown(MODULES, namespace.PERMISSIONS))
+    _print(shown(MODULES, namespace.PERMISSIONS, installed()))
     return 0
 
 
@@ -180,6 +190,7 @@ _COMMANDS: Mapping[str, Callable[[Arguments], int]] = {
     "once": _once,
     "demo": _demo,
     "check-config": _check_config,
+    "convert": _convert,
     "routines": _routines,
     "run-now": _run_now,
     "sweep": _sweep,
@@ -188,17 +199,26 @@ _COMMANDS: Mapping[str, Callable[[Arguments], int]] = {
 
 
 @contextlib.contextmanager
-def _startup(arguments: Arguments) -> Iterator[None]:
-    """Configure the log, and turn errors that keep the command from starting into UsageError."""
-    from khealth_exporter.app.commands import CannotStart  # noqa: PLC0415 - heavy
-    from khealth_exporter.cli import logs  # noqa: PLC0415 - heavy
+def _config_errors() -> Iterator[None]:
+    """Turn a file that cannot be used into UsageError."""
     from khealth_exporter.config import ConfigError  # noqa: PLC0415 - heavy
 
-    logs.configure(arguments.log_level or DEFAULT_LEVELS[arguments.command], arguments.log_format)
     try:
         yield
     except ConfigError as error:
         raise UsageError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _startup(arguments: Arguments) -> Iterator[None]:
+    """Configure the log, and turn errors that keep the command from starting into UsageError."""
+    from khealth_exporter.app.commands import CannotStart  # noqa: PLC0415 - heavy
+    from khealth_exporter.cli import logs  # noqa: PLC0415 - heavy
+
+    logs.configure(arguments.log_level or DEFAULT_LEVELS[arguments.command], arguments.log_format)
+    try:
+        with _config_errors():
+            yield
     except CannotStart as error:
         raise UsageError(f"khealth: {error}") from error
 
@@ -269,17 +289,6 @@ def _opened(path: Path | None) -> TextIO:
         return path.open("w", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"khealth: cannot write {path}: {error.strerror}") from error
-
-
-def _write_junit(file: TextIO, text: str, path: Path) -> bool:
-    """Write a report and close its file; return whether that succeeded, and print a line if not."""
-    try:
-        file.write(text)
-        file.close()
-    except OSError as error:
-        warn(f"khealth: cannot write {path}: {error.strerror}")
-        return False
-    return True
 
 
 def _print(text: str) -> None:

@@ -15,7 +15,7 @@ from khealth_exporter.modules import MODULES
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 from khealth_exporter.simulator.faults import MOMENTARY, effect, listed, parse
 from khealth_exporter.simulator.settings import CANARY_IMAGE
-from khealth_exporter.web.address import Address
+from khealth_exporter.vocabulary.address import Address
 
 LIST = "list"
 """What lists the faults instead of naming one."""
@@ -28,6 +28,18 @@ _PACE = {
     "starved_seconds": 1.0,
 }
 """Seconds; shorter than the defaults, so that results show soon."""
+_CHECK = {
+    "name": "check",
+    "image": CANARY_IMAGE,
+    "command": ["python3", "-m", "khealth_exporter.canary", "compute", "--n", "90", "--cpu-seconds", "0.1"],
+    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+}
+_POD = {
+    "securityContext": {"runAsNonRoot": True, "runAsUser": 65535, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [_CHECK],
+}
+_GIVEN = {"custom": {"check": {"template": {"kind": "Pod", "spec": _POD}}}}
+"""Settings of routines that have required ones, by module."""
 _CLUSTER = SimulatorSettings()
 _AGAIN = 3.0
 """Seconds between two faults of a kind that has no duration."""
@@ -91,9 +103,14 @@ def configuration() -> Config:
 
     `left_out` has those that lack a required setting: the author of a routine tries it in the demo first.
     """
-    kinds = {(module.name, kind.name): missing_in(kind.Settings) for module in MODULES for kind in module.routines}
+    kinds = {
+        (module.name, kind.name): () if kind.name in _GIVEN.get(module.name, {}) else missing_in(kind.Settings)
+        for module in MODULES
+        for kind in module.routines
+    }
     complete = [f"{module}/{name}" for (module, name), missing in kinds.items() if not missing]
-    config = load(json.dumps({"canary": {"image": CANARY_IMAGE}}).encode(), only=complete, modules=MODULES)
+    document = {"canary": {"image": CANARY_IMAGE}, "modules": _GIVEN}
+    config = load(json.dumps(document).encode(), only=complete, modules=MODULES)
     left_out = tuple(LeftOut(module, name, missing) for (module, name), missing in kinds.items() if missing)
     routines = (
         replace(

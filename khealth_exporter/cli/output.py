@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+from pathlib import Path
 from typing import TextIO
 
 
@@ -53,6 +54,17 @@ def warn(text: str) -> None:
         with contextlib.suppress(OSError):
             stream.write(f"{text}\n")
             stream.flush()
+
+
+def write_file(file: TextIO, text: str, path: Path) -> bool:
+    """Write a file and close it; return whether that succeeded, and warn if not."""
+    try:
+        file.write(text)
+        file.close()
+    except OSError as error:
+        warn(f"khealth: cannot write {path}: {error.strerror}")
+        return False
+    return True
 
 
 def drop_unwritten() -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from khealth_exporter.cluster.kinds import Kind
-from khealth_exporter.config import Setting, off_because, settings_of
+from khealth_exporter.config import Installed, Setting, off_because, settings_of
 from khealth_exporter.core.routine import Routine
 from khealth_exporter.modules import Module
 from khealth_exporter.vocabulary.permission import Permission
@@ -73,11 +73,15 @@ def _names(kinds: Iterable[Kind[Any]]) -> tuple[str, ...]:
     return tuple(kind.name for kind in kinds)
 
 
-def as_json(modules: Sequence[Module], shared: Sequence[Permission]) -> str:
-    """Return the catalog as one JSON document; `shared` are the permissions that every routine needs."""
+def as_json(modules: Sequence[Module], shared: Sequence[Permission], offered: Sequence[Installed] = ()) -> str:
+    """Return the catalog as one JSON document; `shared` are the permissions that every routine needs.
+
+    `offered` are modules of installed packages, which are off and not imported.
+    """
     document = {
         "modules": [_module_document(describe(module)) for module in modules],
         "permissions": [asdict(permission) for permission in shared],
+        "installed": [{"module": one.name, "package": one.package} for one in offered],
     }
     return json.dumps(document, indent=2)
 
@@ -122,10 +126,12 @@ def _step_document(step: Step) -> dict[str, object]:
     }
 
 
-def as_text(modules: Sequence[Module], shared: Sequence[Permission]) -> str:
-    """Return the catalog for people; `shared` are the permissions that every routine needs."""
+def as_text(modules: Sequence[Module], shared: Sequence[Permission], offered: Sequence[Installed] = ()) -> str:
+    """Return the catalog for people; `shared` and `offered` are as for `as_json`."""
     lines = [line for module in modules for line in _module_lines(describe(module))]
-    return "\n".join((*lines, *_table("permissions that every routine needs", map(_permission, shared))))
+    rights = _table("permissions that every routine needs", map(_permission, shared))
+    rows = (_Row(one.name, f"package {one.package}", "off until the configuration names it") for one in offered)
+    return "\n".join((*lines, *rights, *_table("modules of installed packages", rows)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,14 @@ import yaml
 
 from khealth_exporter.canaries.agents.settings import AgentsSettings
 from khealth_exporter.core.routine import Routine, RoutineConfig
-from khealth_exporter.vocabulary.settings import NEVER, CanarySettings, MeasurementSettings, ModuleSettings
+from khealth_exporter.modules import Module
+from khealth_exporter.vocabulary.settings import (
+    NEVER,
+    CanarySettings,
+    KuberhealthySettings,
+    MeasurementSettings,
+    ModuleSettings,
+)
 
 CANARY_IMAGE = "canary.image"
 """The path of a key that some routines need, and that is none of their own."""
@@ -61,6 +68,9 @@ class Config:
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
     canary: CanarySettings = field(default_factory=CanarySettings)
     agents: AgentsSettings = field(default_factory=AgentsSettings)
+    kuberhealthy: KuberhealthySettings = field(default_factory=KuberhealthySettings)
+    installed: tuple[Module, ...] = field(default=(), compare=False)
+    """Modules of installed packages that the file names."""
 
     def without_suspended(self, named: Collection[str], now: float) -> tuple["Config", tuple[RoutineConfig, ...]]:
         """Return the configuration without routines suspended `now`, in Unix seconds, and the routines removed.
@@ -90,6 +100,7 @@ class Config:
             "measurement": self.measurement.model_dump(mode="json", by_alias=True),
             "canary": self.canary.model_dump(mode="json", by_alias=True),
             "agents": self.agents.model_dump(mode="json", by_alias=True),
+            "kuberhealthy": self.kuberhealthy.model_dump(mode="json", by_alias=True),
             "modules": modules,
         }
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

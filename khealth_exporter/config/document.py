@@ -2,8 +2,10 @@
 
 import hashlib
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
@@ -14,6 +16,8 @@ from khealth_exporter.kubectl_yaml import KubectlLoader
 
 _SIZE = 256 * 1024
 _DEPTH = 30
+
+_Composed = TypeVar("_Composed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +66,22 @@ def _content(path: Path) -> bytes:
 
 def parse(content: bytes, file: str) -> Document:
     """Return the content of these bytes; raise ConfigError if they are not one YAML document."""
-    try:
-        node = _composed(_text(content))
-    except _Refused as refused:
-        place = refused.place
-        raise ConfigError((Problem(file, place.line, place.column, "", refused.message),)) from refused
+    node = _composed(content, file, lambda loader: loader.get_single_node())
     if node is None:
         return Document(file, digest=_digest(content))
     builder = Builder(file)
     root = builder.value(node)
     return Document(file, root, tuple(builder.problems), _digest(content))
+
+
+def read_all(path: Path) -> tuple[Value, ...]:
+    """Return the YAML documents of a file of at most 256 KiB, without empty ones; raise ConfigError."""
+    nodes = _composed(_content(path), str(path), _every)
+    builder = Builder(str(path))
+    values = tuple(builder.value(node) for node in nodes)
+    if builder.problems:
+        raise ConfigError(tuple(builder.problems))
+    return tuple(value for value in values if value.content is not None)
 
 
 class _Refused(Exception):  # noqa: N818 - internal; callers see ConfigError
@@ -110,9 +120,25 @@ class _Loader(KubectlLoader):
             self.depth -= 1
 
 
-def _composed(text: str) -> yaml.Node | None:
+def _every(loader: _Loader) -> list[yaml.Node]:
+    nodes: list[yaml.Node | None] = []
+    while loader.check_node():
+        nodes.append(loader.get_node())
+    return [node for node in nodes if node]
+
+
+def _composed(content: bytes, file: str, compose: Callable[[_Loader], _Composed]) -> _Composed:
+    """Return what is composed of these bytes; raise ConfigError if they are no YAML."""
     try:
-        return _Loader(text).get_single_node()
+        return _checked(_text(content), compose)
+    except _Refused as refused:
+        place = refused.place
+        raise ConfigError((Problem(file, place.line, place.column, "", refused.message),)) from refused
+
+
+def _checked(text: str, compose: Callable[[_Loader], _Composed]) -> _Composed:
+    try:
+        return compose(_Loader(text))
     except yaml.MarkedYAMLError as error:
         raise _Refused(place_of(error.problem_mark or error.context_mark), _syntax(error)) from error
     except yaml.reader.ReaderError as error:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from khealth_exporter.canaries.agents.settings import AgentsSettings
+from khealth_exporter.config import packages
 from khealth_exporter.config.config import CANARY_IMAGE, Bound, Config, lacks_image, suspended_with
 from khealth_exporter.config.document import Document, parse, read
 from khealth_exporter.config.problem import ConfigError, Problem, in_order
@@ -19,6 +20,7 @@ from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.vocabulary.settings import (
     NAME_LENGTH,
     CanarySettings,
+    KuberhealthySettings,
     MeasurementSettings,
     ModuleSettings,
     Name,
@@ -26,7 +28,7 @@ from khealth_exporter.vocabulary.settings import (
     format_duration,
 )
 
-_KEYS = ("namespace", "measurement", "canary", "agents", "modules")
+_KEYS = ("namespace", "measurement", "canary", "agents", "kuberhealthy", "modules")
 _OF_MODULE = frozenset(ModuleSettings.model_fields)
 """The keys next to a module's routines; no routine can have these names."""
 _FLAGS = {"poll_interval": "--poll-interval", "pod_ttl": "--pod-ttl"}
@@ -122,6 +124,9 @@ class _Reader:
     def config(self, namespace: str | None, only: Sequence[str]) -> Config:
         """Return the content of the document; use it only if there are no problems."""
         parts = self._parts(self._root, _KEYS)
+        installed, problems = packages.named(parts.get("modules"), self._modules)
+        self._modules = (*self._modules, *installed)
+        self.problems += problems
         sections = {section.module.name: section for section in self._sections(parts.get("modules"))}
         # Every listed routine is checked, even if another one is named on the command line.
         listed = {(s.module.name, label): self._listed(s, label) for s in sections.values() for label in s.routines}
@@ -147,6 +152,8 @@ class _Reader:
             selection.left_out,
             canary,
             agents,
+            self._part(KuberhealthySettings, parts.get("kuberhealthy")),
+            installed,
         )
 
     def _parts(self, found: Found, known: Iterable[str] | None) -> dict[str, Found]:
@@ -232,7 +239,9 @@ class _Reader:
             return None
         settings = self._overridden(settings)
         self.problems += self._impossible(settings, own)
-        return suspended_with(RoutineConfig(section.module.name, label, kind, settings), section.settings)
+        routine = suspended_with(RoutineConfig(section.module.name, label, kind, settings), section.settings)
+        self.problems += packages.unusable(routine, found)
+        return routine
 
     def _kind(self, module: Module, label: str, found: Found) -> type[Routine[Any]] | None:
         kinds = {kind.name: kind for kind in module.routines}

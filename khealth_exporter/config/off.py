@@ -25,7 +25,7 @@ class Off:
 def off_routines(config: Config, modules: Sequence[Module] = MODULES) -> Iterator[Off]:
     """Yield the kinds that run under no name with a configuration, in the order of their modules."""
     running = {(routine.module, routine.kind.name) for routine in config.routines}
-    for module in modules:
+    for module in (*modules, *config.installed):
         for kind in module.routines:
             if (module.name, kind.name) not in running:
                 yield Off(

@@ -4,8 +4,9 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from enum import StrEnum
+from types import MappingProxyType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -195,4 +196,8 @@ def _type(field: FieldInfo) -> str:
         annotation = next(choice for choice in get_args(annotation) if choice is not type(None))
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(get_args(annotation))}"
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return f"one of {', '.join(annotation)}"
+    if _model_in(annotation) and get_origin(annotation) in {Union, UnionType}:
+        return "mapping"
     return _TYPES.get(get_origin(annotation) or annotation, "list")

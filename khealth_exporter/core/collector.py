@@ -65,7 +65,7 @@ class Collector:
         label, settings = routine.label, routine.settings
         self._metrics.declare(self.module, label, routine.kind, settings)
         known = self._known.get(label) or RoutineStatus(self.module, label, settings.interval)
-        self._known[label] = as_wanted(replace(known, steps=routine.kind.steps), settings, self._clock.utc())
+        self._known[label] = as_wanted(replace(known, steps=routine.steps), settings, self._clock.utc())
 
     def _resumed(self, label: str) -> None:
         if self._known[label].suspended is not None:

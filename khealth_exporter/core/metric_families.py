@@ -1,7 +1,7 @@
 """Metrics that prometheus_client's own classes cannot express."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
@@ -10,6 +10,7 @@ from prometheus_client.utils import floatToGoString
 
 from khealth_exporter.core.snapshot import expired
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.sample import Distribution
 from khealth_exporter.vocabulary.step import Step
 
@@ -44,18 +45,27 @@ class OwnDelay(MetricCollector):
 
 
 class StepHistograms(MetricCollector):
-    """`khealth_step_duration_seconds`: each step has bucket edges of its own."""
+    """`khealth_step_duration_seconds`, where each step has bucket edges of its own, and `khealth_step_info`."""
 
     def __init__(self) -> None:
         self._of: dict[tuple[str, str, str], _Buckets] = {}
+        self._components: dict[tuple[str, str, str], Component] = {}
 
-    def declare(self, labels: tuple[str, str], step: Step) -> None:
-        """Let a step's series be 0 from the start."""
-        self._of.setdefault((*labels, step.name), _Buckets(step.edges))
+    def declare(self, labels: tuple[str, str], steps: Iterable[Step]) -> None:
+        """Let a routine have the series of these steps alone; new ones, and those with new edges, stand at 0."""
+        wanted = {(*labels, step.name): step for step in steps}
+        before = {key: buckets for key, buckets in self._of.items() if key[:2] == labels}
+        self.forget(labels)
+        for key, step in wanted.items():
+            self._components[key] = step.component
+            if not step.sli:
+                same = key in before and before[key].edges == step.edges
+                self._of[key] = before[key] if same else _Buckets(step.edges)
 
     def observe(self, labels: tuple[str, str], step: Step, seconds: float) -> None:
-        """Count a duration; KeyError if the step was never declared."""
-        self._of[(*labels, step.name)].observe(seconds)
+        """Count a duration; that of a step which newer settings no longer have counts nowhere."""
+        if buckets := self._of.get((*labels, step.name)):
+            buckets.observe(seconds)
 
     def add(self, labels: tuple[str, str], found: Distribution) -> None:
         """Count many durations; KeyError if the step was never declared, ValueError if it has other buckets."""
@@ -63,11 +73,12 @@ class StepHistograms(MetricCollector):
 
     def forget(self, labels: tuple[str, str]) -> None:
         """Drop all series of a routine."""
-        for key in [key for key in self._of if key[:2] == labels]:
-            del self._of[key]
+        for kept in (self._of, self._components):
+            for key in [key for key in kept if key[:2] == labels]:
+                del kept[key]
 
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        """Yield the histograms."""
+    def collect(self) -> Iterator[HistogramMetricFamily | GaugeMetricFamily]:
+        """Yield the histograms, and what they are about."""
         family = HistogramMetricFamily(
             "khealth_step_duration_seconds",
             "Duration of each step. A step that was stuck at its deadline counts with the time waited.",
@@ -76,19 +87,27 @@ class StepHistograms(MetricCollector):
         for labels, buckets in tuple(self._of.items()):
             family.add_metric(labels, buckets.cumulative(), buckets.sum)
         yield family
+        info = GaugeMetricFamily(
+            "khealth_step_info",
+            "Always 1. The component that each step of a routine measures.",
+            labels=(*ROUTINE, "step", "component"),
+        )
+        for labels, component in tuple(self._components.items()):
+            info.add_metric((*labels, component), 1.0)
+        yield info
 
 
 class _Buckets:
     """One histogram's counts."""
 
     def __init__(self, edges: tuple[float, ...]) -> None:
-        self._edges, self._counts = edges, [0] * (len(edges) + 1)
+        self.edges, self._counts = edges, [0] * (len(edges) + 1)
         self._bounds = _bounds(edges)
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count a duration."""
-        self._counts[bisect_left(self._edges, seconds)] += 1
+        self._counts[bisect_left(self.edges, seconds)] += 1
         self.sum += seconds
 
     def add(self, found: Distribution) -> None:

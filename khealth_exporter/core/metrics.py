@@ -11,12 +11,13 @@ from khealth_exporter.cluster.watch.watch import CAUSES
 from khealth_exporter.core.metric_families import ROUTINE, UNCERTAINTY_EDGES, Health, OwnDelay, StepHistograms
 from khealth_exporter.core.routine import Routine, RoutineSettings
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.alerting import Alerting
 from khealth_exporter.vocabulary.event import Event
 from khealth_exporter.vocabulary.reading import Figure
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Measurement, Quality
-from khealth_exporter.vocabulary.step import POD_EDGES, Step
+from khealth_exporter.vocabulary.step import POD_EDGES
 
 REQUEST_EDGES = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds; of one request's answer."""
@@ -78,10 +79,10 @@ class Metrics:
         )
         self.steps = StepHistograms()
         self.registry.register(self.steps)
-        self.step_info = self._gauge(
-            "step_info",
-            "Always 1. The component that each step of a routine measures.",
-            (*ROUTINE, "step", "component"),
+        self.check_info = self._gauge(
+            "check_info",
+            "Always 1. How much a user's check matters, and the component that it is about.",
+            (*ROUTINE, "severity", "component"),
         )
         self.startup = self._histogram(
             "pod_startup_duration_seconds",
@@ -173,8 +174,10 @@ class Metrics:
             counter.labels(*labels, reason)
         for quality in Quality:
             self.samples.labels(*labels, quality)
-        for step in kind.steps:
-            self._declare_step(labels, step)
+        self.steps.declare(labels, steps := kind.steps_of(settings))
+        if any(step.sli for step in steps):
+            self.startup.labels(*labels)
+        self._declare_alerting(labels, kind.alerting(settings))
         for found in kind.sweeps():
             self.swept_objects.labels(found.name)
             self.known_objects.labels(found.name)
@@ -182,12 +185,10 @@ class Metrics:
             self._figure(figure)
         self._rest(labels, suspend=settings.suspended_at(self._clock.utc()))
 
-    def _declare_step(self, labels: tuple[str, str], step: Step) -> None:
-        self.step_info.labels(*labels, step.name, step.component).set(1)
-        if step.sli:
-            self.startup.labels(*labels)
-        else:
-            self.steps.declare(labels, step)
+    def _declare_alerting(self, labels: tuple[str, str], alerting: Alerting | None) -> None:
+        self.check_info.remove_by_labels(dict(zip(ROUTINE, labels, strict=True)))
+        if alerting:
+            self.check_info.labels(*labels, alerting.severity, alerting.component).set(1)
 
     def _figure(self, figure: Figure) -> Gauge:
         if figure not in self._figures:

@@ -1,13 +1,13 @@
 """What one attempt reports, held to what its routine declares."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from khealth_exporter.core.routine import Recorded, Routine
+from khealth_exporter.core.routine import Recorded, RoutineConfig
 from khealth_exporter.vocabulary.event import Completed
 from khealth_exporter.vocabulary.matrix import Matrix
 from khealth_exporter.vocabulary.reading import Reading, Remark
 from khealth_exporter.vocabulary.sample import Distribution, Measurement, Quality, Sample
+from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Failed
 
 
@@ -18,8 +18,8 @@ class UndeclaredError(Exception):
 class Notes:
     """What the running phase has recorded so far."""
 
-    def __init__(self, kind: type[Routine[Any]]) -> None:
-        self._kind = kind
+    def __init__(self, routine: RoutineConfig) -> None:
+        self._kind, self._steps = routine.kind, routine.steps
         self.measurements: list[Measurement] = []
         self.samples: list[Sample] = []
         self.distributions: list[Distribution] = []
@@ -51,7 +51,7 @@ class Notes:
                 self.matrix = found
 
     def _check(self, measured: Measurement | Distribution) -> None:
-        if measured.step not in self._kind.steps:
+        if measured.step not in self._steps:
             raise UndeclaredError(f"step {measured.step.name} is not declared by {self._kind.__name__}")
 
     def _check_buckets(self, found: Distribution) -> None:
@@ -82,7 +82,7 @@ class Totals:
         return Completed(self._duration, tuple(self._worst.values()))
 
 
-def failure_in(error: Exception, kind: type[Routine[Any]]) -> Failed | None:
+def failure_in(error: Exception, routine: RoutineConfig) -> Failed | None:
     """Return the failure that an exception stands for; None if it is an internal error.
 
     Tasks of a routine's own TaskGroup can fail together: of several failures the one of the earliest step counts, and
@@ -90,10 +90,10 @@ def failure_in(error: Exception, kind: type[Routine[Any]]) -> Failed | None:
     internal error.
     """
     found = list(_leaves(error))
-    failures = [leaf for leaf in found if isinstance(leaf, Failed) and leaf.reason in kind.all_reasons()]
+    failures = [leaf for leaf in found if isinstance(leaf, Failed) and leaf.reason in routine.kind.all_reasons()]
     if len(failures) < len(found):
         return None
-    first = min(failures, key=lambda failed: _place(failed, kind))
+    first = min(failures, key=lambda failed: _place(failed, routine.steps))
     settled = all(failed.settled for failed in failures)
     return Failed(first.reason, first.note, first.evidence, step=first.step, settled=settled)
 
@@ -106,6 +106,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _place(failed: Failed, kind: type[Routine[Any]]) -> int:
+def _place(failed: Failed, steps: tuple[Step, ...]) -> int:
     """Return the index of the failed step; a failure that names no step comes first, as it concerns them all."""
-    return kind.steps.index(failed.step) if failed.step in kind.steps else -1
+    return steps.index(failed.step) if failed.step in steps else -1

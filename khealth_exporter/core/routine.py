@@ -12,8 +12,10 @@ from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.ownership import Ownership
 from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.core.agents import AGENT_PERMISSIONS, AGENT_REASONS, Agents
+from khealth_exporter.core.reports import Reports
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.moments import Lags
+from khealth_exporter.vocabulary.alerting import Alerting
 from khealth_exporter.vocabulary.matrix import Matrix
 from khealth_exporter.vocabulary.permission import Permission
 from khealth_exporter.vocabulary.reading import Figure, Reading, Remark
@@ -96,6 +98,8 @@ class Context:
     lags: Lags = field(default_factory=Lags)
     agents: Agents | None = None
     """Agents on the nodes; None unless an enabled routine needs them."""
+    reports: Reports | None = None
+    """What pods report over HTTP; nobody listens unless an enabled routine needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,24 @@ class Routine(ABC, Generic[S_co]):
         return cls.watches
 
     @classmethod
+    def needs_reports(cls, settings: S_co) -> bool:  # type: ignore[misc] # it only reads the settings
+        """Tell whether its pods report over HTTP with these settings: then khealth listens for reports."""
+        del settings
+        return False
+
+    @classmethod
+    def steps_of(cls, settings: S_co) -> tuple[Step, ...]:  # type: ignore[misc] # it only reads the settings
+        """Return what it times with these settings, in order; by default `steps`."""
+        del settings
+        return cls.steps
+
+    @classmethod
+    def alerting(cls, settings: S_co) -> Alerting | None:  # type: ignore[misc] # it only reads the settings
+        """Return how the failures of a user's check reach alerts; None where a component's alert tells of them."""
+        del settings
+        return None
+
+    @classmethod
     async def early(cls, wanted: "RoutineConfig", context: Context) -> None:
         """Return when an attempt should begin before its turn on the grid; by default never."""
         del wanted, context
@@ -223,3 +245,8 @@ class RoutineConfig:
     kind: type[Routine[Any]]
     settings: RoutineSettings
     share: float = field(default=0.0, compare=False)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What it times, in order."""
+        return self.kind.steps_of(self.settings)

@@ -119,8 +119,8 @@ class _Attempt:
         try:
             routine = self._runner.make(self._number)
         except Exception as error:  # noqa: BLE001 - a routine that cannot even be made stops no other
-            self._end(Phase.INIT, self._clock.now(), self._bug(Phase.INIT, error), Notes(self._runner.kind))
-            self._end(Phase.CLEANUP, self._clock.now(), _Outcome(), Notes(self._runner.kind))
+            self._end(Phase.INIT, self._clock.now(), self._bug(Phase.INIT, error), Notes(self._runner.wanted))
+            self._end(Phase.CLEANUP, self._clock.now(), _Outcome(), Notes(self._runner.wanted))
             return
         try:
             well = await self._phase(routine, Phase.INIT, self._settings.timeout, routine.init)
@@ -142,7 +142,7 @@ class _Attempt:
         self, routine: Routine[Any], phase: Phase, seconds: float, work: Callable[[], Awaitable[None]]
     ) -> bool:
         """Run init or the hold, and tell whether it succeeded."""
-        begun, notes = self._clock.now(), Notes(self._runner.kind)
+        begun, notes = self._clock.now(), Notes(self._runner.wanted)
         routine.deadline, routine.record = begun + seconds, notes.record
         try:
             outcome = await self._bounded(phase, work, seconds + OVERTIME, self._stop)
@@ -162,7 +162,7 @@ class _Attempt:
 
     async def _cleanup(self, routine: Routine[Any]) -> None:
         """Clean up, again and again within the bound; a request to stop does not end it."""
-        begun, notes = self._clock.now(), Notes(self._runner.kind)
+        begun, notes = self._clock.now(), Notes(self._runner.wanted)
         routine.deadline, routine.record = begun + self._settings.timeout, notes.record
         pause = _FIRST_RETRY
         while True:
@@ -203,7 +203,7 @@ class _Attempt:
         try:
             await work()
         except Exception as error:  # noqa: BLE001 - one routine's bug must not end the others
-            failed = failure_in(error, self._runner.kind)
+            failed = failure_in(error, self._runner.wanted)
             if failed is None:
                 return self._bug(phase, error)
             failed = self._excused(failed)

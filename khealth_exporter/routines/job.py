@@ -8,20 +8,17 @@ from pydantic import Field, model_validator
 
 from khealth_exporter.canaries.canary_spec import CanarySettings, canary_spec
 from khealth_exporter.canaries.computing import CpuTime, fibonacci
-from khealth_exporter.canaries.diagnosis import POD_REASONS, Finding
+from khealth_exporter.canaries.diagnosis import POD_REASONS
 from khealth_exporter.canaries.evidence import of_pod
-from khealth_exporter.canaries.excess import overdue
-from khealth_exporter.canaries.goal import reached
-from khealth_exporter.canaries.job_way import WAY, without_pod
+from khealth_exporter.canaries.job_way import COMPLETE, WAY, completed, without_pod
 from khealth_exporter.canaries.one_shot import Document, check, done, follow
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_set import PodSet
-from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, FINISHED, SANDBOX, SCHEDULE, START, STARTUP
+from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.canaries.removal import Removal
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.kinds import EVENT, JOB, NODE, POD, Kind
 from khealth_exporter.cluster.objects import Pod
-from khealth_exporter.cluster.workloads import Job
 from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineSettings
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.component import Component
@@ -33,7 +30,6 @@ from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Failed
 
 COMPUTE = Step("compute", Component.NODE, "the canary begins to compute → it has the number, on its own clock")
-COMPLETE = Step("complete", Component.CONTROLLER_MANAGER, "the pod has succeeded → the Job is complete")
 
 USED = Figure("compute_cpu_seconds", "CPU time of the last canary's computation.")
 THROTTLED = Figure("compute_throttled_seconds", "Time for which a CPU limit stopped the last canary's computation.")
@@ -123,7 +119,7 @@ class JobRoutine(Routine[JobSettings]):
             if value is not None:
                 self.record(Reading(figure, value))
         self._check_result(trace, document)
-        await self._complete(trace)
+        self.record(await completed(self._job, self._pods, trace, self.deadline, self.context))
         # Last: it is a ticket, and what else is wrong may be a page.
         if starved := cpu.starved(self.settings.starved_factor, self.settings.starved_seconds):
             self._fail(Reason.CPU_STARVED, trace, starved)
@@ -149,28 +145,6 @@ class JobRoutine(Routine[JobSettings]):
     def _fail(self, reason: Reason, trace: Trace[Pod], told: str) -> None:
         note = clean(f"{trace.item.name} on {trace.item.spec.node_name}: {told}")
         raise Failed(reason, note, (of_pod(trace),), step=COMPUTE)
-
-    async def _complete(self, trace: Trace[Pod]) -> None:
-        """Wait until the controller manager says that the Job is complete, and record how long that took."""
-
-        def missed(seen: Job | None) -> Finding:
-            self._pods.catch_up()
-            if FINISHED not in trace.moments:
-                note = f"{trace.item.name}: the canary has ended, and the pod has not: other containers run"
-                return Finding(COMPLETE, Reason.POD_GATED, clean(note))
-            said = seen.failure if seen else ""
-            note = f"the pod has succeeded, and the Job {f'has failed: {said}' if said else 'is not complete'}"
-            late = Finding(COMPLETE, Reason.JOB_FAILED, clean(note))
-            spent = {measured.step: measured.seconds for measured in trace.spans(self._job.ruler)}
-            return late if said else overdue(late, self.deadline - trace.moments[FINISHED].at, spent, self._time)
-
-        moment = await reached(self._job, "complete", self.deadline, self.context, missed)
-        self._pods.catch_up()
-        self.record(self._job.ruler.measure(COMPLETE, trace.moments.get(FINISHED, moment), moment))
-
-    @property
-    def _time(self) -> float:
-        return self.deadline - self._job.began
 
     def _manifest(self) -> Mapping[str, object]:
         """Return the Job; the API server chooses its selector."""

@@ -4,7 +4,18 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationInfo,
+)
+
+from khealth_exporter.vocabulary.address import Address
 
 _DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m(?!s))?(?:(?P<s>\d+(?:\.\d+)?)s)?(?:(?P<ms>\d+)ms)?")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -72,6 +83,20 @@ def _moment(value: object, info: ValidationInfo) -> float:
 Moment = Annotated[float, BeforeValidator(_moment), PlainSerializer(format_moment)]
 """A moment in Unix seconds; written `2026-12-24T06:00:00Z`, or empty."""
 
+_HTTP = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(:[0-9]{1,5})?/check")
+
+
+def _check_url(text: str) -> str:
+    if text and not _HTTP.fullmatch(text):
+        raise ValueError(f"{text!r} is no URL for reports: write http://HOST:PORT/check")
+    return text
+
+
+def _listen(text: str) -> str:
+    Address.parse(text)
+    return text
+
+
 NAME_LENGTH = 30
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=NAME_LENGTH)]
 """A routine's name: a DNS label, short enough to leave room in a pod's name for run, attempt and suffix."""
@@ -97,6 +122,15 @@ class CanarySettings(Settings):
 
     image: str = ""
     """khealth's own image, which the chart sets; empty, and the routines that need it do not run."""
+
+
+class KuberhealthySettings(Settings):
+    """Where checks report that speak Kuberhealthy's protocol; used only while such a check is configured."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = ":8090"
+    """Address to listen on; its port is for reports alone."""
+    url: Annotated[str, AfterValidator(_check_url)] = ""
+    """What checks are told as KH_REPORTING_URL. It ends in /check; empty for khealth's own address."""
 
 
 class MeasurementSettings(Settings):

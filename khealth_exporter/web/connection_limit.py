@@ -2,9 +2,13 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import cast
 
+from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class TrackedConnection(asyncio.Protocol):
@@ -96,6 +100,18 @@ class ConnectionLimiter:
         connection.busy = False
         self._open.move_to_end(handler)
         return not connection.draining
+
+    @web.middleware
+    async def track_request(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Mark the connection as busy during the request; close it afterwards if it is draining."""
+        self.request_started(request.protocol)
+        try:
+            response = await handler(request)
+        finally:
+            keep_open = self.request_finished(request.protocol)
+        if not keep_open:
+            response.force_close()
+        return response
 
     def drain(self) -> None:
         """Close all connections: idle ones at once, busy ones after the current response."""

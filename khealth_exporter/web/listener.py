@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 from aiohttp.web_protocol import RequestHandler
 
-from khealth_exporter.web.address import Address, CannotListen
+from khealth_exporter.vocabulary.address import Address, CannotListen
 from khealth_exporter.web.connection_limit import ConnectionLimiter, TrackedConnection
 
 _SEND_TIMEOUT = 30_000

@@ -250,6 +250,28 @@ class Target(ABC):
         routines = {"disk": {}, "volume": settings, "config": {}}
         return self._written({"canary": {"image": self.image}, "modules": {"storage": routines}})
 
+    def checks(self, *arguments: str, kind: str = "Pod", **settings: Any) -> Path:
+        """Write a configuration of one check, custom/mine, whose container runs `khealth canary` with these words."""
+        spec = {
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65535,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "mine",
+                    "image": self.image,
+                    "command": ["python3", "-m", "khealth_exporter.canary", *arguments],
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        }
+        template = {"kind": kind, "spec": spec if kind == "Pod" else {"template": {"spec": spec}}}
+        check = {"kind": "check", "timeout": "60s", "template": template, **settings}
+        # Any port: other tests listen too.
+        return self._written({"kuberhealthy": {"listen": ":0"}, "modules": {"custom": {"mine": check}}})
+
     @contextmanager
     def volumes(self) -> Iterator[None]:
         """Let pods use the volumes that are provisioned in the block."""

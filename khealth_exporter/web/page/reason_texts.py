@@ -114,6 +114,10 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
     Reason.VOLUME_NOT_DELETED: ReasonText("Volumes are not deleted", "The claim or its volume was not deleted."),
     Reason.DISK_FAILED: ReasonText("Disk reads or writes fail", "A read from the disk or a write to it failed."),
     Reason.DATA_CORRUPTED: ReasonText("Stored data is corrupted", "The data read differs from the data written."),
+    Reason.CHECK_FAILED: ReasonText("A user's check fails", "The check said that what it tests is not well."),
+    Reason.CHECK_SILENT: ReasonText(
+        "A user's check does not end", "The check did not say what it found before its time was over."
+    ),
     Reason.SLOW: ReasonText("Attempts exceed their time limits", "A step took longer than its limit."),
     Reason.FORBIDDEN: ReasonText(
         "A required permission is missing", "The API server denied khealth a required permission."

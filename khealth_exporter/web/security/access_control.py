@@ -2,11 +2,11 @@
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 
 from aiohttp import hdrs, web
 
-from khealth_exporter.web.connection_limit import ConnectionLimiter
+from khealth_exporter.web.connection_limit import Handler
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.security.passwords import PasswordVerifier, TooManyChecks
 from khealth_exporter.web.security.web_config import RateLimit, WebConfig, canonical_name
@@ -17,34 +17,18 @@ _BODY_TIMEOUT = 5.0
 """Seconds that a client has to send the body."""
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="khealth", charset="UTF-8"'}
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 class AccessControl:
     """Checks the rate of requests, client certificates, passwords, and the size of request bodies."""
 
-    def __init__(
-        self, web_config: ActiveWebConfig, passwords: PasswordVerifier, connections: ConnectionLimiter
-    ) -> None:
-        self._web_config, self._passwords, self._connections = web_config, passwords, connections
+    def __init__(self, web_config: ActiveWebConfig, passwords: PasswordVerifier) -> None:
+        self._web_config, self._passwords = web_config, passwords
         self._bucket = TokenBucket(web_config.config.rate_limit)
 
     @property
     def config(self) -> WebConfig:
         """The active web configuration."""
         return self._web_config.config
-
-    @web.middleware
-    async def track_request(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Mark the connection as busy during the request; close it afterwards if it is draining."""
-        self._connections.request_started(request.protocol)
-        try:
-            response = await handler(request)
-        finally:
-            keep_open = self._connections.request_finished(request.protocol)
-        if not keep_open:
-            response.force_close()
-        return response
 
     @web.middleware
     async def check_access(self, request: web.Request, handler: Handler) -> web.StreamResponse:

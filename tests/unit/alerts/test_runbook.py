@@ -28,6 +28,7 @@ GROUPS = {
     "dns": "DNS",
     "network": "Network",
     "storage": "Storage",
+    "workload": "Users' checks",
     "khealth": "khealth itself",
 }
 """The group of sections that each component has."""
@@ -41,6 +42,8 @@ BLOCKS = [token.content.splitlines() for token in markdown().parse(runbook.TEXT)
 REMOVING = re.compile(r"(^|[;|&] *|sudo |systemctl |crictl )(rm|rmp|mv|kill|reboot|restart|stop|stopp)\b")
 """What a command on a node changes something by."""
 STILL = "still inhibits every other page"
+CHECKS = {Reason.CHECK_FAILED, Reason.CHECK_SILENT}
+"""Reasons whose component is the one that a check is about, and whose alerts are its severity's."""
 SURPRISES = [
     ("At three in the morning", "it creates objects and deletes them again"),
     ("At three in the morning", "close such pages by hand"),
@@ -70,9 +73,8 @@ def test_every_alert_and_every_reason_has_one_section_and_nothing_else_has_one()
 @pytest.mark.parametrize("reason", list(Reason))
 def test_a_reason_stands_with_its_component(reason: Reason) -> None:
     """Who looks for a component's reasons finds them together; `slow` has none, and is a canary's on a node so far."""
-    assert [GROUPS[reason.component or Component.NODE]] == [
-        section.group for section in SECTIONS if section.name == reason
-    ]
+    other = Component.WORKLOAD if reason in CHECKS else Component.NODE
+    assert [GROUPS[reason.component or other]] == [section.group for section in SECTIONS if section.name == reason]
 
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason.result is Result.INCONCLUSIVE])
@@ -260,7 +262,15 @@ def test_an_alerts_section_silences_that_alert_alone(section: Section) -> None:
     assert not section.name.startswith("Khealth") or named == section.name
 
 
-@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.result is Result.FAILURE])
+@pytest.mark.parametrize("reason", CHECKS)
+def test_a_checks_section_silences_an_alert_of_checks(reason: Reason) -> None:
+    """Which of the two depends on the check's severity."""
+    (section,) = (section for section in SECTIONS if section.name == reason)
+    assert section.silenced
+    assert section.silenced[0].startswith("KhealthCheck")
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if r.result is Result.FAILURE and r not in CHECKS])
 def test_a_reasons_section_silences_an_alert_of_its_component(reason: Reason) -> None:
     """What is silenced is what the reason makes fire; what must never be wrong is not silenced at all."""
     (section,) = (section for section in SECTIONS if section.name == reason)

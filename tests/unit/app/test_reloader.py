@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fakes import Telemetered
+from packages import package
 from structlog.testing import capture_logs
 from virtual_time import BEGINNING, EPOCH, aside, run, virtual_clock, virtual_loop
 
@@ -103,6 +104,23 @@ def test_a_good_file_comes_into_force(path: Path) -> None:
         assert () == await here.reloader.reload("request")
         assert ([4], (1.0, 10.05)) == (here.replicas, here.told)
         assert here.adopted == [here.reloader.config]
+
+    played(scenario)
+
+
+def test_a_package_that_cannot_be_imported_is_refused_and_loses_nothing(path: Path) -> None:
+    """What ran goes on, and what comes into force later has nothing of it."""
+
+    async def scenario() -> None:
+        here = desk(path)
+        here.write(f"{text(4)}  shop: {{}}\n".replace("modules: {", "modules:\n  ").replace("}}}", "}}"))
+        with package(path.parent / "site", "raise OSError('no till')"):
+            (told,) = await here.reloader.reload("request")
+        assert "modules.shop: package shop-checks 1.2 cannot be imported: OSError: no till" in told
+        assert ([], (0.0, 0.0)) == (here.replicas, here.told)
+        here.write(text(5))
+        assert () == await here.reloader.reload("request")
+        assert [5] == here.replicas
 
     played(scenario)
 

@@ -26,12 +26,12 @@ from khealth_exporter.core.snapshot import Attempt, RoutineStatus, Snapshot
 from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.simulator.faults import FAULTS, NODE_FAULTS
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.verdict import Failed, Verdict
-from khealth_exporter.web.address import Address
 
 WRONG = Path(__file__).parents[1] / "config" / "testdata" / "namespace_invalid.yaml"
 RIGHT = Path(__file__).parents[1] / "config" / "testdata" / "valid_two_pools.yaml"
@@ -572,11 +572,11 @@ def test_demo_logs_a_routine_that_lacks_a_setting(
     started: Started, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The author of a routine sees why it does not run: the demo has no configuration that could set it."""
-    modules = (*MODULES, Module("custom", "", (Probe,)))
+    modules = (*MODULES, Module("own", "", (Probe,)))
     monkeypatch.setattr(demo, "MODULES", modules)
     main(["demo"])
-    told = 'level=warning msg="routine left out: required setting missing" routine=custom/probe'
-    assert ("custom/probe", True) == (started.options.config.left_out[0].name, told in capsys.readouterr().err)
+    told = 'level=warning msg="routine left out: required setting missing" routine=own/probe'
+    assert ("own/probe", True) == (started.options.config.left_out[0].name, told in capsys.readouterr().err)
 
 
 def _logged(form: str, capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -17,8 +17,9 @@ from khealth_exporter.vocabulary.verdict import Evidence, Failed
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_has_a_component_and_a_result(reason: Reason) -> None:
-    """A word that is its own label, for a failure or for not knowing; a step tells the component of `slow`."""
-    assert (reason is Reason.SLOW) is (reason.component is None)
+    """A word that is its own label, for a failure or for not knowing; a step tells that of `slow`, and of checks."""
+    of_steps = {Reason.SLOW, Reason.CHECK_FAILED, Reason.CHECK_SILENT}
+    assert (reason in of_steps) is (reason.component is None)
     assert isinstance(reason.component or Component.DNS, Component)
     assert reason.result in (Result.FAILURE, Result.INCONCLUSIVE)
     assert (reason.value, reason) == (str(reason), Reason(reason.value))  # type: ignore[call-arg]

@@ -62,7 +62,7 @@ READ = Reader(PAGE_TEXT)
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     """Yield a client of the application."""
-    served = application(Known(), AccessControl(ActiveWebConfig(), PasswordVerifier(), ConnectionLimiter(9)))
+    served = application(Known(), AccessControl(ActiveWebConfig(), PasswordVerifier()), ConnectionLimiter(9))
     async with TestClient(TestServer(served)) as client:
         yield client
 

@@ -18,12 +18,13 @@ from serving import BEGAN, FAILING, STATUS, WAITING, WELL, Known
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus, State
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.vocabulary.address import Address, CannotListen
 from khealth_exporter.vocabulary.event import Phase
 from khealth_exporter.vocabulary.matrix import Matrix, Pair
 from khealth_exporter.vocabulary.permission import Denied
 from khealth_exporter.vocabulary.reading import Remark
-from khealth_exporter.web.address import Address, CannotListen
 from khealth_exporter.web.connection_limit import ConnectionLimiter
+from khealth_exporter.web.http_server import Limits
 from khealth_exporter.web.security.access_control import AccessControl
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.security.passwords import PasswordVerifier
@@ -42,7 +43,7 @@ def known() -> Known:
 async def client(known: Known) -> AsyncIterator[Client]:
     """Yield a client of the application."""
     async with TestClient(
-        TestServer(application(known, AccessControl(ActiveWebConfig(), PasswordVerifier(), ConnectionLimiter(9))))
+        TestServer(application(known, AccessControl(ActiveWebConfig(), PasswordVerifier()), ConnectionLimiter(9)))
     ) as client:
         yield client
 
@@ -559,7 +560,7 @@ async def test_a_rejected_request_is_answered_without_versions(server: WebServer
 @pytest.mark.parametrize("request_text", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["silent", "half"])
 async def test_a_client_that_sends_no_request_is_disconnected(known: Known, request_text: bytes) -> None:
     """After the idle timeout."""
-    server = WebServer([Address("127.0.0.1", 0)], known, idle_timeout=0.01)
+    server = WebServer([Address("127.0.0.1", 0)], known, limits=Limits(9, idle=0.01))
     await server.start()
     answer = await _exchange(server.addresses[0], request_text)
     await server.stop()

@@ -113,7 +113,7 @@ def test_the_compressed_body_is_complete() -> None:
 @asynccontextmanager
 async def asked(known: Known, clock: Callable[[], float]) -> AsyncIterator[Client]:
     """Yield a client of the application, with a clock for its cache."""
-    app = application(known, AccessControl(ActiveWebConfig(), PasswordVerifier(), ConnectionLimiter(9)), clock)
+    app = application(known, AccessControl(ActiveWebConfig(), PasswordVerifier()), ConnectionLimiter(9), clock)
     async with asyncio.timeout(PATIENCE), TestClient(TestServer(app)) as client:
         yield client
 

@@ -16,7 +16,7 @@ from prometheus_client import Gauge
 from serving import HOST, TLS, Keys, Known, Talk, keys, served, talk
 from structlog.testing import capture_logs
 
-from khealth_exporter.web.address import Address
+from khealth_exporter.vocabulary.address import Address
 from khealth_exporter.web.security import access_control
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.server import WebServer
@@ -60,7 +60,7 @@ async def crowd() -> AsyncIterator[AsyncExitStack]:
 async def test_a_stalled_handshake_is_disconnected(issued: Keys, hello: bytes) -> None:
     """After the handshake timeout, and without an error in the log."""
     with capture_logs() as logged:
-        async with served(path_of(issued, tls=True), handshake_timeout=0.05) as (server, _), talk(server) as client:
+        async with served(path_of(issued, tls=True), handshake=0.05) as (server, _), talk(server) as client:
             await client.say(hello)
             assert await client.ended()
     assert [] == [entry for entry in logged if entry["log_level"] not in {"debug", "info"}]
@@ -73,7 +73,7 @@ async def test_a_handshake_byte_by_byte_is_disconnected(issued: Keys) -> None:
     with pytest.raises(ssl.SSLWantReadError):
         shy.do_handshake()
     content = hello.read()
-    async with served(path_of(issued, tls=True), handshake_timeout=0.05) as (server, _), talk(server) as client:
+    async with served(path_of(issued, tls=True), handshake=0.05) as (server, _), talk(server) as client:
         async with asyncio.TaskGroup() as group:
             ended = group.create_task(client.ended())
             for number in range(len(content) - 1):
@@ -114,7 +114,7 @@ async def test_connections_are_limited_and_a_scrape_gets_through(
     issued: Keys, crowd: AsyncExitStack, *, tls: bool, shaken: bool
 ) -> None:
     """A new connection is always accepted."""
-    async with served(path_of(issued, tls=tls), max_connections=10) as (server, _):
+    async with served(path_of(issued, tls=tls), connections=10) as (server, _):
         for _ in range(5):
             await many(crowd, server, 20, context_of(issued, tls=tls and shaken))
             async with talk(server, context_of(issued, tls=tls)) as scraper:
@@ -124,7 +124,7 @@ async def test_connections_are_limited_and_a_scrape_gets_through(
 
 async def test_the_connection_idle_longest_is_closed_for_a_new_one(crowd: AsyncExitStack) -> None:
     """Not the oldest connection."""
-    async with served(max_connections=3) as (server, _):
+    async with served(connections=3) as (server, _):
         first, second, third = await many(crowd, server, 3, None)
         for client in (second, third, first):
             assert READY == await client.ask()
@@ -145,7 +145,7 @@ async def test_a_busy_connection_is_not_closed_while_others_are_idle(crowd: Asyn
 
     known.reload = reload  # type: ignore[method-assign]
     async with (
-        served(known=known, max_connections=2) as (server, _),
+        served(known=known, connections=2) as (server, _),
         talk(server) as busy,
         asyncio.TaskGroup() as group,
     ):
@@ -169,7 +169,7 @@ async def test_without_idle_connections_the_longest_request_is_closed(crowd: Asy
         return ()
 
     known.reload = reload  # type: ignore[method-assign]
-    async with served(known=known, max_connections=2) as (server, _), asyncio.TaskGroup() as group:
+    async with served(known=known, connections=2) as (server, _), asyncio.TaskGroup() as group:
         silent, other = await many(crowd, server, 2, None)
         assert [READY, READY] == [await client.ask() for client in (silent, other)]
         await other.say(b"POST /-/reload HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -281,7 +281,7 @@ async def test_endless_headers_are_rejected() -> None:
 async def test_a_request_byte_by_byte_is_disconnected(issued: Keys, *, tls: bool) -> None:
     """Single bytes do not extend the timeout."""
     async with (
-        served(path_of(issued, tls=tls), idle_timeout=0.1) as (server, _),
+        served(path_of(issued, tls=tls), idle=0.1) as (server, _),
         talk(server, context_of(issued, tls=tls)) as client,
         asyncio.TaskGroup() as group,
     ):

@@ -1,4 +1,4 @@
-"""An address that the web server listens on."""
+"""An address that khealth listens on."""
 
 import re
 from dataclasses import dataclass

@@ -1,0 +1,1 @@
+"""Users' own checks: what they may be, and how they say what they found."""

@@ -1,0 +1,71 @@
+"""What a check made for Kuberhealthy reports; the test sends it for the pod, as the pod's environment says."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from bodies.target import Once, Target, wait_for
+
+HANGS = ("config", "--path", "/nowhere", "--value", "never")
+
+
+def environment(target: Target) -> Mapping[str, str]:
+    """Return what the check's container is told, once its pod runs."""
+
+    def told() -> dict[str, str]:
+        running = [pod for pod in target.pods() if pod.status.phase == "Running"]
+        return {entry.name: entry.value for pod in running for entry in pod.spec.containers[0].env or []}
+
+    found: Mapping[str, str] = wait_for("a pod that runs", told, target.patience)
+    return found
+
+
+def send(told: Mapping[str, str], document: object, run: str | None = None) -> int:
+    """Send a report, and return the code of the answer."""
+    headers = {"Content-Type": "application/json", "kh-run-uuid": run or told["KH_RUN_UUID"]}
+    request = urllib.request.Request(told["KH_REPORTING_URL"], json.dumps(document).encode(), headers)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def reported(target: Target, *documents: object, run: str | None = None, **settings: Any) -> tuple[Once, list[int]]:
+    """Make one attempt, in which the pod sends these reports; return what is found, and the codes of the answers."""
+    written = target.checks(*HANGS, protocol="kuberhealthy", **settings)
+    codes: list[int] = []
+
+    def speak() -> None:
+        told = environment(target)
+        codes.extend(send(told, document, run) for document in documents)
+
+    speaking = threading.Thread(target=speak)
+    speaking.start()
+    found = target.every(written, "custom/mine")
+    speaking.join()
+    return found, codes
+
+
+def test_a_report_of_success_ends_the_check(target: Target) -> None:
+    """Although its pod would run on; the second report, of a failure, comes too late."""
+    found, codes = reported(target, {"OK": True, "Errors": []}, {"OK": False, "Errors": ["no"]})
+    assert (0, 200, []) == (found.code, codes[0], target.objects()), found.told
+    assert {"accept", "check"} == set(found.attempt["steps"])
+
+
+def test_reported_errors_fail_the_check(target: Target) -> None:
+    """They are evidence."""
+    found, codes = reported(target, {"ok": False, "errors": ["no route", "no name"]}, component="network")
+    assert (1, {"mine": ("network", "check_failed")}, [200]) == (found.code, found.blamed, codes), found.told
+    lines = [one["lines"] for one in found.attempt["evidence"] if one["kind"] == "Report"]
+    assert ([["no route", "no name"]], []) == (lines, target.objects())
+
+
+def test_a_stranger_reports_nothing(target: Target) -> None:
+    """The check stays silent until its time-out."""
+    found, codes = reported(target, {"OK": True}, run="00000000-0000-4000-8000-000000000000", timeout="15s")
+    assert (1, {"mine": ("workload", "check_silent")}, [400]) == (found.code, found.blamed, codes), found.told

@@ -1,0 +1,3 @@
+"""Checks made for Kuberhealthy: the bodies are shared with the other kind of cluster."""
+
+from bodies.kuberhealthy import *  # noqa: F403
