@@ -118,14 +118,14 @@ class _Reader:
         self._file, self._digest, self._bound = document.file, document.digest, bound
         self._root = Found(document.file, "", document.root or Value(Place(1, 1), None))
         self._overrides = overrides
-        self._modules = modules
+        self._modules, self._installed = modules, tuple[Module, ...]()
         self.problems = list(document.problems)
 
     def config(self, namespace: str | None, only: Sequence[str]) -> Config:
         """Return the content of the document; use it only if there are no problems."""
         parts = self._parts(self._root, _KEYS)
-        installed, problems = packages.named(parts.get("modules"), self._modules)
-        self._modules = (*self._modules, *installed)
+        self._installed, problems = packages.named(parts.get("modules"), self._modules)
+        self._modules = (*self._modules, *self._installed)
         self.problems += problems
         sections = {section.module.name: section for section in self._sections(parts.get("modules"))}
         # Every listed routine is checked, even if another one is named on the command line.
@@ -153,7 +153,7 @@ class _Reader:
             canary,
             agents,
             self._part(KuberhealthySettings, parts.get("kuberhealthy")),
-            installed,
+            self._installed,
         )
 
     def _parts(self, found: Found, known: Iterable[str] | None) -> dict[str, Found]:
@@ -240,7 +240,7 @@ class _Reader:
         settings = self._overridden(settings)
         self.problems += self._impossible(settings, own)
         routine = suspended_with(RoutineConfig(section.module.name, label, kind, settings), section.settings)
-        self.problems += packages.unusable(routine, found)
+        self.problems += packages.unusable(routine, found) if section.module in self._installed else ()
         return routine
 
     def _kind(self, module: Module, label: str, found: Found) -> type[Routine[Any]] | None:
