@@ -35,14 +35,13 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class RunningAgent:
-    """An agent that answers at `address` and `port`, and whose secret is in a file."""
+class Asker:
+    """Asks the agent that answers at `address` and `port`, and whose secret is in a file."""
 
     name: str
     address: str
     port: int
     secret_file: Path
-    process: subprocess.Popen[str]
 
     def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Reply:
         """Send a request on a connection of its own."""
@@ -60,14 +59,17 @@ class RunningAgent:
     def proof(self, path: str, body: bytes, *, nonce: str = "", boot: str = "") -> dict[str, str]:
         """Return the headers that prove a question to be khealth's."""
         nonce, boot = nonce or os.urandom(16).hex(), boot or self.boot
-        words = ["v1", "POST", path, boot, nonce, hashlib.sha256(body).hexdigest()]
-        mac = hmac.new(self.secret_file.read_bytes().strip(), "\n".join(words).encode(), "sha256").hexdigest()
+        mac = self.mac("POST", path, boot, nonce, hashlib.sha256(body).hexdigest())
         return {"Content-Type": "application/json", "Khealth-Auth": f"v1;boot={boot};nonce={nonce};mac={mac}"}
 
-    def post(self, task: str, question: Document) -> Reply:
+    def mac(self, *words: str) -> str:
+        """Return the code of words with the secret."""
+        return hmac.new(self.secret_file.read_bytes().strip(), "\n".join(("v1", *words)).encode(), "sha256").hexdigest()
+
+    def post(self, task: str, question: Document, **proof: str) -> Reply:
         """Put a question with proof."""
         body, path = json.dumps(question).encode(), f"/v1/{task}"
-        return self.request("POST", path, body, self.proof(path, body))
+        return self.request("POST", path, body, self.proof(path, body, **proof))
 
     def ask(self, task: str, question: Document) -> Document:
         """Put a question, and return the document; the status must be 200."""
@@ -75,10 +77,22 @@ class RunningAgent:
         assert 200 == reply.status, reply
         return reply.document
 
+
+@dataclass(frozen=True, slots=True)
+class RunningAgent(Asker):
+    """An agent that is a process."""
+
+    process: subprocess.Popen[str]
+
     def resident(self, field: str = "VmHWM") -> int:
         """Return the bytes of memory of the process: the most so far, or now with `VmRSS`."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split(f"{field}:")[1].split()[0]) * 1024
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that the process has used."""
+        times = Path(f"/proc/{self.process.pid}/schedstat").read_text().split()
+        return int(times[0]) / 1e9
 
 
 @contextlib.contextmanager

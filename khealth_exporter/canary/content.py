@@ -3,7 +3,6 @@
 import errno
 import os
 from collections.abc import Sequence
-from hashlib import shake_128
 
 from khealth_exporter.canary.report import Failed, Report
 from khealth_exporter.canary.uncached import BLOCK, UncachedReader
@@ -21,6 +20,8 @@ class Content:
 
     def part(self, offset: int, end: int) -> bytes:
         """Return the bytes from `offset` to `end`, or to the end of its block if that comes first."""
+        from hashlib import shake_128  # noqa: PLC0415 - it brings OpenSSL, which an agent does without
+
         number, begin = divmod(offset, BLOCK)
         block = shake_128(b"%d:%s" % (number, self._seed), usedforsecurity=False).digest(BLOCK)
         return block[begin : begin + min(end, self.size) - offset]

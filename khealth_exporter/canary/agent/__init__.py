@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", type=limits.text, default=os.uname().nodename, help="default: the host's name")
     parser.add_argument(
         "--linger",
-        type=limits.integer(0, 3600),
-        default=0,
+        type=_linger,
+        default=0.0,
         metavar="SECONDS",
         help="after SIGTERM, go on for so long before the end; default 0",
     )
@@ -64,7 +64,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _end_after(linger: int) -> None:
+def _linger(text: str) -> float:
+    return 0.0 if text == "0" else limits.seconds(text)
+
+
+def _end_after(linger: float) -> None:
     """End with 0 so many seconds after SIGTERM or SIGINT."""
 
     def end(*_: object) -> None:

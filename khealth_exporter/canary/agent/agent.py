@@ -6,12 +6,12 @@ import threading
 import time
 
 from khealth_exporter.canary import kernel
-from khealth_exporter.canary.agent import dns, egress, http, round_trips, until
+from khealth_exporter.canary.agent import apart, dns, http, round_trips, until
 from khealth_exporter.canary.agent.auth import HEADER, Accepted, Denied, Guard
 from khealth_exporter.canary.agent.question import MOST_SECONDS, BadQuestion, Document, decoded
 from khealth_exporter.canary.agent.server import Exchange
 
-_TASKS = {"dns": dns.run, "egress": egress.run, "round_trips": round_trips.run, "until": until.run}
+_TASKS = {"dns": dns.run, "egress": apart.run, "round_trips": round_trips.run, "until": until.run}
 _PREFIX = "/v1/"
 _MOST_TASKS = 4
 _MOST_ANSWER = 262_144

@@ -1,16 +1,23 @@
-"""The question `egress`: whether places outside the cluster answer, and how long each step of the way takes."""
+"""The question `egress`: whether places outside the cluster answer, and how long each step of the way takes.
+
+It runs in a process of its own, see `apart`.
+"""
 
 import contextlib
 import errno
+import json
+import math
 import re
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 
+from khealth_exporter.canary import kernel
 from khealth_exporter.canary.agent import dns_message
-from khealth_exporter.canary.agent.loop import Waiting, readable, writable
+from khealth_exporter.canary.agent.loop import readable, writable
 from khealth_exporter.canary.agent.loop import run as run_side_by_side
-from khealth_exporter.canary.agent.question import BadQuestion, Document, Question, is_address
+from khealth_exporter.canary.agent.question import BadQuestion, Document, Question, decoded, is_address
 from khealth_exporter.canary.agent.resolver import Asking, Settings, resolve, settings
 from khealth_exporter.canary.agent.stamps import Busy, Trip, connect, family, told
 
@@ -31,15 +38,37 @@ _MOST_ADDRESSES = 4
 _CHUNK = 4_096
 
 
-def run(question: Question, until: float) -> Document:
-    """Return what came of each target by a monotonic time; raise BadQuestion."""
-    own = settings()
-    targets = [_Target(target) for target in question.several("targets", _MOST_TARGETS)]
-    run_side_by_side(_all(targets, own, until), until, _AT_A_TIME)
-    return {"results": [target.result() for target in targets]}
+def targets(question: Question) -> "list[Target]":
+    """Return what a question asks for; raise BadQuestion."""
+    return [Target(target) for target in question.several("targets", _MOST_TARGETS)]
 
 
-class _Target:
+def answer(question: Question) -> Document:
+    """Return what came of each target by the monotonic time `until`; raise BadQuestion."""
+    until, asked, waited = question.number("until", None, 0, math.inf), targets(question), kernel.waited_here()
+    way = _Way()
+    run_side_by_side((target.reach(way) for target in asked), until, _AT_A_TIME)
+    waiting = (kernel.waited_here() or 0.0) - (waited or 0.0)
+    return {"results": [target.result() for target in asked], "waiting_seconds": waiting}
+
+
+def main() -> None:
+    """Answer the question from standard input on standard output."""
+    question = decoded(sys.stdin.buffer.read(), time.monotonic())
+    sys.stdout.write(json.dumps(answer(question)))
+
+
+class _Way:
+    """What all targets share."""
+
+    def __init__(self) -> None:
+        import ssl  # noqa: PLC0415 - the agent's own process, which knows only the questions, does without
+
+        self.settings = settings()
+        self.context = ssl.create_default_context()
+
+
+class Target:
     """A URL, or a host and a port, and what has come of it so far."""
 
     def __init__(self, question: Question) -> None:
@@ -63,19 +92,19 @@ class _Target:
         self._status = 0
         self._error = "unfinished"
 
-    async def reach(self, own: Settings, until: float) -> None:
+    async def reach(self, way: "_Way") -> None:
         """Go all steps of the way, as far as it leads."""
-        until = min(until, time.monotonic() + self._timeout)
+        until = time.monotonic() + self._timeout
         try:
             with self._step("resolve"):
-                addresses = await self._resolve(own, until)
+                addresses = await self._resolve(way.settings, until)
             with self._step("connect"):
                 sock = await self._connect(addresses, until)
             with contextlib.ExitStack() as stack:
                 stack.callback(sock.close)
                 if self._scheme == "https":
                     with self._step("tls"):
-                        sock = await self._secure(sock, until)
+                        sock = await self._secure(way, sock, until)
                         stack.callback(sock.close)
                 if self._scheme:
                     with self._step("respond"):
@@ -142,12 +171,8 @@ class _Target:
                 return sock
         raise OSError(errno.EADDRNOTAVAIL, "no address")
 
-    async def _secure(self, sock: socket.socket, until: float) -> socket.socket:
-        import ssl  # noqa: PLC0415 - only this question needs its 3 MiB
-
-        secured = ssl.create_default_context().wrap_socket(
-            sock, server_hostname=self._host, do_handshake_on_connect=False
-        )
+    async def _secure(self, way: "_Way", sock: socket.socket, until: float) -> socket.socket:
+        secured = way.context.wrap_socket(sock, server_hostname=self._host, do_handshake_on_connect=False)
         try:
             await _patiently(secured, until, secured.do_handshake)
         except BaseException:
@@ -193,6 +218,5 @@ async def _patiently(
                 raise TimeoutError(errno.ETIMEDOUT, "no answer in time") from None
 
 
-def _all(targets: list[_Target], own: Settings, until: float) -> Iterator[Waiting]:
-    for target in targets:
-        yield target.reach(own, until)
+if __name__ == "__main__":
+    main()

@@ -19,40 +19,40 @@ class Question:
     def __init__(self, fields: Document, received: float, place: str = "") -> None:
         self.received = received
         """The monotonic time at which it came."""
-        self._fields = fields
+        self.fields = fields
         self._place = place
 
     def number(self, key: str, default: float | None, least: float, most: float) -> float:
         """Return a number of a range."""
-        value = self._fields.get(key, default)
+        value = self.fields.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
             raise self._bad(key, f"no number from {least:g} to {most:g}")
         return float(value)
 
     def integer(self, key: str, default: int | None, least: int, most: int) -> int:
         """Return an integer of a range."""
-        value = self._fields.get(key, default)
+        value = self.fields.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise self._bad(key, f"no integer from {least} to {most}")
         return value
 
     def flag(self, key: str) -> bool | None:
         """Return a boolean, or None if there is none."""
-        value = self._fields.get(key)
+        value = self.fields.get(key)
         if value is not None and not isinstance(value, bool):
             raise self._bad(key, "neither true nor false")
         return value
 
     def text(self, key: str, default: str | None = None, most: int = 253) -> str:
         """Return a text of printable ASCII."""
-        value = self._fields.get(key, default)
+        value = self.fields.get(key, default)
         if not isinstance(value, str) or len(value) > most or not (value.isascii() and value.isprintable()):
             raise self._bad(key, f"no text of at most {most} printable ASCII characters")
         return value
 
     def choice(self, key: str, default: str | None, *choices: str) -> str:
         """Return one of some texts."""
-        value = self._fields.get(key, default)
+        value = self.fields.get(key, default)
         if not isinstance(value, str) or value not in choices:
             raise self._bad(key, f"none of {', '.join(choices)}")
         return value
@@ -75,14 +75,14 @@ class Question:
 
     def numbers(self, key: str, most: int) -> list[float]:
         """Return a list of numbers greater than 0, in order; empty if there is none."""
-        values = self._list(key, most) if key in self._fields else []
+        values = self._list(key, most) if key in self.fields else []
         numbers = [value for value in values if isinstance(value, int | float) and 0 < value <= MOST_SECONDS]
         if len(numbers) != len(values) or numbers != sorted(numbers):
             raise self._bad(key, f"no numbers in order, greater than 0 and at most {MOST_SECONDS:g}")
         return numbers
 
     def _list(self, key: str, most: int) -> list[object]:
-        value = self._fields.get(key)
+        value = self.fields.get(key)
         if not isinstance(value, list) or len(value) > most:
             raise self._bad(key, f"no list of at most {most}")
         return value

@@ -8,7 +8,7 @@ import time
 from khealth_exporter.canary.agent import dns_message
 from khealth_exporter.canary.agent.dns_message import Malformed, NotOurs
 from khealth_exporter.canary.agent.question import is_address
-from khealth_exporter.canary.agent.stamps import Sent, Trip, connect, family, next_arrival, stamp, told
+from khealth_exporter.canary.agent.stamps import Sent, Trip, connect, family, stamp, told
 
 PORT = 53
 _PREFIX = 2
@@ -166,7 +166,7 @@ class _Exchange:
         malformed: Malformed | None = None
         while True:
             try:
-                came = await next_arrival(self._sock, until, dns_message.MOST)
+                came = await sent.next_arrival(until, dns_message.MOST)
                 message = dns_message.decoded(came.data, *self._question)
             except NotOurs as other:
                 malformed = malformed or other  # Anybody may send what is not ours: the answer may still come.
@@ -175,7 +175,7 @@ class _Exchange:
                     raise malformed from None
                 raise
             else:
-                sent.arrived(came, 0.0, trip)
+                sent.answered(came, 0.0, trip)
                 return message
 
     async def over_tcp(self, server: tuple[str, int], until: float, trip: Trip) -> dns_message.Message:
@@ -184,9 +184,9 @@ class _Exchange:
         sent = Sent(self._sock, len(self._encoded).to_bytes(_PREFIX) + self._encoded)
         data = b""
         while len(data) < _PREFIX or len(data) < _PREFIX + int.from_bytes(data[:_PREFIX]):
-            came = await next_arrival(self._sock, until, _PREFIX + dns_message.MOST)
+            came = await sent.next_arrival(until, _PREFIX + dns_message.MOST)
             data += came.data
             if not came.data:
                 raise Malformed("the server closed the connection before its answer") from OSError(errno.ECONNRESET)
-        sent.arrived(came, 0.0, trip)
+        sent.answered(came, 0.0, trip)
         return dns_message.decoded(data[_PREFIX : _PREFIX + int.from_bytes(data[:_PREFIX])], *self._question)

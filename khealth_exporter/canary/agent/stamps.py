@@ -12,9 +12,15 @@ from khealth_exporter.canary.agent.loop import readable, writable
 
 _TIMESTAMPNS = 35
 """SO_TIMESTAMPNS on Linux, whose name Python lacks."""
+_TIMESTAMPING = 37
+"""SO_TIMESTAMPING on Linux, see Documentation/networking/timestamping.rst."""
+_DEPARTURES = 1 << 1 | 1 << 4 | 1 << 7 | 1 << 11
+"""When a packet leaves, by software; numbered, and without the packet itself."""
+_ERROR_QUEUE = 0x2000
+"""MSG_ERRQUEUE: where the times of departure are read."""
 _TIMESPEC = struct.Struct("@ll")
-_ANCILLARY = 64
-"""Bytes: enough for one control message."""
+_ANCILLARY = 256
+"""Bytes: enough for the control messages with times."""
 _OLDEST = 60.0
 """Seconds. No packet waits longer to be read; a larger difference means that the clock was set."""
 _TCP_INFO = struct.Struct("@8x24I")
@@ -83,13 +89,20 @@ def receive(sock: socket.socket, most: int) -> Arrival:
     """Read from a stamped socket; of a stream, the time is the last segment's. Raise OSError."""
     data, ancillary, _, address = sock.recvmsg(most, _ANCILLARY)
     now, real = time.monotonic(), time.time_ns()
+    delay = _delay(ancillary, _TIMESTAMPNS, real)
+    if delay is None:
+        return Arrival(data, now, False, address)  # noqa: FBT003 - not exact
+    return Arrival(data, now - delay, True, address)  # noqa: FBT003 - exact
+
+
+def _delay(ancillary: list[tuple[int, int, bytes]], wanted: int, real: int) -> float | None:
+    """Return the seconds from the kernel's time to one of the clock, in nanoseconds; None if there is none."""
     for _, kind, value in ancillary:
-        if kind == _TIMESTAMPNS and len(value) == _TIMESPEC.size:
-            seconds, nanoseconds = _TIMESPEC.unpack(value)
+        if kind == wanted and len(value) >= _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(value)
             delay = (real - seconds * 1_000_000_000 - nanoseconds) / 1e9
-            if 0 <= delay < _OLDEST:
-                return Arrival(data, now - delay, True, address)  # noqa: FBT003 - exact
-    return Arrival(data, now, False, address)  # noqa: FBT003 - not exact
+            return delay if 0 <= delay < _OLDEST else None
+    return None
 
 
 def family(address: str) -> int:
@@ -117,37 +130,51 @@ async def connect(sock: socket.socket, address: tuple[str, int], until: float) -
         measured = info[_RTT] * _MICROSECOND
         if 0 < measured <= seconds and not info[_RETRANSMITTED]:
             return measured, kernel.CLOCK_SECONDS
+    if began + seconds > until:
+        raise TimeoutError(errno.ETIMEDOUT, "connected too late, by a packet that was sent again")
     return seconds, busy.seconds()
 
 
-async def next_arrival(sock: socket.socket, until: float, most: int) -> Arrival:
-    """Wait for bytes on a stamped socket; raise OSError, TimeoutError among them."""
-    while True:
-        if not await readable(sock, until):
-            raise TimeoutError(errno.ETIMEDOUT, "no answer in time")
-        with contextlib.suppress(BlockingIOError):
-            return receive(sock, most)
-
-
 class Sent:
-    """Bytes that were sent to a connected socket at once; raises OSError."""
+    """Bytes that were sent at once to a connected and stamped socket; raises OSError."""
 
     def __init__(self, sock: socket.socket, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, _TIMESTAMPING, _DEPARTURES)
+        self._sock = sock
         self._busy = Busy()
-        self._before = time.monotonic()
+        self._at = time.monotonic()
+        """When the bytes left, or else when they were given to the kernel."""
         sock.send(data)
-        self._after = time.monotonic()
+        self._doubt = time.monotonic() - self._at
+        """Seconds by which they may have left later."""
+        self._departed()
 
-    def arrived(self, answer: Arrival, held: float, trip: Trip) -> None:
+    async def next_arrival(self, until: float, most: int) -> Arrival:
+        """Wait for bytes that come back; raise OSError, TimeoutError among them."""
+        while True:
+            if not await readable(self._sock, until):
+                raise TimeoutError(errno.ETIMEDOUT, "no answer in time")
+            try:
+                return receive(self._sock, most)
+            except BlockingIOError:
+                self._departed()
+
+    def answered(self, answer: Arrival, held: float, trip: Trip) -> None:
         """Add the way there and back, without the time for which the other side held the answer."""
-        seconds = max(0.0, answer.at - self._before)
-        sending = min(self._after, max(answer.at, self._before)) - self._before
-        if answer.exact and answer.at >= self._before:
-            uncertainty = kernel.CLOCK_SECONDS + sending
-        else:
-            uncertainty = self._busy.seconds() + sending
+        seconds = max(0.0, answer.at - self._at)
+        doubt = min(self._doubt, seconds)
+        uncertainty = doubt + (kernel.CLOCK_SECONDS if answer.exact else self._busy.seconds())
         trip.at = answer.at
         trip.add(seconds - held if 0 <= held <= seconds else seconds, uncertainty)
+
+    def _departed(self) -> None:
+        """Learn when the first packet left, if the network device tells; some tell a little later."""
+        with contextlib.suppress(OSError):
+            ancillary = self._sock.recvmsg(0, _ANCILLARY, _ERROR_QUEUE)[1]
+            now, delay = time.monotonic(), _delay(ancillary, _TIMESTAMPING, time.time_ns())
+            if self._doubt and delay is not None and now - delay >= self._at:
+                self._at, self._doubt = now - delay, 0.0
 
 
 def told(error: OSError) -> str:

@@ -9,7 +9,7 @@ import time
 
 from khealth_exporter.canary.agent import echo, http
 from khealth_exporter.canary.agent.question import Question
-from khealth_exporter.canary.agent.stamps import Sent, Trip, connect, family, next_arrival, stamp, told
+from khealth_exporter.canary.agent.stamps import Sent, Trip, connect, family, stamp, told
 
 PROTOCOLS = ("tcp", "udp", "http")
 _LARGEST_HEADER = 8_000
@@ -75,10 +75,10 @@ async def _datagram(sock: socket.socket, target: Target, trip: Trip, until: floa
     token, size = os.urandom(echo.TOKEN), max(target.size, echo.LEAST)
     sent = Sent(sock, echo.asking(token, size))
     while True:
-        came = await next_arrival(sock, until, size + 1)
+        came = await sent.next_arrival(until, size + 1)
         held = echo.held(came.data, token, size)
         if held is not None:
-            sent.arrived(came, held, trip)
+            sent.answered(came, held, trip)
             return
 
 
@@ -90,7 +90,7 @@ async def _request(sock: socket.socket, target: Target, trip: Trip, until: float
         request += f"Khealth-Padding: {'.' * min(target.size - room, _LARGEST_HEADER)}\r\n"
     sent, answer = Sent(sock, f"{request}\r\n".encode()), b""
     while True:
-        came = await next_arrival(sock, until, _CHUNK)
+        came = await sent.next_arrival(until, _CHUNK)
         answer += came.data
         head, found, body = answer.partition(b"\r\n\r\n")
         length = _LENGTH.search(head + b"\r\n")
@@ -100,6 +100,6 @@ async def _request(sock: socket.socket, target: Target, trip: Trip, until: float
     if not status or status[1] != b"200":
         raise OSError(errno.EPROTO, f"status {status[1].decode()}" if status else "no HTTP answer")
     held = _HELD.search(head + b"\r\n")
-    sent.arrived(came, int(held[1]) / 1e9 if held else 0.0, trip)
+    sent.answered(came, int(held[1]) / 1e9 if held else 0.0, trip)
     name = body.decode("ascii", "replace").strip()[:_NAME]
     trip.name = name if name.isprintable() else ""

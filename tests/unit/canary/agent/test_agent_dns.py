@@ -1,0 +1,196 @@
+"""The question `dns`, against name servers that do what they like."""
+
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_network import ADDRESS, NameServer, dns_answer, dns_record
+
+from khealth_exporter.canary.agent import dns
+from khealth_exporter.canary.agent.question import BadQuestion, Question
+from khealth_exporter.canary.agent.resolver import Settings
+
+A = 1
+TEN = dns_record(A, b"\x0a\0\0\1")
+Answers = Callable[[bytes], list[bytes]]
+
+
+def ask(port: int, *questions: dict[str, object], within: float = 20) -> list[dict[str, Any]]:
+    place = {"port": port, "timeout": 5.0}
+    now = time.monotonic()
+    document: Any = dns.run(Question({"questions": [place | asked for asked in questions]}, now), now + within)
+    answers: list[dict[str, Any]] = document["answers"]
+    return answers
+
+
+def asked(answers: Answers, **question: object) -> dict[str, Any]:
+    """Ask a server for a name."""
+    with NameServer(answers).running() as server:
+        return ask(server.port, {"name": "a.b.", "server": ADDRESS} | question)[0]
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_an_answer_has_its_addresses_and_how_long_it_took(transport: str) -> None:
+    answer = asked(lambda query: [dns_answer(query, TEN)], transport=transport)
+    assert ("answered", ["10.0.0.1"], ADDRESS, "") == tuple(
+        answer[key] for key in ("outcome", "addresses", "server", "error")
+    )
+    assert 0 < answer["seconds"] < 5
+    assert 0 < answer["uncertainty"] < 5
+
+
+def test_ipv6_addresses_are_asked_for() -> None:
+    answer = asked(lambda query: [dns_answer(query, dns_record(28, bytes(15) + b"\1"))], type="AAAA")
+    assert ["::1"] == answer["addresses"]
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "error"),
+    [(0, "nodata", ""), (3, "nxdomain", ""), (2, "servfail", ""), (5, "refused", ""), (4, "servfail", "code 4")],
+)
+def test_what_the_server_says_without_addresses_is_the_outcome(code: int, outcome: str, error: str) -> None:
+    answer = asked(lambda query: [dns_answer(query, code=code)])
+    assert (outcome, error) == (answer["outcome"], answer["error"])
+
+
+def test_a_truncated_answer_is_told_as_such() -> None:
+    answer = asked(lambda query: [dns_answer(query, TEN, flags=0x8280)])
+    assert ("answered", "truncated") == (answer["outcome"], answer["error"])
+
+
+def test_a_server_that_says_nothing_runs_into_the_timeout_of_each_try() -> None:
+    with NameServer(lambda _: []).running() as server:
+        answer = ask(server.port, {"name": "a.b.", "server": ADDRESS, "timeout": 0.05, "tries": 3})[0]
+        assert 3 == len(server.asked)
+    assert "timeout" == answer["outcome"]
+    assert answer["seconds"] >= 0.15
+
+
+def test_a_lost_datagram_is_made_up_for_by_the_next_try() -> None:
+    seen: list[bytes] = []
+
+    def second(query: bytes) -> list[bytes]:
+        seen.append(query)
+        return [dns_answer(query, TEN)] if len(seen) > 1 else []
+
+    answer = asked(second, timeout=0.5, tries=2)
+    assert "answered" == answer["outcome"]
+    assert answer["seconds"] >= 0.5
+
+
+def test_every_question_has_an_identifier_of_its_own() -> None:
+    with NameServer(lambda query: [dns_answer(query, TEN)]).running() as server:
+        question: dict[str, object] = {"name": "a.b.", "server": ADDRESS}
+        ask(server.port, *[question] * 16)
+        assert len({query[:2] for query in server.asked}) > 12
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_where_nothing_listens_it_is_unreachable(transport: str) -> None:
+    with NameServer(lambda _: []).running() as server:
+        port = server.port
+    answer = ask(port, {"name": "a.b.", "server": ADDRESS, "transport": transport})[0]
+    assert ("unreachable", "ECONNREFUSED: Connection refused") == (answer["outcome"], answer["error"])
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_hostile_answer_is_malformed(transport: str) -> None:
+    answer = asked(lambda query: [dns_answer(query, TEN)[:-1]], transport=transport)
+    assert ("malformed", "a record is cut off") == (answer["outcome"], answer["error"])
+
+
+def test_a_server_that_closes_the_connection_is_malformed() -> None:
+    answer = asked(lambda _: [], transport="tcp")
+    assert "malformed" == answer["outcome"]
+
+
+def forged(query: bytes) -> list[bytes]:
+    (identifier,) = struct.unpack_from("!H", query)
+    other = struct.pack("!H", identifier ^ 1)
+    return [other + dns_answer(query, dns_record(A, b"\x06\6\6\6"))[2:]]
+
+
+def test_a_forged_answer_does_not_hide_the_true_one() -> None:
+    answer = asked(lambda query: [*forged(query), dns_answer(query, TEN)])
+    assert ["10.0.0.1"] == answer["addresses"]
+
+
+def test_forged_answers_alone_are_malformed() -> None:
+    answer = asked(forged, timeout=0.05)
+    assert ("malformed", "another identifier") == (answer["outcome"], answer["error"])
+
+
+def test_what_is_not_answered_in_time_is_unfinished() -> None:
+    with NameServer(lambda _: []).running() as server:
+        found = ask(server.port, *[{"name": "a.", "server": ADDRESS, "timeout": 30}] * 20, within=0.05)
+    assert {"unfinished"} == {answer["outcome"] for answer in found}
+
+
+@pytest.mark.parametrize(
+    "question",
+    [{"name": "a..b"}, {"name": 5}, {"name": "a", "type": "MX"}, {"name": "a", "server": "x"}, {"name": "a", "timeout": 0},
+     {"name": "a", "transport": "tls"}, {"name": "a", "tries": 11}, {"name": "ä"}, {}],
+    ids=str,
+)  # fmt: skip
+def test_a_question_that_makes_no_sense_is_refused(question: dict[str, object]) -> None:
+    with pytest.raises(BadQuestion):
+        ask(53, question)
+
+
+@pytest.fixture
+def resolv_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "resolv.conf"
+    monkeypatch.setenv("KHEALTH_RESOLV_CONF", str(path))
+    return path
+
+
+def test_names_are_asked_for_as_resolv_conf_says(resolv_conf: Path) -> None:
+    """A name with fewer dots than ndots goes through the search list first, as in every pod."""
+    resolv_conf.write_text(f"nameserver {ADDRESS}\nsearch one.local two.local\noptions ndots:2 timeout:1\n")
+
+    def answers(query: bytes) -> list[bytes]:
+        return [dns_answer(query, TEN) if b"\3two" in query else dns_answer(query, code=3)]
+
+    with NameServer(answers).running() as server:
+        found = ask(server.port, {"name": "a"})[0]
+        assert ("answered", ADDRESS) == (found["outcome"], found["server"])
+        assert [True, False] == [b"\3one" in query for query in server.asked]
+
+
+def test_a_name_that_none_of_the_search_list_knows_does_not_exist(resolv_conf: Path) -> None:
+    resolv_conf.write_text(f"nameserver {ADDRESS}\nsearch one.local\n")
+    with NameServer(lambda query: [dns_answer(query, code=3)]).running() as server:
+        assert "nxdomain" == ask(server.port, {"name": "a"})[0]["outcome"]
+        assert 2 == len(server.asked)
+
+
+def test_the_next_nameserver_is_asked_if_the_first_is_silent(resolv_conf: Path) -> None:
+    resolv_conf.write_text(f"nameserver 127.9.9.9\nnameserver {ADDRESS}\n")
+    with NameServer(lambda query: [dns_answer(query, TEN)]).running() as server:
+        assert ADDRESS == ask(server.port, {"name": "a.", "timeout": 1})[0]["server"]
+
+
+def test_without_a_nameserver_nothing_is_reachable(resolv_conf: Path) -> None:
+    assert not resolv_conf.exists()
+    answer = ask(53, {"name": "a."})[0]
+    assert ("unreachable", "no nameserver") == (answer["outcome"], answer["error"])
+
+
+def test_the_settings_are_told(resolv_conf: Path) -> None:
+    resolv_conf.write_text("nameserver 10.0.0.10\nnameserver nonsense\nsearch one.local\n")
+    now = time.monotonic()
+    document = dns.run(Question({"questions": []}, now), now + 1)
+    assert (["one.local"], ["10.0.0.10"]) == (document["search"], document["nameservers"])
+
+
+def test_settings_take_what_they_understand() -> None:
+    settings = Settings("# nameserver 1.1.1.1\n\nnameserver\nnameserver fd00::a\noptions ndots:x ndots:99\ndomain d.\n")
+    assert (["fd00::a"], ["d."], 15) == (settings.nameservers, settings.search, settings.dots)
+
+
+def test_a_name_with_enough_dots_is_first_asked_for_as_it_is() -> None:
+    settings = Settings("search s.\noptions ndots:1\n")
+    assert ["a.b.", "a.b.s."] == settings.names("a.b")
