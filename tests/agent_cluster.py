@@ -1,6 +1,7 @@
 """A small cluster with agents: their pods, and their processes behind the API server's proxy."""
 
 import base64
+import hmac
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +16,8 @@ from small_cluster import PODS, Scene
 
 from khealth_exporter.canaries.agents.channel import NoReply, Reply
 from khealth_exporter.canaries.agents.fleet import Fleet
+from khealth_exporter.canaries.agents.seal import HEADER
 from khealth_exporter.canaries.agents.settings import AgentsSettings
-from khealth_exporter.canary.agent.auth import HEADER, mac
 from khealth_exporter.cluster.client.answer import Answer
 from khealth_exporter.cluster.client.request import Relayed
 from khealth_exporter.cluster.errors import Refusal
@@ -120,14 +121,14 @@ class AgentCluster:
         assert proof
         assert relayed.body is not None
         boot, nonce, given = proof.groups()
-        expected = mac(secret.encode(), "POST", path, boot, nonce, sha256(relayed.body).hexdigest())
+        expected = mac(secret, "POST", path, boot, nonce, sha256(relayed.body).hexdigest())
         error = "secret" if not secret else "mac" if given != expected else "boot" if boot != process.boot else ""
         if error:
             return self._answer(asked, 401, json.dumps({"error": error, "boot": process.boot}).encode(), {})
         task, question = path.removeprefix("/v1/"), json.loads(relayed.body)
         self.questions.append((name, task, question))
         body = json.dumps(self.tasks[task](name, question)).encode()
-        seal = mac(secret.encode(), "answer", nonce, "200", sha256(body).hexdigest())
+        seal = mac(secret, "answer", nonce, "200", sha256(body).hexdigest())
         return self._answer(asked, 200, body, {HEADER: f"v1;mac={seal}"})
 
     def _answer(self, asked: Asked, code: int, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -137,6 +138,11 @@ class AgentCluster:
     def _shared(self) -> str:
         data = self.here.api.objects["secrets"][self.secret_name].get("data", {})
         return base64.b64decode(data.get("secret", "")).decode()
+
+
+def mac(secret: str, *parts: str) -> str:
+    """Return what proves that one who knows the secret has said the parts."""
+    return hmac.new(secret.encode(), "\n".join(("v1", *parts)).encode(), sha256).hexdigest()
 
 
 def zoned(name: str, zone: str) -> Json:

@@ -57,7 +57,7 @@ async def straight() -> AsyncIterator[PodChannel]:
 
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[Agent]:
-    """Serve these bytes to whoever connects."""
+    """Serve these bytes to each client."""
 
     async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
