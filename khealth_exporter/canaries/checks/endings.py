@@ -20,7 +20,7 @@ def failed(pod: Pod, names: AbstractSet[str]) -> dict[str, ContainerStateDetail]
 
 
 def over(trace: Trace[Pod], names: AbstractSet[str], *, one_failed: bool = True) -> bool:
-    """Tell whether the containers have ended by themselves: all of them, or one with an error if `one_failed` is enough.
+    """Tell whether the containers have ended by themselves: all of them, or one with an error if `one_failed`.
 
     Containers that others have added may go on. A pod that its kubelet has ended, by an eviction for instance, has a
     reason.
