@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar
 
 from khealth_exporter.canaries.aim import Aim, Test
-from khealth_exporter.canaries.checks.endings import over, unable
+from khealth_exporter.canaries.checks.endings import unable
 from khealth_exporter.canaries.checks.exits import READ_LOG, Exit
 from khealth_exporter.canaries.checks.kuberhealthy import Kuberhealthy
 from khealth_exporter.canaries.checks.protocol import Protocol, Run, Said
@@ -135,7 +134,7 @@ class Check(Routine[CheckSettings]):
 
     async def _ended(self) -> Trace[Pod]:
         """Return the pod once the check has said its word or has ended; raise Failed."""
-        ended = partial(over, names=self._names)
+        ended = self._protocol.over
 
         def started(trace: Trace[Pod]) -> bool:
             return ended(trace) or ("started" in trace.moments and not trace.item.ended)

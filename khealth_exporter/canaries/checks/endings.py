@@ -19,8 +19,8 @@ def failed(pod: Pod, names: AbstractSet[str]) -> dict[str, ContainerStateDetail]
     return {name: end for name, end in endings(pod, names).items() if end.exit_code != 0}
 
 
-def over(trace: Trace[Pod], names: AbstractSet[str]) -> bool:
-    """Tell whether the containers have ended by themselves: all of them, or one with an error.
+def over(trace: Trace[Pod], names: AbstractSet[str], *, one_failed: bool = True) -> bool:
+    """Tell whether the containers have ended by themselves: all of them, or one with an error if `one_failed`.
 
     Containers that others have added may go on. A pod that its kubelet has ended, by an eviction for instance, has a
     reason.
@@ -28,7 +28,7 @@ def over(trace: Trace[Pod], names: AbstractSet[str]) -> bool:
     pod = trace.item
     if pod.status.reason or trace.gone or pod.holds("DisruptionTarget"):
         return False
-    return bool(failed(pod, names)) or endings(pod, names).keys() == names
+    return (one_failed and bool(failed(pod, names))) or endings(pod, names).keys() == names
 
 
 def unable(pod: Pod) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from khealth_exporter.canaries.checks.endings import failed
+from khealth_exporter.canaries.checks.endings import failed, over
 from khealth_exporter.canaries.checks.protocol import Protocol, Run, Said
 from khealth_exporter.canaries.evidence import of_pod
 from khealth_exporter.cluster.errors import clean
@@ -36,6 +36,10 @@ class Kuberhealthy(Protocol):
     async def heard(self) -> None:
         """Return when the report is there."""
         await self._reported.until(lambda: self.spoke)
+
+    def over(self, trace: Trace[Pod]) -> bool:
+        """Tell whether all containers have ended: while one runs, it may report."""
+        return over(trace, self.run.containers, one_failed=False)
 
     @property
     def spoke(self) -> bool:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from khealth_exporter.canaries.checks.endings import over
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.core.routine import AttemptId, Context
 from khealth_exporter.measure.trace import Trace
@@ -52,6 +53,10 @@ class Protocol(ABC):
     async def heard(self) -> None:
         """Return when the check has said what it found, while it still runs; by default never: its end says it."""
         await asyncio.Event().wait()
+
+    def over(self, trace: Trace[Pod]) -> bool:
+        """Tell whether the check has ended: all its containers have, or one with an error."""
+        return over(trace, self.run.containers)
 
     @property
     def spoke(self) -> bool:

@@ -166,6 +166,25 @@ async def test_a_report_counts_even_if_an_init_container_sends_it_and_fails() ->
 
 
 @virtual
+async def test_one_container_that_fails_leaves_the_others_to_report() -> None:
+    """Unlike with exit codes, only their report counts."""
+    async with scene() as here:
+        checks = Checks(here)
+        both = {"containers": [*SPEC["containers"], {"name": "other", "image": "check"}], "initContainers": []}
+
+        def one_fails(pod: Json) -> Json:
+            other = container({"running": {}}) | {"name": "other"}
+            pod = ended(pod, "", 1)
+            return status_of(pod, phase="Running", containerStatuses=[*pod["status"]["containerStatuses"], other])
+
+        checks.becomes(silent=True, then=one_fails)
+        here.small.later(5.0, lambda: checks.report([]))
+        template = {"kind": "Pod", "spec": both}
+        status = await ran(here, Check, 10.0, template=template, timeout=20.0, protocol="kuberhealthy")
+        assert [None] == reasons(status)
+
+
+@virtual
 async def test_an_eviction_after_the_report_changes_nothing() -> None:
     """The check has said its word."""
     async with scene() as here:
