@@ -81,7 +81,7 @@ MODULES: tuple[Module, ...] = (
     ),
     Module(
         "custom",
-        "checks of the user's own: any Pod or Job that says whether what it looked at is well",
+        "checks of the user's own: any Pod or Job that says whether what it looked at is healthy",
         (Check,),
         default=False,
     ),

@@ -1,4 +1,4 @@
-"""check: a user's own Pod or Job runs, and says whether what it looked at is well."""
+"""check: a user's own Pod or Job runs, and says whether what it looked at is healthy."""
 
 import asyncio
 from collections.abc import Mapping

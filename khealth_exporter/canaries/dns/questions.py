@@ -19,12 +19,12 @@ def _step(name: str, meaning: str) -> Step:
 
 
 RESOLVE = _step("resolve", "`kubernetes.default.svc` is looked up over UDP, through the search list, as pods do")
-SERVICE = _step("service", "the cluster's own name is asked of the DNS Service's address over UDP")
-TCP = _step("tcp", "the cluster's own name is asked of the pod's name servers over TCP")
-IPV6 = _step("ipv6", "IPv6 addresses of the cluster's own name are asked of the pod's name servers")
-MISSING = _step("missing", "a name that does not exist is asked of the pod's name servers")
-EXTERNAL = _step("external", "the name outside the cluster is asked of the pod's name servers")
-SERVER = _step("server", "the cluster's own name is asked of one DNS pod, at its own address")
+SERVICE = _step("service", "a query for the cluster's own name → the answer of the DNS Service's address, over UDP")
+TCP = _step("tcp", "a query for the cluster's own name → the answer of the pod's name servers, over TCP")
+IPV6 = _step("ipv6", "a query for IPv6 addresses of the cluster's own name → the answer of the pod's name servers")
+MISSING = _step("missing", "a query for a name that does not exist → the answer of the pod's name servers")
+EXTERNAL = _step("external", "a query for the name outside the cluster → the answer of the pod's name servers")
+SERVER = _step("server", "a query for the cluster's own name → the answer of one DNS pod, at its own address")
 PROPAGATE = Step(
     "propagate",
     Component.DNS,

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_linger,
         default=0.0,
         metavar="SECONDS",
-        help="after SIGTERM, go on for so long before the end; default 0",
+        help="after SIGTERM, answer for so long before the end; default 0",
     )
 
 
