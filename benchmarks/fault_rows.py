@@ -92,6 +92,7 @@ ROWS = (
         without("garbage-collector-controller"),
         "controller_manager",
         CONTROLLERS,
+        540,
     ),
     Row(
         "no-job-controller",

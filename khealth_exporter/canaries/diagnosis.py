@@ -113,6 +113,11 @@ def uncreated(missing: int) -> str:
     return f"{missing} pod{'s' if missing > 1 else ''} not created"
 
 
+def left_over(count: int) -> str:
+    """Return how many pods are left, in words."""
+    return f"{count} pods are left" if count > 1 else "1 pod is left"
+
+
 def not_created(controller: Workload | None, missing: int) -> Finding:
     """Say why pods are missing, by what the controller manager says in the controller's status."""
     count = uncreated(missing)
@@ -259,7 +264,7 @@ def not_deleted(traces: Sequence[Trace[Pod]], nodes: Nodes, order: Sequence[Step
     stuck = [trace for trace in traces if not trace.gone]
     ending = [trace for trace in stuck if trace.item.leaving]
     if not ending or len(ending) < len(stuck):
-        left = f"{len(stuck)} pods are left" if stuck else "the controller is left"
+        left = left_over(len(stuck)) if stuck else "the controller is left"
         return Finding(DELETE, Reason.POD_NOT_DELETED, f"{left}: the garbage collector has not acted")
     return blame([_not_ended(trace, nodes) for trace in ending], order, traces)
 

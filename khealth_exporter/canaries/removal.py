@@ -7,7 +7,7 @@ from typing import Any
 
 from khealth_exporter.canaries.asking import ASKING
 from khealth_exporter.canaries.backlog import Backlog
-from khealth_exporter.canaries.diagnosis import Finding, held, not_deleted
+from khealth_exporter.canaries.diagnosis import Finding, held, left_over, not_deleted
 from khealth_exporter.canaries.facts import find_out
 from khealth_exporter.canaries.interference import held_by_another, namespace_deleted
 from khealth_exporter.canaries.owned import Owned
@@ -203,7 +203,7 @@ class Removal:
         since = max(self._pods.leaving.get(trace.item.uid, 0.0) for trace in left)
         if since + JUST_ASKED <= now:
             return None
-        note = f"{len(left)} pods are left, asked to end {now - since:.1f} s ago: the garbage collector is slow"
+        note = f"{left_over(len(left))}, asked to end {now - since:.1f} s ago: the garbage collector is slow"
         return Finding(self._step, Reason.UNKNOWN, note)
 
     async def _not_collected(self, found: Finding, evidence: tuple[Evidence, ...], deadline: float) -> Failed:
