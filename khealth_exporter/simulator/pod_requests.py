@@ -1,6 +1,7 @@
 """Requests that go on to a pod: the subresources `proxy` and `log`."""
 
 import asyncio
+import os
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -59,7 +60,7 @@ class PodRequests:
         try:
             return await _ask(request.method, url, headers, body)
         except aiohttp.ClientConnectorError as error:
-            raise _unreachable(place, f"connect: {(error.os_error.strerror or '').lower()}") from error
+            raise _unreachable(place, f"connect: {os.strerror(error.os_error.errno or 0).lower()}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _failed(f"error trying to reach service: {error or 'EOF'}") from error
 

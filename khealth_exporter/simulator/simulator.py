@@ -219,7 +219,7 @@ class Simulator:
             started.set_result(None)
             await self._stop.wait()
         finally:
-            network.close()
+            await network.close()
             door.shut()
             await handler.shutdown(0)
             await runner.cleanup()

@@ -131,10 +131,11 @@ class Canaries(NodeAgent):
         home.mkdir(parents=True, exist_ok=True)
         paths = {mount["mountPath"]: folders[mount["name"]] for mount in container.get("volumeMounts") or []}
         environment, arguments = launches.environment(pod), launches.command(container)[3:]
+        around = launches.basics(pod)
         if launches.is_agent(pod):
             resolver = paths[_RESOLVER_FILE] = home / "resolv.conf"
             resolver.write_text(self._network.name_servers.resolver_file(namespace_of(pod)))
-            environment = self._in_network(pod, home) | {"KHEALTH_RESOLV_CONF": _RESOLVER_FILE} | environment
+            around |= self._in_network(pod, home) | {"KHEALTH_RESOLV_CONF": str(resolver)}
         else:
             report = paths[container["terminationMessagePath"]] = home / "termination-log"
             report.write_bytes(b"")
@@ -142,10 +143,9 @@ class Canaries(NodeAgent):
                 arguments = [*arguments, "--report", container["terminationMessagePath"]]
         canary.paths = paths
         given = [launches.expanded(argument, environment) for argument in arguments]
-        around = self._surroundings(pod, folders)
-        command = programs.canary(tuple(launches.translated(argument, paths) for argument in given), around)
+        real = tuple(launches.translated(argument, paths) for argument in given)
         there = {name: launches.translated(value, paths) for name, value in environment.items()}
-        return Launch(command, there, home, home / "log")
+        return Launch(programs.canary(real, self._surroundings(pod, folders)), around | there, home, home / "log")
 
     def _in_network(self, pod: Document, home: Path) -> dict[str, str]:
         """Return what tells the process of a pod its network."""

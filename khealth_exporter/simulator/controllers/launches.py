@@ -32,9 +32,14 @@ def command(container: Document) -> list[str]:
     return [*(container.get("command") or []), *(container.get("args") or [])]
 
 
+def basics(pod: Document) -> dict[str, str]:
+    """Return the environment of every process on this machine."""
+    return {"PATH": os.defpath, "HOSTNAME": name_of(pod), "PYTHONPATH": str(_PACKAGES)}
+
+
 def environment(pod: Document) -> dict[str, str]:
-    """Return the environment of the pod's process."""
-    found = {"PATH": os.defpath, "HOSTNAME": name_of(pod), "PYTHONPATH": str(_PACKAGES)}
+    """Return the environment that the pod declares for its container."""
+    found: dict[str, str] = {}
     for entry in spec_of(pod)["containers"][0].get("env") or []:
         path = ((entry.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath")
         found[entry["name"]] = _field(pod, path) if path else expanded(str(entry.get("value", "")), found)

@@ -23,7 +23,7 @@ class ClusterNetwork:
         self._proxies.start()
         self.name_servers.populate()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop listening."""
-        self._proxies.close()
-        self.name_servers.close()
+        await self._proxies.close()
+        await self.name_servers.close()

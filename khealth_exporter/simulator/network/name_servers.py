@@ -32,6 +32,8 @@ class NameServers(Component):
         """Listen to the pods."""
         super().__init__(world)
         self._servers: dict[str, _Server] = {}
+        self._opening: set[asyncio.Task[None]] = set()
+        self._closed = False
         world.store.listen(self._listen)
 
     def populate(self) -> None:
@@ -49,8 +51,10 @@ class NameServers(Component):
         about = {"name": "coredns", "labels": _LABELS}
         self.world.registry.create(DEPLOYMENTS, NAMESPACE, {"metadata": about, "spec": deployed})
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop answering."""
+        self._closed = True
+        await asyncio.gather(*self._opening)
         for server in self._servers.values():
             server.close()
         self._servers.clear()
@@ -70,9 +74,11 @@ class NameServers(Component):
             server = self._servers.pop(uid, None)
             if server is not None:
                 server.close()
-        elif uid not in self._servers:
+        elif uid not in self._servers and not self._closed:
             self._servers[uid] = server = _Server(self, uid)
-            self.spawn(server.open, str(status_of(pod)["podIP"]))
+            opening = self.spawn(server.open, str(status_of(pod)["podIP"]))
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
 
     def answer(self, uid: str, message: bytes, longest: int) -> bytes | None:
         """Return what the server in a pod answers; None if it does not answer."""

@@ -1,5 +1,6 @@
 """kube-proxy: each node knows the endpoints of the Services, and traffic to a Service goes to one of them."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Final
@@ -36,7 +37,8 @@ class KubeProxies(Component):
         self._current: tuple[int, Table] = (0, {})
         self._changed = 1
         self._listening: dict[Front, Forwarder] = {}
-        self._opening: set[Front] = set()
+        self._changing = asyncio.Lock()
+        self._closed = False
         self._queue: WorkQueue[str] = WorkQueue(world.settings.speed)
         world.store.listen(self._listen)
 
@@ -45,11 +47,13 @@ class KubeProxies(Component):
         for _ in range(_WORKERS):
             self.world.tasks.create_task(self._queue.work(self._program))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop forwarding."""
-        for forwarder in self._listening.values():
-            forwarder.close()
-        self._listening.clear()
+        async with self._changing:
+            self._closed = True
+            for forwarder in self._listening.values():
+                forwarder.close()
+            self._listening.clear()
 
     def _listen(self, commit: Commit) -> None:
         if commit.resource is NODES and commit.kind == "ADDED":
@@ -71,13 +75,15 @@ class KubeProxies(Component):
         if self._tables.get(node) is self._current[1]:
             return
         self._tables[node] = self._current[1]
-        await self._listen_as_programmed()
+        async with self._changing:
+            if not self._closed:
+                await self._listen_as_programmed()
 
     async def _listen_as_programmed(self) -> None:
         served = {front for table in self._tables.values() for front, endpoints in table.items() if endpoints}
         for front in self._listening.keys() - served:
             self._listening.pop(front).close()
-        for front in served - self._listening.keys() - self._opening:
+        for front in served - self._listening.keys():
             await self._open(front)
         for front, forwarder in self._listening.items():
             forwarder.keep({endpoint[0] for table in self._tables.values() for endpoint in table.get(front, ())})
@@ -86,15 +92,11 @@ class KubeProxies(Component):
 
     async def _open(self, front: Front) -> None:
         protocol, address, port = front
-        self._opening.add(front)
-        try:
-            # Only root may listen on a port below 1024: such a Service does not answer here.
-            with suppress(OSError):
-                self._listening[front] = await forwarders.listen(
-                    protocol, address, real_port(port), lambda client: self._choose(front, client)
-                )
-        finally:
-            self._opening.discard(front)
+        # Where another program has the port, or a machine has no such address, the Service does not answer.
+        with suppress(OSError):
+            self._listening[front] = await forwarders.listen(
+                protocol, address, real_port(port), lambda client: self._choose(front, client)
+            )
 
     def _choose(self, front: Front, client: str) -> Endpoint | None:
         node = self._fabric.node_at(client)
