@@ -20,7 +20,9 @@ class Probes(NodeAgent):
         """Ask again and again, and report whenever the pod becomes ready or not ready."""
         container = spec_of(pod)["containers"][0]
         probe = container["readinessProbe"]
-        row, last = 0, False
+        row, last, period = 0, False, probe["periodSeconds"]
+        # A kubelet asks when the container has started; its clock ticks since it has accepted the pod.
+        pause = self.world.random.uniform(0.0, period)
         await asyncio.sleep(self.world.scaled(probe.get("initialDelaySeconds", 0)))
         while True:
             await self.unless(node, "never-ready")
@@ -32,7 +34,8 @@ class Probes(NodeAgent):
                 self.report(key, pod_status.became_ready(found, self.world.now()))
             elif not answered and row >= probe["failureThreshold"] and has_condition(found, "Ready"):
                 self.report(key, pod_status.became_unready(found, self.world.now()))
-            await asyncio.sleep(self.world.scaled(probe["periodSeconds"]))
+            await asyncio.sleep(self.world.scaled(pause))
+            pause = period
 
 
 async def _answers(container: Document, address: str) -> bool:

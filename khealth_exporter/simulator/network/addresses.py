@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+import sys
 from collections.abc import Container
 from contextlib import suppress
 from types import TracebackType
@@ -31,7 +32,7 @@ class Addresses:
 
     def __enter__(self) -> Self:
         """Take a network that no other cluster of this machine has. Raises `OSError` if all are taken."""
-        if not hasattr(socket, "AF_UNIX"):
+        if sys.platform != "linux":  # Others do not have these addresses.
             return self
         for self._second in range(_FIRST, _LAST + 1):
             self._held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
