@@ -213,6 +213,7 @@ class Simulator:
         try:
             self._populate(world, network, server, door)
             ApiEndpoints(world, endpoints).start()
+            await network.start()
             await runner.setup()
             await web.SockSite(runner, sockets[1]).start()
             door.open()
@@ -258,4 +259,3 @@ class Simulator:
             world.registry.create(STORAGE_CLASSES, "", storage_class)
         self._registration = Registration(world)
         self._registration.populate()
-        network.start()

@@ -36,8 +36,8 @@ class NameServers(Component):
         self._closed = False
         world.store.listen(self._listen)
 
-    def populate(self) -> None:
-        """Install the Service and the Deployment."""
+    def populate(self) -> str:
+        """Install the Service and the Deployment, and return the Service's address."""
         address = str(self.world.registry.services[_SERVICE_NUMBER])
         ports = [{"name": name, "port": PORT, "protocol": kind} for name, kind in (("dns", "UDP"), ("dns-tcp", "TCP"))]
         about = {"name": SERVICE, "labels": _LABELS | {"kubernetes.io/name": "CoreDNS"}}
@@ -50,6 +50,7 @@ class NameServers(Component):
         deployed = {"replicas": _REPLICAS, "selector": {"matchLabels": _LABELS}, "template": template}
         about = {"name": "coredns", "labels": _LABELS}
         self.world.registry.create(DEPLOYMENTS, NAMESPACE, {"metadata": about, "spec": deployed})
+        return address
 
     async def close(self) -> None:
         """Stop answering."""

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Final
 
+from khealth_exporter.simulator.broadcast import Broadcast
 from khealth_exporter.simulator.controllers.slices import SERVICE_NAME
 from khealth_exporter.simulator.documents import Document, labels_of, name_of, spec_of
 from khealth_exporter.simulator.network import forwarders
@@ -25,7 +26,7 @@ _WORKERS: Final = 5
 
 
 class KubeProxies(Component):
-    """The proxies of all nodes. A node without a table of its own, and a host, use that of the first node."""
+    """The proxies of all nodes; hosts use that of the first node."""
 
     holding = ("kube-proxy-stopped",)
 
@@ -39,6 +40,7 @@ class KubeProxies(Component):
         self._listening: dict[Front, Forwarder] = {}
         self._changing = asyncio.Lock()
         self._closed = False
+        self._programmed = Broadcast()
         self._queue: WorkQueue[str] = WorkQueue(world.settings.speed)
         world.store.listen(self._listen)
 
@@ -46,6 +48,11 @@ class KubeProxies(Component):
         """Start the workers."""
         for _ in range(_WORKERS):
             self.world.tasks.create_task(self._queue.work(self._program))
+
+    async def served(self, address: str) -> None:
+        """Wait until every node sends traffic for a Service's address to an endpoint."""
+        while not all(any(front[1] == address and table[front] for front in table) for table in self._tables.values()):
+            await self._programmed.wait()
 
     async def close(self) -> None:
         """Stop forwarding."""
@@ -57,6 +64,7 @@ class KubeProxies(Component):
 
     def _listen(self, commit: Commit) -> None:
         if commit.resource is NODES and commit.kind == "ADDED":
+            self._tables[name_of(commit.document)] = {}
             self._queue.add(name_of(commit.document))
         elif commit.resource is NODES and commit.kind == "DELETED":
             self._tables.pop(name_of(commit.document), None)
@@ -78,6 +86,7 @@ class KubeProxies(Component):
         async with self._changing:
             if not self._closed:
                 await self._listen_as_programmed()
+        self._programmed.ring()
 
     async def _listen_as_programmed(self) -> None:
         served = {front for table in self._tables.values() for front, endpoints in table.items() if endpoints}
@@ -100,7 +109,7 @@ class KubeProxies(Component):
 
     def _choose(self, front: Front, client: str) -> Endpoint | None:
         node = self._fabric.node_at(client)
-        table = self._tables.get(node) or next(iter(self._tables.values()), {})
+        table = self._tables[node] if node in self._tables else next(iter(self._tables.values()), {})
         endpoints = table.get(front)
         if not endpoints:
             return None
