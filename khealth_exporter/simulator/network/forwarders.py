@@ -13,7 +13,7 @@ Choose = Callable[[str], Endpoint | None]
 
 _CHUNK: Final = 65536
 _BACKLOG: Final = 100
-_IDLE: Final = 30.0
+_IDLE: Final = 5.0
 """Seconds after which the datagrams of a client are forgotten."""
 
 
