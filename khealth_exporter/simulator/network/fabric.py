@@ -14,7 +14,6 @@ from khealth_exporter.simulator.documents import (
     name_of,
     node_of,
     phase_of,
-    spec_of,
     status_of,
     uid_of,
 )
@@ -49,6 +48,7 @@ class Fabric(Component):
         """The pods by their addresses."""
         self._services: Mapping[str, Mapping[str, Collection[str]]] = {}
         self._rules = Rules()
+        self._prefix = str(world.registry.services.network_address).rsplit(".", 2)[0] + "."
         self._queue: WorkQueue[str] = WorkQueue(world.settings.speed)
         world.store.listen(self._listen)
         world.faults.react(self._react)
@@ -104,7 +104,7 @@ class Fabric(Component):
         address = str(status_of(pod).get("podIP") or "")
         over = commit.kind == "DELETED" or phase_of(pod) in {"Succeeded", "Failed"}
         known = self.pods.get(address)
-        if not address or spec_of(pod).get("hostNetwork"):
+        if not address.startswith(self._prefix):  # It has none yet, or that of its node.
             return
         if over:
             if known is not None and uid_of(known) == uid_of(pod):

@@ -19,7 +19,7 @@ from integration.simulator.agents import (
     service,
     started,
 )
-from integration.simulator.simulator_client import BOUND, NAMESPACE, PODS, Client, is_ready
+from integration.simulator.simulator_client import BOUND, NAMESPACE, PODS, Client, is_ready, pod
 
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 
@@ -252,3 +252,20 @@ async def test_pods_reach_the_api_server(user: Client, cluster: Simulator, pair:
     places = ((service_address, 443), (host, int(port)))
     for address, number in places:
         await until("connected", partial(pair.attempt, "b", "tcp", address, number))
+
+
+async def test_pods_of_fake_nodes_are_not_in_the_network() -> None:
+    """They have the addresses of their nodes, whose last bytes could be those of Services."""
+    settings = SimulatorSettings(namespaces=(NAMESPACE,), speed=20.0, runner=run_small_agent, nodes=1, fake_nodes=3)
+    async with Simulator(settings) as running, aiohttp.ClientSession() as session:
+        client = Client(session, running.url)
+        for number in (1, 2, 3):
+            await client.post(PODS, pod(f"fake-{number}", nodeName=f"fake-{number}"))
+            await client.reaches(PODS, is_ready, fieldSelector=f"metadata.name=fake-{number}")
+        agents = await started(client, agent("a", "node-1"))
+        running.begin("network-cut:fake-1")
+        running.begin("network-cut:fake-2")
+        running.begin("network-cut:fake-3")
+        addresses = [(await client.get(f"{PODS}/fake-{number}")).body["status"]["podIP"] for number in (1, 2, 3)]
+        services = [f"{agents.addresses['a'].rsplit('.', 2)[0]}.{address.split('.', 2)[2]}" for address in addresses]
+        assert {"ConnectionRefusedError"} == {await agents.attempt("a", "tcp", address, 9) for address in services}
