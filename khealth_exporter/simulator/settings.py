@@ -11,6 +11,8 @@ from khealth_exporter.simulator import programs
 ADMIN_TOKEN: Final = "simulated-admin"  # noqa: S105  # it is useless outside the simulator
 CANARY_IMAGE: Final = "khealth:simulated"
 """An image that every node has, for canaries."""
+FAKE_LABEL: Final = "type"
+"""The label that fake nodes alone have, with the value `kwok`."""
 _SLOWEST: Final = 6.0
 
 

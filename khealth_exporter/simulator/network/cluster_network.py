@@ -11,7 +11,7 @@ from khealth_exporter.simulator.network.proxies import KubeProxies
 from khealth_exporter.simulator.world import World
 
 _PATIENCE: Final = 10.0
-"""Seconds for which a cluster that starts waits for its DNS; without nodes that run it, it has none."""
+"""Seconds for which a cluster that starts waits for its DNS."""
 
 
 class ClusterNetwork:
@@ -29,6 +29,8 @@ class ClusterNetwork:
         self.fabric.start()
         self._proxies.start()
         address = self.name_servers.populate()
+        if not self._world.settings.nodes:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._world.scaled(_PATIENCE)):
                 await self._proxies.served(address)

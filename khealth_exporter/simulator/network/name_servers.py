@@ -10,6 +10,7 @@ from khealth_exporter.simulator.network import dns, names
 from khealth_exporter.simulator.network.dns import Result
 from khealth_exporter.simulator.network.pod_side import real_port
 from khealth_exporter.simulator.resources import DEPLOYMENTS, PODS, SERVICES
+from khealth_exporter.simulator.settings import FAKE_LABEL
 from khealth_exporter.simulator.store import Commit
 from khealth_exporter.simulator.world import Component, World
 
@@ -45,9 +46,20 @@ class NameServers(Component):
         self.world.registry.create(SERVICES, NAMESPACE, {"metadata": about, "spec": spec})
         declared = [{"name": port["name"], "containerPort": PORT, "protocol": port["protocol"]} for port in ports]
         container = {"name": "coredns", "image": IMAGE, "ports": declared}
-        pod = {"dnsPolicy": "Default", "priorityClassName": "system-cluster-critical", "containers": [container]}
+        real = {"matchExpressions": [{"key": FAKE_LABEL, "operator": "DoesNotExist"}]}
+        affinity = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [real]}}
+        pod = {
+            "dnsPolicy": "Default",
+            "priorityClassName": "system-cluster-critical",
+            "affinity": {"nodeAffinity": affinity},
+            "containers": [container],
+        }
         template = {"metadata": {"labels": _LABELS}, "spec": pod}
-        deployed = {"replicas": _REPLICAS, "selector": {"matchLabels": _LABELS}, "template": template}
+        deployed = {
+            "replicas": _REPLICAS if self.world.settings.nodes else 0,
+            "selector": {"matchLabels": _LABELS},
+            "template": template,
+        }
         about = {"name": "coredns", "labels": _LABELS}
         self.world.registry.create(DEPLOYMENTS, NAMESPACE, {"metadata": about, "spec": deployed})
         return address

@@ -254,6 +254,14 @@ async def test_pods_reach_the_api_server(user: Client, cluster: Simulator, pair:
         await until("connected", partial(pair.attempt, "b", "tcp", address, number))
 
 
+async def test_fake_nodes_run_no_dns() -> None:
+    """Only nodes with a kubelet do."""
+    settings = SimulatorSettings(speed=20.0, nodes=1, fake_nodes=3)
+    async with Simulator(settings) as running, aiohttp.ClientSession() as session:
+        pods = (await Client(session, running.url).get("/api/v1/namespaces/kube-system/pods")).body["items"]
+    assert ["node-1", "node-1"] == [pod["spec"]["nodeName"] for pod in pods]
+
+
 async def test_pods_of_fake_nodes_are_not_in_the_network() -> None:
     """They have the addresses of their nodes, whose last bytes could be those of Services."""
     settings = SimulatorSettings(namespaces=(NAMESPACE,), speed=20.0, runner=run_small_agent, nodes=1, fake_nodes=3)
