@@ -26,6 +26,7 @@ from khealth_exporter.simulator.world import Component, World
 
 CUT: Final = "network-cut"
 _WAYS: Final = {CUT: LOST, "network-udp": UDP_LOST, "network-loss": LOSSY, "mtu": NARROW}
+_API_CUT: Final = "network-api-cut"
 _NO_POLICIES: Final = "policy-not-enforced"
 
 
@@ -83,6 +84,8 @@ class Fabric(Component):
             here = fault == CUT and near is not None and far is not None and len(nodes) == 1
             if nodes and not here and any(self.world.faults.active(fault, node) for node in nodes):
                 way |= effect
+        if near is not None and far is None and self.world.faults.active(_API_CUT, node_of(near)):
+            way |= LOST
         # The real rule has exceptions for the traffic of the pod's own node; here, hosts are not told apart.
         if near is not None and far is not None and not self._rules.allow(near, far):
             way |= LOST
@@ -116,7 +119,7 @@ class Fabric(Component):
         self._update_all()
 
     def _react(self, fault: str, _node: str, _began: bool) -> None:
-        if fault in _WAYS:
+        if fault in {*_WAYS, _API_CUT}:
             self._update_all()
         elif fault == _NO_POLICIES:
             self._queue.add("policies")

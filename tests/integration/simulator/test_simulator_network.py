@@ -246,12 +246,17 @@ async def test_dns_that_is_scaled_to_zero_refuses(user: Client, pair: Agents) ->
 
 
 async def test_pods_reach_the_api_server(user: Client, cluster: Simulator, pair: Agents) -> None:
-    """At its Service's address and at its own."""
+    """At its Service's address and at its own, unless their node is cut off from it; other pods they still reach."""
     service_address = (await user.get("/api/v1/namespaces/default/services/kubernetes")).body["spec"]["clusterIP"]
     host, _, port = cluster.url.rpartition("/")[2].partition(":")
     places = ((service_address, 443), (host, int(port)))
     for address, number in places:
         await until("connected", partial(pair.attempt, "b", "tcp", address, number))
+    cluster.begin("network-api-cut:node-2")
+    for address, number in places:
+        assert "TimeoutError" == await pair.attempt("b", "tcp", address, number)
+    assert "connected" == await pair.attempt("b", "tcp", pair.addresses["a"])
+    assert "connected" == await pair.attempt("a", "tcp", *places[1])
 
 
 async def test_fake_nodes_run_no_dns() -> None:
