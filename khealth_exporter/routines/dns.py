@@ -42,7 +42,7 @@ _DOMAIN = "cluster.local"
 class DnsSettings(RoutineSettings):
     """Settings of dns."""
 
-    interval: Duration = 60.0
+    interval: Duration = 90.0
     """Attempts begin this often, on a fixed grid."""
     timeout: Duration = 45.0
     """Upper bound of init, and again of cleanup; a DNS server may keep for 30 s that it did not know a name."""
