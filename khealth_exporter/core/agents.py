@@ -62,6 +62,14 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentCount:
+    """How many agents are Ready, and how many there should be."""
+
+    ready: int
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What an agent answered, and when khealth sent the question and had the answer, in monotonic seconds."""
 

@@ -198,9 +198,6 @@ def test_agents_that_cannot_be_meant_are_refused(helm: charts.Helm, values: Json
     assert message in helm.refusal(given)
 
 
-# --- who may talk to whom
-
-
 def test_khealth_reaches_the_agents(helm: charts.Helm) -> None:
     """In the namespace of the canaries."""
     *_, rule = policy(helm.template(EVERYWHERE), "khealth")["egress"]
