@@ -303,8 +303,9 @@ def scraped(cluster: str, lives: Iterable[Life], every: float, until: float) -> 
 
 
 def _samples(metrics: Metrics, place: str) -> dict[str, float]:
-    # A registry that does not ask for descriptions cannot find the steps by their names.
-    families = chain(metrics.registry.restricted_registry(wanted()).collect(), metrics.steps.collect())
+    # A registry that does not ask for descriptions cannot find steps and agents by their names.
+    plain = metrics.registry.restricted_registry(wanted()).collect()
+    families = chain(plain, metrics.steps.collect(), metrics.agents.collect())
     return {
         _series(sample.name, sample.labels, place): sample.value
         for family in families
