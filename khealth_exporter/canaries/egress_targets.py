@@ -41,7 +41,7 @@ class Target(Settings):
     """Host and port that agents connect to over TCP, as in db.example.com:5432; instead of a URL."""
     status: tuple[Annotated[int, Field(ge=100, le=599)], ...] = ()
     """The statuses that a URL may be answered with; empty, and any below 400 will do."""
-    timeout: Annotated[Duration, Field(le=30)] = 5.0
+    timeout: Annotated[Duration, Field(le=25)] = 5.0
     """How long an agent waits for the whole of it."""
 
     @model_validator(mode="after")

@@ -6,11 +6,11 @@ from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.kinds import NETWORK_POLICY
 from khealth_exporter.cluster.objects import NetworkPolicy
+from khealth_exporter.cluster.ownership import AGENT, COMPONENT
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Evidence, Failed
 
-AGENT = {"app.kubernetes.io/component": "agent"}
-"""The label of agents' pods."""
+_OF_AGENTS = {COMPONENT: AGENT}
 _INGRESS, _EGRESS = "Ingress", "Egress"
 
 
@@ -37,7 +37,7 @@ def _about(policy: NetworkPolicy, canary: Mapping[str, str]) -> bool:
     """Tell whether a policy limits what reaches a canary, or what all agents may reach."""
     selector = policy.spec.pod_selector
     return (_INGRESS in _types(policy) and selector.selects(canary)) or (
-        _EGRESS in _types(policy) and selector.selects(AGENT)
+        _EGRESS in _types(policy) and selector.selects(_OF_AGENTS)
     )
 
 

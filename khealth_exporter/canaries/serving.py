@@ -1,17 +1,16 @@
 """A canary that answers agents: a server behind a Service, or the target of a policy."""
 
+from khealth_exporter.canaries.agents.template import PORT
 from khealth_exporter.canaries.bare_canary import Task
 from khealth_exporter.canaries.pod_spec import READY_PATH
 from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.measure.trace import Trace
 
-PORT = 8079
-"""Where it listens."""
 _PORT_NAME = "agent"
 
 
 def serving(name: str, linger: float = 0.0) -> Task:
-    """Return what a canary does that answers with its name; asked to end, it goes on for `linger` seconds.
+    """Return what a canary does that answers with its name; asked to end, it answers for `linger` seconds.
 
     It is an agent without a secret: no agent, and no client, gets more from it than its name.
     """

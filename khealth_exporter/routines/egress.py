@@ -27,7 +27,7 @@ class EgressSettings(RoutineSettings):
     """What agents connect to: each entry has a `url` or an `address`; `status` and `timeout` are optional."""
     interval: Duration = 60.0
     """Attempts begin this often, on a fixed grid."""
-    timeout: Annotated[Duration, Field(le=60)] = 40.0
+    timeout: Annotated[Duration, Field(le=60)] = 30.0
     """Upper bound of init, and again of cleanup."""
 
 

@@ -82,8 +82,6 @@ class Latency(Routine[LatencySettings]):
         Reason.MTU_BLACK_HOLE,
         Reason.ONE_NODE,
         Reason.ONE_API_SERVER,
-        Reason.AGENTS_NOT_READY,
-        Reason.AGENT_REFUSED,
     )
     writes: ClassVar[int] = 0
     needs_agents: ClassVar[bool] = True

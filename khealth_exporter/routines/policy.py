@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
+from khealth_exporter.canaries.agents.template import PORT
 from khealth_exporter.canaries.asking import ASKING
 from khealth_exporter.canaries.bare_canary import BareCanary
 from khealth_exporter.canaries.canary_spec import CanarySettings
@@ -12,11 +13,12 @@ from khealth_exporter.canaries.diagnosis import POD_REASONS
 from khealth_exporter.canaries.one_shot import RUNNING
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_steps import ACCEPT, DELETE_POD, READY, SANDBOX, SCHEDULE, START, STARTUP
-from khealth_exporter.canaries.policies import AGENT, meddling
-from khealth_exporter.canaries.serving import PORT, place, serving
+from khealth_exporter.canaries.policies import meddling
+from khealth_exporter.canaries.serving import place, serving
 from khealth_exporter.canaries.until import Check, Observed, blamed, measured, observe, ready_agents
 from khealth_exporter.cluster.kinds import EVENT, NETWORK_POLICY, NODE, POD, Kind
 from khealth_exporter.cluster.objects import NetworkPolicy
+from khealth_exporter.cluster.ownership import AGENT, COMPONENT
 from khealth_exporter.core.agents import Agent
 from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineSettings
 from khealth_exporter.measure.moments import Moment
@@ -72,9 +74,6 @@ class Policy(Routine[PolicySettings]):
         Reason.NETWORK_UNREACHABLE,
         Reason.POLICY_NOT_ENFORCED,
         Reason.POLICY_OVERBLOCKS,
-        Reason.AGENTS_NOT_READY,
-        Reason.AGENT_UNREACHABLE,
-        Reason.AGENT_REFUSED,
     )
     makes: ClassVar[tuple[Kind[Any], ...]] = (POD, NETWORK_POLICY)
     watches: ClassVar[tuple[Kind[Any], ...]] = (POD,)
@@ -138,7 +137,7 @@ class Policy(Routine[PolicySettings]):
 
     async def _allowed(self, agents: Sequence[Agent]) -> None:
         """Create the policy that allows the agents, and wait until it takes effect; raise Failed if it does not."""
-        await self._create(self._allow, [{"from": [{"podSelector": {"matchLabels": AGENT}}]}])
+        await self._create(self._allow, [{"from": [{"podSelector": {"matchLabels": {COMPONENT: AGENT}}}]}])
         after = await self._observe(agents, "answer")
         if after.failing:
             self._stuck(ALLOW, self._allow)

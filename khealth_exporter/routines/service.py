@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
+from khealth_exporter.canaries.agents.template import PORT
 from khealth_exporter.canaries.asking import ASKING
 from khealth_exporter.canaries.bare_canary import BareCanary
 from khealth_exporter.canaries.canary_spec import CanarySettings
@@ -16,7 +17,7 @@ from khealth_exporter.canaries.one_shot import RUNNING
 from khealth_exporter.canaries.pod_steps import ACCEPT, DELETE_POD, READY, SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.canaries.policies import meddling
 from khealth_exporter.canaries.served import ASSIGNED, Addresses, Served, not_assigned
-from khealth_exporter.canaries.serving import PORT, place, serving
+from khealth_exporter.canaries.serving import place, serving
 from khealth_exporter.canaries.until import Check, Observed, blamed, measured, observe, ready_agents
 from khealth_exporter.cluster.kinds import ENDPOINT_SLICE, EVENT, NETWORK_POLICY, NODE, POD, SERVICE, Kind
 from khealth_exporter.core.agents import Agent
@@ -75,9 +76,6 @@ class ServiceRoutine(Routine[ServiceSettings]):
         Reason.ENDPOINTS_NOT_PUBLISHED,
         Reason.SERVICE_NOT_PROGRAMMED,
         Reason.NETWORK_UNREACHABLE,
-        Reason.AGENTS_NOT_READY,
-        Reason.AGENT_UNREACHABLE,
-        Reason.AGENT_REFUSED,
     )
     makes: ClassVar[tuple[Kind[Any], ...]] = (POD, SERVICE)
     watches: ClassVar[tuple[Kind[Any], ...]] = (POD, SERVICE, ENDPOINT_SLICE)

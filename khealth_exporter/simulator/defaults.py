@@ -3,14 +3,25 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from khealth_exporter.simulator import apps, batch, pod_volumes, secrets, storage
+from khealth_exporter.simulator import (
+    apps,
+    batch,
+    endpoint_slices,
+    network_policies,
+    pod_volumes,
+    secrets,
+    services,
+    storage,
+)
 from khealth_exporter.simulator.documents import Document, labels_of, metadata, name_of, spec_of
 from khealth_exporter.simulator.resources import (
     CLAIMS,
     DEPLOYMENTS,
+    ENDPOINT_SLICES,
     JOBS,
     LIMIT_RANGES,
     NAMESPACES,
+    NETWORK_POLICIES,
     NODES,
     PODS,
     POLICIES,
@@ -18,6 +29,7 @@ from khealth_exporter.simulator.resources import (
     REPLICATION_CONTROLLERS,
     RESOURCE_QUOTAS,
     SECRETS,
+    SERVICES,
     STATEFUL_SETS,
     STORAGE_CLASSES,
     VOLUMES,
@@ -35,6 +47,7 @@ _TOLERATIONS: Final = tuple(
     {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
     for key in ("not-ready", "unreachable")
 )
+_PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
 def fill(resource: Resource, document: Document) -> Document:
@@ -65,13 +78,25 @@ def _pod_spec(spec: Document) -> Document:
 def _container(container: Document) -> Document:
     image = str(container.get("image", ""))
     tag = image.rpartition("/")[2].partition(":")[2]
+    given = _with_requests(container)
+    if ports := container.get("ports"):
+        given = {**given, "ports": [{"protocol": "TCP", **port} for port in ports]}
+    probes: Document = {name: _probe(container[name]) for name in _PROBES if name in container}
     return {
         "resources": {},
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
         "imagePullPolicy": "Always" if tag in {"", "latest"} and "@" not in image else "IfNotPresent",
-        **_with_requests(container),
+        **given,
+        **probes,
     }
+
+
+def _probe(probe: Document) -> Document:
+    filled = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3, **probe}
+    if "httpGet" in probe:
+        filled["httpGet"] = {"scheme": "HTTP", **probe["httpGet"]}
+    return filled
 
 
 def _with_requests(container: Document) -> Document:
@@ -177,4 +202,7 @@ _FILL: Final[Mapping[Resource, Callable[[Document], Document]]] = {
     VOLUMES: storage.fill_volume,
     STORAGE_CLASSES: storage.fill_class,
     SECRETS: secrets.fill,
+    SERVICES: services.fill,
+    ENDPOINT_SLICES: endpoint_slices.fill,
+    NETWORK_POLICIES: network_policies.fill,
 }

@@ -7,9 +7,14 @@ from typing import Final
 from khealth_exporter.simulator.answer import Answer
 from khealth_exporter.simulator.documents import Document, encode
 from khealth_exporter.simulator.resources import PODS, RESOURCES, SERVICE_ACCOUNTS, Resource
+from khealth_exporter.simulator.scales import SCALED
 
 _TEXT: Final = "text/plain; charset=utf-8"
 _VERBS: Final = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+_TO_PODS: Final = (
+    ("log", "Pod", ["get"]),
+    ("proxy", "PodProxyOptions", ["create", "delete", "get", "patch", "update"]),
+)
 _VERSION: Final[Document] = {
     "major": "1",
     "minor": "37",
@@ -85,6 +90,12 @@ def _entries(resource: Resource) -> list[Document]:
         for name, kind in (("binding", "Binding"), ("eviction", "Eviction")):
             special = {"name": f"pods/{name}", "singularName": "", "namespaced": True, "kind": kind}
             entries.append({**special, "verbs": ["create"]})
+        for name, kind, verbs in _TO_PODS:
+            special = {"name": f"pods/{name}", "singularName": "", "namespaced": True, "kind": kind}
+            entries.append({**special, "verbs": verbs})
+    if resource in SCALED:
+        scale = {"name": f"{resource.plural}/scale", "singularName": "", "namespaced": True, "kind": "Scale"}
+        entries.append({**scale, "group": "autoscaling", "version": "v1", "verbs": ["get", "patch", "update"]})
     if resource is SERVICE_ACCOUNTS:
         token = {"name": "serviceaccounts/token", "singularName": "", "namespaced": True, "kind": "TokenRequest"}
         entries.append({**token, "group": "authentication.k8s.io", "version": "v1", "verbs": ["create"]})

@@ -52,6 +52,18 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "projection-stopped": "mounted ConfigMaps and Secrets are not updated",
         "canary-crashes": "canaries exit with code 1 and report nothing",
         "slow-cpu": "canaries get only one twentieth of a CPU",
+        "dns-down": "the DNS servers do not answer",
+        "dns-one-down": "one of the two DNS servers does not answer",
+        "dns-servfail": "the DNS servers answer SERVFAIL",
+        "dns-wrong": "the DNS servers answer with a wrong address",
+        "kube-proxy-stopped": "kube-proxy does nothing, so that changes of Services have no effect on traffic",
+        "network-cut": "pods reach only pods of their own node, and neither the API server nor Services elsewhere",
+        "network-api-cut": "pods do not reach the API server, nor anything else that is not a pod",
+        "network-loss": "one packet in ten between pods is lost",
+        "network-udp": "datagrams between pods are lost",
+        "mtu": "packets of more than 1,400 bytes between pods are lost",
+        "policy-not-enforced": "NetworkPolicies have no effect",
+        "agent-frozen": "agents are frozen: they accept connections and do not answer",
     }
 )
 """Every fault by name, with its effect."""
@@ -77,6 +89,13 @@ NODE_FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "projection-stopped": "ConfigMaps and Secrets that are mounted on {node} are not updated",
         "canary-crashes": "canaries on {node} exit with code 1 and report nothing",
         "slow-cpu": "canaries on {node} get only one twentieth of a CPU",
+        "kube-proxy-stopped": "kube-proxy on {node} does nothing, so that traffic from there goes by the old Services",
+        "network-cut": "pods on {node} are cut off from other nodes and the API server",
+        "network-api-cut": "pods on {node} do not reach the API server, nor anything else that is not a pod",
+        "network-loss": "one packet in ten to and from pods on {node} is lost",
+        "network-udp": "datagrams to and from pods on {node} are lost",
+        "mtu": "packets of more than 1,400 bytes to and from pods on {node} are lost",
+        "agent-frozen": "agents on {node} are frozen: they accept connections and do not answer",
     }
 )
 """Faults that can be limited to one node, written `NAME:NODE`, with their effect then."""

@@ -13,11 +13,13 @@ from khealth_exporter.simulator.documents import (
     is_active,
     is_deleting,
     name_of,
+    namespace_of,
     node_of,
     spec_of,
 )
 from khealth_exporter.simulator.door import Door
 from khealth_exporter.simulator.errors import ApiError
+from khealth_exporter.simulator.network import name_servers
 from khealth_exporter.simulator.resources import NAMESPACES, NODES, PODS, RESOURCE_QUOTAS
 from khealth_exporter.simulator.server import ApiServer
 from khealth_exporter.simulator.store import Commit, key_of
@@ -106,8 +108,9 @@ class Incidents:
         self._world.store.compact()
 
     def _victims(self) -> list[Document]:
-        """Return the ready pods that a controller keeps, or else every pod that runs."""
-        pods = [pod for pod in self._world.store.all(PODS) if is_active(pod) and node_of(pod)]
+        """Return the ready pods that a controller keeps, or else every pod that runs; never those of the cluster."""
+        running = (pod for pod in self._world.store.all(PODS) if is_active(pod) and node_of(pod))
+        pods = [pod for pod in running if namespace_of(pod) != name_servers.NAMESPACE]
         ready = [pod for pod in pods if has_condition(pod, "Ready") and controller_uid(pod)]
         return ready or pods
 

@@ -17,6 +17,9 @@ _PR_SET_PDEATHSIG: Final = 1
 
 _WITH_FAULTS: Final = f"""
 import atexit, errno, os, runpy, signal, sys, time
+side = sys.argv.pop(1)
+if side:
+    exec(compile(open(side).read(), side, "exec"), {{"__name__": "__pod__"}})
 full = tuple(filter(None, sys.argv.pop(1).split(os.pathsep)))
 turn, rest = float(sys.argv.pop(1)), float(sys.argv.pop(1))
 def refuse(event, details):
@@ -30,10 +33,12 @@ if rest:
     atexit.register(signal.setitimer, signal.ITIMER_PROF, 0)
 runpy.run_module("{MODULE}", run_name="__main__", alter_sys=True)
 """
-"""A canary that cannot open a file for writing in the directories that its first argument lists.
+"""A canary that is in a pod's network if its first argument is not empty, the program that puts it there.
 
-The other two are seconds: after so much CPU time, which the kernel counts, it rests for so long.
+It cannot open a file for writing in the directories that its second argument lists. The other two are seconds: after so
+much CPU time, which the kernel counts, it rests for so long.
 """
+_POD_SIDE: Final = str(Path(__file__).with_name("network") / "pod_side.py")
 _TURN, _REST = 0.01, 0.19
 """Seconds of CPU time, and of a rest, of a canary with one twentieth of a CPU."""
 
@@ -112,9 +117,22 @@ def _dying_with(parent: int) -> Callable[[], None]:
     return prepare
 
 
-def canary(arguments: tuple[str, ...], full: tuple[Path, ...] = (), *, slow: bool = False) -> tuple[str, ...]:
-    """Return the command of a canary; nothing can be written into the directories in `full`, and a CPU may be slow."""
-    if not full and not slow:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What differs between a canary's surroundings and this machine."""
+
+    full: tuple[Path, ...] = ()
+    """The directories into which nothing can be written."""
+    slow: bool = False
+    """It gets only a part of a CPU."""
+    network: bool = False
+    """It has a network of its own, which its environment describes."""
+
+
+def canary(arguments: tuple[str, ...], around: Surroundings) -> tuple[str, ...]:
+    """Return the command of a canary."""
+    if around == Surroundings():
         return (sys.executable, "-m", MODULE, *arguments)
-    folders = os.pathsep.join(f"{folder}/" for folder in full)
-    return (sys.executable, "-c", _WITH_FAULTS, folders, f"{_TURN}", f"{_REST * slow}", *arguments)
+    folders = os.pathsep.join(f"{folder}/" for folder in around.full)
+    side = _POD_SIDE if around.network else ""
+    return (sys.executable, "-c", _WITH_FAULTS, side, folders, f"{_TURN}", f"{_REST * around.slow}", *arguments)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from khealth_exporter.simulator import defaults, errors, validation
+from khealth_exporter.simulator import defaults, errors, services, validation
 from khealth_exporter.simulator.admission import Admission
 from khealth_exporter.simulator.documents import (
     Document,
@@ -15,11 +15,11 @@ from khealth_exporter.simulator.documents import (
     metadata,
     name_of,
     namespace_of,
-    spec_of,
     timestamp,
     uid_of,
 )
-from khealth_exporter.simulator.resources import NAMESPACES, NODES, REPLICATION_CONTROLLERS, Resource
+from khealth_exporter.simulator.network import addresses
+from khealth_exporter.simulator.resources import NAMESPACES, NODES, REPLICATION_CONTROLLERS, SERVICES, Resource
 from khealth_exporter.simulator.store import Store
 
 _SUFFIX_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
@@ -39,6 +39,8 @@ class Registry:
     random: random.Random
     now: Callable[[], float]
     """Seconds since the epoch."""
+    services: addresses.Network = addresses.SERVICES
+    """The addresses of Services."""
 
     def get(self, resource: Resource, namespace: str, name: str) -> Document:
         """Return the object. Raises `ApiError` (404)."""
@@ -60,6 +62,7 @@ class Registry:
         self.admission.finish(resource, namespace, created, dry_run=dry_run)
         if self.store.get(resource, (namespace, name_of(created))) is not None:
             raise errors.already_exists(resource, name_of(created))
+        self._allocate(resource, created)
         return created if dry_run else self.store.put(resource, created)
 
     def update(
@@ -128,6 +131,13 @@ class Registry:
         made["creationTimestamp"] = timestamp(self.now())
         return made
 
+    def _allocate(self, resource: Resource, document: Document) -> None:
+        """Give a Service its address and node ports. Raises `ApiError` (422)."""
+        if resource is SERVICES:
+            start = self.random.getrandbits(32)
+            if causes := [*services.allocate(self.store, self.services, document, start)]:
+                raise errors.invalid(resource, name_of(document), causes)
+
     def _suffix(self) -> str:
         return "".join(self.random.choices(_SUFFIX_LETTERS, k=_SUFFIX_LENGTH))
 
@@ -145,7 +155,10 @@ class Registry:
                 after["status"] = before["status"]
             if resource is NAMESPACES:
                 after["spec"] = before["spec"]
+            if resource is SERVICES:
+                after = services.filled_update(before, after)
             validation.check_update(resource, before, after)
+            self._allocate(resource, after)
             if _counts(resource, before, after):
                 generation = int(metadata(before).get("generation", 0)) + 1
                 after["metadata"] = {**after["metadata"], "generation": generation}
@@ -157,7 +170,10 @@ class Registry:
 def _counts(resource: Resource, before: Document, after: Document) -> bool:
     """Tell whether an update is a new generation of the object."""
     annotations, earlier = (metadata(found).get("annotations") or {} for found in (after, before))
-    changed = spec_of(after) != spec_of(before) or (resource.counts_annotations and annotations != earlier)
+    content = [
+        {key: value for key, value in found.items() if key not in {"metadata", "status"}} for found in (before, after)
+    ]
+    changed = content[0] != content[1] or (resource.counts_annotations and annotations != earlier)
     return resource.counts_generations and changed
 
 

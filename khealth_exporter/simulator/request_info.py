@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from khealth_exporter.simulator import errors
+from khealth_exporter.simulator import errors, scales
 from khealth_exporter.simulator.errors import ApiError
 from khealth_exporter.simulator.rbac import Attributes
 from khealth_exporter.simulator.resources import PODS, SERVICE_ACCOUNTS, Resource, find
@@ -23,8 +23,9 @@ REVIEWS: Final = "/apis/authorization.k8s.io/v1/"
 """The prefix of access reviews, which are not stored."""
 
 _SPECIAL: Final[Mapping[Resource, frozenset[str]]] = {
-    PODS: frozenset({"eviction", "binding"}),
+    PODS: frozenset({"eviction", "binding", "proxy", "log"}),
     SERVICE_ACCOUNTS: frozenset({"token"}),
+    **dict.fromkeys(scales.SCALED, frozenset({"scale"})),
 }
 _CORE_PREFIX: Final = 2
 _GROUP_PREFIX: Final = 3
@@ -41,6 +42,8 @@ class RequestInfo:
     name: str
     subresource: str
     query: Mapping[str, str]
+    rest: str = ""
+    """The path after the subresource, with its first slash."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -95,7 +98,10 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo | Non
     verb = _METHODS[method][0 if name else 1]
     if verb == "list" and query.get("watch", "") in {"1", "true", "True"}:
         verb = "watch"
-    return RequestInfo(verb, resource, namespace, name, subresource, query)
+    after = "/".join(["", *rest[3:]])
+    if subresource and path.endswith("/"):
+        after += "/"
+    return RequestInfo(verb, resource, namespace, name, subresource, query, after)
 
 
 def _serves(resource: Resource, subresource: str) -> bool:

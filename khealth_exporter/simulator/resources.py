@@ -74,6 +74,10 @@ LIMIT_RANGES: Final = Resource("", "v1", "limitranges", "LimitRange", short_name
 EVENTS: Final = Resource("", "v1", "events", "Event", short_names=("ev",))
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap", short_names=("cm",))
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", counts_generations=True)
+SERVICES: Final = Resource("", "v1", "services", "Service", has_status=True, returns_deleted=True, short_names=("svc",))
+NETWORK_POLICIES: Final = Resource(
+    "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", counts_generations=True, short_names=("netpol",)
+)
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease", needs_revision=True)
 POLICIES: Final = Resource(
     "admissionregistration.k8s.io",
@@ -162,7 +166,9 @@ RESOURCES: Final = (
     LIMIT_RANGES,
     EVENTS,
     CONFIG_MAPS,
+    SERVICES,
     ENDPOINT_SLICES,
+    NETWORK_POLICIES,
     LEASES,
     POLICIES,
     POLICY_BINDINGS,

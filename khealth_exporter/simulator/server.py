@@ -16,6 +16,7 @@ from khealth_exporter.simulator.access import Access
 from khealth_exporter.simulator.answer import Answer
 from khealth_exporter.simulator.documents import encode
 from khealth_exporter.simulator.errors import ApiError
+from khealth_exporter.simulator.pod_requests import LOG, PROXY, PodRequests
 from khealth_exporter.simulator.request_info import REVIEWS, RequestInfo, parse
 from khealth_exporter.simulator.request_log import RequestLog, RequestRecord
 from khealth_exporter.simulator.settings import Delay
@@ -51,6 +52,7 @@ class ApiServer:
     world: World
     access: Access
     verbs: Verbs
+    pods: PodRequests
     log: RequestLog
     random: random.Random
     watches: set[OpenWatch] = field(default_factory=set)
@@ -76,7 +78,7 @@ class ApiServer:
                 self.access.check(user, info)
                 if info.verb == "watch":
                     return await self._watch(request, info, arrived)
-                answer = await self._answer(info, body, request.content_type)
+                answer = await self._answer(info, request, body)
         except ApiError as error:
             answer = _refused(error)
         return await self._respond(request, info, arrived, answer)
@@ -92,16 +94,18 @@ class ApiServer:
         self.access.check_path(user, request.method, request.path)
         return discovery.answer(request.path, healthy=not self.world.faults.active("etcd-stalled"))
 
-    async def _answer(self, info: RequestInfo, body: bytes, content_type: str) -> Answer:
+    async def _answer(self, info: RequestInfo, request: web.BaseRequest, body: bytes) -> Answer:
         delays = self.world.settings.delays
         await self._take(delays.write if info.is_write else delays.read)
         await self._storage(info)
+        if info.subresource in {PROXY, LOG}:
+            return await self.pods.answer(info, request, body)
         if not info.is_write:
             return await self.verbs.read(info)
         if self.world.faults.active("api-down"):
             raise errors.service_unavailable()
         try:
-            answer = self.verbs.write(info, body, content_type)
+            answer = self.verbs.write(info, body, request.content_type)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise errors.bad_request(f"{info.resource.kind} in version v1 cannot be handled: {error}") from error
         await self._take(delays.answer)

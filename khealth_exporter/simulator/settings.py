@@ -11,6 +11,8 @@ from khealth_exporter.simulator import programs
 ADMIN_TOKEN: Final = "simulated-admin"  # noqa: S105  # it is useless outside the simulator
 CANARY_IMAGE: Final = "khealth:simulated"
 """An image that every node has, for canaries."""
+FAKE_LABEL: Final = "type"
+"""The label that fake nodes alone have, with the value `kwok`."""
 _SLOWEST: Final = 6.0
 
 
@@ -63,6 +65,12 @@ class Delays:
     """From a pod's acceptance until the volumes of its claims are attached and mounted."""
     project: Delay = Delay(1.5, 0.4)
     """From the change of a ConfigMap or Secret to the update of the directories where it is mounted."""
+    publish: Delay = Delay(0.015, 0.4)
+    """From the change of a Service or its pods to its EndpointSlice."""
+    program: Delay = Delay(0.1, 0.4)
+    """From the change of an EndpointSlice until a node's kube-proxy sends traffic accordingly."""
+    enforce: Delay = Delay(0.2, 0.4)
+    """From the change of a NetworkPolicy until it is in force."""
     end_namespace: Delay = Delay(5.3, 0.05)
     """From a namespace's deletion to the deletion of its objects."""
 
@@ -110,6 +118,7 @@ class SimulatorSettings:
     images: tuple[str, ...] = (
         "registry.k8s.io/pause:3.10.1",
         "registry.k8s.io/pause:3.10",
+        "registry.k8s.io/coredns/coredns:v1.15.0",
         CANARY_IMAGE,
     )
     """Images that every node has; no other can be pulled."""
@@ -128,13 +137,13 @@ class SimulatorSettings:
     """Additional IP addresses in the EndpointSlice `kubernetes`; nothing listens there."""
     tls: ssl.SSLContext | None = None
 
-    @property
-    def node_names(self) -> tuple[str, ...]:
-        """The names of the nodes that have a kubelet."""
-        return tuple(f"node-{number}" for number in range(1, self.nodes + 1))
-
     """If set, the API server speaks TLS, and a client without a token is `system:anonymous`."""
     certificate_authority: str = ""
     """The certificates, in PEM, by which clients verify the API server; they are written into the kubeconfig."""
     denials: tuple[Denial, ...] = ()
     delays: Delays = field(default_factory=Delays)
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """The names of the nodes that have a kubelet."""
+        return tuple(f"node-{number}" for number in range(1, self.nodes + 1))

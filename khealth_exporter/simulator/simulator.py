@@ -28,6 +28,7 @@ from khealth_exporter.simulator.controllers.quotas import QuotaStatus
 from khealth_exporter.simulator.controllers.registration import Registration
 from khealth_exporter.simulator.controllers.replication import REPLICA_SET, REPLICATION_CONTROLLER, Replication
 from khealth_exporter.simulator.controllers.scheduler import Scheduler
+from khealth_exporter.simulator.controllers.slices import EndpointSlices
 from khealth_exporter.simulator.controllers.stateful_sets import StatefulSets
 from khealth_exporter.simulator.controllers.volumes import Provisioner, VolumeBinder
 from khealth_exporter.simulator.deletion import SYSTEM_NAMESPACES, Deletion
@@ -35,6 +36,9 @@ from khealth_exporter.simulator.documents import Document
 from khealth_exporter.simulator.door import Door, bound
 from khealth_exporter.simulator.faults import Faults
 from khealth_exporter.simulator.incidents import Incidents
+from khealth_exporter.simulator.network.addresses import Addresses
+from khealth_exporter.simulator.network.cluster_network import ClusterNetwork
+from khealth_exporter.simulator.pod_requests import PodRequests
 from khealth_exporter.simulator.recorder import Recorder
 from khealth_exporter.simulator.registry import Registry
 from khealth_exporter.simulator.request_log import RequestLog, RequestRecord
@@ -168,6 +172,7 @@ class Simulator:
         """Run the cluster in its own task, so that the context can be entered and left in different tasks."""
         given = self.settings
         with (
+            Addresses() as addresses,
             tempfile.TemporaryDirectory(prefix="khealth-simulator-", ignore_cleanup_errors=True) as folder,
             bound(given.host, given.port) as api_socket,
             bound(given.control_host, given.control_port) as control_socket,
@@ -177,8 +182,9 @@ class Simulator:
             endpoints = content(self._host, self._port, given.endpoint_addresses)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    world = self._world(tasks, Path(folder))
-                    await self._run_within(world, started, endpoints, api_socket, control_socket)
+                    world = self._world(tasks, Path(folder), addresses)
+                    network = ClusterNetwork(world, addresses)
+                    await self._run_within(world, network, started, endpoints, (api_socket, control_socket))
                     _stop()
             except* _Stopped:
                 pass
@@ -186,46 +192,50 @@ class Simulator:
     async def _run_within(
         self,
         world: World,
+        network: ClusterNetwork,
         started: asyncio.Future[None],
         endpoints: Document,
-        api_socket: socket.socket,
-        control_socket: socket.socket,
+        sockets: tuple[socket.socket, socket.socket],
     ) -> None:
+        """Run the cluster with the socket of the API server and that of the control port."""
         verbs_random = random.Random(f"{self.settings.seed} api")
         server = ApiServer(
             world,
             self._access,
             Verbs(world, verbs_random, StaleReads(world.store, world.faults)),
+            PodRequests(world, network.fabric),
             self._log,
             verbs_random,
         )
         handler = web.Server(server.handle, handler_cancellation=True, access_log=None)
-        door = Door(world, handler, api_socket)
+        door = Door(world, handler, sockets[0])
         runner = web.AppRunner(control.application(self), access_log=None, handle_signals=False)
         try:
-            self._populate(world, server, door)
+            self._populate(world, network, server, door)
             ApiEndpoints(world, endpoints).start()
+            await network.start()
             await runner.setup()
-            await web.SockSite(runner, control_socket).start()
+            await web.SockSite(runner, sockets[1]).start()
             door.open()
             started.set_result(None)
             await self._stop.wait()
         finally:
+            await network.close()
             door.shut()
             await handler.shutdown(0)
             await runner.cleanup()
 
-    def _world(self, tasks: asyncio.TaskGroup, folder: Path) -> World:
+    def _world(self, tasks: asyncio.TaskGroup, folder: Path, addresses: Addresses) -> World:
         generator = random.Random(self.settings.seed)
-        registry = Registry(self._store, Admission(self._store, self._faults), generator, time.time)
+        registry = Registry(self._store, Admission(self._store, self._faults), generator, time.time, addresses.services)
         recorder = Recorder(registry, self.settings.events_limit)
         deletion = Deletion(registry)
         return World(self.settings, generator, self._store, self._faults, registry, deletion, recorder, tasks, folder)
 
-    def _populate(self, world: World, server: ApiServer, door: Door) -> None:
+    def _populate(self, world: World, network: ClusterNetwork, server: ApiServer, door: Door) -> None:
         world.store.listen(self._truth.listen)
         namespaces, heartbeats, lifecycle = Namespaces(world), Heartbeats(world), NodeLifecycle(world)
-        Kubelets(world)
+        Kubelets(world, network)
         for controller in (
             Replication(world, REPLICATION_CONTROLLER),
             Replication(world, REPLICA_SET),
@@ -237,6 +247,7 @@ class Simulator:
             GarbageCollector(world),
             Scheduler(world),
             QuotaStatus(world),
+            EndpointSlices(world),
             lifecycle,
         ):
             controller.start()

@@ -4,7 +4,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from khealth_exporter.simulator import apps, batch, config_maps, errors, pod_rules, secrets, storage
+from khealth_exporter.simulator import (
+    apps,
+    batch,
+    config_maps,
+    endpoint_slices,
+    errors,
+    network_policies,
+    pod_rules,
+    secrets,
+    services,
+    storage,
+)
 from khealth_exporter.simulator.documents import Document, labels_of, metadata, name_of, spec_of
 from khealth_exporter.simulator.errors import Cause
 from khealth_exporter.simulator.pod_rules import invalid
@@ -12,25 +23,23 @@ from khealth_exporter.simulator.resources import (
     CLAIMS,
     CONFIG_MAPS,
     DEPLOYMENTS,
+    ENDPOINT_SLICES,
     EVENTS,
     JOBS,
     NAMESPACES,
+    NETWORK_POLICIES,
     PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
     SECRETS,
+    SERVICES,
     STATEFUL_SETS,
     STORAGE_CLASSES,
     VOLUMES,
     Resource,
 )
 
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_LABEL_RULE: Final = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
-    f"with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
-)
+_SUBDOMAIN = rf"{services.LABEL}(\.{services.LABEL})*"
 _SUBDOMAIN_RULE: Final = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
     f"and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"
@@ -83,8 +92,8 @@ def _metadata(resource: Resource, document: Document) -> Iterator[Cause]:
         yield pod_rules.required("metadata.name", "name or generateName is required")
         return
     pattern, rule, longest = (
-        (_LABEL, _LABEL_RULE, pod_rules.LONGEST_LABEL)
-        if resource in {NAMESPACES, STATEFUL_SETS}
+        (services.LABEL, services.LABEL_RULE, pod_rules.LONGEST_LABEL)
+        if resource in {NAMESPACES, STATEFUL_SETS, SERVICES}
         else (_SUBDOMAIN, _SUBDOMAIN_RULE, _LONGEST_SUBDOMAIN)
     )
     if resource is not EVENTS and not re.fullmatch(pattern, name):
@@ -123,6 +132,9 @@ _CAUSES: Final[Mapping[Resource, Callable[[Document], Iterator[Cause]]]] = {
     CLAIMS: storage.claim_causes,
     VOLUMES: storage.volume_causes,
     STORAGE_CLASSES: storage.class_causes,
+    SERVICES: services.causes,
+    ENDPOINT_SLICES: endpoint_slices.causes,
+    NETWORK_POLICIES: network_policies.causes,
 }
 _UPDATE_CAUSES: Final[Mapping[Resource, Callable[[Document, Document], Iterator[Cause]]]] = {
     CONFIG_MAPS: config_maps.update_causes,
@@ -132,4 +144,7 @@ _UPDATE_CAUSES: Final[Mapping[Resource, Callable[[Document, Document], Iterator[
     SECRETS: secrets.update_causes,
     JOBS: batch.update_causes,
     CLAIMS: storage.claim_update_causes,
+    SERVICES: services.update_causes,
+    ENDPOINT_SLICES: endpoint_slices.update_causes,
+    NETWORK_POLICIES: network_policies.update_causes,
 }

@@ -2,13 +2,14 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
-from khealth_exporter.simulator import dry_run, errors, json_patch, listing, selection, service_accounts
+from khealth_exporter.simulator import dry_run, errors, json_patch, listing, scales, selection, service_accounts
 from khealth_exporter.simulator.answer import Answer
 from khealth_exporter.simulator.deletion import DeleteOptions, parse_options
 from khealth_exporter.simulator.documents import Document, decode, encode, merged, metadata, name_of, uid_of
@@ -41,7 +42,7 @@ class Verbs:
             shown = self.stale.get(info.key) if lags else self.world.store.get(info.resource, info.key)
             if shown is None:
                 raise errors.not_found(info.resource, info.name)
-            return _object(info, shown)
+            return Answer(HTTPStatus.OK, encode(scales.of(shown))) if _scales(info) else _object(info, shown)
         await self._reach(listing.asked_revision(info.query.get("resourceVersion", "")))
         view: listing.View = self.stale if lags else self.world.store
         return Answer(HTTPStatus.OK, listing.render(view, info, _selector(info)))
@@ -78,6 +79,8 @@ class Verbs:
         if "protobuf" in content_type or "cbor" in content_type:
             raise errors.unsupported_media_type()
         given = _decoded(body)
+        if _scales(info):
+            return self._scale(info, given, content_type)
         match info.verb:
             case "create":
                 return self._create(info, given)
@@ -119,17 +122,24 @@ class Verbs:
         return _object(info, created, HTTPStatus.CREATED)
 
     def _patch(self, info: RequestInfo, given: object, content_type: str) -> Answer:
-        def apply(document: Document) -> Document:
-            if content_type == _JSON:
-                return json_patch.apply(document, given)
-            return merged(document, _object_of(given), strategic=content_type == _STRATEGIC)
-
-        if content_type not in {_MERGE, _STRATEGIC, _JSON}:
-            raise errors.unsupported_media_type()
         done = self.world.registry.patch(
-            info.resource, info.key, apply, subresource=info.subresource, dry_run=_dry_run(info)
+            info.resource,
+            info.key,
+            _changed_by(given, content_type),
+            subresource=info.subresource,
+            dry_run=_dry_run(info),
         )
         return _object(info, done)
+
+    def _scale(self, info: RequestInfo, given: object, content_type: str) -> Answer:
+        change = _changed_by(given, content_type) if info.verb == "patch" else lambda _: _object_of(given)
+        done = self.world.registry.patch(
+            info.resource,
+            info.key,
+            lambda workload: scales.scaled(workload, change(scales.of(workload))),
+            dry_run=_dry_run(info),
+        )
+        return Answer(HTTPStatus.OK, encode(scales.of(done)))
 
     def _delete(self, info: RequestInfo, given: object) -> Answer:
         last, gone = self.world.deletion.delete(info.resource, info.key, _delete_options(info, given))
@@ -146,6 +156,19 @@ class Verbs:
         kind = {"kind": f"{info.resource.kind}List", "apiVersion": info.resource.api_version}
         about = {"resourceVersion": str(self.world.store.revision)}
         return Answer(HTTPStatus.OK, encode({**kind, "metadata": about, "items": deleted}))
+
+
+def _scales(info: RequestInfo) -> bool:
+    return info.subresource == "scale"
+
+
+def _changed_by(patch: object, content_type: str) -> Callable[[Document], Document]:
+    """Return what a patch of this type does to an object. Raises `ApiError` (415)."""
+    if content_type not in {_MERGE, _STRATEGIC, _JSON}:
+        raise errors.unsupported_media_type()
+    if content_type == _JSON:
+        return lambda document: json_patch.apply(document, patch)
+    return lambda document: merged(document, _object_of(patch), strategic=content_type == _STRATEGIC)
 
 
 def _selector(info: RequestInfo) -> Selector:

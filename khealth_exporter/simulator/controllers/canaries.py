@@ -2,19 +2,20 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from khealth_exporter.simulator import programs
+from khealth_exporter.simulator.controllers import launches
 from khealth_exporter.simulator.controllers.mounts import Mounts
 from khealth_exporter.simulator.controllers.node_agent import NodeAgent
 from khealth_exporter.simulator.controllers.pod_status import Ending
-from khealth_exporter.simulator.documents import Document, name_of, node_of, spec_of, uid_of
+from khealth_exporter.simulator.documents import Document, namespace_of, node_of, spec_of, status_of, uid_of
+from khealth_exporter.simulator.network.cluster_network import ClusterNetwork
 from khealth_exporter.simulator.pod_volumes import Missing
-from khealth_exporter.simulator.programs import Launch, Program
+from khealth_exporter.simulator.programs import Launch, Program, Surroundings
 from khealth_exporter.simulator.world import World
 
 _LONGEST_MESSAGE: Final = 4096
@@ -24,8 +25,8 @@ _LONGEST_TAIL: Final = 2048
 _BY_SIGNAL: Final = 128
 """A shell's exit code of a process that a signal has ended, less the signal."""
 _NOT_STARTED: Final = 128
-_PACKAGES: Final = Path(__file__).parents[3]
-"""The directory from which canaries import their package."""
+_RESOLVER_FILE: Final = "/etc/resolv.conf"
+_FROZEN: Final = "agent-frozen"
 
 
 @dataclass(slots=True)
@@ -43,12 +44,13 @@ class _Canary:
 
 
 class Canaries(NodeAgent):
-    """Runs the containers of canaries, a few at a time."""
+    """Runs the containers of canaries: agents at once, the others a few at a time."""
 
-    def __init__(self, world: World, mounts: Mounts) -> None:
-        """Give the canaries these volumes."""
+    def __init__(self, world: World, mounts: Mounts, network: ClusterNetwork) -> None:
+        """Give the canaries these volumes, and agents this network."""
         super().__init__(world)
-        self._mounts = mounts
+        self._mounts, self._network = mounts, network
+        world.faults.react(self._react)
         self._room = asyncio.Semaphore(world.settings.canaries)
         self._known: dict[str, _Canary] = {}
 
@@ -85,15 +87,27 @@ class Canaries(NodeAgent):
         canary = self._known.pop(uid_of(pod), None)
         if canary is not None and canary.task is not None:
             canary.task.cancel()
+        self._network.fabric.detach(pod)
         self._mounts.unmount(pod)
 
+    def _react(self, fault: str, node: str, began: bool) -> None:
+        for canary in self._known.values() if fault == _FROZEN else ():
+            if node in {"", node_of(canary.pod)}:
+                self._freeze(canary, frozen=began)
+
+    def _freeze(self, canary: _Canary, *, frozen: bool) -> None:
+        if launches.is_agent(canary.pod) and canary.program is not None:
+            _send(canary.program, signal.SIGSTOP if frozen else signal.SIGCONT)
+
     async def _attend(self, canary: _Canary) -> None:
-        async with self._room:
+        async with contextlib.nullcontext() if launches.is_agent(canary.pod) else self._room:
             try:
                 canary.program = await self.world.settings.runner(self._launch(canary))
             except (OSError, Missing) as error:
                 canary.ending = Ending(_NOT_STARTED, str(error))
             else:
+                if self.world.faults.active(_FROZEN, node_of(canary.pod)):
+                    self._freeze(canary, frozen=True)
                 canary.started.set()
                 canary.ending = await self._follow(canary, canary.program)
             canary.started.set()
@@ -115,24 +129,34 @@ class Canaries(NodeAgent):
         folders = self._mounts.mount(pod)
         home = self._mounts.folder(pod)
         home.mkdir(parents=True, exist_ok=True)
-        report = home / "termination-log"
-        report.write_bytes(b"")
         paths = {mount["mountPath"]: folders[mount["name"]] for mount in container.get("volumeMounts") or []}
-        given = _command(container)[3:]
-        reports = any(argument.partition("=")[0] == "--report" for argument in given)
-        arguments = given if reports else [*given, "--report", container["terminationMessagePath"]]
-        paths[container["terminationMessagePath"]] = report
+        environment, arguments = launches.environment(pod), launches.command(container)[3:]
+        around = launches.basics(pod)
+        if launches.is_agent(pod):
+            resolver = paths[_RESOLVER_FILE] = home / "resolv.conf"
+            resolver.write_text(self._network.name_servers.resolver_file(namespace_of(pod)))
+            around |= self._in_network(pod, home) | {"KHEALTH_RESOLV_CONF": str(resolver)}
+        else:
+            report = paths[container["terminationMessagePath"]] = home / "termination-log"
+            report.write_bytes(b"")
+            if not any(argument.partition("=")[0] == "--report" for argument in arguments):
+                arguments = [*arguments, "--report", container["terminationMessagePath"]]
         canary.paths = paths
-        full: tuple[Path, ...] = ()
-        if self.world.faults.active("disk-full", node_of(pod)):
-            full = tuple(
-                folders[volume["name"]] for volume in spec_of(pod).get("volumes") or [] if "emptyDir" in volume
-            )
-        slow = self.world.faults.active("slow-cpu", node_of(pod))
-        command = programs.canary(tuple(_translated(argument, paths) for argument in arguments), full, slow=slow)
-        environment = {entry["name"]: str(entry.get("value", "")) for entry in container.get("env") or []}
-        basics = {"PATH": os.defpath, "HOSTNAME": name_of(pod), "PYTHONPATH": str(_PACKAGES)}
-        return Launch(command, basics | environment, home, home / "log")
+        given = [launches.expanded(argument, environment) for argument in arguments]
+        real = tuple(launches.translated(argument, paths) for argument in given)
+        there = {name: launches.translated(value, paths) for name, value in environment.items()}
+        return Launch(programs.canary(real, self._surroundings(pod, folders)), around | there, home, home / "log")
+
+    def _in_network(self, pod: Document, home: Path) -> dict[str, str]:
+        """Return what tells the process of a pod its network."""
+        path = self._network.fabric.attach(pod, home)
+        return {"SIMULATED_NETWORK": str(path), "SIMULATED_ADDRESS": str(status_of(pod)["podIP"])}
+
+    def _surroundings(self, pod: Document, folders: dict[str, Path]) -> Surroundings:
+        active, node = self.world.faults.active, node_of(pod)
+        empty = [volume["name"] for volume in spec_of(pod).get("volumes") or [] if "emptyDir" in volume]
+        full = tuple(folders[name] for name in empty) if active("disk-full", node) else ()
+        return Surroundings(full, active("slow-cpu", node), launches.is_agent(pod))
 
     def _message(self, canary: _Canary, code: int) -> str:
         """Return what the canary says, with the paths that it has in its container."""
@@ -144,25 +168,6 @@ class Canaries(NodeAgent):
         for path, real in canary.paths.items():
             text = text.replace(str(real), path)
         return text
-
-
-def is_canary(pod: Document) -> bool:
-    """Tell whether the pod's only container is a canary."""
-    containers = spec_of(pod)["containers"]
-    return len(containers) == 1 and _command(containers[0])[1:3] == ["-m", programs.MODULE]
-
-
-def _command(container: Document) -> list[str]:
-    return [*(container.get("command") or []), *(container.get("args") or [])]
-
-
-def _translated(argument: str, paths: dict[str, Path]) -> str:
-    """Return the argument with a path of the container, perhaps after `--name=`, as one of this machine."""
-    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    for path in sorted(paths, key=len, reverse=True):
-        if value == path or value.startswith(f"{path.rstrip('/')}/"):
-            return f"{option}{equals}{paths[path]}{value[len(path.rstrip('/')) :]}"
-    return argument
 
 
 def _read(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""The EndpointSlice `kubernetes`, in which the API server publishes its addresses."""
+"""The Service `kubernetes` and its EndpointSlice, in which the API server publishes its addresses."""
 
 import asyncio
 import ipaddress
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from khealth_exporter.simulator.documents import Document
-from khealth_exporter.simulator.resources import ENDPOINT_SLICES
+from khealth_exporter.simulator.resources import ENDPOINT_SLICES, SERVICES
 from khealth_exporter.simulator.world import Component, World
 
 NAMESPACE: Final = "default"
 NAME: Final = "kubernetes"
+_LABELS: Final = {"component": "apiserver", "provider": "kubernetes"}
+_PORT: Final = 443
 _PERIOD: Final = 10.0
 """Seconds between two repairs of the EndpointSlice, as in the real API server."""
 
@@ -24,7 +26,12 @@ class ApiEndpoints(Component):
         self._published = published
 
     def start(self) -> None:
-        """Publish the EndpointSlice, and repair it periodically."""
+        """Create the Service, publish the EndpointSlice, and repair it periodically."""
+        target = self._published["ports"][0]["port"]
+        ports = [{"name": "https", "port": _PORT, "protocol": "TCP", "targetPort": target}]
+        address = str(self.world.registry.services[1])
+        service = {"metadata": {"name": NAME, "labels": _LABELS}, "spec": {"clusterIP": address, "ports": ports}}
+        self.world.registry.create(SERVICES, NAMESPACE, service)
         self.publish()
         self.world.tasks.create_task(self._keep())
 

@@ -4,11 +4,13 @@ import asyncio
 from typing import Final
 
 from khealth_exporter.simulator.controllers import pod_status
-from khealth_exporter.simulator.controllers.canaries import Canaries, is_canary
+from khealth_exporter.simulator.controllers.canaries import Canaries
 from khealth_exporter.simulator.controllers.images import Images, container_field
+from khealth_exporter.simulator.controllers.launches import is_agent, is_canary
 from khealth_exporter.simulator.controllers.mounts import Mounts
 from khealth_exporter.simulator.controllers.node_agent import NodeAgent
 from khealth_exporter.simulator.controllers.pod_status import Ending
+from khealth_exporter.simulator.controllers.probes import Probes
 from khealth_exporter.simulator.deletion import DeleteOptions
 from khealth_exporter.simulator.documents import (
     Document,
@@ -23,6 +25,7 @@ from khealth_exporter.simulator.documents import (
     status_of,
     uid_of,
 )
+from khealth_exporter.simulator.network.cluster_network import ClusterNetwork
 from khealth_exporter.simulator.recorder import Occurrence
 from khealth_exporter.simulator.resources import NODES, PODS
 from khealth_exporter.simulator.store import Commit, Key
@@ -44,13 +47,13 @@ _NO_SANDBOX: Final = (
 class Kubelets(NodeAgent):
     """The kubelets of all nodes; one task starts a pod, and another one stops it."""
 
-    def __init__(self, world: World) -> None:
-        """Listen to pods and nodes."""
+    def __init__(self, world: World, network: ClusterNetwork) -> None:
+        """Listen to pods and nodes, and connect the pods to this network."""
         super().__init__(world)
         self._lives: dict[str, asyncio.Task[None]] = {}
-        self._addresses = 1
+        self._network, self._probes = network, Probes(world)
         self._mounts, self._images = Mounts(world), Images(world)
-        self._canaries = Canaries(world, self._mounts)
+        self._canaries = Canaries(world, self._mounts, network)
         world.store.listen(self._listen)
 
     def _listen(self, commit: Commit) -> None:
@@ -109,8 +112,7 @@ class Kubelets(NodeAgent):
             self.say(key, node, Occurrence("Warning", "FailedCreatePodSandBox", _NO_SANDBOX))
             await self.patience(_SANDBOX_RETRY, "sandbox-fails", node)
             await self.turn(node)
-        self._addresses += 1
-        address = f"10.244.{self._addresses // 250 % 250}.{self._addresses % 250 + 2}"
+        address = self._network.addresses.of_pod(node, self._network.fabric.pods)
         self.report(key, pod_status.sandboxed(self.pod(key), address, self.world.now()))
 
     async def _run(self, key: Key, node: str) -> None:
@@ -152,7 +154,8 @@ class Kubelets(NodeAgent):
             if not ready:
                 await self._become_ready(key, pod, node)
             return None
-        becoming = None if ready else self.spawn(self._become_ready, key, pod, node)
+        probes = self._probes.follow if is_agent(pod) and _probed(pod) else self._become_ready
+        becoming = None if ready else self.spawn(probes, key, pod, node)
         try:
             return await self._canaries.end(pod)
         finally:

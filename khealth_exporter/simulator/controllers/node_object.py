@@ -4,7 +4,7 @@ from typing import Final
 
 from khealth_exporter.simulator.controllers.kubelet import FAKE_NODE
 from khealth_exporter.simulator.documents import Document
-from khealth_exporter.simulator.settings import SimulatorSettings
+from khealth_exporter.simulator.settings import FAKE_LABEL, SimulatorSettings
 
 NOT_READY_TAINT: Final = "node.kubernetes.io/not-ready"
 
@@ -42,6 +42,8 @@ def build(name: str, address: str, settings: SimulatorSettings, now: str, *, fak
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
     }
+    if fake:
+        labels[FAKE_LABEL] = "kwok"
     status: Document = {
         "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
         "allocatable": room,

@@ -81,6 +81,13 @@ def became_ready(pod: Document, now: str) -> Document:
     return {"containerStatuses": statuses, "conditions": _conditions(pod, _readiness(pod, ready=True), now)}
 
 
+def became_unready(pod: Document, now: str) -> Document:
+    """Return the report that the pod runs and is not ready."""
+    statuses = [{**status, "ready": False} for status in status_of(pod)["containerStatuses"]]
+    changed = {**pod, "status": {**status_of(pod), "containerStatuses": statuses}}
+    return {"containerStatuses": statuses, "conditions": _conditions(pod, _readiness(changed, ready=False), now)}
+
+
 def ended(pod: Document, ending: Ending, now: str, *, final: bool) -> Document:
     """Return the report that every container has exited; if `final`, they are not restarted and the pod is over."""
 

@@ -260,11 +260,12 @@ async def test_a_name_that_is_still_taken_yields_another_hash(client: Client, si
 
 
 async def test_the_group_is_discovered(client: Client) -> None:
-    """Deployments, ReplicaSets and StatefulSets, each with its status."""
+    """Deployments, ReplicaSets and StatefulSets, each with its status and its scale."""
     groups = [group["name"] for group in (await client.get("/apis")).body["groups"]]
     listed = {found["name"] for found in (await client.get("/apis/apps/v1")).body["resources"]}
     kinds = {"deployments", "replicasets", "statefulsets"}
-    assert ("apps" in groups, kinds | {f"{kind}/status" for kind in kinds} | {"controllerrevisions"}) == (True, listed)
+    further = {f"{kind}/{name}" for kind in kinds for name in ("status", "scale")}
+    assert ("apps" in groups, kinds | further | {"controllerrevisions"}) == (True, listed)
     assert 404 == (await client.get(f"{APPS}/daemonsets")).code
 
 

@@ -1,0 +1,1 @@
+"""The network of a simulated cluster, on loopback addresses of this machine."""
