@@ -4,7 +4,7 @@ import copy
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,9 +15,13 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from deploy import alert_tables, runbook, written
+from khealth_exporter.canaries.agents.settings import AgentsSettings
+from khealth_exporter.canaries.agents.template import PORT, agent_spec
 from khealth_exporter.canaries.pod_spec import USER, PodSettings
 from khealth_exporter.cluster import namespace
+from khealth_exporter.cluster.ownership import AGENT, COMPONENT, MANAGED
 from khealth_exporter.config import missing_in
+from khealth_exporter.core.agents import DEPLOYMENT, SECRET, THROUGH_PROXY
 from khealth_exporter.core.routine import Routine
 from khealth_exporter.core.runner import OVERTIME
 from khealth_exporter.modules import MODULES, Module
@@ -55,6 +59,7 @@ def catalogue(modules: Sequence[Module] = MODULES, shared: Sequence[Permission] 
         "permissions": _granted(shared),
         "overtime": OVERTIME,
         "user": USER,
+        "agents": _agents(),
         "modules": {
             module.name: {
                 "default": module.default,
@@ -62,6 +67,20 @@ def catalogue(modules: Sequence[Module] = MODULES, shared: Sequence[Permission] 
             }
             for module in modules
         },
+    }
+
+
+def _agents() -> dict[str, Any]:
+    """Return what agents are: the pod is that of khealth's own agents, without labels to spread it by."""
+    settings = AgentsSettings().pod
+    return {
+        "workload": DEPLOYMENT,
+        "secret": SECRET,
+        "port": PORT,
+        "labels": settings.labelled({MANAGED: "khealth", COMPONENT: AGENT}),
+        "annotations": settings.marks,
+        "spec": agent_spec(settings, {}, SECRET),
+        "proxied": _granted([replace(permission, outside=False) for permission in THROUGH_PROXY]),
     }
 
 
@@ -74,6 +93,7 @@ def _kind(module: Module, kind: type[Routine[Any]]) -> dict[str, Any]:
         "default": not missing_in(kind.Settings),
         "opt_in": kind.name in module.opt_in,
         "canary": kind.needs_canary,
+        "agents": kind.needs_agents,
         "timeout": defaults["timeout"],
         "pod": pods,
         "replicas": defaults.get("replicas", int(pods)),
@@ -220,6 +240,7 @@ def configurable(document: dict[str, Any], modules: Sequence[Module] = MODULES) 
     config = values["config"]["properties"]
     config["measurement"] = _or_null(_settings(MeasurementSettings))
     config["canary"] = _or_null(_settings(CanarySettings))
+    config["agents"] = _or_null(_without(_settings(AgentsSettings), "own", "scale", "pod"))
     config["kuberhealthy"] = _or_null(_settings(KuberhealthySettings))
     # Of a module that there is not, the template tells which there are.
     config["modules"] |= {
@@ -240,10 +261,18 @@ def configurable(document: dict[str, Any], modules: Sequence[Module] = MODULES) 
     for key in ("labels", "resources", "runAsUser"):
         pod[key] = known[key]
     values["canary"]["properties"]["resources"] = known["resources"]
-    pod["tolerations"] |= {"items": known["tolerations"]["items"]}
+    for key in ("labels", "resources"):
+        values["agents"]["properties"][key] = known[key]
+    for part in (pod, values["agents"]["properties"]):
+        part["tolerations"] |= {"items": known["tolerations"]["items"]}
     for part in (pod, values, values["global"]["properties"]):
         part["imagePullSecrets"] |= {"items": _SECRET}
     return told
+
+
+def _without(part: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Return the schema of settings without those that are the chart's to make."""
+    return part | {"properties": {key: told for key, told in part["properties"].items() if key not in keys}}
 
 
 _SECRET = {

@@ -153,6 +153,37 @@ EVERYTHING: Json = {
         "extraEgress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}],
     },
 }
+AGENTS: Json = {"config": {"modules": {"network": None, "storage": None}}}
+AGENTS_EVERYWHERE: Json = {
+    "config": {
+        "agents": {"channel": "proxy"},
+        "kuberhealthy": {"listen": "0.0.0.0:9090"},
+        "modules": {
+            "network": {"dns": {}, "latency": {}},
+            "custom": {
+                "dns": {
+                    "kind": "check",
+                    "protocol": "kuberhealthy",
+                    "template": {"kind": "Pod", "spec": {"containers": [{"name": "main", "image": "check:1"}]}},
+                }
+            },
+        },
+    },
+    "commonLabels": {"team": "sre", "tier": "three"},
+    "imagePullSecrets": ["own"],
+    "canaries": {"namespace": "canaries", "pod": {"imagePullSecrets": ["pause"], "runAsUser": 1000650000}},
+    "agents": {
+        "kind": "DaemonSet",
+        "nodeSelector": {"pool": "a"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        "labels": {"tier": "two", "istio.io/dataplane-mode": "ambient"},
+        "annotations": {"a": "b", "linkerd.io/inject": "enabled"},
+        "resources": {"requests": {"memory": "20Mi"}, "limits": {"memory": "32Mi"}},
+        "priorityClassName": "low",
+        "runtimeClassName": "gvisor",
+    },
+    "networkPolicy": {"apiServers": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]},
+}
 SETS: Mapping[str, Json] = {
     "default": {},
     "two pools": TWO_POOLS,
@@ -163,6 +194,8 @@ SETS: Mapping[str, Json] = {
     "alerting": ALERTING,
     "operator": OPERATOR,
     "everything": EVERYTHING,
+    "agents": AGENTS,
+    "agents everywhere": AGENTS_EVERYWHERE,
 }
 """Sets of values that between them say something of nearly every value."""
 
@@ -188,9 +221,14 @@ class Manifests:
         return sorted(f"{document['kind']}/{document['metadata']['name']}" for document in self)
 
     @property
+    def exporter(self) -> Json:
+        """Khealth's own Deployment."""
+        return next(d for d in self if d["kind"] == "Deployment" and d["metadata"]["name"] != "khealth-agent")
+
+    @property
     def pod(self) -> Json:
         """The specification of khealth's own pod."""
-        return self.one("Deployment")["spec"]["template"]["spec"]  # type: ignore[no-any-return]
+        return self.exporter["spec"]["template"]["spec"]  # type: ignore[no-any-return]
 
     @property
     def container(self) -> Json:

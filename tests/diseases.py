@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from histories import WELL, Attempt, Life, failed
 
 from khealth_exporter.canaries.visit import FAILING
+from khealth_exporter.core.agents import AgentCount
 from khealth_exporter.routines.api import CERTIFICATE
 from khealth_exporter.vocabulary.reading import Reading
 from khealth_exporter.vocabulary.sample import Quality
@@ -278,6 +279,11 @@ QUICK: dict[str, Disease] = {
     ),
     "missed-scrapes": Disease(_one(*WELL * 60, unseen=(1000.0, 1100.0))),
     "standby": Disease([*_one(*WELL * 60), *_one(leader=False, instance="10.0.0.2:8080", pod="khealth-2")]),
+    "agents-missing": Disease(
+        _one(*WELL * 60, agents=AgentCount(1, 2)), [("KhealthAgentsMissing", "warning", "khealth")]
+    ),
+    "one-agent-of-ten-missing": Disease(_one(*WELL * 60, agents=AgentCount(9, 10))),
+    "all-agents-there": Disease(_one(*WELL * 60, agents=AgentCount(1, 1))),
     "suspended": Disease(_one(suspended=frozenset({"rcscheduler"}))),
     "rare": Disease(_one(WELL, WELL, failed("pod_not_ready"), WELL, WELL, WELL, interval=600.0)),
     "less-often": Disease(

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from promql import asked, rules
 
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, READY, SANDBOX, SCHEDULE, START, STARTUP
+from khealth_exporter.core.agents import AgentCount
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.core.routine import Routine
 from khealth_exporter.measure.clock import Clock
@@ -123,7 +124,8 @@ class Life:
 
     A routine is named `module/label`, or by its label alone in the module rcscheduler. After its last attempt, a
     routine does nothing. A standby has no routines, and is no leader. `left` are pods and controllers that stay;
-    `unseen` are the times between which Prometheus does not reach the process; `readings` are its routines' gauges.
+    `unseen` are the times between which Prometheus does not reach the process; `readings` are its routines' gauges,
+    and `agents` what there is of agents, if any are needed.
     """
 
     routines: Mapping[str, Sequence[Attempt]]
@@ -138,6 +140,7 @@ class Life:
     left: int = 0
     unseen: tuple[float, float] = (math.inf, math.inf)
     readings: tuple[Reading, ...] = ()
+    agents: AgentCount | None = None
 
 
 def _declared(kind: type[Routine[Any]], attempts: Iterable[Attempt]) -> type[Routine[Any]]:
@@ -161,6 +164,7 @@ class _Process:
     def __init__(self, life: Life) -> None:
         self.life, self.now = life, life.begin
         self.metrics = Metrics(CollectorRegistry(), Clock(lambda: self.now, lambda: self.now))
+        self.metrics.agents.count = lambda: life.agents
         self.changes: Changes = [(life.refused, lambda: self.metrics.loaded(well=False))]
         for name, attempts in life.routines.items():
             module, label = _place(name)
@@ -299,8 +303,9 @@ def scraped(cluster: str, lives: Iterable[Life], every: float, until: float) -> 
 
 
 def _samples(metrics: Metrics, place: str) -> dict[str, float]:
-    # A registry that does not ask for descriptions cannot find the steps by their names.
-    families = chain(metrics.registry.restricted_registry(wanted()).collect(), metrics.steps.collect())
+    # A registry that does not ask for descriptions cannot find steps and agents by their names.
+    plain = metrics.registry.restricted_registry(wanted()).collect()
+    families = chain(plain, metrics.steps.collect(), metrics.agents.collect())
     return {
         _series(sample.name, sample.labels, place): sample.value
         for family in families

@@ -61,6 +61,7 @@ class Exporter:
         self.registry = process.metrics.registry
         self.sweeper = Sweeper(cluster)
         self.fleet = Fleet(cluster, inside=inside)
+        process.metrics.agents.count = self.fleet.count
         self._reports = Reports(process.clock, process.chance)
         self._receiver = Receiver(self._reports, server)
         bound = Bound(cluster.identity.namespace, chosen)

@@ -31,7 +31,8 @@ _IN_POD = (
     ),
     Permission("get", "pods/proxy", optional=True, why="diagnosis: see whether a silent agent answers on another path"),
 )
-_THROUGH_PROXY = (Permission("create", "pods/proxy", outside=True, why="ask agents from outside the cluster"),)
+THROUGH_PROXY = (Permission("create", "pods/proxy", outside=True, why="ask agents through the API server"),)
+"""Rights of a khealth that asks agents through the API server."""
 _OWN = (
     *(Permission(verb, "pods", outside=True, why="run agents") for verb in ("create", "get", "patch", "delete")),
     *(
@@ -41,7 +42,7 @@ _OWN = (
 )
 
 AGENT_PERMISSIONS = tuple(
-    dict.fromkeys((*POD.to_watch(), *NODE.to_read(), *EVENT.to_read(), *_IN_POD, *_THROUGH_PROXY, *_OWN))
+    dict.fromkeys((*POD.to_watch(), *NODE.to_read(), *EVENT.to_read(), *_IN_POD, *THROUGH_PROXY, *_OWN))
 )
 """Rights that asking agents needs: of a khealth in a pod, with the chart's agents at their pods' addresses; those that
 are `outside`, of one that asks through the API server (`create pods/proxy`), and that runs its own agents (the others).
@@ -58,6 +59,14 @@ class Agent:
     zone: str
     address: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCount:
+    """How many agents are Ready, and how many there should be."""
+
+    ready: int
+    wanted: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,14 @@
 """Metrics that prometheus_client's own classes cannot express."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector as MetricCollector
 from prometheus_client.utils import floatToGoString
 
+from khealth_exporter.core.agents import AgentCount
 from khealth_exporter.core.snapshot import expired
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.component import Component
@@ -123,6 +124,26 @@ class _Buckets:
 def _bounds(edges: tuple[float, ...]) -> tuple[str, ...]:
     """Return the edges as the exposition format has them."""
     return (*map(floatToGoString, edges), "+Inf")
+
+
+class Agents(MetricCollector):
+    """`khealth_agents`: absent while nobody needs agents."""
+
+    def __init__(self) -> None:
+        self.count: Callable[[], AgentCount | None] = lambda: None
+        """Tells how many there are and should be."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield both numbers."""
+        family = GaugeMetricFamily(
+            "khealth_agents",
+            "Agents: how many are Ready, and how many are wanted. Absent while no routine needs them.",
+            labels=("state",),
+        )
+        if count := self.count():
+            family.add_metric(("ready",), count.ready)
+            family.add_metric(("wanted",), count.wanted)
+        yield family
 
 
 class Health(MetricCollector):

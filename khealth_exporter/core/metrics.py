@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from khealth_exporter import __version__
 from khealth_exporter.cluster.watch.watch import CAUSES
-from khealth_exporter.core.metric_families import ROUTINE, UNCERTAINTY_EDGES, Health, OwnDelay, StepHistograms
+from khealth_exporter.core.metric_families import ROUTINE, UNCERTAINTY_EDGES, Agents, Health, OwnDelay, StepHistograms
 from khealth_exporter.core.routine import Routine, RoutineSettings
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.alerting import Alerting
@@ -122,6 +122,8 @@ class Metrics:
         self.reloaded_at = self._gauge(
             "config_last_reload_success_timestamp_seconds", "Unix time of the last successful configuration load."
         )
+        self.agents = Agents()
+        self.registry.register(self.agents)
         self.swept_objects = self._counter("swept_objects", "Deleted objects of dead runs.", ("kind",))
 
     def _make_telemetry(self) -> None:

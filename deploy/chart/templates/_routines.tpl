@@ -24,6 +24,7 @@ of `canary`. */ -}}
 {{- end -}}
 {{- $pods := include "khealth.canaries.pod" . | fromJson -}}
 {{- $image := include "khealth.canary.image" . -}}
+{{- $agents := include "khealth.agents.possible" . -}}
 {{- $routines := list -}}
 {{- range $module := keys $catalogue.modules | sortAlpha -}}
   {{- $kinds := (get $catalogue.modules $module).routines -}}
@@ -31,7 +32,7 @@ of `canary`. */ -}}
   {{- $implied := list -}}
   {{- if or (get $catalogue.modules $module).default (hasKey $told $module) -}}
     {{- range $kind, $about := $kinds -}}
-      {{- $wanted := and $about.default (not $about.opt_in) (or $image (not $about.canary)) -}}
+      {{- $wanted := and $about.default (not $about.opt_in) (or $image (not $about.canary)) (or $agents (not $about.agents)) -}}
       {{- if $wanted }}{{ $implied = append $implied $kind }}{{ end -}}
     {{- end -}}
   {{- end -}}
@@ -149,6 +150,18 @@ would use it until its configuration has changed. The usual class is not mention
 {{- if not .Values.canaries.priorityClass.create }} without a class{{ else if ne $class "khealth-canary" }} of class {{ $class }}{{ end -}}
 {{- end -}}
 
+{{- /* The port at which checks report that speak Kuberhealthy's protocol; empty if there is no such check. */ -}}
+{{- define "khealth.checks.port" -}}
+{{- $reporting := false -}}
+{{- range include "khealth.routines" . | fromJsonArray -}}
+  {{- if eq (get .settings "protocol" | toString) "kuberhealthy" }}{{ $reporting = true }}{{ end -}}
+{{- end -}}
+{{- if $reporting -}}
+{{- $told := get (default dict .Values.config) "kuberhealthy" | default dict -}}
+{{- get $told "listen" | default ":8090" | regexFind "[0-9]+$" -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* The configuration file. */ -}}
 {{- define "khealth.config" -}}
 {{- $modules := dict -}}
@@ -167,6 +180,7 @@ would use it until its configuration has changed. The usual class is not mention
 {{- $config := merge (dict "modules" $modules) (omit (default dict .Values.config) "modules") -}}
 {{- with .Values.canaries.namespace }}{{ $_ := set $config "namespace" . }}{{ end -}}
 {{- $_ := set $config "canary" (dict "image" (include "khealth.canary.image" .)) -}}
+{{- with include "khealth.agents.config" . | fromJson }}{{ $_ := set $config "agents" . }}{{ end -}}
 {{- toYaml $config -}}
 {{- end -}}
 
@@ -216,6 +230,10 @@ would use it until its configuration has changed. The usual class is not mention
   {{- with dig "pod" "priorityClassName" "" .settings }}{{ $classes = append $classes . }}{{ end -}}
 {{- end -}}
 {{- $classes = $classes | uniq | sortAlpha -}}
+{{- $agents := get (default dict .Values.agents) "priorityClassName" -}}
+{{- if and $agents (has $agents $classes) .Values.canaries.quota.enabled -}}
+  {{- fail (printf "values: agents.priorityClassName: %s is the canaries' class: their quota would count agents too; give agents another class, or switch off canaries.quota.enabled" $agents) -}}
+{{- end -}}
 {{- if and .Values.priorityClassName (has .Values.priorityClassName $classes) .Values.canaries.quota.enabled -}}
   {{- fail (printf "values: priorityClassName: %s is the canaries' class: their quota would count khealth's own pod, and stuck canaries keep it from coming back; give it another class, or switch off canaries.quota.enabled" .Values.priorityClassName) -}}
 {{- end -}}

@@ -24,6 +24,8 @@ class ChartAgents:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._told = ""
+        self.wanted = 0
+        """How many pods it should have; 0 while that is not known."""
 
     async def tend(self, wanted: int) -> None:
         """Scale the Deployment to `wanted`, or to what the nodes need if that is 0, if it has not so many pods."""
@@ -34,7 +36,7 @@ class ChartAgents:
         usable = [node for node in nodes.eligible if node.name in nodes.usable]
         if not wanted and not usable:
             return
-        replicas = wanted or count(usable)
+        self.wanted = replicas = wanted or count(usable)
         if len(pods) == replicas:
             return
         path = f"{self._cluster.path(DEPLOYMENT, NAME)}/scale"

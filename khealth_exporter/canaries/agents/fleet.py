@@ -22,7 +22,7 @@ from khealth_exporter.cluster.kinds import POD, SECRET, Kind
 from khealth_exporter.cluster.objects import Pod, unix_time
 from khealth_exporter.cluster.watch.watches import following
 from khealth_exporter.core.agents import SECRET as NAME
-from khealth_exporter.core.agents import Agent, Heard, Told
+from khealth_exporter.core.agents import Agent, AgentCount, Heard, Told
 from khealth_exporter.measure.keep_running import keep_running
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
@@ -58,7 +58,7 @@ class Fleet:
         self._zones: Mapping[str, str] = {}
         self._zones_at: float | None = None
         self._tending = asyncio.Event()
-        self._needed = False
+        self._needed = self._tended = False
 
     def want(self, settings: AgentsSettings, image: str, *, needed: bool) -> None:
         """Use agents as these settings say, `image` being that of canaries, as long as they are `needed`."""
@@ -84,6 +84,15 @@ class Fleet:
         """The kinds of which it may leave something."""
         return (POD, SECRET) if (self._needed and self.owns) or self._own.begun else ()
 
+    def count(self) -> AgentCount | None:
+        """Return how many agents there are and should be; None while nobody needs any, or looks after them."""
+        if not (self._tended and self._needed) or (self.owns and not self._own.begun):
+            return None
+        scaled = self._chart.wanted if self._settings.scale else 0
+        staying = [pod for pod in self._members() if not (pod.leaving or pod.ended)]
+        wanted = self._own.count if self.owns else scaled or len(staying)
+        return AgentCount(len(self._ready()), max(1, wanted))
+
     @asynccontextmanager
     async def tended(self, *, once: bool) -> AsyncIterator[None]:
         """Look after the agents until the block ends; then remove those of khealth's own, and close all connections.
@@ -92,9 +101,11 @@ class Fleet:
         """
         async with asyncio.TaskGroup() as group:
             tending = group.create_task(keep_running(partial(self._tend, once=once), "agents"))
+            self._tended = True
             try:
                 yield
             finally:
+                self._tended = False
                 tending.cancel()
         await self._own.stop()
         await self._straight.close()

@@ -5,7 +5,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from khealth_exporter.canaries.canary_spec import CanarySettings
+from khealth_exporter.canaries.pod_spec import Resources
 from khealth_exporter.vocabulary.settings import Settings
+
+
+class AgentPodSettings(CanarySettings):
+    """What the pods of agents are, in Kubernetes' own words."""
+
+    resources: Resources = Field(
+        default_factory=lambda: Resources(requests={"cpu": "10m", "memory": "16Mi"})  # what one has resident
+    )
+    """The container's resources."""
 
 
 class AgentsSettings(Settings):
@@ -20,7 +30,7 @@ class AgentsSettings(Settings):
     """How many agents to run; 0: two per zone, at most 10, and no more than there are nodes."""
     scale: bool = False
     """Whether khealth scales the Deployment khealth-agent to that count; the chart sets it."""
-    pod: CanarySettings = CanarySettings()
+    pod: AgentPodSettings = AgentPodSettings()
     """The specification of khealth's own agents."""
 
     def owns(self, *, inside: bool) -> bool:

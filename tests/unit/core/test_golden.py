@@ -22,6 +22,7 @@ from tools import needs
 from khealth_exporter.canaries.checks.settings import CheckSettings
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, SANDBOX, START, STARTUP
 from khealth_exporter.canaries.visit import FAILING
+from khealth_exporter.core.agents import AgentCount
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.routines.api import CERTIFICATE, UPDATE, Api
@@ -121,6 +122,7 @@ def exposition() -> str:
     metrics.loop_busy(0.0002)
     metrics.swept("Pod")
     metrics.objects("Pod", 3)
+    metrics.agents.count = lambda: AgentCount(3, 4)
     return generate_latest(registry).decode()
 
 

@@ -12,12 +12,13 @@ from charts import Json, Manifests
 
 from deploy.generate import CHART, SHARED, catalogue, configurable
 from khealth_exporter.config import load
+from khealth_exporter.core.agents import THROUGH_PROXY
 from khealth_exporter.modules import MODULES, Module
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.permission import Permission
 
 Grant = tuple[str, str, str]
-"""Group, resource and verb."""
+"""Group, resource, with the name of the object if it is for one alone, and verb."""
 
 
 class Leases(RcScheduler):
@@ -62,10 +63,11 @@ def granted(manifests: Manifests, kind: str) -> list[Grant]:
     """Return what the roles of a kind grant, one by one."""
     rules = [rule for document in manifests if document["kind"] == kind for rule in document["rules"]]
     return sorted(
-        (group, resource, verb)
+        (group, f"{resource} {name}".strip(), verb)
         for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
+        for name in rule.get("resourceNames", [""])
         for verb in rule["verbs"]
     )
 
@@ -74,7 +76,9 @@ def needed(manifests: Manifests, scope: str, folder: Path, modules: Iterable[Mod
     """Return what is needed by the routines that the rendered configuration enables, and by the core."""
     file = folder / "khealth.yaml"
     file.write_text(manifests.config)
-    routines = load(file, modules=tuple(modules)).routines
+    config = load(file, modules=tuple(modules))
+    routines = config.routines
+    asked = config.agents.proxied(inside=True) and any(routine.kind.needs_agents for routine in routines)
     permissions = {
         *SHARED,
         *(
@@ -84,7 +88,8 @@ def needed(manifests: Manifests, scope: str, folder: Path, modules: Iterable[Mod
             if not permission.when or getattr(routine.settings, permission.when)
         ),
     }
-    return sorted({(p.group, p.resource, p.verb) for p in permissions if p.scope == scope and not p.outside})
+    inside = {p for p in permissions if not p.outside} | {*(THROUGH_PROXY if asked else ())}
+    return sorted({(p.group, f"{p.resource} {p.name}".strip(), p.verb) for p in inside if p.scope == scope})
 
 
 @pytest.fixture
@@ -111,7 +116,7 @@ def test_the_cluster_role_is_what_is_needed(helm: charts.Helm, name: str, tmp_pa
     manifests = helm.template(charts.SETS[name])
     found = granted(manifests, "ClusterRole")
     assert needed(manifests, "cluster", tmp_path) == found
-    assert {"list"} == {verb for _, _, verb in found}
+    assert {"get", "list", "watch"} >= {verb for _, _, verb in found}
 
 
 def test_a_permission_that_depends_on_a_setting_is_granted_with_it(helm: charts.Helm, tmp_path: Path) -> None:
@@ -125,7 +130,11 @@ def test_a_permission_that_depends_on_a_setting_is_granted_with_it(helm: charts.
 
 def test_only_the_routine_that_mounts_a_secret_may_touch_secrets(helm: charts.Helm) -> None:
     """The namespace may hold Secrets of others, and RBAC cannot tell them apart."""
-    others: Json = {"workloads": {"deployment": {}, "collect": {}}, "storage": {"disk": {}, "volume": {}}}
+    others: Json = {
+        "workloads": {"deployment": {}, "collect": {}},
+        "storage": {"disk": {}, "volume": {}},
+        "network": {},
+    }
     for modules, verbs in (
         ({}, []),
         (others, []),
@@ -133,6 +142,33 @@ def test_only_the_routine_that_mounts_a_secret_may_touch_secrets(helm: charts.He
     ):
         found = granted(helm.template({"config": {"modules": modules}}), "Role")
         assert verbs == [verb for _, resource, verb in found if resource == "secrets"]
+
+
+def test_of_secrets_who_asks_agents_may_touch_theirs_alone(helm: charts.Helm) -> None:
+    """And can scale nothing but their Deployment."""
+    found = granted(helm.template({"config": {"modules": {"network": {}}}}), "Role")
+    assert [("", "secrets khealth-agent", "get"), ("", "secrets khealth-agent", "patch")] == [
+        grant for grant in found if grant[1].startswith("secrets")
+    ]
+    assert [("apps", "deployments/scale khealth-agent", "patch")] == [g for g in found if "scale" in g[1]]
+
+
+def test_a_name_bounds_no_other_right(helm: charts.Helm) -> None:
+    """A routine that mounts a Secret of its own keeps its rights beside those for the agents' Secret."""
+    found = granted(helm.template({"config": {"modules": {"network": {}, "storage": {"config": {}}}}}), "Role")
+    whole = [verb for _, resource, verb in found if resource == "secrets"]
+    assert ["create", "delete", "get", "list", "update"] == whole
+    assert ["get", "patch"] == [verb for _, resource, verb in found if resource == "secrets khealth-agent"]
+
+
+@pytest.mark.parametrize(("channel", "verbs"), [("auto", ["get"]), ("pod", ["get"]), ("proxy", ["create", "get"])])
+def test_agents_are_asked_through_the_api_server_only_if_that_is_configured(
+    helm: charts.Helm, channel: str, verbs: list[str]
+) -> None:
+    """Looking whether a silent one answers there needs less."""
+    values = {"config": {"agents": {"channel": channel}, "modules": {"network": {"latency": {}}}}}
+    found = granted(helm.template(values), "Role")
+    assert verbs == [verb for _, resource, verb in found if resource == "pods/proxy"]
 
 
 def test_nodes_can_be_left_out(helm: charts.Helm) -> None:
@@ -221,7 +257,7 @@ def test_every_binding_is_khealths_own_account(helm: charts.Helm, name: str) -> 
     """Of the role of its own name, to the account that the pod has, and to nobody else."""
     manifests = helm.template(charts.SETS[name])
     account = {"kind": "ServiceAccount", "name": manifests.pod["serviceAccountName"]}
-    where = manifests.one("Deployment")["metadata"]["namespace"]
+    where = manifests.exporter["metadata"]["namespace"]
     bindings = [document for document in manifests if document["kind"].endswith("RoleBinding")]
     assert bindings
     for document in bindings:
