@@ -23,9 +23,11 @@ PACE = {"pod_ttl": 0.5, "poll_interval": 0.1, "projected_within": 1.0, "starved_
 """Seconds; everything but the routines' time-outs is short."""
 TIMEOUT = 6.0
 """Seconds that bound init; the simulated cluster is ten times as fast as a real one."""
-LONGER = {"slow-cpu": 12.0, "volume-not-attached": 12.0, "volume-not-deleted": 12.0}
+LONGER = {"canary-crashes": 12.0, "slow-cpu": 12.0, "volume-not-attached": 12.0, "volume-not-deleted": 12.0}
 """Time-outs for what takes longer: canaries with little CPU, and what is blamed after some seconds only."""
-CANARIES = ("job", "disk", "volume", "config")
+CANARIES = ("job", "disk", "volume", "config", "service", "policy")
+AGENTS = ("dns", "latency", "egress")
+"""Routines that have no canaries but agents."""
 CHECK = {"check": ("workload", "check_failed")}
 """What the demo's check says of every fault that breaks canaries: nobody but its user knows what it means."""
 
@@ -126,7 +128,7 @@ def blamed(verdicts: dict[str, Verdict]) -> dict[str, tuple[str | None, str]]:
 
 async def test_every_routine_of_the_demo_succeeds() -> None:
     """Canaries included: they are processes of this machine."""
-    verdicts = await judged("")
+    verdicts = await judged("", 30.0)
     assert dict.fromkeys(verdicts, Result.SUCCESS) == {name: found.result for name, found in verdicts.items()}
     assert {kind.name for module in MODULES for kind in module.routines} == set(verdicts)
 
@@ -145,7 +147,7 @@ async def test_every_routine_of_the_demo_succeeds() -> None:
         ("data-corrupted", "storage", {"volume": "data_corrupted"}),
         ("projection-stopped", "node", {"config": "not_projected"}),
         ("slow-cpu", "node", {"job": "cpu_starved"}),
-        ("canary-crashes", "node", dict.fromkeys(CANARIES, "canary_failed")),
+        ("canary-crashes", "node", dict.fromkeys(CANARIES, "canary_failed") | dict.fromkeys(AGENTS, "pod_crashed")),
     ],
 )
 async def test_a_component_is_blamed_by_its_routines_alone(fault: str, component: str, reasons: dict[str, str]) -> None:
