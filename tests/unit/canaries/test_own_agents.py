@@ -15,8 +15,7 @@ from small_cluster import PODS, scene
 from virtual_time import virtual
 
 from khealth_exporter.canaries.agents.fleet import Fleet
-from khealth_exporter.canaries.agents.settings import AgentsSettings
-from khealth_exporter.canaries.canary_spec import CanarySettings
+from khealth_exporter.canaries.agents.settings import AgentPodSettings, AgentsSettings
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refusal
 from khealth_exporter.cluster.kinds import POD, SECRET
@@ -320,7 +319,7 @@ async def test_an_api_server_that_hangs_does_not_keep_khealth_from_ending() -> N
 @virtual
 async def test_the_pod_is_restricted_and_valid() -> None:
     """The API server takes it in a namespace that enforces the *restricted* standard."""
-    async with own(pod=CanarySettings(labels={"team": "platform"})) as (cluster, fleet):
+    async with own(pod=AgentPodSettings(labels={"team": "platform"})) as (cluster, fleet):
         await fleet.ready(cluster.here.clock.now() + 20)
         body = next(asked.body for asked in cluster.here.api.named("create", "pods"))
 
