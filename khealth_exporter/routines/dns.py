@@ -148,7 +148,7 @@ class Dns(Routine[DnsSettings]):
 
     def _judge(self, waited: float = math.inf) -> None:
         """Raise Failed if the answers blame anything; a new name must have had its time, in seconds."""
-        judgement = Judgement(self._survey.answers, self._servers)
+        judgement = Judgement(self._survey.answers, self._servers, self._survey.silent)
         self.record(Reading(FAILING, len(judgement.bad)))
         self.record(judgement.remark())
         failed = judgement.failure()
