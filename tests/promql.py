@@ -29,6 +29,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "routine": ("module", "routine"),
     "routine_reason": ("module", "routine", "reason", "component"),
     "routine_component": ("module", "routine", "component"),
+    "routine_severity": ("module", "routine", "severity", "component"),
     "routine_step": ("module", "routine", "step"),
     "routine_step_component": ("module", "routine", "step", "component"),
     "routine_le": ("module", "routine", "le"),
@@ -217,7 +218,7 @@ def records() -> Series:
     return known
 
 
-OPEN = {"module", "routine", "cluster", "version", "python_version", "code", "verb", "resource"}
+OPEN = {"severity", "module", "routine", "cluster", "version", "python_version", "code", "verb", "resource"}
 """Labels whose values are not khealth's to list: the golden file has examples."""
 
 

@@ -3,10 +3,11 @@
 import asyncio
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from khealth_exporter.app import commands as app
 from khealth_exporter.cli import output
@@ -38,7 +39,11 @@ _POD = {
     "securityContext": {"runAsNonRoot": True, "runAsUser": 65535, "seccompProfile": {"type": "RuntimeDefault"}},
     "containers": [_CHECK],
 }
-_GIVEN = {"custom": {"check": {"template": {"kind": "Pod", "spec": _POD}}}}
+_GIVEN: Final[Mapping[str, Mapping[str, Mapping[str, object]]]] = {
+    "custom": {"check": {"template": {"kind": "Pod", "spec": _POD}}},
+    # The demo leaves this machine alone: its API server stands for what is outside.
+    "network": {"egress": {"targets": [{"address": "kubernetes.default.svc:443"}]}},
+}
 """Settings of routines that have required ones, by module."""
 _CLUSTER = SimulatorSettings()
 _AGAIN = 3.0

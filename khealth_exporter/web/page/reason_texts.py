@@ -126,6 +126,9 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
         "A proxy answers instead of the API server",
         "A proxy or gateway between khealth and the API server refused the request, or was not reachable.",
     ),
+    Reason.RECOVERING: ReasonText(
+        "The API server was away", "The API server had been away, and its clients may not have been connected again."
+    ),
     Reason.THROTTLED: ReasonText(
         "The API server throttles khealth", "The API server rejected khealth's requests because it had too many."
     ),

@@ -262,7 +262,7 @@ def test_an_alerts_section_silences_that_alert_alone(section: Section) -> None:
     assert not section.name.startswith("Khealth") or named == section.name
 
 
-@pytest.mark.parametrize("reason", CHECKS)
+@pytest.mark.parametrize("reason", sorted(CHECKS))
 def test_a_checks_section_silences_an_alert_of_checks(reason: Reason) -> None:
     """Which of the two depends on the check's severity."""
     (section,) = (section for section in SECTIONS if section.name == reason)

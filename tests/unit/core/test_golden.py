@@ -19,11 +19,13 @@ from prometheus_client import (
 )
 from tools import needs
 
+from khealth_exporter.canaries.checks.settings import CheckSettings
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, SANDBOX, START, STARTUP
 from khealth_exporter.canaries.visit import FAILING
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.routines.api import CERTIFICATE, UPDATE, Api
+from khealth_exporter.routines.check import Check
 from khealth_exporter.routines.pod import PodRoutine
 from khealth_exporter.routines.rcscheduler import RcScheduler, RcSchedulerSettings
 from khealth_exporter.vocabulary.component import Component
@@ -106,6 +108,8 @@ def exposition() -> str:
         metrics.declare(MODULE, label, RcScheduler, RcSchedulerSettings())
     for module, kind in (("control-plane", Api), ("workloads", PodRoutine)):
         metrics.declare(module, kind.name, kind, kind.Settings())
+    template = {"kind": "Pod", "spec": {"containers": [{"name": "check", "image": "check"}]}}
+    metrics.declare("custom", "mine", Check, CheckSettings.model_validate({"template": template}))
     metrics.leading(leads=True)
     metrics.loaded(well=True)
     for taken in (*EVENTS, READ, VISITED):
