@@ -32,12 +32,13 @@ NODE = "node-2"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One fault: what is done, how, whom to blame (a component, `inconclusive`, or `nobody`), and which alert pages."""
+    """One fault: what is done, how, the component to blame, and which alert pages; empty for none."""
 
     name: str
     what: str
     fault: Fault
     component: str
+    """`inconclusive` and `nobody` are none."""
     page: str = ""
     seconds: float = 90.0
     """How long it lasts at most. It ends earlier if every routine has made an attempt and the page has come."""
