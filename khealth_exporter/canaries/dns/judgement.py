@@ -61,7 +61,7 @@ class Judgement:
         found, bad = self.servers, self.bad
         if found.ready is None:
             return Remark("DNS pods", "khealth does not know them, and asked none at its own address")
-        count = f"{len(found.ready)} of {len(found.ready) + found.unready} are ready"
+        count = f"{len(found.ready)} of {len(found.ready) + len(found.unready)} are ready"
         if not bad:
             return Remark("DNS pods", count, failing=found.none)
         asked = [answer for answer in self.answers if answer.question.direct]
@@ -94,7 +94,7 @@ class Judgement:
 
     def _all_dead(self, failing: Sequence[Answer]) -> Failed:
         if self.servers.none:
-            waiting = f"; {self.servers.unready} are not ready" if self.servers.unready else ""
+            waiting = f"; {len(self.servers.unready)} are not ready" if self.servers.unready else ""
             return _failed(Reason.DNS_FAILED, f"the DNS Service has no endpoints{waiting}", failing)
         if self.good and all(answer.grade is Grade.SILENT for answer in failing):
             return _failed(Reason.SERVICE_NOT_PROGRAMMED, _UNPROGRAMMED, failing)

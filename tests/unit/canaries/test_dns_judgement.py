@@ -96,7 +96,7 @@ def test_no_server_that_answers_is_the_dns(outcome: str) -> None:
 
 def test_a_service_without_endpoints_is_the_dns() -> None:
     """Scaled to zero: nothing is wrong on the way."""
-    dead = Servers(("10.96.0.1",), ("10.96.0.10",), (), unready=2)
+    dead = Servers(("10.96.0.1",), ("10.96.0.10",), (), unready=(A, B))
     found = Judgement(tuple(a for a in answers({("way",): "unreachable"}) if not a.question.direct), dead).failure()
     assert found
     assert (Reason.DNS_FAILED, True) == (found.reason, "no endpoints; 2 are not ready" in found.note)
