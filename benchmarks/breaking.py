@@ -109,7 +109,7 @@ def no_provisioner(scene: Scene) -> Iterator[None]:
         "provisioner": "nobody.khealth.example/none",
     }
     try:
-        _create(made)
+        create(made)
         with configured({"volume": {"storage_class": CLASS}})(scene):
             yield
     finally:
@@ -176,7 +176,8 @@ def _again_and_again(work: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
-def _create(made: Mapping[str, Any]) -> None:
+def create(made: Mapping[str, Any]) -> None:
+    """Make an object, or change it to this."""
     subprocess.run(
         ["kubectl", "apply", "-f", "-"], input=json.dumps(made), text=True, capture_output=True, timeout=60, check=True
     )

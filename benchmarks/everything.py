@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from khealth_exporter.modules import MODULES
 
 IMAGE = "docker.io/library/khealth:0.1.0"
 HOST_PATH = Path("/tmp/hostpath_pv")  # noqa: S108 - where the controller manager's own provisioner makes volumes
+OUTSIDE = "198.18.0.1", 18088
+"""Where the test cluster's pods reach a server of this machine, which is outside of the cluster."""
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 """Without it, admission has nothing to test."""
 
@@ -47,12 +51,19 @@ PACES: Mapping[str, Pace] = {
     "volume": Pace(60, 30),
     "config": Pace(240, 120),  # kubelets take up to 90 s
     "check": Pace(60, 30),
+    "dns": Pace(60, 30),
+    "service": Pace(90, 45),
+    "latency": Pace(48, 24),
+    "policy": Pace(90, 45),
+    "egress": Pace(40, 20),
 }
 """By kind. Together more than 2,000 attempts an hour, which two processors can carry beside a cluster."""
 
 
 def given(kind: str, image: str) -> dict[str, Any]:
     """Return the settings without which a kind does not run: a check is a canary that computes."""
+    if kind == "egress":
+        return {"targets": [{"url": f"http://{OUTSIDE[0]}:{OUTSIDE[1]}/"}]}
     if kind != "check":
         return {}
     locked = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -117,6 +128,28 @@ def restricted(name: str) -> Iterator[str]:
     with namespace(name):
         kubectl("label", "namespace", name, RESTRICTED)
         yield name
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """Answer what agents ask outside of the cluster, until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(HTTPStatus.NO_CONTENT)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("", OUTSIDE[1]), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

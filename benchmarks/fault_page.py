@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.alerts import FACTOR
 from benchmarks.everything import named, routines
-from benchmarks.fault_rows import Row
+from benchmarks.fault_rows import NOBODY, Row
 from benchmarks.harness import ROOT, kubectl
 from benchmarks.outcome import Outcome, goals, wrong
 from benchmarks.verdicts import INCONCLUSIVE
@@ -62,7 +62,7 @@ def _kept(row: Row, outcome: Outcome) -> str:
 
 
 def _named(component: str) -> str:
-    return component if component == INCONCLUSIVE else f"`{component}`"
+    return component if component in {INCONCLUSIVE, NOBODY} else f"`{component}`"
 
 
 def _pages(outcome: Outcome) -> str:

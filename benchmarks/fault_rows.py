@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchmarks import breaking_network as network
 from benchmarks import webhooks
 from benchmarks.breaking import (
     NOWHERE,
@@ -22,25 +23,76 @@ from benchmarks.verdicts import INCONCLUSIVE
 
 API, CONTROLLERS, SCHEDULER = "KhealthApiServerBroken", "KhealthControllerManagerBroken", "KhealthSchedulerBroken"
 NODES, REGISTRY, STORAGE = "KhealthNodesBroken", "KhealthRegistryBroken", "KhealthStorageBroken"
-REFUSES = "KhealthApiServerRefuses"
+REFUSES, DNS, NETWORK = "KhealthApiServerRefuses", "KhealthDnsBroken", "KhealthNetworkBroken"
+NOBODY = "nobody"
+"""To blame for what the cluster or khealth mends by itself, before somebody must notice it."""
 NODE = "node-2"
 """The node of the faults of one node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One fault: what is done, how, the component to blame or `inconclusive`, and which alert pages; empty for none."""
+    """One fault: what is done, how, the component to blame, and which alert pages; empty for none."""
 
     name: str
     what: str
     fault: Fault
     component: str
+    """`inconclusive` and `nobody` are none."""
     page: str = ""
     seconds: float = 90.0
     """How long it lasts at most. It ends earlier if every routine has made an attempt and the page has come."""
+    also: tuple[str, ...] = ()
+    """Further components that it may break."""
 
 
 _POD = {"pod": {"image": NOWHERE}}
+_FROM_PODS = ("-i", "eth0", "-s", network.PODS, "-d", network.PODS)
+_LONG = 200.0
+"""Seconds for two attempts of a routine of the network."""
+_NETWORK_ROWS = (
+    Row("dns-gone", "CoreDNS scaled to zero", network.no_dns, "dns", DNS, _LONG),
+    Row("dns-paused", "the process of one CoreDNS pod paused", network.dns_paused, "dns", seconds=_LONG),
+    Row("dns-fails", "CoreDNS answers SERVFAIL", network.dns_fails, "dns", DNS, _LONG),
+    Row("dns-lies", "the DNS gives a wrong address for every name", network.dns_lies, "dns", DNS, _LONG),
+    Row("proxy-stopped", "kube-proxy stopped on one node", stopped(f"kube-proxy@{NODE}"), "node", seconds=_LONG),
+    Row(
+        "one-way",
+        "a node drops what pods of others begin to say to its own",
+        network.dropped(NODE, *_FROM_PODS, "-m", "conntrack", "--ctstate", "NEW"),
+        "network",
+        NETWORK,
+        _LONG,
+    ),
+    Row(
+        "no-udp",
+        "a node drops datagrams (UDP) from pods of others",
+        network.dropped(NODE, *_FROM_PODS, "-p", "udp"),
+        "network",
+        NETWORK,
+        _LONG,
+    ),
+    Row(
+        "black-hole",
+        "a node drops packets above 1,400 bytes between pods",
+        network.dropped(NODE, *_FROM_PODS, "-m", "length", "--length", "1401:65535"),
+        "network",
+        NETWORK,
+        _LONG,
+    ),
+    Row(
+        "no-api-from-node",
+        "the API server unreachable from the pods of one node",
+        network.dropped(NODE, "-s", network.PODS, "-d", network.API, "-p", "tcp", "--dport", "6443"),
+        "node",
+        seconds=120.0,
+        also=("dns",),  # The DNS pod of that node learns no new name.
+    ),
+    Row("agent-killed", "the process of an agent killed (-9)", network.agent_killed(NODE), NOBODY, seconds=60.0),
+    Row("agent-frozen", "the process of an agent paused", network.agent_frozen(NODE), NOBODY, also=("node",)),
+    Row("agent-evicted", "an agent evicted", network.agent_evicted(NODE), NOBODY, seconds=60.0),
+    Row("secret-changed", "the secret of the agents changed", network.secret_changed, NOBODY, seconds=150.0),
+)
 ROWS = (
     Row("api-paused", "kube-apiserver paused", paused("kube-apiserver"), "api_server", API),
     Row("api-stopped", "kube-apiserver stopped", stopped("kube-apiserver"), "api_server", API),
@@ -116,5 +168,6 @@ ROWS = (
         "controller_manager",
         CONTROLLERS,
     ),
+    *_NETWORK_ROWS,
 )
 BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.audit import lines
-from benchmarks.everything import document, restricted, routines, with_canaries, writable, write
+from benchmarks.everything import document, outside, restricted, routines, with_canaries, writable, write
 from benchmarks.figures import Goal, conclude, needed, plain_parser, table
 from benchmarks.harness import ROOT, kubectl
 from benchmarks.kit import wait_for
@@ -141,6 +141,7 @@ def observe(given: argparse.Namespace) -> list[Kill]:
     log = needed(given.audit_log)
     with ExitStack() as around:
         around.enter_context(restricted(NAMESPACE))
+        around.enter_context(outside())
         around.enter_context(writable(given.host_path))
         folder = Path(around.enter_context(tempfile.TemporaryDirectory()))
         file = write(folder / "config.yaml", document(NAMESPACE, given.image))

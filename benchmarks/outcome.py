@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.everything import named, routines
-from benchmarks.fault_rows import Row
+from benchmarks.fault_rows import NOBODY, Row
 from benchmarks.figures import Goal
 from benchmarks.verdicts import INCONCLUSIVE, Seen
 
@@ -79,7 +79,7 @@ def judged(outcome: Outcome, seen: Sequence[Seen], broken: float, mended: float)
 
 def wrong(row: Row, outcome: Outcome) -> list[Notice]:
     """Return the notices that blame a healthy component."""
-    return [notice for notice in outcome.notices if notice.said not in {row.component, INCONCLUSIVE}]
+    return [notice for notice in outcome.notices if notice.said not in {row.component, *row.also, INCONCLUSIVE}]
 
 
 def right(row: Row, outcome: Outcome) -> list[Notice]:
@@ -90,8 +90,10 @@ def right(row: Row, outcome: Outcome) -> list[Notice]:
 def late(row: Row, outcome: Outcome) -> float:
     """Return by how many seconds the first right notice came later than its routine's interval and timeout allow.
 
-    It is infinite if there is none.
+    It is infinite if there is none, but 0 if nobody has to notice it.
     """
+    if row.component == NOBODY:
+        return 0.0
     return min(
         (
             notice.seconds - named(notice.routine).interval - named(notice.routine).timeout - LOOK

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import in_pod
 from benchmarks.audit import lines, requests
-from benchmarks.everything import given, restricted, writable, write
+from benchmarks.everything import given, outside, restricted, writable, write
 from benchmarks.figures import Goal, percentile, table
 from benchmarks.harness import program
 from benchmarks.process import Use, use
@@ -102,7 +102,7 @@ def _beside(folder: Path, given: argparse.Namespace) -> Iterator[Callable[[], Us
     """Run khealth beside the cluster until the block ends; yield what tells what it has used so far."""
     file = write(folder / "config.yaml", configuration(given.image))
     command = ("-m", "khealth_exporter", "run", "--config", file, "--listen", "127.0.0.1:0")
-    with restricted(NAMESPACE), writable(given.host_path), program(*command, apart=True) as process:
+    with restricted(NAMESPACE), outside(), writable(given.host_path), program(*command, apart=True) as process:
         yield lambda: use(process.pid)
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.busy import COMPUTE
-from benchmarks.everything import document, restricted, routines, with_canaries, writable, write
+from benchmarks.everything import document, outside, restricted, routines, with_canaries, writable, write
 from benchmarks.figures import Goal, conclude, plain_parser, table
 from benchmarks.harness import free_port, program
 from benchmarks.load import Load
@@ -57,6 +57,7 @@ def observe(given: argparse.Namespace) -> Sequence[Verdict]:
     seconds = 60 * given.minutes
     with ExitStack() as around:
         around.enter_context(restricted(NAMESPACE))
+        around.enter_context(outside())
         around.enter_context(writable(given.host_path))
         folder = Path(around.enter_context(tempfile.TemporaryDirectory()))
         file, port = write(folder / "config.yaml", document(NAMESPACE, given.image)), free_port()

@@ -4,9 +4,10 @@ from msgspec import Struct
 
 
 class EndpointConditions(Struct, frozen=True, rename="camel"):
-    """Whether an endpoint takes traffic; null counts as ready, as the API says."""
+    """Whether an endpoint takes traffic, or its pod ends; null counts as ready, as the API says."""
 
     ready: bool = True
+    terminating: bool = False
 
 
 class TargetReference(Struct, frozen=True, rename="camel"):

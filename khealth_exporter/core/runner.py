@@ -69,13 +69,13 @@ class Runner:
     ) -> None:
         """Run attempts on their grid until asked to stop: the first at once, the others from `offset` seconds on.
 
-        A heavy routine begins with a slot of its grid too. With `once` there is one attempt, at once, and one poll
-        instead of the hold. `numbers` numbers the attempts, from 1 on unless an earlier runner of the same routine has
-        used some.
+        The first waits for the agents that it needs. A heavy routine begins with a slot of its grid too. With `once`
+        there is one attempt, at once, and one poll instead of the hold. `numbers` numbers the attempts, from 1 on
+        unless an earlier runner of the same routine has used some.
         """
         self._numbers = numbers or self._numbers
+        asked = await self.turns.prepared(stop) or once
         grid = partial(heavy.grid, now=self.clock.now(), offset=offset)
-        asked = once
         if self.kind.heavy and not once:
             asked = await self.turns.first(stop, grid(self.wanted))
             if stop.requested:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,15 @@ import structlog
 
 from khealth_exporter.core.routine import Context, RoutineConfig
 from khealth_exporter.core.stop import Stop
+from khealth_exporter.vocabulary.verdict import Failed
 
 _SHORTEST = 0.001
 """Seconds for which an attempt has its slot at least: one that took no time does not get the same slot again."""
 _EARLIEST = 0.1
 """Share of an interval that an attempt has at least before another one begins early."""
+
+_STARTING = 60.0
+"""Seconds for which a first attempt waits for the agents that it needs."""
 
 _log = structlog.get_logger()
 
@@ -53,6 +58,16 @@ class Turns:
         self._asked.set()
         return True
 
+    async def prepared(self, stop: Stop) -> bool:
+        """Wait before any attempt until the agents run that it needs, if any; return as `next` does.
+
+        Pods that are made only now take a while, and that must not be held against the cluster.
+        """
+        if not self._wanted.kind.needs_agents:
+            return False
+        self.due = self._clock.now() + _STARTING
+        return await self._come(stop, _STARTING, self._agents(self.due))
+
     async def first(self, stop: Stop, grid: Grid) -> bool:
         """Wait for a slot before any attempt; return as `next` does."""
         now = self._clock.now()
@@ -79,6 +94,12 @@ class Turns:
 
     async def _until_asked(self) -> None:
         await self._asked.wait()
+
+    async def _agents(self, deadline: float) -> None:
+        agents = self._context().agents
+        with suppress(Failed):  # The attempt finds out itself what is wrong.
+            if agents:
+                await agents.ready(deadline)
 
     async def _early(self, earliest: float) -> None:
         try:

@@ -33,6 +33,8 @@ _ENOUGH = 30.0
 _PAUSES = (0.25, 0.25, 0.5, 1.0)
 """Seconds before each look for the new name; the last one again and again. The first look is not made at once, because
 a server that did not know the name then does not look again for a while."""
+_LOOK, _SPARE = 2.0, 3.0
+"""Seconds from one look at DNS pods that are not ready to the next, and seconds left when the last one is over."""
 _SERVERS = 8
 """DNS pods that one agent asks at their own addresses."""
 _DOMAIN = "cluster.local"
@@ -92,6 +94,7 @@ class Dns(Routine[DnsSettings]):
         since = await self._new.create(self._families, self.deadline)
         await self._see(since)
         self._judge(self.context.clock.now() - since.at)
+        await self._become_ready()
 
     async def cleanup(self) -> None:
         """Delete the new Service and its EndpointSlices."""
@@ -100,6 +103,16 @@ class Dns(Routine[DnsSettings]):
     def close(self) -> None:
         """Let a sweep take what is left."""
         self._new.close()
+
+    async def _become_ready(self) -> None:
+        """Wait for the DNS pods that are not ready, which may be new; raise Failed if one remains so."""
+        unready, settings = set(self._servers.unready), self.settings
+        while unready and self.deadline - self.context.clock.now() > _LOOK + _SPARE:
+            await asyncio.sleep(_LOOK)
+            unready &= set((await find(self.context.cluster, settings.service, self.deadline)).unready)
+        if unready:
+            note = f"not ready: {', '.join(sorted(map(str, unready)))}; other DNS pods answer"
+            raise Failed(Reason.ONE_DNS_SERVER, note, step=ask.SERVER)
 
     def _questions(self, agent: Agent) -> list[Question]:
         """Return what an agent asks for once the cluster's domain is known."""
@@ -148,7 +161,7 @@ class Dns(Routine[DnsSettings]):
 
     def _judge(self, waited: float = math.inf) -> None:
         """Raise Failed if the answers blame anything; a new name must have had its time, in seconds."""
-        judgement = Judgement(self._survey.answers, self._servers)
+        judgement = Judgement(self._survey.answers, self._servers, self._survey.silent)
         self.record(Reading(FAILING, len(judgement.bad)))
         self.record(judgement.remark())
         failed = judgement.failure()

@@ -51,6 +51,11 @@ class Once:
         return attempt  # type: ignore[no-any-return]
 
     @property
+    def attempts(self) -> Sequence[Mapping[str, Any]]:
+        """All attempts."""
+        return self.document["attempts"]  # type: ignore[no-any-return]
+
+    @property
     def told(self) -> list[tuple[str, ...]]:
         """What each attempt says, in short."""
         parts = ("routine", "result", "reason", "component", "note")
@@ -106,6 +111,7 @@ class Target(ABC):
         self.apps: Any = client.AppsV1Api(self.api)
         self.batch: Any = client.BatchV1Api(self.api)
         self.storage_api: Any = client.StorageV1Api(self.api)
+        self.policies: Any = client.NetworkingV1Api(self.api)
         self._broken: list[str] = []
 
     @abstractmethod
@@ -184,6 +190,8 @@ class Target(ABC):
             self.core.list_namespaced_replication_controller,
             self.core.list_namespaced_config_map,
             self.core.list_namespaced_secret,
+            self.core.list_namespaced_service,
+            self.policies.list_namespaced_network_policy,
             self.core.list_namespaced_persistent_volume_claim,
             self.apps.list_namespaced_deployment,
             self.apps.list_namespaced_replica_set,
@@ -249,6 +257,11 @@ class Target(ABC):
         """Write a configuration of the module storage, with these settings of volume."""
         routines = {"disk": {}, "volume": settings, "config": {}}
         return self._written({"canary": {"image": self.image}, "modules": {"storage": routines}})
+
+    def network(self) -> Path:
+        """Write a configuration of the module network; canaries are khealth's own, and so are the agents."""
+        routines: dict[str, object] = {"dns": {}, "latency": {}, "service": {}}
+        return self._written({"canary": {"image": self.image}, "modules": {"network": routines}})
 
     def checks(self, *arguments: str, kind: str = "Pod", **settings: Any) -> Path:
         """Write a configuration of one check, custom/mine, whose container runs `khealth canary` with these words."""

@@ -63,6 +63,11 @@ class RealCluster(Target):
         needs_variable("KHEALTH_IMAGE")
         return super().storage(**settings)
 
+    def network(self) -> Path:
+        """Return the same, if the nodes have khealth's image."""
+        needs_variable("KHEALTH_IMAGE")
+        return super().network()
+
     @contextmanager
     def volumes(self) -> Iterator[None]:
         """Let pods write where the test kit's provisioner makes volumes, which it makes for root alone."""

@@ -38,3 +38,10 @@ def test_job_runs_by_default_where_the_image_is_known(tmp_path_factory: pytest.T
 def test_every_routine_declares_its_writes() -> None:
     """What creates something deletes it too."""
     assert [] == [kind.name for module in MODULES for kind in module.routines if kind.makes and kind.writes < 2]
+
+
+def test_attempts_of_no_routine_overlap_by_default() -> None:
+    """The settings of a routine that does not run by default are accepted too, once it is named."""
+    chosen = {kind: kind.Settings.model_fields for module in MODULES for kind in module.routines}
+    bounds = {kind.name: (2 * fields["timeout"].default, fields["interval"].default) for kind, fields in chosen.items()}
+    assert {} == {name: (least, interval) for name, (least, interval) in bounds.items() if least > interval}

@@ -1,11 +1,11 @@
 """What answers blame: DNS, one of its pods, the way to its Service, or one node. Pure: no I/O, no clock."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from khealth_exporter.canaries.dns.questions import PROPAGATE, RESOLVE, SERVICE, STEPS, TCP, Answer, Grade
 from khealth_exporter.canaries.dns.servers import Server, Servers
-from khealth_exporter.core.agents import Agent
+from khealth_exporter.core.agents import Agent, Silence
 from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Evidence, Failed
@@ -21,6 +21,8 @@ class Judgement:
 
     answers: Sequence[Answer]
     servers: Servers
+    silent: Sequence[Silence] = ()
+    """The agents that did not answer khealth."""
 
     def failure(self) -> Failed | None:
         """Return what the answers blame; None if nothing that a pod needs has failed.
@@ -34,6 +36,8 @@ class Judgement:
         bad, good = self.bad, self.good
         if self._dead:
             return self._all_dead(failing)
+        if bad and (failed := self._cut_off(bad)):
+            return failed
         if bad and good:
             return self._one_server(bad)
         if failing:
@@ -57,7 +61,7 @@ class Judgement:
         found, bad = self.servers, self.bad
         if found.ready is None:
             return Remark("DNS pods", "khealth does not know them, and asked none at its own address")
-        count = f"{len(found.ready)} of {len(found.ready) + found.unready} are ready"
+        count = f"{len(found.ready)} of {len(found.ready) + len(found.unready)} are ready"
         if not bad:
             return Remark("DNS pods", count, failing=found.none)
         asked = [answer for answer in self.answers if answer.question.direct]
@@ -90,11 +94,43 @@ class Judgement:
 
     def _all_dead(self, failing: Sequence[Answer]) -> Failed:
         if self.servers.none:
-            waiting = f"; {self.servers.unready} are not ready" if self.servers.unready else ""
+            waiting = f"; {len(self.servers.unready)} are not ready" if self.servers.unready else ""
             return _failed(Reason.DNS_FAILED, f"the DNS Service has no endpoints{waiting}", failing)
         if self.good and all(answer.grade is Grade.SILENT for answer in failing):
             return _failed(Reason.SERVICE_NOT_PROGRAMMED, _UNPROGRAMMED, failing)
         return _failed(_reason(failing), "no agent gets the cluster's own name", failing)
+
+    def _cut_off(self, bad: Sequence[Server]) -> Failed | None:
+        """Return what it means that DNS pods are only out of reach: it is not theirs.
+
+        Either agents on their own nodes are answered, or such an agent is silent too, and why it is says the rest.
+        """
+        names = {server.address: server for server in bad}
+        asked = [a for a in self.answers if a.question.direct and a.question.server in names]
+        failing = [answer for answer in asked if answer.failed]
+        nodes = {server.node for server in bad}
+        whys = {silence.agent.node: silence.why for silence in self.silent if silence.agent.node in nodes}
+        if any(answer.grade is not Grade.SILENT for answer in failing):
+            return None
+        if nodes <= whys.keys():
+            return whys[bad[0].node]
+        near = [answer for answer in asked if answer.agent.node == names[answer.question.server].node]
+        if {answer.question.server for answer in near} < names.keys() or any(answer.failed for answer in near):
+            return None
+        note = f"{', '.join(map(str, bad))}: pods on other nodes get no answer, and those on its own node do"
+        if len(nodes) == 1 and self._well_without(nodes):
+            return _failed(Reason.ONE_NODE, f"{Reason.NETWORK_UNREACHABLE}: {note}", failing)
+        return _failed(Reason.NETWORK_UNREACHABLE, note, failing)
+
+    def _well_without(self, nodes: Collection[str]) -> bool:
+        """Tell whether an agent on another node gets an answer from a DNS pod on a third one."""
+        where = {server.address: server.node for server in self.servers.ready or ()}
+        pairs = (
+            (answer.agent.node, where.get(answer.question.server, ""))
+            for answer in self.answers
+            if answer.question.direct and answer.grade is Grade.RIGHT
+        )
+        return any(source != target and not {source, target} & set(nodes) for source, target in pairs)
 
     def _one_server(self, bad: Sequence[Server]) -> Failed:
         addresses = {server.address for server in bad}

@@ -40,13 +40,13 @@ class Servers:
     """The cluster's DNS. What khealth may not read is None.
 
     `own` are the addresses of the Service `kubernetes`, `service` those of the DNS Service. `ready` are the DNS pods
-    that take traffic, `unready` is the number of others. `port` is the one at which the pods listen.
+    that take traffic, `unready` the others that do not end. `port` is the one at which the pods listen.
     """
 
     own: tuple[str, ...] | None = None
     service: tuple[str, ...] | None = None
     ready: tuple[Server, ...] | None = None
-    unready: int = 0
+    unready: tuple[Server, ...] = ()
     port: int = _PORT
 
     @property
@@ -69,10 +69,12 @@ async def find(cluster: Cluster, service: str, deadline: float) -> Servers:
         for piece in slices
         for one in piece.endpoints
         for address in one.addresses
+        if one.conditions.ready or not one.conditions.terminating
     ]
-    ready = tuple(sorted((server for server, takes in servers if takes), key=lambda server: server.name))
+    servers.sort(key=lambda found: found[0].name)
+    ready, unready = (tuple(server for server, takes in servers if takes is wanted) for wanted in (True, False))
     ports = [port.port for piece in slices for port in piece.ports if port.name in {"dns", ""}]
-    return Servers(_addresses(own), _addresses(found), ready, len(servers) - len(ready), next(iter(ports), _PORT))
+    return Servers(_addresses(own), _addresses(found), ready, unready, next(iter(ports), _PORT))
 
 
 async def _service(cluster: Cluster, namespace: str, name: str, deadline: float) -> Service | None:

@@ -30,7 +30,8 @@ class Survey:
         self._agents, self._clock, self._timeout = agents, clock, timeout
         self.members: Sequence[Agent] = ()
         self._answers: dict[tuple[str, Question], Answer] = {}
-        self._silent: list[Silence] = []
+        self.silent: list[Silence] = []
+        """Those that do not, and why."""
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -62,8 +63,8 @@ class Survey:
             heard = Heard((), [Silence(agent, failed) for agent in agents])
         gone = {silence.agent.uid for silence in heard.silent}
         self.members = [agent for agent in self.members if agent.uid not in gone]
-        self._silent += heard.silent
-        record(answering(len(self.members), self._silent))
+        self.silent += heard.silent
+        record(answering(len(self.members), self.silent))
         found = [(told, _answers(told, asked[told.agent.uid])) for told in heard.told]
         answers = [answer for _, some in found for answer in some]
         self._answers |= {(answer.agent.uid, answer.question): answer for answer in answers}

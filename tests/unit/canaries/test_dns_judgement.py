@@ -21,6 +21,7 @@ from khealth_exporter.canaries.dns.questions import (
     Question,
 )
 from khealth_exporter.canaries.dns.servers import Server, Servers
+from khealth_exporter.core.agents import Silence
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
@@ -95,7 +96,7 @@ def test_no_server_that_answers_is_the_dns(outcome: str) -> None:
 
 def test_a_service_without_endpoints_is_the_dns() -> None:
     """Scaled to zero: nothing is wrong on the way."""
-    dead = Servers(("10.96.0.1",), ("10.96.0.10",), (), unready=2)
+    dead = Servers(("10.96.0.1",), ("10.96.0.10",), (), unready=(A, B))
     found = Judgement(tuple(a for a in answers({("way",): "unreachable"}) if not a.question.direct), dead).failure()
     assert found
     assert (Reason.DNS_FAILED, True) == (found.reason, "no endpoints; 2 are not ready" in found.note)
@@ -132,10 +133,42 @@ def test_questions_that_the_service_leads_to_the_bad_server_do_not_make_it_more(
     assert Reason.ONE_DNS_SERVER is reason(case)
 
 
-def test_a_server_that_only_its_own_node_reaches_is_a_ticket() -> None:
-    """Nobody else is helped by it."""
+def test_a_server_that_only_its_own_node_reaches_is_well_and_its_node_is_not() -> None:
+    """What lies between that node and the others is the node's, while the others reach each other."""
     case: Case = {("agent-1", B.address): "timeout", ("agent-3", B.address): "timeout"}
-    assert Reason.ONE_DNS_SERVER is reason(case)
+    assert Reason.ONE_NODE is reason(case)
+
+
+def test_with_two_nodes_the_way_between_them_is_the_network() -> None:
+    """Nobody knows which one it is; agents on the server's own node are answered."""
+    assert Reason.NETWORK_UNREACHABLE is reason({("agent-1", B.address): "timeout"}, agents=2)
+
+
+def test_where_each_node_reaches_its_own_server_alone_it_is_the_network() -> None:
+    """Even though the Service leads some agents to a server that they do not reach."""
+    case: Case = {
+        ("agent-1", B.address): "timeout", ("agent-2", A.address): "timeout", ("agent-1", "resolve"): "timeout",
+    }  # fmt: skip
+    assert Reason.NETWORK_UNREACHABLE is reason(case, agents=2)
+
+
+def test_a_server_that_its_own_node_does_not_reach_either_is_a_ticket() -> None:
+    """Nothing lies between them."""
+    assert Reason.ONE_DNS_SERVER is reason({(B.address,): "timeout"}, agents=2)
+
+
+def test_a_server_that_answers_other_nodes_wrongly_is_a_ticket() -> None:
+    """It is reached."""
+    assert Reason.ONE_DNS_SERVER is reason({("agent-1", B.address): WRONG}, agents=2)
+
+
+def test_why_the_agent_beside_a_silent_server_is_silent_says_why_the_server_is() -> None:
+    """A node that is cut off, for example."""
+    there = [one for one in answers({(B.address,): "timeout"}) if one.agent.node != B.node]
+    silence = Silence(AGENTS[1], Failed(Reason.KUBELET_SILENT))
+    found = Judgement(there, SERVERS, [silence]).failure()
+    assert found
+    assert Reason.KUBELET_SILENT is found.reason
 
 
 def test_a_silent_service_whose_pods_answer_is_the_networks() -> None:

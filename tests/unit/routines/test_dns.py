@@ -1,5 +1,6 @@
 """dns, on a small cluster on virtual time, with agents that ask a DNS in memory."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -229,13 +230,33 @@ async def test_one_server_that_is_silent_is_a_ticket_and_a_gauge() -> None:
 
 
 @virtual
-async def test_a_server_that_is_not_ready_is_not_asked() -> None:
-    """The Service leads nobody to it; the page says that it is there."""
+async def test_a_server_that_is_not_ready_yet_is_not_asked_and_waited_for() -> None:
+    """It may be new. The Service leads nobody to it; the page says that it is there."""
     async with network() as net:
         net.here.api.put(SLICES, dns_slice(PODS, 53, "10.0.2.2"))
+        asyncio.get_running_loop().call_later(20.0, net.here.api.put, SLICES, dns_slice())
         net.dns.said = {"10.0.2.2": "timeout"}
         status = await net.attempted()
         assert (None, "1 of 2 are ready") == (reason(status), {r.name: r.text for r in status.remarks}["DNS pods"])
+
+
+@virtual
+async def test_a_server_that_does_not_become_ready_is_a_ticket() -> None:
+    """Its process hangs, for example."""
+    async with network() as net:
+        net.here.api.put(SLICES, dns_slice(PODS, 53, "10.0.2.2"))
+        status = await net.attempted()
+        assert (Reason.ONE_DNS_SERVER, True) == (reason(status), "coredns-node-2 (10.0.2.2) on node-2" in note(status))
+
+
+@virtual
+async def test_a_server_that_ends_is_nothing() -> None:
+    """It is replaced, or was one too many."""
+    async with network() as net:
+        ends = dns_slice(PODS, 53, "10.0.2.2")
+        ends["endpoints"][1]["conditions"]["terminating"] = True
+        net.here.api.put(SLICES, ends)
+        assert reason(await net.attempted()) is None
 
 
 @virtual
