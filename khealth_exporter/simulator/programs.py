@@ -19,7 +19,7 @@ _WITH_FAULTS: Final = f"""
 import atexit, errno, os, runpy, signal, sys, time
 side = sys.argv.pop(1)
 if side:
-    exec(compile(open(side).read(), side, "exec"), {{"__name__": "__pod__"}})
+    exec(compile(open(side).read(), side, "exec"), {{"__name__": "__pod__", "__file__": side}})
 full = tuple(filter(None, sys.argv.pop(1).split(os.pathsep)))
 turn, rest = float(sys.argv.pop(1)), float(sys.argv.pop(1))
 def refuse(event, details):

@@ -10,6 +10,7 @@ import os
 import random
 import socket
 import struct
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from ctypes import addressof, create_string_buffer
 from typing import Any, Final
@@ -123,9 +124,31 @@ def install(path: str, own: str, host: str) -> None:
                 super().sendall(data, *flags)
 
     socket.socket = PodSocket  # type: ignore[misc]
+    _let_in(os.posix_spawn)
     named = os.uname_result((*os.uname()[:1], host, *os.uname()[2:]))
     socket.gethostname = lambda: host
     os.uname = lambda: named
+
+
+_CHILD: Final = """
+import runpy, sys
+side, module = sys.argv[1:3]
+sys.argv[1:3] = []
+exec(compile(open(side).read(), side, "exec"), {"__name__": "__pod__", "__file__": side})
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+"""A module, as `python -m` runs it, in the pod's network."""
+
+
+def _let_in(spawn: Callable[..., int]) -> None:
+    """Put modules of Python that the process starts into the pod's network too."""
+
+    def spawned(path: str, arguments: Sequence[str], environment: Mapping[str, str], **how: Any) -> int:  # noqa: ANN401
+        place = arguments.index("-m")
+        inside = [*arguments[:place], "-c", _CHILD, __file__, *arguments[place + 1 :]]
+        return spawn(path, inside, environment, **how)
+
+    os.posix_spawn = spawned  # type: ignore[assignment]
 
 
 if __name__ == "__pod__":
