@@ -30,6 +30,8 @@ def scraped(pod: str, instance: str) -> Iterator[tuple[str, str]]:
     """Yield what a pod exposes, in promtool's notation: gauges stay, and counters rise each minute, but for reasons that do not fail."""
     place = f'cluster="oslo",namespace="khealth",job="khealth",pod="{pod}",instance="{instance}"'
     for name, labels, value in re.findall(r"(?m)^([a-z]\w*)(?:\{(.*)\})? (\S+)$", GOLDEN.read_text()):
+        if 'routine="new"' in labels:
+            continue  # It has found nothing yet, and promtool takes only so many samples.
         number = 1.0 if value == "*" else float(value)
         least = float(name != "khealth_failures_total")
         rises = number + least if name.endswith(("_total", "_bucket", "_count", "_sum")) else 0.0
