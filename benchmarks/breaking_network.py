@@ -157,7 +157,7 @@ def _agent(scene: Scene, node: str) -> Pod:
 
 
 def _pods(labels: str, namespace: str) -> Iterator[Pod]:
-    """Yield the running pods with these labels, by name."""
+    """Yield the running pods with these labels, by name, without those that end."""
     running = "--field-selector=status.phase=Running"
     yield from json.loads(kubectl("get", "pods", "--namespace", namespace, "-l", labels, running, "-o", "json"))[
         "items"
