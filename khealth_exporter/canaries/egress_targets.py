@@ -57,7 +57,7 @@ class Target(Settings):
     @property
     def name(self) -> str:
         """The URL or the address."""
-        return self.url or self.address
+        return self.url.partition("?")[0] or self.address
 
     def question(self, number: int) -> Mapping[str, object]:
         """Return what an agent is asked for."""

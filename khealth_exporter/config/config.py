@@ -17,6 +17,8 @@ from khealth_exporter.vocabulary.settings import (
     ModuleSettings,
 )
 
+MASK = "**********"
+"""In place of what must not be shown."""
 CANARY_IMAGE = "canary.image"
 """The path of a key that some routines need, and that is none of their own."""
 
@@ -103,7 +105,21 @@ class Config:
             "kuberhealthy": self.kuberhealthy.model_dump(mode="json", by_alias=True),
             "modules": modules,
         }
-        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+        return yaml.safe_dump(_masked(document), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _masked(part: Any) -> Any:  # noqa: ANN401 - whatever a document is made of
+    """Return a part of a document without values of environment variables, and without the queries of URLs."""
+    if isinstance(part, list):
+        return [_masked(inner) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    inner = {key: _masked(value) for key, value in part.items()}
+    if isinstance(env := inner.get("env"), list):
+        inner["env"] = [{**one, "value": MASK} if isinstance(one, dict) and "value" in one else one for one in env]
+    if isinstance(url := inner.get("url"), str) and "?" in url:
+        inner["url"] = f"{url.partition('?')[0]}?{MASK}"
+    return inner
 
 
 def lacks_image(kind: type[Routine[Any]], image: str, agents: AgentsSettings) -> bool:

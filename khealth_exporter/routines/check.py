@@ -171,7 +171,7 @@ class Check(Routine[CheckSettings]):
     def _own(self, failed: Failed) -> Failed:
         """Return a failure as the check's, if nobody but its user can have caused it."""
         pods = [trace.item for trace in self._pods.traces.values()]
-        own = failed.reason is Reason.POD_NOT_STARTED and any(map(unable, pods))
+        own = failed.reason in {Reason.POD_NOT_STARTED, Reason.IMAGE_PULL_FAILED} and any(map(unable, pods))
         if own or failed.reason in {Reason.POD_CRASHED, Reason.API_REJECTED}:
             return Failed(Reason.CHECK_FAILED, failed.note, failed.evidence, step=self._check)
         return failed

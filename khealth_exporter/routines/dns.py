@@ -86,7 +86,9 @@ class Dns(Routine[DnsSettings]):
         survey = self._survey
         survey.members = await self.agents.ready(self.deadline)
         self._servers = await find(self.context.cluster, self.settings.service, self.deadline)
-        first = Question(ask.RESOLVE, "kubernetes.default.svc", self._own("A"))
+        # Where the Service has no IPv4 address, the search would end beyond the cluster.
+        family: Literal["A", "AAAA"] = "AAAA" if self._own("A").addresses == frozenset() else "A"
+        first = Question(ask.RESOLVE, "kubernetes.default.svc", self._own(family), type=family)
         for told, _ in await survey.ask(survey.members, lambda _: [first], self.deadline, self.record):
             self._learn_domain(told)
         await survey.ask(survey.members, self._questions, self.deadline, self.record)

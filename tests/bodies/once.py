@@ -70,7 +70,7 @@ UNMANAGED = {
 }
 _NODE = {"kubelet_silent", "nodes_not_ready", "sandbox_failed", "pod_not_started"}
 SILENT = dict.fromkeys(UNBOUND, _NODE)
-MAY = {"kubelet-stalled:node-2": {"pod": _NODE, "deployment": {"one_node", *_NODE}, "job": _NODE}}
+MAY = {"kubelet-stalled:node-2": {routine: {"one_node", *_NODE} for routine in UNBOUND}}
 """By fault, what else may fail, as it is up to the scheduler where pods run."""
 
 

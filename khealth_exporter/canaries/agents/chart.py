@@ -30,7 +30,11 @@ class ChartAgents:
     async def tend(self, wanted: int) -> None:
         """Scale the Deployment to `wanted`, or to what the nodes need if that is 0, if it has not so many pods."""
         deadline = self._cluster.clock.now() + _TRYING
-        pods = [pod for pod in self._cluster.watches.of(POD).objects.values() if of_chart(pod) and not pod.leaving]
+        pods = [
+            pod
+            for pod in self._cluster.watches.of(POD).objects.values()
+            if of_chart(pod) and not (pod.leaving or pod.ended)
+        ]
         placement = next((Placement("").seen(pod.spec) for pod in pods), Placement("", LINUX))
         nodes = Nodes.of(await list_nodes(self._cluster, deadline), placement)
         usable = [node for node in nodes.eligible if node.name in nodes.usable]

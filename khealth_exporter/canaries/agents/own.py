@@ -116,8 +116,9 @@ class OwnAgents:
         self.begun, deadline = False, self._clock.now() + ENDING
         try:
             await self._remove_all(deadline)
-            if self._secret:
-                await self._cluster.delete(SECRET, self._secret, deadline)
+            # One whose creation was cut short may be there too.
+            if secret := self._secret or await self._cluster.get(SECRET, self.secret, deadline):
+                await self._cluster.delete(SECRET, secret, deadline)
         except Failed as failed:
             _log.warning("agents not deleted", reason=failed.reason, note=failed.note)
             self._cluster.suspects.add(SECRET)

@@ -7,6 +7,9 @@ from khealth_exporter.canaries.pod_spec import asked
 from khealth_exporter.cluster.objects import ContainerStateDetail, Pod
 from khealth_exporter.measure.trace import Trace
 
+_IMPOSSIBLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "InvalidImageName"})
+"""Why a kubelet cannot make a container of what its template says: a missing Secret, or an image that runs as root."""
+
 
 def endings(pod: Pod, names: AbstractSet[str]) -> dict[str, ContainerStateDetail]:
     """Return how these containers have ended, by name, those that have."""
@@ -43,4 +46,7 @@ def unable(pod: Pod) -> bool:
         for end in (status.state.terminated, status.last_state.terminated)
         if end
     )
+    waiting = (status.state.waiting for status in (*pod.status.init_container_statuses, *pod.status.container_statuses))
+    if any(state.reason in _IMPOSSIBLE for state in waiting if state):
+        return True
     return any(end.reason in NEVER_RAN or (initial and end.exit_code != 0) for end, initial in ends)

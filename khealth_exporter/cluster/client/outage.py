@@ -9,23 +9,36 @@ LONGEST_WAIT = 60.0
 """Seconds that a client waits at most before it connects again: 30 s and as much jitter, client-go's reflector.go."""
 _RETURN = 10.0
 """Seconds that a client has to list its objects once it is connected."""
-_APART = 30.0
-"""Seconds without a failed request after which the next one begins another outage."""
+_LEAST = 2.0
+"""Seconds without any answer that make an outage: what is shorter is repeated at once, by others too."""
+_PATIENCE = 1.0
+"""Seconds that a request must have had before its time-out counts: the deadline may have left it less."""
+_RELAYED = frozenset({"proxy", "log"})
+"""Subresources that are answered by a pod or a kubelet: their silence says nothing of the API server."""
 
 
 class Outage:
     """The last outage of the API server, as khealth's own requests met it. Every time is monotonic, in seconds."""
 
     def __init__(self) -> None:
-        self._since = self._until = -math.inf
+        self._answered = self._since = self._until = -math.inf
+        self._over = -math.inf
 
     def take(self, call: Call, outcome: object, sent: float, now: float) -> None:
         """Take in what has come by now of a request that was sent at that time."""
-        if call.server_name or not (isinstance(outcome, Refusal) and outcome.undecided):
+        if call.server_name or call.resource.rpartition("/")[2] in _RELAYED:
             return  # One of several API servers may be away: the others do what is asked.
-        if sent - self._until > _APART:
-            self._since = sent
+        if not isinstance(outcome, Refusal):
+            self._answered = now
+        elif outcome.undecided and not (outcome.late and now - sent < _PATIENCE):
+            self._fail(max(sent, self._answered), now)
+
+    def _fail(self, since: float, now: float) -> None:
+        if self._answered >= self._since:
+            self._since = since  # It has answered since the last outage.
         self._until = now
+        if now - self._since >= _LEAST:
+            self._over = now + min(LONGEST_WAIT, 2 * (now - self._since)) + _RETURN
 
     @property
     def ended(self) -> float:
@@ -35,6 +48,4 @@ class Outage:
     @property
     def over(self) -> float:
         """Until when other clients may be away: one that doubles its pauses waits twice as long as the outage took."""
-        if self._until == -math.inf:
-            return self._until
-        return self._until + min(LONGEST_WAIT, 2 * (self._until - self._since)) + _RETURN
+        return self._over

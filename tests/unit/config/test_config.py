@@ -397,6 +397,21 @@ def test_a_suspension_can_end_by_itself(tmp_path: Path, modules: str, ends: Mapp
             assert [True, True, False] == seen or (math.isinf(end) and all(seen))
 
 
+def test_what_may_be_secret_is_not_shown(tmp_path: Path) -> None:
+    """Everyone may read `/config`: values of environment variables, and queries of URLs, can be tokens."""
+    container = "{name: check, image: check, env: [{name: TOKEN, value: s3cret}, {name: NODE, valueFrom: {}}]}"
+    check = f"template: {{kind: Pod, spec: {{containers: [{container}]}}}}"
+    egress = 'targets: [{url: "https://example.com/health?token=s3cret"}]'
+    config = configuration.load(
+        _written(
+            tmp_path,
+            f"canary: {{image: khealth}}\nmodules: {{custom: {{check: {{{check}}}}}, network: {{egress: {{{egress}}}}}}}",
+        )
+    )
+    shown = config.as_yaml()
+    assert ("s3cret" in shown, "TOKEN" in shown, "https://example.com/health?" in shown) == (False, True, True)
+
+
 @pytest.mark.parametrize("modules", [modules for modules, _ in (*SUSPENDED, *WINDOWS)])
 def test_a_suspension_reads_back_as_itself(tmp_path: Path, modules: str) -> None:
     """What `/config` shows says of each routine whether it rests."""

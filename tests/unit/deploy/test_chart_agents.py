@@ -211,7 +211,7 @@ def test_khealth_reaches_the_agents(helm: charts.Helm) -> None:
 
 
 def test_agents_answer_khealth_and_each_other(helm: charts.Helm) -> None:
-    """And go wherever they like."""
+    """And go wherever they like, whatever other policies deny to every pod of the namespace."""
     found = policy(helm.template(EVERYWHERE), DEPLOYMENT)
     khealth = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "khealth"}},
@@ -219,7 +219,11 @@ def test_agents_answer_khealth_and_each_other(helm: charts.Helm) -> None:
     }
     both = [{"port": PORT, "protocol": protocol} for protocol in ("TCP", "UDP")]
     assert {"from": [khealth, {"podSelector": {"matchLabels": ALL}}], "ports": both} == found["ingress"][0]
-    assert (ALL, ["Ingress"]) == (found["podSelector"]["matchLabels"], found["policyTypes"])
+    assert (ALL, ["Ingress", "Egress"], [{}]) == (
+        found["podSelector"]["matchLabels"],
+        found["policyTypes"],
+        found["egress"],
+    )
 
 
 def test_the_proxy_of_the_api_server_reaches_agents(helm: charts.Helm) -> None:

@@ -182,12 +182,24 @@ def cannot_run(pod: Json) -> Json:
     return status_of(running(pod), phase="Failed", containerStatuses=[{**container(end), "name": "canary"}])
 
 
+def cannot_be_made(pod: Json) -> Json:
+    """Return a pod whose container needs a Secret that does not exist."""
+    state = waiting("CreateContainerConfigError", 'secret "none" not found')
+    return status_of(accepted(pod), containerStatuses=[{**container(state), "name": "canary"}])
+
+
+def has_no_image(pod: Json) -> Json:
+    """Return a pod whose image has a name that none can have."""
+    state = waiting("InvalidImageName", "couldn't parse image name")
+    return status_of(accepted(pod), containerStatuses=[{**container(state), "name": "canary"}])
+
+
 def init_fails(pod: Json) -> Json:
     """Return a pod whose init container has failed."""
     return status_of(injected(accepted(pod), "prepare", terminated(2)), phase="Failed")
 
 
-@pytest.mark.parametrize("change", [cannot_run, init_fails])
+@pytest.mark.parametrize("change", [cannot_run, cannot_be_made, has_no_image, init_fails])
 @virtual
 async def test_what_the_template_alone_can_have_caused_fails_the_check(change: Any) -> None:
     """A command that is not there, an init container that fails."""
