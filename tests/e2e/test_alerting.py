@@ -27,6 +27,8 @@ FAULTS = {
 EMPTY = {
     "target_reason:khealth_failures:since_success": "nothing has failed",
     "routine_reason:khealth_failures:since_success": "nothing has failed",
+    "routine_reason:khealth_failures:lasting": "nothing has failed",
+    "routine_severity:khealth_check_failures:lasting": "no check has failed",
     "component:khealth_failures:since_success": "nothing is broken",
     "component:khealth_failures:refused": "nothing is refused",
 }
