@@ -178,7 +178,7 @@ class _Check:
 
     def _duration(self, key: str, default: float) -> float:
         told = self._plain(key)
-        if told in {None, ""}:
+        if told is None or told == "":
             if key == "timeout" or not self._once:
                 self._warn(f"has no {key}: it gets the original's default, {format_duration(default)}")
             return default

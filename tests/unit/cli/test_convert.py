@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings, strategies
+from hypothesis import example, given, settings, strategies
 
 from khealth_exporter.cli import go_duration
 from khealth_exporter.cli.convert import convert
@@ -213,6 +213,7 @@ _ANYTHING = strategies.recursive(
 )
 
 
+@example("spec", {"podSpec": None, "name": None, "runInterval": []})
 @given(strategies.sampled_from(["metadata", "spec", "podSpec", "inner", "container"]), _ANYTHING)
 @settings(max_examples=200, deadline=None)
 def test_no_manifest_makes_it_crash(at: str, anything: object) -> None:

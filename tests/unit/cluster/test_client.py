@@ -1264,7 +1264,7 @@ async def behind(
         yield await stack.enter_async_context(client_of("", telemetry, credentials=credentials))
 
 
-async def asked_both_ways(client: Client, seconds: float = 0.7) -> list[Refused]:
+async def asked_both_ways(client: Client, seconds: float = 1.5) -> list[Refused]:
     """Return how a request and a watch are refused."""
     return [await refused(get(client, seconds=seconds)), await refused(opened(client, seconds))]
 
