@@ -21,24 +21,22 @@ class Outage:
     """The last outage of the API server, as khealth's own requests met it. Every time is monotonic, in seconds."""
 
     def __init__(self) -> None:
-        self._answered = self._since = self._until = -math.inf
-        self._over = -math.inf
+        self._answered = self._until = self._over = -math.inf
+        self._since: float | None = None
+        """When the present outage began; None while requests are answered."""
 
     def take(self, call: Call, outcome: object, sent: float, now: float) -> None:
         """Take in what has come by now of a request that was sent at that time."""
         if call.server_name or call.resource.rpartition("/")[2] in _RELAYED:
             return  # One of several API servers may be away: the others do what is asked.
         if not isinstance(outcome, Refusal):
-            self._answered = now
+            self._answered, self._since = now, None
         elif outcome.undecided and not (outcome.late and now - sent < _PATIENCE):
-            self._fail(max(sent, self._answered), now)
-
-    def _fail(self, since: float, now: float) -> None:
-        if self._answered >= self._since:
-            self._since = since  # It has answered since the last outage.
-        self._until = now
-        if now - self._since >= _LEAST:
-            self._over = now + min(LONGEST_WAIT, 2 * (now - self._since)) + _RETURN
+            if self._since is None:
+                self._since = max(sent, self._answered)
+            self._until = now
+            if (lasted := now - self._since) >= _LEAST:
+                self._over = now + min(LONGEST_WAIT, 2 * lasted) + _RETURN
 
     @property
     def ended(self) -> float:

@@ -78,6 +78,15 @@ def test_an_outage_begins_after_the_last_answer() -> None:
     assert 128.0 == outage.over
 
 
+def test_an_outage_that_a_hanging_request_began_lasts_from_the_last_answer() -> None:
+    """The requests that fail after it belong to the same outage."""
+    outage = Outage()
+    outage.take(CALL, object(), 108.0, 109.0)
+    outage.take(CALL, AWAY, 100.0, 110.0)
+    outage.take(CALL, AWAY, 113.0, 114.0)
+    assert 134.0 == outage.over
+
+
 def test_a_request_that_had_no_time_says_nothing() -> None:
     """The deadline left it less."""
     outage = after((100.0, 100.5))
