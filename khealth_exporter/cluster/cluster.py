@@ -110,9 +110,9 @@ class Cluster:
         """Merge changes into an object; raise Refused."""
         return await lost_answer.change(self.client, "patch", kind, self.path(kind, name), changes, deadline)
 
-    async def get(self, kind: Kind[T], name: str, deadline: float) -> T | None:
+    async def get(self, kind: Kind[T], name: str, deadline: float, *, namespace: str | None = None) -> T | None:
         """Ask the API server itself for an object; None if there is none; raise Refused."""
-        return await get_or_none(self.client, kind, self.path(kind, name), deadline)
+        return await get_or_none(self.client, kind, self.path(kind, name, namespace), deadline)
 
     async def delete(
         self, kind: Kind[T], item: KubernetesObject, deadline: float, *,

@@ -1,13 +1,9 @@
 """What every agent sends to: the Service of the API server, and each of its addresses."""
 
-from collections.abc import Awaitable
-from typing import TypeVar
-
 from khealth_exporter.canaries.agents.round_trips import POD_API, POD_SERVICE, Target
 from khealth_exporter.canaries.servers import addresses_of
-from khealth_exporter.cluster.client.lookup import get_or_none
+from khealth_exporter.cluster.client.lookup import permitted
 from khealth_exporter.cluster.cluster import Cluster
-from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import SERVICE
 from khealth_exporter.vocabulary.permission import Permission
 
@@ -17,14 +13,11 @@ PERMISSIONS = (
 )
 _NAME, _NAMESPACE, _PORT = "kubernetes", "default", 443
 
-T = TypeVar("T")
-
 
 async def api_targets(cluster: Cluster, count: int, deadline: float) -> list[Target]:
     """Return the targets that khealth may know of, for so many round trips; raise Refused."""
-    addresses = await _permitted(addresses_of(cluster, deadline)) or ()
-    path = cluster.path(SERVICE, _NAME, _NAMESPACE)
-    service = await _permitted(get_or_none(cluster.client, SERVICE, path, deadline))
+    addresses = await permitted(addresses_of(cluster, deadline)) or ()
+    service = await permitted(cluster.get(SERVICE, _NAME, deadline, namespace=_NAMESPACE))
     return [
         *(Target(f"API server {address}", POD_API, "tcp", address, port, count=count) for address, port in addresses),
         *(
@@ -32,13 +25,3 @@ async def api_targets(cluster: Cluster, count: int, deadline: float) -> list[Tar
             for address in (service.spec.cluster_ips[:1] if service else ())
         ),
     ]
-
-
-async def _permitted(work: Awaitable[T]) -> T | None:
-    """Return what the API server answers; None where khealth lacks the permission."""
-    try:
-        return await work
-    except Refused as refused:
-        if refused.refusal.denied:
-            return None
-        raise

@@ -1,12 +1,9 @@
 """What the API server says of the cluster's DNS: its Service, the pods behind it, and the cluster's own name."""
 
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TypeVar
 
-from khealth_exporter.cluster.client.lookup import get_or_none
+from khealth_exporter.cluster.client.lookup import permitted
 from khealth_exporter.cluster.cluster import Cluster
-from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import ENDPOINT_SLICE, SERVICE
 from khealth_exporter.cluster.objects import Service
 from khealth_exporter.vocabulary.permission import Permission
@@ -18,9 +15,7 @@ PERMISSIONS = (
     ),
 )
 _PORT = 53
-_OWN = "default", "kubernetes"
-
-T = TypeVar("T")
+_OWN, _OWN_NAMESPACE = "kubernetes", "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +53,10 @@ class Servers:
 async def find(cluster: Cluster, service: str, deadline: float) -> Servers:
     """Ask the API server for the DNS Service `NAMESPACE/NAME`; raise Refused, but not for want of a permission."""
     namespace, _, name = service.partition("/")
-    own = await _permitted(_service(cluster, *_OWN, deadline))
-    found = await _permitted(_service(cluster, namespace, name, deadline))
+    own = await permitted(cluster.get(SERVICE, _OWN, deadline, namespace=_OWN_NAMESPACE))
+    found = await permitted(cluster.get(SERVICE, name, deadline, namespace=namespace))
     labels = f"kubernetes.io/service-name={name}"
-    slices = await _permitted(cluster.list(ENDPOINT_SLICE, deadline, labels=labels, namespace=namespace))
+    slices = await permitted(cluster.list(ENDPOINT_SLICE, deadline, labels=labels, namespace=namespace))
     if not found or slices is None:
         return Servers(_addresses(own), _addresses(found))
     servers = [
@@ -77,20 +72,5 @@ async def find(cluster: Cluster, service: str, deadline: float) -> Servers:
     return Servers(_addresses(own), _addresses(found), ready, unready, next(iter(ports), _PORT))
 
 
-async def _service(cluster: Cluster, namespace: str, name: str, deadline: float) -> Service | None:
-    path = cluster.path(SERVICE, name, namespace)
-    return await get_or_none(cluster.client, SERVICE, path, deadline)
-
-
 def _addresses(service: Service | None) -> tuple[str, ...] | None:
     return tuple(one for one in service.spec.cluster_ips if one != "None") if service else None
-
-
-async def _permitted(work: Awaitable[T]) -> T | None:
-    """Return what the API server answers; None where khealth lacks the permission."""
-    try:
-        return await work
-    except Refused as refused:
-        if refused.refusal.denied:
-            return None
-        raise

@@ -14,6 +14,7 @@ from khealth_exporter.cluster.kinds import Kind
 from khealth_exporter.cluster.objects import KubernetesObject
 
 T = TypeVar("T", bound=KubernetesObject)
+A = TypeVar("A")
 
 PAGE = 500
 """Objects in one page of a list."""
@@ -69,6 +70,16 @@ async def paged(
         if not page.metadata.continue_:
             return
         query["continue"] = page.metadata.continue_
+
+
+async def permitted(work: Awaitable[A]) -> A | None:
+    """Return what the API server answers; None where khealth lacks the permission."""
+    try:
+        return await work
+    except Refused as refused:
+        if refused.refusal.denied:
+            return None
+        raise
 
 
 async def get_or_none(client: Client, kind: Kind[T], path: str, deadline: float) -> T | None:
