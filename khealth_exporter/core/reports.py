@@ -27,7 +27,7 @@ class Report:
 
 
 class Expected:
-    """A report that an attempt awaits until `deadline`, a monotonic time; `run` identifies who may send it.
+    """A report that an attempt awaits until `deadline`, a monotonic time; the check must send the identifier `run`.
 
     `environment` is what the pod's containers are told, by the names of Kuberhealthy's internal/envs/envs.go (v3).
     `changed` fires when the report is there.

@@ -108,7 +108,7 @@ async def test_a_stop_ends_the_wait() -> None:
 
 @virtual
 async def test_a_request_ends_the_wait() -> None:
-    """Somebody who asks for an attempt wants one now."""
+    """An attempt on demand begins at once."""
     scene = Scene(1000.0)
     asyncio.get_running_loop().call_later(7.0, scene.runner.begin)
     assert [7.0] == await scene.until(30.0)

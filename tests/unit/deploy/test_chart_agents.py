@@ -1,4 +1,4 @@
-"""The agents that the chart runs: which pods, where, how many, and who may talk to them."""
+"""The agents that the chart runs: pods, placement, number, and network policies."""
 
 import json
 from typing import Any
