@@ -209,4 +209,5 @@ def test_a_question_is_answered_within_its_time(agent: Asker) -> None:
         began = time.monotonic()
         document = agent.ask("dns", {"questions": [asked], "within": 0.1})
     assert "unfinished" == document["answers"][0]["outcome"]
-    assert 0.1 <= document["answers"][0]["seconds"] <= time.monotonic() - began
+    # The time that a question has begins when the agent reads it; the seconds of an answer, when it asks.
+    assert 0.0 < document["answers"][0]["seconds"] <= time.monotonic() - began
