@@ -1,6 +1,6 @@
 """What agents connect to outside the cluster, what became of it, and what that blames. Pure: no I/O, no clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -25,6 +25,11 @@ TLS = _step("tls", "the TLS handshake begins → it is complete, and the certifi
 RESPOND = _step("respond", "the request is sent → the status line of the answer is there")
 STEPS = (RESOLVE, CONNECT, TLS, RESPOND)
 _FIRST_BAD_STATUS = 400
+_NO_SUCH_NAME = frozenset({"nxdomain", "nodata"})
+_ERRORS = frozenset({"servfail", "refused"})
+"""What DNS servers answer that cannot tell."""
+_FIRST = (Reason.EGRESS_FAILED, Reason.DNS_FAILED, Reason.NO_SINGLE_CAUSE)
+"""Of what targets fail for, the first is the verdict's."""
 _LINES = 20
 """Failures that the evidence quotes."""
 
@@ -71,7 +76,11 @@ class Target(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a target at one agent; `trouble` is empty if it was well, and `step` is where it failed."""
+    """What became of a target at one agent; `trouble` is empty if it was well, and `step` is where it failed.
+
+    `reason` is what that blames. A name that does not exist is a target that is not there. All other failed lookups are
+    not egress: DNS servers that answer with errors are at fault, and why none answers cannot be told from here.
+    """
 
     agent: Agent
     target: Target
@@ -79,6 +88,7 @@ class Outcome:
     uncertainty: float
     trouble: str = ""
     step: Step | None = None
+    reason: Reason = Reason.EGRESS_FAILED
 
     @classmethod
     def of(cls, agent: Agent, target: Target, told: Mapping[str, Any]) -> "Outcome":
@@ -91,24 +101,34 @@ class Outcome:
         # Whether a status is well is for the user to say.
         if status := int(told.get("status") or 0):
             trouble, step = ("", None) if target.accepts(status) else (f"respond: status {status}", RESPOND)
-        return cls(agent, target, durations, uncertainty, trouble, (step or CONNECT) if trouble else None)
+        reason = _lookup_reason(told.get("lookups", ())) if step is RESOLVE else Reason.EGRESS_FAILED
+        return cls(agent, target, durations, uncertainty, trouble, (step or CONNECT) if trouble else None, reason)
 
     def __str__(self) -> str:
         return f"{self.agent.name} on {self.agent.node}: {self.target.name}: {self.trouble or 'well'}"
 
 
+def _lookup_reason(lookups: Collection[str]) -> Reason:
+    if not lookups or _NO_SUCH_NAME & set(lookups):
+        return Reason.EGRESS_FAILED
+    return Reason.DNS_FAILED if _ERRORS & set(lookups) else Reason.NO_SINGLE_CAUSE
+
+
 def judge(outcomes: Sequence[Outcome]) -> Failed | None:
     """Return what the outcomes blame; None if every agent reached every target.
 
-    Where only the agents of one node fail, and others reach all that they do not, it is that node's.
+    Targets that fail for another reason than DNS come first. Where only the agents of one node fail, and others reach
+    all that they do not, it is that node's.
     """
     if not outcomes:
         return Failed(Reason.PROBER_STARVED, "no agent had the time to connect to anything")
-    failing = [outcome for outcome in outcomes if outcome.trouble]
-    if not failing:
+    trouble = [outcome for outcome in outcomes if outcome.trouble]
+    if not trouble:
         return None
+    reason = min((outcome.reason for outcome in trouble), key=_FIRST.index)
+    failing = [outcome for outcome in trouble if outcome.reason is reason]
     first = min(failing, key=lambda outcome: STEPS.index(outcome.step or CONNECT))
-    evidence = (Evidence("Egress", "targets", tuple(map(str, failing[:_LINES]))),)
+    evidence = (Evidence("Egress", "targets", tuple(map(str, trouble[:_LINES]))),)
     nodes, targets = {o.agent.node for o in failing}, {o.target.name for o in failing}
     well = [{o.target.name for o in outcomes if not o.trouble and o.agent.node != node} for node in nodes]
     if len(nodes) == 1 and targets <= well[0]:
@@ -116,4 +136,5 @@ def judge(outcomes: Sequence[Outcome]) -> Failed | None:
         return Failed(Reason.ONE_NODE, note, evidence, step=first.step)
     agents = len({outcome.agent.uid for outcome in failing})
     count = f"{agents} of {len({outcome.agent.uid for outcome in outcomes})} agents fail"
-    return Failed(Reason.EGRESS_FAILED, f"{count}: {first}", evidence, step=first.step)
+    why = "; no DNS server answers: see network/dns" if reason is Reason.NO_SINGLE_CAUSE else ""
+    return Failed(reason, f"{count}: {first}{why}", evidence, step=first.step)

@@ -90,6 +90,7 @@ class Target:
         self._durations: dict[str, float] = {}
         self._uncertainty = 0.0
         self._status = 0
+        self._lookups: list[str] = []
         self._error = "unfinished"
 
     async def reach(self, way: "_Way") -> None:
@@ -114,13 +115,14 @@ class Target:
             self._error = told(error) if isinstance(error, OSError) else str(error)[:200]
 
     def result(self) -> Document:
-        """Return how far it came, and the seconds of each step, the failed one included."""
+        """Return how far it came, the seconds of each step, the failed one included, and what each DNS question got."""
         return {
             "id": self._id,
             "ok": not self._error,
             "failed": self._doing if self._error else "",
             "durations": self._durations,
             "status": self._status,
+            "lookups": self._lookups,
             "error": self._error,
             "uncertainty": round(self._uncertainty, 9),
         }
@@ -148,6 +150,7 @@ class Target:
             asking = Asking(self._host, kind, max(0.001, min(_RESOLVE_SECONDS, until - time.monotonic())))
             answer = await resolve(asking, own)
             trip.add(answer.seconds, answer.uncertainty)
+            self._lookups.append(answer.outcome)
             if answer.addresses:
                 self._took(trip.seconds, trip.uncertainty)
                 return answer.addresses[:_MOST_ADDRESSES]

@@ -170,8 +170,8 @@ REASON_TEXTS: Final[Mapping[Reason, ReasonText]] = {
         "The API server refused the controller manager for an unknown reason, or the garbage collector is slow.",
     ),
     Reason.NO_SINGLE_CAUSE: ReasonText(
-        "Pods are late, and no single step explains it",
-        "Pods were not Ready in time, and no single step took so much longer than usual that it explains this.",
+        "Attempts fail, and no single cause explains it",
+        "The attempt failed, and what khealth saw does not tell which component caused it.",
     ),
     Reason.INTERNAL_ERROR: ReasonText(
         "Internal error in khealth: see its log", "khealth has an internal error. Its log has the details."

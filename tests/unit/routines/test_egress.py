@@ -106,6 +106,39 @@ async def test_a_target_that_one_node_does_not_reach_is_that_node() -> None:
     assert note.startswith("egress_failed on node-2")
 
 
+@pytest.mark.parametrize(
+    ("lookups", "expected"),
+    [
+        (("nxdomain", "nxdomain"), Reason.EGRESS_FAILED),
+        (("servfail", "nodata"), Reason.EGRESS_FAILED),
+        (("timeout", "nxdomain"), Reason.EGRESS_FAILED),
+        (("servfail", "servfail"), Reason.DNS_FAILED),
+        (("timeout", "refused"), Reason.DNS_FAILED),
+        (("timeout", "timeout"), Reason.NO_SINGLE_CAUSE),
+        (("unreachable", "malformed"), Reason.NO_SINGLE_CAUSE),
+        ((), Reason.EGRESS_FAILED),
+    ],
+)
+@virtual
+async def test_names_that_do_not_resolve_are_the_networks_only_if_they_do_not_exist(
+    lookups: tuple[str, ...], expected: Reason
+) -> None:
+    """Otherwise they are for DNS, and where no server answers, for the routine that tells DNS from the network."""
+    bad = failed("resolve", "A: …", lookups=lookups)
+    reason, _ = await judged({("agent-1", URL): bad, ("agent-2", URL): bad})
+    assert expected is reason
+
+
+@virtual
+async def test_a_target_that_needs_no_dns_is_judged_while_dns_fails() -> None:
+    """It is what egress is for."""
+    lost, cut = failed("resolve", "A: timeout", lookups=("timeout", "timeout")), failed("connect", "timed out")
+    cases = {(f"agent-{number}", target): bad for number in (1, 2) for target, bad in ((URL, lost), (ADDRESS, cut))}
+    reason, note = await judged(cases)
+    assert Reason.EGRESS_FAILED is reason
+    assert f"{ADDRESS}: connect" in note
+
+
 @virtual
 async def test_a_target_that_is_down_hides_behind_no_node() -> None:
     """A node whose agent reaches neither target is not to blame for the one that is down everywhere."""
