@@ -40,8 +40,8 @@ class Pace:
 
 PACES: Mapping[str, Pace] = {
     "rcscheduler": Pace(30, 14, {"pod_ttl": "500ms", "poll_interval": "500ms", "replicas": 2}),
-    "api": Pace(4, 2),
-    "admission": Pace(6, 3),
+    "api": Pace(8, 4),
+    "admission": Pace(8, 4),
     "controllers": Pace(20, 10),
     "pod": Pace(20, 10),
     "job": Pace(40, 20),
