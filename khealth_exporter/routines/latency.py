@@ -3,13 +3,24 @@
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from khealth_exporter.canaries.agents.api_targets import PERMISSIONS, api_targets
 from khealth_exporter.canaries.agents.neighbors import one_per_node
 from khealth_exporter.canaries.agents.plan import CLOSER, Plan, Targets
 from khealth_exporter.canaries.agents.reachability import Judgement, Limits, listed, suspects
-from khealth_exporter.canaries.agents.round_trips import STEPS, Asked, Pace, ask
+from khealth_exporter.canaries.agents.round_trips import (
+    POD_API,
+    POD_SERVICE,
+    PROTOCOLS,
+    STEPS,
+    Asked,
+    Pace,
+    Protocol,
+    ask,
+)
+from khealth_exporter.canaries.servers import addresses_of
+from khealth_exporter.cluster.client.lookup import permitted
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.core.agents import Agent
 from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineSettings
@@ -29,8 +40,16 @@ FAILING = Figure("latency_pairs_failing", "Pairs that were unreachable or slow i
 
 _QUESTION = 9.0
 """Seconds for one question; why an agent is silent is found out after it."""
+_ANSWER = 3.0
+"""Seconds for an answer of the API server."""
 _READY = 5.0
 """Seconds in which agents must be Ready."""
+
+
+def _each_once(protocols: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
+    if len(set(protocols)) < len(protocols):
+        raise ValueError("a protocol is listed twice")
+    return protocols
 
 
 class LatencySettings(RoutineSettings):
@@ -46,10 +65,12 @@ class LatencySettings(RoutineSettings):
     """Round trips of each kind in one attempt."""
     spacing: Duration = 0.02
     """Pause between two round trips of one kind."""
+    protocols: Annotated[tuple[Protocol, ...], Field(min_length=1), AfterValidator(_each_once)] = PROTOCOLS
+    """What agents send to each other: tcp, udp, http. Leave out what the network is meant to drop."""
     size: Annotated[int, Field(ge=64, le=1200)] = 64
     """Bytes of a datagram, and of an HTTP request."""
     large: Annotated[int, Field(ge=0, le=8900)] = 1400
-    """Bytes of a large datagram, which must not be fragmented; 0 for none. IP and UDP add 28 (IPv6: 48)."""
+    """Bytes of a large datagram, which must not be fragmented; 0 or no udp: none. IP and UDP add 28 (IPv6: 48)."""
     lost_after: Duration = 1.0
     """A round trip that takes longer is lost."""
     slow: Duration = 0.1
@@ -102,7 +123,7 @@ class Latency(Routine[LatencySettings]):
         fixed = await api_targets(self.context.cluster, chosen.count, self.deadline)
         if len(nodes) == 1 and not fixed:
             raise Failed(Reason.AGENTS_NOT_READY, "all agents are on one node: there is nothing to measure")
-        plan = Plan(nodes, fixed, chosen.size, chosen.large, chosen.count)
+        plan = Plan(nodes, fixed, chosen.size, chosen.large, chosen.count, chosen.protocols)
         # An agent that shares its node with the one that measures must answer too.
         nothing = dict.fromkeys((agent.uid for agent in agents), ())
         first = await self._ask(agents, {**nothing, **plan.first(chosen.neighbors)})
@@ -116,6 +137,9 @@ class Latency(Routine[LatencySettings]):
         finally:
             # Even if the agents that saw something wrong are silent by now.
             self._report(judgement)
+        if failed and failed.step in {POD_API, POD_SERVICE}:
+            # Agents may have noticed first that nobody reaches the API server any more: then this raises.
+            await permitted(addresses_of(self.context.cluster, min(self.deadline, self.context.clock.now() + _ANSWER)))
         if failed:
             raise failed
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from khealth_exporter.canaries.agents.neighbors import neighbors
-from khealth_exporter.canaries.agents.round_trips import LARGE, POD_POD, PROTOCOLS, Target, Trip
+from khealth_exporter.canaries.agents.round_trips import LARGE, POD_POD, Protocol, Target, Trip
 from khealth_exporter.core.agents import Agent
 
 CLOSER = 10
@@ -20,7 +20,7 @@ class Plan:
     """Who measures what. `nodes` has the agent of each node, and `fixed` the targets of every agent.
 
     `size` and `large` are the bytes of datagrams, `large` 0 for none; `count` is how many round trips are made of each
-    kind.
+    kind, and `protocols` are those between nodes.
     """
 
     nodes: Mapping[str, Agent]
@@ -28,6 +28,7 @@ class Plan:
     size: int
     large: int
     count: int
+    protocols: Sequence[Protocol]
 
     def first(self, each: int) -> Targets:
         """Return the targets of all agents, with so many neighbors each."""
@@ -54,7 +55,7 @@ class Plan:
     def _to(self, node: str) -> Iterator[Target]:
         """Yield the targets on a node."""
         agent = self.nodes[node]
-        for protocol in PROTOCOLS:
+        for protocol in self.protocols:
             yield Target(node, POD_POD, protocol, agent.address, agent.port, self.size, self.count)
-        if self.large:
+        if self.large and "udp" in self.protocols:
             yield Target(node, LARGE, "udp", agent.address, agent.port, self.large, self.count)

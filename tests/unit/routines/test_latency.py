@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_agents import FakeAgents, agent
 from fake_network import FakeNetwork, Way
-from fakes import FORBIDDEN, refusing
+from fakes import FORBIDDEN, refusal, refusing
 from pydantic import ValidationError
 from small_cluster import Scene, scene
 from virtual_time import virtual
@@ -132,6 +132,37 @@ async def test_a_node_that_is_cut_off_is_to_blame_alone() -> None:
         assert "all with node-3" in verdict.note
         (evidence,) = attempt.evidence
         assert "5 of 5 lost, ETIMEDOUT: no answer in time" in evidence.lines[0]
+
+
+@virtual
+async def test_an_api_server_that_khealth_does_not_reach_either_is_to_blame_itself() -> None:
+    """Agents may notice an outage before khealth asks again."""
+
+    def outage(way: Way) -> float:
+        if way.target in (SERVICE, FIRST_API, SECOND_API):
+            down = refusal(503, "unavailable", "ServiceUnavailable")
+            here.scene.api.faults.append(refusing("list", resource="endpointslices", by=down))
+            return 1.0
+        return 0.0
+
+    async with small_network(lost=outage) as here:
+        reason, _ = await here.failed()
+        assert Reason.API_ERROR is reason
+
+
+@virtual
+async def test_only_the_chosen_protocols_are_sent() -> None:
+    """A network may be meant to drop the others; large datagrams are UDP."""
+    async with small_network(lost=lambda way: float(between(way) and way.protocol == "udp")) as here:
+        assert (None, "") == await here.failed(protocols=("tcp", "http"))
+        assert {"tcp", "http"} == {way.protocol for way in here.network.ways if between(way)}
+
+
+@pytest.mark.parametrize("protocols", [(), ("tcp", "tcp"), ("icmp",)])
+def test_protocols_that_make_no_sense_are_refused(protocols: tuple[str, ...]) -> None:
+    """Before anything runs."""
+    with pytest.raises(ValidationError):
+        LatencySettings.model_validate({"protocols": protocols})
 
 
 @virtual
