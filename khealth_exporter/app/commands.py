@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import linecache
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -105,6 +106,7 @@ def start(main: Callable[..., Coroutine[Any, Any, _T]], *arguments: object, **ke
     """Run a coroutine function to its end, with `process=` added, in an event loop whose busy time is measured."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
     # What was imported stays: to look through it for garbage again and again would make the event loop busy for long.
+    linecache.clearcache()  # Settings take the meaning of their keys from their own source.
     gc.collect()
     gc.freeze()
     clock = Clock()

@@ -1,6 +1,5 @@
 """Validates a part of the file against a settings model, and describes each error in a plain sentence."""
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -114,6 +113,8 @@ def _sentence(detail: ErrorDetails, value: Value) -> str:
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - only errors need it
+
     names = sorted(known)
     near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
     return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known: {', '.join(names)}"

@@ -105,7 +105,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
 class Settings(BaseModel):
     """Base of every part of the configuration: frozen, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # Most settings belong to routines that do not run: validators are built when they are needed.
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class ModuleSettings(Settings):

@@ -78,7 +78,6 @@ class Handlers:
         self._backend = backend
         self._scrape_lock, self._page_lock, self._reload_lock = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._status_page = PageCache(self._page_renderer, self._page_lock, clock, _MAX_AGE)
-        self._runbook = EncodedBody.of(runbook_page().encode())
 
     def routes(self) -> dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
         """Return the handler of each GET path; none of them changes anything."""
@@ -148,7 +147,9 @@ class Handlers:
     async def runbook(self, request: web.Request) -> web.StreamResponse:
         """Return the runbook: the meaning of each alert and reason, and what to do."""
         headers = {"Content-Type": _HTML, "Content-Security-Policy": RUNBOOK_POLICY}
-        return _encoded_response(request, self._runbook, headers)
+        async with self._page_lock:
+            body = await asyncio.to_thread(lambda: EncodedBody.of(runbook_page().encode()))
+        return _encoded_response(request, body, headers)
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:
         """Return 200 if every loop makes progress, 503 otherwise."""

@@ -25,7 +25,7 @@ _Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z
 class _Open(Settings):
     """A part of a Kubernetes object: keys that khealth does not know go to the API server as they are."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
     @property
     def plain(self) -> dict[str, Any]:

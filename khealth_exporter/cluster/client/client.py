@@ -25,7 +25,7 @@ from khealth_exporter.cluster.client.route import Route
 from khealth_exporter.cluster.client.trouble import Troubles
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError
 from khealth_exporter.cluster.errors import Refusal, Refused, no_credentials
-from khealth_exporter.cluster.stream.opening import Way, ask
+from khealth_exporter.cluster.stream.opening import Way, ask, system_tls
 from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
@@ -242,12 +242,13 @@ class Client:
     async def _ask(
         self, session: aiohttp.ClientSession, call: Call, route: Route, stamps: Stamps
     ) -> aiohttp.ClientResponse:
+        proxy_tls = system_tls() if route.proxy and route.proxy.url.scheme == "https" else True
         return await session.request(
             call.method,
             call.url,
             data=call.body,
             headers=joined(call.headers, route.headers),
-            ssl=self._credentials.tls or True,
+            ssl=self._credentials.tls or proxy_tls,
             server_hostname=call.server_name or self._credentials.server_hostname,
             proxy=route.proxy.url if route.proxy else None,
             proxy_headers=route.connect_headers,

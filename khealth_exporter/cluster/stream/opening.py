@@ -1,5 +1,6 @@
 """Opening a stream: connection, proxy, TLS, request, and the answer's head."""
 
+import functools
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,12 @@ from khealth_exporter.cluster.stream.http_reader import Body, GarbledAnswerError
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.wire import Wire
 from khealth_exporter.measure.clock import Clock
+
+
+@functools.cache
+def system_tls() -> ssl.SSLContext:
+    """Return how to talk TLS to a proxy where the server itself does not: it trusts the machine's own authorities."""
+    return ssl.create_default_context()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ async def _reach(wire: Wire, way: Way) -> bool:
     """Begin TLS, with the proxy and then with the server; tell whether the proxy itself reads what is sent next."""
     if way.proxy and way.proxy.url.scheme == "https":
         try:
-            await wire.start_tls(way.tls or ssl.create_default_context(), _host(way.proxy.url))
+            await wire.start_tls(way.tls or system_tls(), _host(way.proxy.url))
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS: {error}") from error  # The server's own TLS errors stay what they are.
     if way.tls is None:

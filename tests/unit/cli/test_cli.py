@@ -5,6 +5,7 @@ import contextlib
 import functools
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from xml.etree.ElementTree import parse as parse_xml
 
 import pytest
 import structlog
+import trustme
 
 from khealth_exporter import __version__, config
 from khealth_exporter.app import commands as app
@@ -680,6 +682,26 @@ except SystemExit:
     ran = subprocess.run([sys.executable, "-c", program, option], check=True, capture_output=True, text=True)  # noqa: S603
     expected = "[]"
     assert expected == ran.stdout.splitlines()[-1]
+
+
+def test_no_certificate_authorities_are_kept_that_nothing_uses(tmp_path: Path) -> None:
+    """The system's are loaded when aiohttp is imported; what the environment says of them stays."""
+    authority = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(authority))
+    program = """
+import khealth_exporter.app.commands, aiohttp.connector, os, ssl
+kept = vars(aiohttp.connector)["_SSL_CONTEXT_VERIFIED"]
+print(len(kept.get_ca_certs()), len(ssl.create_default_context().get_ca_certs()), kept.verify_mode.name)
+"""
+    ran = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SSL_CERT_FILE": str(authority)},
+    )
+    expected = "0 1 CERT_REQUIRED\n"
+    assert expected == ran.stdout
 
 
 def test_the_module_is_the_command() -> None:
