@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import AnnotationQueryPlacement, GridPos
 
-from dashboards import board, clusters, itself, overview, routines
+from dashboards import board, clusters, itself, network, overview, routines
 from deploy import written
 
 FOLDER = Path(__file__).parent
@@ -25,14 +25,14 @@ def khealth() -> dashboard.Dashboard:
     whole.links([board.other("All clusters", "khealth-clusters"), board.runbook_link()])
     for panel in overview.panels():
         whole.with_panel(panel)
-    place = GridPos(x=0, y=itself.TOP - 1, w=24, h=1)
-    whole.with_row(dashboard.Row("khealth itself: certainty and cost").grid_pos(place))
-    for about_itself in itself.panels():
-        whole.with_panel(about_itself)
-    below = GridPos(x=0, y=routines.TOP - 1, w=24, h=1)
-    whole.with_row(dashboard.Row("Single routines").grid_pos(below))
-    for of_routine in routines.panels():
-        whole.with_panel(of_routine)
+    for title, row in (
+        ("khealth itself: certainty and cost", itself),
+        ("Single routines", routines),
+        ("Network", network),
+    ):
+        whole.with_row(dashboard.Row(title).grid_pos(GridPos(x=0, y=row.TOP - 1, w=24, h=1)))
+        for below in row.panels():
+            whole.with_panel(below)
     return whole
 
 

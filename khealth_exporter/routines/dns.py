@@ -166,6 +166,7 @@ class Dns(Routine[DnsSettings]):
         judgement = Judgement(self._survey.answers, self._servers, self._survey.silent)
         self.record(Reading(FAILING, len(judgement.bad)))
         self.record(judgement.remark())
+        self.record(judgement.by_server())
         failed = judgement.failure()
         if failed and failed.step is ask.PROPAGATE and waited < _ENOUGH:
             note = f"{failed.note}; only {waited:.0f} s were left for that, and DNS may take {_ENOUGH:g} s"

@@ -1,9 +1,11 @@
 """What answers blame: DNS, one of its pods, the way to its Service, or one node. Pure: no I/O, no clock."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
-from khealth_exporter.canaries.dns.questions import PROPAGATE, RESOLVE, SERVICE, STEPS, TCP, Answer, Grade
+from khealth_exporter.canaries.dns.questions import PROPAGATE, RESOLVE, SERVER, SERVICE, STEPS, TCP, Answer, Grade
 from khealth_exporter.canaries.dns.servers import Server, Servers
 from khealth_exporter.core.agents import Agent, Silence
 from khealth_exporter.vocabulary.reading import Remark
@@ -12,6 +14,8 @@ from khealth_exporter.vocabulary.verdict import Evidence, Failed
 
 _LINES = 20
 """Answers that the evidence quotes."""
+_SHOWN = 8
+"""DNS pods that a remark names, the worst ones."""
 _UNPROGRAMMED = "the DNS pods answer, and their Service does not"
 
 
@@ -69,6 +73,18 @@ class Judgement:
             text = "no agent reaches one at its own address, but the Service works: is there a NetworkPolicy?"
             return Remark("DNS pods", f"{count}; {text}")
         return Remark("DNS pods", f"{count}; failing: {', '.join(map(str, bad))}", failing=True)
+
+    def by_server(self) -> Remark:
+        """Return what agents got from each DNS pod, asked for the cluster's own name; failing and slow ones first."""
+        asked: defaultdict[str, list[Answer]] = defaultdict(list)
+        for answer in self.answers:
+            if answer.question.step is SERVER and answer.grade is not Grade.OPEN:
+                asked[answer.question.server].append(answer)
+        found = [(server, asked[server.address]) for server in self.servers.ready or () if asked[server.address]]
+        found.sort(key=lambda one: (all(answer.failed for answer in one[1]), _median(one[1])), reverse=True)
+        told = [f"{server}: {_share(answers)}" for server, answers in found[:_SHOWN]]
+        more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+        return Remark("By DNS pod", "; ".join((*told, *more)) or "none was asked at its own address")
 
     @property
     def _way(self) -> list[Answer]:
@@ -165,6 +181,17 @@ class Judgement:
         agents, all_agents = ({_key(a.agent) for a in some} for some in (failing, self._way))
         steps = sorted({answer.question.step for answer in failing}, key=STEPS.index)
         return f"{len(agents)} of {len(all_agents)} agents fail ({', '.join(step.name for step in steps)})"
+
+
+def _median(answers: Iterable[Answer]) -> float:
+    """Return the median duration of the right answers, in seconds; 0 without any."""
+    return median([answer.seconds for answer in answers if not answer.failed] or [0.0])
+
+
+def _share(answers: Sequence[Answer]) -> str:
+    right = sum(not answer.failed for answer in answers)
+    took = f", median {_median(answers) * 1000:.2f} ms" if right else ""
+    return f"{right} of {len(answers)} answers are right{took}"
 
 
 def _key(agent: Agent) -> str:

@@ -283,3 +283,15 @@ def test_the_earliest_step_that_failed_is_named() -> None:
     found = judged({("missing",): WRONG, ("tcp",): "timeout"})
     assert found
     assert min(TCP, MISSING, key=STEPS.index) is found.step
+
+
+def test_each_dns_pod_has_its_figures_and_those_that_fail_come_first() -> None:
+    """On the status page, at most eight of them."""
+    found = Judgement(tuple(answers({("server", "10.0.2.2"): "timeout"})), SERVERS).by_server()
+    first, second = found.text.split("; ")
+    assert first == "coredns-b (10.0.2.2) on node-2: 0 of 3 answers are right"
+    assert second == "coredns-a (10.0.1.2) on node-1: 3 of 3 answers are right, median 1.00 ms"
+    many = tuple(Server(f"coredns-{n}", f"10.0.1.{n}", "node-1") for n in range(1, 11))
+    asked = [Answer(AGENTS[0], Question(SERVER, "own.", OWN, s.address), "answered", ("10.96.0.1",)) for s in many]
+    assert Judgement(asked, Servers(("10.96.0.1",), None, many)).by_server().text.endswith("; and 2 more")
+    assert Judgement((), Servers()).by_server().text == "none was asked at its own address"

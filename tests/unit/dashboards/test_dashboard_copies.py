@@ -16,9 +16,20 @@ PODS = ("khealth-1", "khealth-2")
 ASKED = [one for path in dashboards() for one in expressions(path) if not one.panel.startswith("variable ")]
 """A variable's values are a set, whatever there are copies of."""
 NOTHING = {f"khealth: clusters: {tile} A" for tile in ("Healthy clusters", "Broken", "Unknown")} | {
-    "khealth: storage: steps, p99 of 1 h A"
+    f"khealth: {panel}"
+    for panel in (
+        "storage: steps, p99 of 1 h A",
+        "network/dns: each way to a DNS server, p50 and p99 of 1 h A",
+        "network/dns: each way to a DNS server, p50 and p99 of 1 h B",
+        "network: other steps, p99 of 1 h A",
+        "network/latency: worst pair of nodes A",
+        "network/latency: worst pair of nodes B",
+        "network/latency: lost round trips A",
+        "network: DNS pods and pairs failing A",
+        "network: DNS pods and pairs failing B",
+    )
 }
-"""The one cluster is failing, and tests no storage."""
+"""The one cluster is failing, and tests neither storage nor the network."""
 RECORDED = {
     'routine:khealth_error_budget_left:ratio_30d{cluster="oslo",module="rcscheduler",routine="rcscheduler"}': "0.5x50",
     'khealth:objective:ratio{cluster="oslo"}': "0.99x50",
