@@ -23,7 +23,7 @@ DNS = Told(
 REST = Told(
     "network: other steps, p99 of 1 h",
     "The duration of round trips between pods, to a Service and to the API server, of the time until Services and"
-    " policies are in force, and of connections to targets outside the cluster. Good is what your network usually does,"
+    " policies take effect, and of connections to targets outside the cluster. Good is what your network usually does,"
     " without a trend.",
     (12, TOP, 12, 8),
     ("KhealthNetworkBroken", "network_slow", "service_not_programmed"),

@@ -105,8 +105,9 @@ class SweepResult:
 def start(main: Callable[..., Coroutine[Any, Any, _T]], *arguments: object, **keywords: object) -> _T:
     """Run a coroutine function to its end, with `process=` added, in an event loop whose busy time is measured."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
+    # It holds the source of all settings, from which they take the meaning of their keys.
+    linecache.clearcache()
     # What was imported stays: to look through it for garbage again and again would make the event loop busy for long.
-    linecache.clearcache()  # Settings take the meaning of their keys from their own source.
     gc.collect()
     gc.freeze()
     clock = Clock()

@@ -1,6 +1,6 @@
 """What agents connect to outside the cluster, what became of it, and what that blames. Pure: no I/O, no clock."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -25,11 +25,8 @@ TLS = _step("tls", "the TLS handshake begins → it is complete, and the certifi
 RESPOND = _step("respond", "the request is sent → the status line of the answer is there")
 STEPS = (RESOLVE, CONNECT, TLS, RESPOND)
 _FIRST_BAD_STATUS = 400
-_NO_SUCH_NAME = frozenset({"nxdomain", "nodata"})
-_ERRORS = frozenset({"servfail", "refused"})
-"""What DNS servers answer that cannot tell."""
-_FIRST = (Reason.EGRESS_FAILED, Reason.DNS_FAILED, Reason.NO_SINGLE_CAUSE)
-"""Of what targets fail for, the first is the verdict's."""
+_DNS_WORKS = frozenset({"answered", "nodata"})
+"""What may come of the cluster's own name, of which there may be no IPv4 address."""
 _LINES = 20
 """Failures that the evidence quotes."""
 
@@ -78,8 +75,7 @@ class Target(Settings):
 class Outcome:
     """What became of a target at one agent; `trouble` is empty if it was well, and `step` is where it failed.
 
-    `reason` is what that blames. A name that does not exist is a target that is not there. All other failed lookups are
-    not egress: DNS servers that answer with errors are at fault, and why none answers cannot be told from here.
+    `reason` is what that blames. A name that does not resolve is egress only if DNS knows the cluster's own name.
     """
 
     agent: Agent
@@ -101,40 +97,37 @@ class Outcome:
         # Whether a status is well is for the user to say.
         if status := int(told.get("status") or 0):
             trouble, step = ("", None) if target.accepts(status) else (f"respond: status {status}", RESPOND)
-        reason = _lookup_reason(told.get("lookups", ())) if step is RESOLVE else Reason.EGRESS_FAILED
+        known = step is not RESOLVE or told.get("dns") in _DNS_WORKS
+        reason = Reason.EGRESS_FAILED if known else Reason.NO_SINGLE_CAUSE
         return cls(agent, target, durations, uncertainty, trouble, (step or CONNECT) if trouble else None, reason)
 
     def __str__(self) -> str:
         return f"{self.agent.name} on {self.agent.node}: {self.target.name}: {self.trouble or 'well'}"
 
 
-def _lookup_reason(lookups: Collection[str]) -> Reason:
-    if not lookups or _NO_SUCH_NAME & set(lookups):
-        return Reason.EGRESS_FAILED
-    return Reason.DNS_FAILED if _ERRORS & set(lookups) else Reason.NO_SINGLE_CAUSE
-
-
 def judge(outcomes: Sequence[Outcome]) -> Failed | None:
     """Return what the outcomes blame; None if every agent reached every target.
 
-    Targets that fail for another reason than DNS come first. Where only the agents of one node fail, and others reach
-    all that they do not, it is that node's.
+    What fails for want of DNS is left to network/dns, and judged only if nothing else fails. Where only the agents of
+    one node fail, and others reach all that they do not, it is that node's.
     """
     if not outcomes:
         return Failed(Reason.PROBER_STARVED, "no agent had the time to connect to anything")
     trouble = [outcome for outcome in outcomes if outcome.trouble]
     if not trouble:
         return None
-    reason = min((outcome.reason for outcome in trouble), key=_FIRST.index)
-    failing = [outcome for outcome in trouble if outcome.reason is reason]
+    failing = [outcome for outcome in trouble if outcome.reason is Reason.EGRESS_FAILED] or trouble
     first = min(failing, key=lambda outcome: STEPS.index(outcome.step or CONNECT))
-    evidence = (Evidence("Egress", "targets", tuple(map(str, trouble[:_LINES]))),)
-    nodes, targets = {o.agent.node for o in failing}, {o.target.name for o in failing}
+    shown = [*failing, *(outcome for outcome in trouble if outcome not in failing)]
+    evidence = (Evidence("Egress", "targets", tuple(map(str, shown[:_LINES]))),)
+    targets = {o.target.name for o in failing}
+    nodes = {o.agent.node for o in trouble if o.target.name in targets}
     well = [{o.target.name for o in outcomes if not o.trouble and o.agent.node != node} for node in nodes]
     if len(nodes) == 1 and targets <= well[0]:
         note = f"{Reason.EGRESS_FAILED} on {first.agent.node}; agents on other nodes are answered: {first}"
         return Failed(Reason.ONE_NODE, note, evidence, step=first.step)
     agents = len({outcome.agent.uid for outcome in failing})
     count = f"{agents} of {len({outcome.agent.uid for outcome in outcomes})} agents fail"
-    why = "; no DNS server answers: see network/dns" if reason is Reason.NO_SINGLE_CAUSE else ""
-    return Failed(reason, f"{count}: {first}{why}", evidence, step=first.step)
+    unknown = first.reason is Reason.NO_SINGLE_CAUSE
+    why = "; DNS does not know the cluster's own name there either: see network/dns" if unknown else ""
+    return Failed(first.reason, f"{count}: {first}{why}", evidence, step=first.step)

@@ -38,7 +38,6 @@ class Egress(Routine[EgressSettings]):
     steps: ClassVar[tuple[Step, ...]] = STEPS
     reasons: ClassVar[tuple[Reason, ...]] = (
         Reason.EGRESS_FAILED,
-        Reason.DNS_FAILED,
         Reason.ONE_NODE,
         Reason.NO_SINGLE_CAUSE,
     )

@@ -1,6 +1,7 @@
 """The handlers of the web server's paths."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -78,6 +79,7 @@ class Handlers:
         self._backend = backend
         self._scrape_lock, self._page_lock, self._reload_lock = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._status_page = PageCache(self._page_renderer, self._page_lock, clock, _MAX_AGE)
+        self._runbook = PageCache(lambda: lambda: runbook_page().encode(), self._page_lock, clock, math.inf)
 
     def routes(self) -> dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
         """Return the handler of each GET path; none of them changes anything."""
@@ -147,9 +149,7 @@ class Handlers:
     async def runbook(self, request: web.Request) -> web.StreamResponse:
         """Return the runbook: the meaning of each alert and reason, and what to do."""
         headers = {"Content-Type": _HTML, "Content-Security-Policy": RUNBOOK_POLICY}
-        async with self._page_lock:
-            body = await asyncio.to_thread(lambda: EncodedBody.of(runbook_page().encode()))
-        return _encoded_response(request, body, headers)
+        return _encoded_response(request, await self._runbook.get(), headers)
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:
         """Return 200 if every loop makes progress, 503 otherwise."""

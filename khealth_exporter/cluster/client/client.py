@@ -242,13 +242,12 @@ class Client:
     async def _ask(
         self, session: aiohttp.ClientSession, call: Call, route: Route, stamps: Stamps
     ) -> aiohttp.ClientResponse:
-        proxy_tls = system_tls() if route.proxy and route.proxy.url.scheme == "https" else True
         return await session.request(
             call.method,
             call.url,
             data=call.body,
             headers=joined(call.headers, route.headers),
-            ssl=self._credentials.tls or proxy_tls,
+            ssl=self._credentials.tls or (system_tls() if route.proxy and route.proxy.url.scheme == "https" else True),
             server_hostname=call.server_name or self._credentials.server_hostname,
             proxy=route.proxy.url if route.proxy else None,
             proxy_headers=route.connect_headers,

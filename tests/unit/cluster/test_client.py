@@ -28,7 +28,7 @@ from khealth_exporter.cluster.credentials.credentials import Credentials, Creden
 from khealth_exporter.cluster.credentials.loaded import Loaded
 from khealth_exporter.cluster.credentials.proxy import usable
 from khealth_exporter.cluster.errors import Refused, judge, no_credentials
-from khealth_exporter.cluster.stream.opening import system_tls
+from khealth_exporter.cluster.stream import opening
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.measure.clock import Clock
@@ -1321,13 +1321,13 @@ async def test_a_proxy_with_tls_is_verified_by_the_machines_authorities_if_the_s
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    system_tls.cache_clear()
+    monkeypatch.setattr(client_module, "system_tls", ssl.create_default_context)
+    monkeypatch.setattr(opening, "system_tls", ssl.create_default_context)
     async with await asyncio.start_server(Forward(told(407)), "127.0.0.1", 0, ssl=context) as served:
         proxy = usable(f"https://127.0.0.1:{served.sockets[0].getsockname()[1]}", "")
         credentials = Credentials(lambda: Loaded("http://cluster.invalid", proxy=proxy), Clock())
         async with client_of("", telemetry, credentials=credentials) as client:
             found = await asked_both_ways(client)
-    system_tls.cache_clear()
     assert all("HTTP 407" in refusal.note for refusal in found), found
 
 

@@ -153,6 +153,32 @@ def test_a_name_that_does_not_exist_fails_at_once(monkeypatch: pytest.MonkeyPatc
     with names(monkeypatch, tmp_path):
         (found,) = ask({"address": "no.where:1"})
     assert ("resolve", "A: nxdomain; AAAA: nxdomain") == (found["failed"], found["error"])
+    assert "nxdomain" == found["dns"]
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_a_name_that_does_not_resolve_says_whether_dns_knows_the_clusters_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int
+) -> None:
+    """It tells DNS that fails from a name, or a server that it forwards to, that does."""
+
+    def answered(query: bytes) -> list[bytes]:
+        own = b"kubernetes" in query
+        return [dns_answer(query, *([LOOPBACK] if own else []), code=0 if own else code)]
+
+    (tmp_path / "resolv.conf").write_text(f"nameserver {ADDRESS}\n")
+    monkeypatch.setenv("KHEALTH_RESOLV_CONF", str(tmp_path / "resolv.conf"))
+    with NameServer(answered).running() as server:
+        monkeypatch.setattr(resolver, "PORT", server.port)
+        (found,) = ask({"address": "no.where:1"})
+    assert ("answered", "resolve") == (found["dns"], found["failed"])
+
+
+def test_dns_is_not_asked_for_more_where_a_name_resolves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is to be told apart."""
+    with names(monkeypatch, tmp_path, LOOPBACK):
+        (found,) = ask({"address": "some.where:1"})
+    assert ("", "connect") == (found["dns"], found["failed"])
 
 
 def test_a_silent_server_runs_into_the_timeout() -> None:
