@@ -26,8 +26,8 @@ python -m benchmarks.faults --write
 
 [benchmarks/README.md](../benchmarks/README.md) says what the command needs. All times are since the fault was complete:
 a program that is stopped takes up to 10 s to end, and may refuse requests earlier. They include the wait for the
-routine's next attempt. The intervals were {shortest:g} s to {longest:g} s, and the timeouts
-{least:g} s to {most:g} s. The alerts and their routes were {factor:g} times as fast as the shipped ones.
+routine's next attempt. The intervals were up to {longest:g} s, and the timeouts
+up to {most:g} s. The alerts and their routes were {factor:g} times as fast as the shipped ones.
 """
 
 
@@ -105,9 +105,7 @@ def write(rows: Sequence[Row], outcomes: Mapping[str, Outcome]) -> None:
         "kubernetes": json.loads(kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"],
         "nodes": len(kubectl("get", "nodes", "-o", "name").split()),
         "factor": FACTOR,
-        "shortest": min(pace.interval for pace in paces),
         "longest": max(pace.interval for pace in paces),
-        "least": min(pace.timeout for pace in paces),
         "most": max(pace.timeout for pace in paces),
     }
     PAGE.write_text(page(rows, outcomes, about), encoding="utf-8")

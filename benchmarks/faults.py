@@ -17,7 +17,7 @@ from benchmarks.alerts import Alerts, evaluated
 from benchmarks.breaking import Scene
 from benchmarks.everything import document, named, outside, restricted, routines, with_canaries, writable, write
 from benchmarks.fault_rows import BY_NAME, ROWS, Row
-from benchmarks.figures import OUT, conclude, plain_parser, table
+from benchmarks.figures import conclude, plain_parser, table
 from benchmarks.harness import free_port, program
 from benchmarks.kit import Kit, wait_for
 from benchmarks.outcome import LOOK, Outcome, goals, judged
@@ -25,7 +25,7 @@ from benchmarks.pager import found
 from benchmarks.verdicts import Log
 
 NAMESPACE = "bench-faults"
-KNOWN = OUT / "fault-table.json"
+KNOWN = Path(__file__).with_name("fault-table.json")
 """What has been measured of each row so far."""
 PATIENCE = 420.0
 """Seconds within which all is well again, the slowest attempt that was under way included."""
@@ -119,7 +119,6 @@ def known() -> dict[str, Outcome]:
 
 def keep(outcome: Outcome) -> None:
     """Add a row to what has been measured."""
-    OUT.mkdir(exist_ok=True)
     every = known() | {outcome.name: outcome}
     text = json.dumps({name: one.document() for name, one in every.items()}, indent=2)
     KNOWN.write_text(f"{text}\n", encoding="utf-8")

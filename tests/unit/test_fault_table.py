@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks import everything, fault_page, kills, sets, soak, webhooks
+from benchmarks import everything, fault_page, faults, kills, sets, soak, webhooks
 from benchmarks.everything import PACES, attempts_an_hour, document, routines, writable, write
 from benchmarks.fault_rows import NOBODY, ROWS, Row
 from benchmarks.kit import Kit
@@ -32,9 +32,7 @@ ABOUT = {
     "kubernetes": "v1",
     "nodes": 2,
     "factor": 3.0,
-    "shortest": 5,
     "longest": 60,
-    "least": 2,
     "most": 25,
 }
 UNDER_WAY = {"result": None, "phase": "poll", "started_at": "2026-12-01T10:00:30.000000Z"}
@@ -375,3 +373,10 @@ class TestKit:
             pass
         told = (tmp_path / "told").read_text().split("\n")[:-1]
         assert [line.partition(" ")[0] for line in told] == ["stop", "start", "stop", "start"]
+
+
+def test_the_page_shows_what_was_measured_last() -> None:
+    """`python -m benchmarks.faults --rows= --write` writes it, without a measurement."""
+    expected = fault_page.page(ROWS, faults.known(), ABOUT)
+    text = fault_page.PAGE.read_text(encoding="utf-8")
+    assert text[text.index("\n| fault |") :] == expected[expected.index("\n| fault |") :]
