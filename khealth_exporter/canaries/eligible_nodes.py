@@ -62,7 +62,7 @@ class Nodes:
         if node.name in self.closed:
             return Reason.NO_NODE, f"node {self.only} is cordoned or being removed"
         if not node.ready:
-            return Reason.KUBELET_SILENT, f"node {self.only} became NotReady: {_said(node)}"
+            return Reason.ONE_NODE, f"node {self.only} became NotReady, other nodes are Ready: {_said(node)}"
         return None
 
     @property

@@ -74,7 +74,8 @@ class Visit:
         if not failure or failed.component not in {Component.NODE, Component.STORAGE}:
             return failed
         self._rotation.failed(self._node, failed.reason)
-        if failed.component is not Component.NODE or not self._rotation.well_elsewhere(self._node):
+        known = failed.reason is Reason.ONE_NODE or not self._rotation.well_elsewhere(self._node)
+        if failed.component is not Component.NODE or known:
             return failed
         note = alone(failed.reason, self._node, failed.note)
         return Failed(Reason.ONE_NODE, note, failed.evidence, step=failed.step, settled=failed.settled)

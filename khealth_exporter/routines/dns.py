@@ -15,7 +15,8 @@ from khealth_exporter.canaries.dns.new_service import Family, NewService
 from khealth_exporter.canaries.dns.questions import Expected, Grade, Question
 from khealth_exporter.canaries.dns.servers import PERMISSIONS, Servers, find
 from khealth_exporter.canaries.dns.survey import Survey
-from khealth_exporter.cluster.kinds import ENDPOINT_SLICE, SERVICE, Kind
+from khealth_exporter.cluster.client.lookup import permitted
+from khealth_exporter.cluster.kinds import ENDPOINT_SLICE, NODE, SERVICE, Kind
 from khealth_exporter.core.agents import Agent, Told
 from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineSettings
 from khealth_exporter.measure.moments import Moment
@@ -69,6 +70,7 @@ class Dns(Routine[DnsSettings]):
         Reason.ONE_NODE,
     )
     makes: ClassVar[tuple[Kind[Any], ...]] = (SERVICE, ENDPOINT_SLICE)
+    reads: ClassVar[tuple[Kind[Any], ...]] = (NODE,)
     writes: ClassVar[int] = 4
     needs_agents: ClassVar[bool] = True
     figures: ClassVar[tuple[Figure, ...]] = (FAILING,)
@@ -113,8 +115,12 @@ class Dns(Routine[DnsSettings]):
             await asyncio.sleep(_LOOK)
             unready &= set((await find(self.context.cluster, settings.service, self.deadline)).unready)
         if unready:
-            note = f"not ready: {', '.join(sorted(map(str, unready)))}; other DNS pods answer"
-            raise Failed(Reason.ONE_DNS_SERVER, note, step=ask.SERVER)
+            nodes = await permitted(self.context.cluster.list(NODE, self.deadline)) or ()
+            dead = {node.name for node in nodes if not node.ready}
+            reason = Reason.ONE_NODE if {server.node for server in unready} <= dead else Reason.ONE_DNS_SERVER
+            said = ", and neither is the node" if reason is Reason.ONE_NODE else ""
+            note = f"not ready: {', '.join(sorted(map(str, unready)))}{said}; other DNS pods answer"
+            raise Failed(reason, note, step=ask.SERVER)
 
     def _questions(self, agent: Agent) -> list[Question]:
         """Return what an agent asks for once the cluster's domain is known."""

@@ -549,7 +549,7 @@ PINNED = Placement("pause", node="node-1")
         (node("node-1"), Reason.NO_NODE),
         (node("node-1", taints=("node.kubernetes.io/memory-pressure",)), Reason.NO_NODE),
         (node("node-1", cordoned=True), Reason.NO_NODE),
-        (node("node-1", ready="Unknown"), Reason.KUBELET_SILENT),
+        (node("node-1", ready="Unknown"), Reason.ONE_NODE),
         (STOPPING, Reason.NO_NODE),
         (node("node-3"), Reason.NO_NODE),
     ],

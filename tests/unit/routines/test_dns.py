@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from documents import node
 from fake_agents import FakeAgents, agent
 from fakes import FORBIDDEN, Asked, FakeApi, Json, refusal, refusing
 from small_cluster import Scene, scene
@@ -247,6 +248,16 @@ async def test_a_server_that_does_not_become_ready_is_a_ticket() -> None:
         net.here.api.put(SLICES, dns_slice(PODS, 53, "10.0.2.2"))
         status = await net.attempted()
         assert (Reason.ONE_DNS_SERVER, True) == (reason(status), "coredns-node-2 (10.0.2.2) on node-2" in note(status))
+
+
+@pytest.mark.parametrize(("ready", "expected"), [("Unknown", Reason.ONE_NODE), ("True", Reason.ONE_DNS_SERVER)])
+@virtual
+async def test_a_server_on_a_node_that_is_not_ready_is_the_nodes(ready: str, expected: Reason) -> None:
+    """The controller manager takes such pods out of Services, although they may be well."""
+    async with network() as net:
+        net.here.api.put(SLICES, dns_slice(PODS, 53, "10.0.2.2"))
+        net.here.api.put("nodes", node("node-2", ready=ready))
+        assert expected is reason(await net.attempted())
 
 
 @virtual
