@@ -137,7 +137,8 @@ ROWS = (
     Row(
         "canary-image-missing", "khealth's own image is in no registry", configured(image=NOWHERE), "registry", REGISTRY
     ),
-    Row("job-killed", "the process of a Job's pod killed (-9)", killed("compute"), "node", NODES),
+    # custom/check has the same process, and its user's words for it.
+    Row("job-killed", "the process of a Job's pod killed (-9)", killed("compute"), "node", NODES, also=("workload",)),
     Row(
         "no-garbage-collector",
         "the controller manager without garbage-collector-controller",

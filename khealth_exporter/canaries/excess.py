@@ -94,8 +94,11 @@ Excuse = tuple[Reason, float]
 """What made a step longer, other than its component, and by how many seconds."""
 
 
-def excuses(trace: Trace[Pod], now: float) -> Mapping[Step, Excuse]:
-    """Return what others did to a pod's steps: a gate, a cluster without room, containers that were added to it."""
+def excuses(trace: Trace[Pod], now: float, *, pinned: bool = False) -> Mapping[Step, Excuse]:
+    """Return what others did to a pod's steps: a gate, a cluster without room, containers that were added to it.
+
+    The scheduler may put a `pinned` pod on one node only: that this node did not take it is no fault of the scheduler.
+    """
     bound = trace.moments["scheduled"].at if "scheduled" in trace.moments else now
     found = {step: (Reason.POD_GATED, math.inf) for step in (SANDBOX, START, READY) if step.name in lengthened(trace)}
     held = []
@@ -103,7 +106,7 @@ def excuses(trace: Trace[Pod], now: float) -> Mapping[Step, Excuse]:
         free = trace.moments[FREE].at if FREE in trace.moments else bound
         held.append((Reason.POD_GATED, free - trace.moments[GATED].at))
     if REFUSED in trace.moments:
-        held.append((Reason.POD_UNSCHEDULABLE, bound - trace.moments[REFUSED].at))
+        held.append((Reason.NO_NODE if pinned else Reason.POD_UNSCHEDULABLE, bound - trace.moments[REFUSED].at))
     return found | ({SCHEDULE: max(held, key=lambda one: one[1])} if held else {})
 
 

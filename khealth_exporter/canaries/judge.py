@@ -33,12 +33,12 @@ class Judge:
         found = late or not_ready(trace, self.facts.nodes, self.facts.pulling)
         lateness = self.lateness
         if lateness and unexplained(trace.item):
-            steps = list(measured)
+            steps, pinned = list(measured), bool(self.facts.nodes.only)
             if late:
                 # It may be late only because the canary started late.
                 lateness = replace(lateness, usual={**lateness.usual, late.step: _USUAL})
                 steps.append(self.ruler.measure(late.step, trace.moments["started"], self.now, censored=True))
-            found = lateness.judged(found, trace.item.name, steps, excuses(trace, self.now.at))
+            found = lateness.judged(found, trace.item.name, steps, excuses(trace, self.now.at, pinned=pinned))
         return self.aim.refined(found, trace, self.facts.events)
 
     def _late(self, trace: Trace[Pod]) -> Finding | None:

@@ -208,6 +208,14 @@ def test_a_scheduler_is_blamed_for_its_own_time_alone(seen: Sequence[tuple[float
     assert (SCHEDULE, reason) == (found.step, found.reason)
 
 
+def test_a_node_that_does_not_take_its_pod_is_no_fault_of_the_scheduler() -> None:
+    """It was not Ready, and is by now: the scheduler had answered, and may not choose another node."""
+    seen = ((0.1, FAIR), (0.2, unschedulable(FAIR)), (5.5, bound(FAIR)))
+    place = Finding(SANDBOX, Reason.KUBELET_SILENT, "khealth-a: the kubelet has not accepted the pod", "node-1")
+    excused = excuses(followed(*seen), 6.0, pinned=True)
+    assert Reason.NO_NODE is lateness(6.0).judged(place, NAME, steps(0.1, 5.4, 0.4), excused).reason
+
+
 def test_an_injected_container_excuses_no_image_that_is_missing() -> None:
     """What is said of the container that a pod waits for stands, while it waits."""
     place = Finding(START, Reason.IMAGE_PULL_FAILED, "khealth-a: the image of init container proxy is being pulled")
