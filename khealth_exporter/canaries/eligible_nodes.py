@@ -61,9 +61,14 @@ class Nodes:
             return Reason.NO_NODE, f"node {self.only} was removed or tainted"
         if node.name in self.closed:
             return Reason.NO_NODE, f"node {self.only} is cordoned or being removed"
-        if not node.ready:
-            return Reason.ONE_NODE, f"node {self.only} became NotReady, other nodes are Ready: {_said(node)}"
-        return None
+        return None if node.ready else self._unready(node)
+
+    def _unready(self, node: Node) -> tuple[Reason, str]:
+        """Return what it means that a node is not Ready: it is that node's alone only if the others are."""
+        dead = [other for other in self.eligible if other.name not in self.closed and not other.ready]
+        if len(dead) == 1:
+            return Reason.ONE_NODE, f"node {node.name} became NotReady, the other nodes are Ready: {_said(node)}"
+        return Reason.KUBELET_SILENT, f"node {node.name} and {len(dead) - 1} more became NotReady: {_said(node)}"
 
     @property
     def none_ready(self) -> bool:

@@ -562,6 +562,13 @@ def test_a_pod_for_one_node_is_judged_by_that_node(node_1: Json, reason: Reason)
     assert (reason, True) == (found.reason, "1 Too many pods" in found.note)
 
 
+def test_a_pod_for_one_node_of_several_that_are_not_ready_is_no_ticket() -> None:
+    """Although there is another that is Ready."""
+    dead = [a_node(node(f"node-{number}", ready="Unknown")) for number in (1, 2)]
+    found = not_ready(way(unschedulable(A)), Nodes.of([*dead, a_node(node("node-3"))], PINNED))
+    assert Reason.KUBELET_SILENT is found.reason
+
+
 def test_a_pod_for_one_node_that_is_full_is_no_fault_where_nodes_are_unknown() -> None:
     """The scheduler has answered."""
     assert Reason.NO_NODE is not_ready(way(unschedulable(A)), Nodes.of(None, PINNED)).reason
