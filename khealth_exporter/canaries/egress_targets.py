@@ -118,8 +118,8 @@ def judge(outcomes: Sequence[Outcome]) -> Failed | None:
         return None
     failing = [outcome for outcome in trouble if outcome.reason is Reason.EGRESS_FAILED] or trouble
     first = min(failing, key=lambda outcome: STEPS.index(outcome.step or CONNECT))
-    shown = [*failing, *(outcome for outcome in trouble if outcome not in failing)]
-    evidence = (Evidence("Egress", "targets", tuple(map(str, shown[:_LINES]))),)
+    shown = sorted(trouble, key=lambda outcome: outcome.reason is not first.reason)[:_LINES]
+    evidence = (Evidence("Egress", "targets", tuple(map(str, shown))),)
     targets = {o.target.name for o in failing}
     nodes = {o.agent.node for o in trouble if o.target.name in targets}
     well = [{o.target.name for o in outcomes if not o.trouble and o.agent.node != node} for node in nodes]

@@ -18,7 +18,7 @@ from khealth_exporter.canary.agent import dns_message
 from khealth_exporter.canary.agent.loop import readable, writable
 from khealth_exporter.canary.agent.loop import run as run_side_by_side
 from khealth_exporter.canary.agent.question import BadQuestion, Document, Question, decoded, is_address
-from khealth_exporter.canary.agent.resolver import Asking, Settings, resolve, settings
+from khealth_exporter.canary.agent.resolver import Asking, resolve, settings
 from khealth_exporter.canary.agent.stamps import Busy, Trip, connect, family, told
 
 _Done = bytes | int | None
@@ -33,9 +33,10 @@ _LARGEST_PORT = 65_535
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})")
 _LONGEST_STATUS = 12
 _SERVER_ERROR = 500
-_RESOLVE_SECONDS = 2.0
-_OWN_NAME = "kubernetes.default.svc"
-"""Every cluster's DNS knows it, whether or not it reaches other servers."""
+_RESOLVE_SECONDS, _TRIES = 1.0, 3
+"""Seconds for one try of a lookup, and its tries: of several DNS servers, one may be silent."""
+_OWN_NAME = "kubernetes.default"
+"""Every cluster's DNS knows it below its own domain, whether or not it reaches other servers."""
 _MOST_ADDRESSES = 4
 _CHUNK = 4_096
 
@@ -68,6 +69,22 @@ class _Way:
 
         self.settings = settings()
         self.context = ssl.create_default_context()
+        self._dns = ""
+
+    async def dns(self) -> str:
+        """Return what came of the cluster's own name; it is asked for once."""
+        if not self._dns:
+            # The full name: a search would go on to servers outside of the cluster where it has no IPv4 address.
+            domain = next((one for one in self.settings.search if one.startswith("svc.")), "svc.cluster.local")
+            self._dns = (await resolve(_asking(f"{_OWN_NAME}.{domain.rstrip('.')}.", "A"), self.settings)).outcome
+        return self._dns
+
+
+def _asking(name: str, kind: str, seconds: float = _RESOLVE_SECONDS) -> Asking:
+    """Return a lookup with so many seconds for each try."""
+    asking = Asking(name, kind, seconds)
+    asking.tries = _TRIES
+    return asking
 
 
 class Target:
@@ -100,7 +117,7 @@ class Target:
         until = time.monotonic() + self._timeout
         try:
             with self._step("resolve"):
-                addresses = await self._resolve(way.settings, until)
+                addresses = await self._resolve(way, until)
             with self._step("connect"):
                 sock = await self._connect(addresses, until)
             with contextlib.ExitStack() as stack:
@@ -146,21 +163,24 @@ class Target:
         self._durations[self._doing] = round(seconds, 9)
         self._uncertainty = max(self._uncertainty, uncertainty)
 
-    async def _resolve(self, own: Settings, until: float) -> list[str]:
+    async def _resolve(self, way: "_Way", until: float) -> list[str]:
         if is_address(self._host):
             self._took(0.0, 0.0)
             return [self._host]
         trip, errors = Trip(), []
         for kind in dns_message.TYPES:
-            asking = Asking(self._host, kind, max(0.001, min(_RESOLVE_SECONDS, until - time.monotonic())))
-            answer = await resolve(asking, own)
+            seconds = max(0.001, min(_RESOLVE_SECONDS, (until - time.monotonic()) / _TRIES))
+            answer = await resolve(_asking(self._host, kind, seconds), way.settings)
             trip.add(answer.seconds, answer.uncertainty)
             if answer.addresses:
                 self._took(trip.seconds, trip.uncertainty)
                 return answer.addresses[:_MOST_ADDRESSES]
             errors.append(f"{kind}: {answer.outcome} {answer.error}".strip())
-        self._dns = (await resolve(Asking(_OWN_NAME, "A", _RESOLVE_SECONDS), own)).outcome
-        raise dns_message.Malformed("; ".join(errors))
+        # Known from here on, whatever becomes of the other question, which is none of this step.
+        self._error = "; ".join(errors)
+        self._took(trip.seconds, trip.uncertainty)
+        self._dns = await way.dns()
+        raise dns_message.Malformed(self._error)
 
     async def _connect(self, addresses: list[str], until: float) -> socket.socket:
         """Connect to the first address that lets it, each with its share of the time."""

@@ -157,21 +157,46 @@ def test_a_name_that_does_not_exist_fails_at_once(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("code", [2, 3])
+@pytest.mark.parametrize(("records", "expected"), [((LOOPBACK,), "answered"), ((), "nodata")], ids=["ipv4", "ipv6"])
 def test_a_name_that_does_not_resolve_says_whether_dns_knows_the_clusters_own(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, records: tuple[bytes, ...], expected: str
 ) -> None:
-    """It tells DNS that fails from a name, or a server that it forwards to, that does."""
+    """It tells DNS that fails from a name, or a server that it forwards to, that does. It is asked for once."""
+    asked: list[bytes] = []
 
     def answered(query: bytes) -> list[bytes]:
-        own = b"kubernetes" in query
-        return [dns_answer(query, *([LOOPBACK] if own else []), code=0 if own else code)]
+        own = b"\x0akubernetes\x07default\x03svc\x07cluster\x05local\x00" in query
+        asked.append(query) if own else None
+        return [dns_answer(query, *(records if own else ()), code=0 if own else code)]
 
-    (tmp_path / "resolv.conf").write_text(f"nameserver {ADDRESS}\n")
+    (tmp_path / "resolv.conf").write_text(
+        f"nameserver {ADDRESS}\nsearch mine.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
+    )
     monkeypatch.setenv("KHEALTH_RESOLV_CONF", str(tmp_path / "resolv.conf"))
     with NameServer(answered).running() as server:
         monkeypatch.setattr(resolver, "PORT", server.port)
-        (found,) = ask({"address": "no.where:1"})
-    assert ("answered", "resolve") == (found["dns"], found["failed"])
+        found = ask({"address": "no.where:1"}, {"address": "nor.here:1"}, {"address": "neither.there:1"})
+    assert {(expected, "resolve")} == {(one["dns"], one["failed"]) for one in found}
+    assert 1 <= len(asked) <= 3
+
+
+def test_of_a_server_that_loses_every_other_question_names_resolve(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One of two DNS pods may be silent: that is for network/dns to tell."""
+    count = 0
+
+    def every_other(query: bytes) -> list[bytes]:
+        nonlocal count
+        count += 1
+        return [dns_answer(query, LOOPBACK)] if count % 2 == 0 else []
+
+    (tmp_path / "resolv.conf").write_text(f"nameserver {ADDRESS}\n")
+    monkeypatch.setenv("KHEALTH_RESOLV_CONF", str(tmp_path / "resolv.conf"))
+    with NameServer(every_other).running() as server, serving() as port:
+        monkeypatch.setattr(resolver, "PORT", server.port)
+        (found,) = ask({"address": f"some.where:{port}"})
+    assert found["ok"], found
 
 
 def test_dns_is_not_asked_for_more_where_a_name_resolves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
