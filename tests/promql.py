@@ -235,7 +235,7 @@ OPEN = {"severity", "module", "routine", "cluster", "version", "python_version",
 @cache
 def closed() -> Mapping[str, set[str]]:
     """Return all values of each label of khealth's that has a closed list of them."""
-    values: dict[str, set[str]] = {}
+    values = {"step": {step.name for module in MODULES for kind in module.routines for step in kind.steps}}
     for labels in golden().values():
         for label, some in labels.items():
             if label not in OPEN and some is not None:

@@ -15,7 +15,7 @@ from khealth_exporter.canaries.dns.new_service import Family, NewService
 from khealth_exporter.canaries.dns.questions import Expected, Grade, Question
 from khealth_exporter.canaries.dns.servers import PERMISSIONS, Servers, find
 from khealth_exporter.canaries.dns.survey import Survey
-from khealth_exporter.cluster.client.lookup import permitted
+from khealth_exporter.canaries.facts import list_nodes
 from khealth_exporter.cluster.kinds import ENDPOINT_SLICE, NODE, SERVICE, Kind
 from khealth_exporter.core.agents import Agent, Told
 from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineSettings
@@ -115,11 +115,13 @@ class Dns(Routine[DnsSettings]):
             await asyncio.sleep(_LOOK)
             unready &= set((await find(self.context.cluster, settings.service, self.deadline)).unready)
         if unready:
-            nodes = await permitted(self.context.cluster.list(NODE, self.deadline)) or ()
+            nodes = await list_nodes(self.context.cluster, self.deadline) or ()
             dead = {node.name for node in nodes if not node.ready}
-            reason = Reason.ONE_NODE if {server.node for server in unready} <= dead else Reason.ONE_DNS_SERVER
-            said = ", and neither is the node" if reason is Reason.ONE_NODE else ""
-            note = f"not ready: {', '.join(sorted(map(str, unready)))}{said}; other DNS pods answer"
+            # The controller manager takes pods on such nodes out of Services, although they may be well.
+            own = {server for server in unready if server.node not in dead}
+            reason = Reason.ONE_DNS_SERVER if own else Reason.ONE_NODE
+            said = "" if own else ", and neither are their nodes"
+            note = f"not ready: {', '.join(sorted(map(str, own or unready)))}{said}; other DNS pods answer"
             raise Failed(reason, note, step=ask.SERVER)
 
     def _questions(self, agent: Agent) -> list[Question]:

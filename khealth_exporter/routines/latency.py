@@ -40,8 +40,8 @@ FAILING = Figure("latency_pairs_failing", "Pairs that were unreachable or slow i
 
 _QUESTION = 9.0
 """Seconds for one question; why an agent is silent is found out after it."""
-_ANSWER = 2.0
-"""Seconds for an answer of the API server."""
+_ANSWER, _LEAST = 2.0, 1.0
+"""Seconds for an answer of the API server, and without which it is not asked."""
 _READY = 5.0
 """Seconds in which agents must be Ready."""
 
@@ -66,7 +66,7 @@ class LatencySettings(RoutineSettings):
     spacing: Duration = 0.02
     """Pause between two round trips of one kind."""
     protocols: Annotated[tuple[Protocol, ...], Field(min_length=1), AfterValidator(_each_once)] = PROTOCOLS
-    """What agents send to each other: tcp, udp, http. Leave out what the network is meant to drop. Only tcp is slow."""
+    """What agents send to each other: tcp, udp, http. Leave out what the network drops on purpose."""
     size: Annotated[int, Field(ge=64, le=1200)] = 64
     """Bytes of a datagram, and of an HTTP request."""
     large: Annotated[int, Field(ge=0, le=8900)] = 1400
@@ -74,7 +74,7 @@ class LatencySettings(RoutineSettings):
     lost_after: Duration = 1.0
     """A round trip that takes longer is lost."""
     slow: Duration = 0.1
-    """The median TCP round trip above which the network is slow, without the agent's own part in it."""
+    """The median TCP round trip above which the network is slow, without the agent's own part in it; needs tcp."""
     loss: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """The share of lost round trips above which the network is slow, if chance does not explain it."""
 
@@ -84,8 +84,8 @@ class LatencySettings(RoutineSettings):
             raise ValueError("slow must be below lost_after: a slower round trip is lost")
         if CLOSER * self.count * self.spacing + self.lost_after > _QUESTION / 2:
             raise ValueError(f"{CLOSER} times count times spacing, plus lost_after, exceeds {_QUESTION / 2:g}s")
-        if self.timeout < _READY + 2 * _QUESTION:
-            raise ValueError(f"timeout is below {_READY + 2 * _QUESTION:g}s: agents are asked twice")
+        if self.timeout < _READY + 2 * _QUESTION + _LEAST:
+            raise ValueError(f"timeout is below {_READY + 2 * _QUESTION + _LEAST:g}s: agents are asked twice")
         return self
 
 
@@ -153,12 +153,14 @@ class Latency(Routine[LatencySettings]):
     async def _ask_api_server(self) -> None:
         """Raise Refused if it does not answer khealth either, which agents may have noticed first."""
         for last in (False, True):  # A connection that was kept alive may be dead: the second try makes a new one.
-            due = self.context.clock.now() + _ANSWER
-            if due > self.deadline:
+            due = min(self.deadline, self.context.clock.now() + _ANSWER)
+            if due - self.context.clock.now() < _LEAST:
                 return
             try:
                 await permitted(addresses_of(self.context.cluster, due))
-            except Refused:
+            except Refused as refused:
+                if refused.reason is Reason.THROTTLED:
+                    return  # It answers.
                 if last:
                     raise
             else:

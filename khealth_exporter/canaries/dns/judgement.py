@@ -81,7 +81,9 @@ class Judgement:
             if answer.question.step is SERVER and answer.grade is not Grade.OPEN:
                 asked[answer.question.server].append(answer)
         found = [(server, asked[server.address]) for server in self.servers.ready or () if asked[server.address]]
-        found.sort(key=lambda one: (all(answer.failed for answer in one[1]), _median(one[1])), reverse=True)
+        found.sort(
+            key=lambda one: (sum(answer.failed for answer in one[1]) / len(one[1]), _median(one[1])), reverse=True
+        )
         told = [f"{server}: {_share(answers)}" for server, answers in found[:_SHOWN]]
         more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
         return Remark("By DNS pod", "; ".join((*told, *more)) or "none was asked at its own address")

@@ -22,6 +22,7 @@ NOTHING = {f"khealth: clusters: {tile} A" for tile in ("Healthy clusters", "Brok
         "network/dns: each way to a DNS server, p50 and p99 of 1 h A",
         "network/dns: each way to a DNS server, p50 and p99 of 1 h B",
         "network: other steps, p99 of 1 h A",
+        "network: other steps, p99 of 1 h B",
         "network/latency: worst pair of nodes A",
         "network/latency: worst pair of nodes B",
         "network/latency: lost round trips A",
