@@ -90,9 +90,7 @@ def test_every_question_has_an_identifier_of_its_own() -> None:
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_where_nothing_listens_it_is_unreachable(transport: str) -> None:
-    with NameServer(lambda _: []).running() as server:
-        port = server.port
-    answer = ask(port, {"name": "a.b.", "server": ADDRESS, "transport": transport})[0]
+    answer = ask(1, {"name": "a.b.", "server": ADDRESS, "transport": transport})[0]
     assert ("unreachable", "ECONNREFUSED: Connection refused") == (answer["outcome"], answer["error"])
 
 

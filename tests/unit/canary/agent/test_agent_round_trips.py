@@ -111,9 +111,8 @@ def test_lost_datagrams_are_counted_with_their_timeout(agent: Asker) -> None:
 
 @PROTOCOLS
 def test_where_nothing_listens_every_round_trip_is_lost(protocol: str) -> None:
-    with socket.create_server((ADDRESS, 0)) as server:
-        port = server.getsockname()[1]
-    (found,) = ask(probe(protocol, port, count=2))
+    # A port that was free a moment ago may be another test's by now.
+    (found,) = ask(probe(protocol, 1, count=2))
     assert (2, 2, "ECONNREFUSED: Connection refused") == (found["sent"], found["lost"], found["error"])
 
 
