@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import timeseries
 from dashboards import queries as ask
 from dashboards import routines
 from dashboards.parts import GREEN, HOURLY, RED, Query, Told, finished, lines, query
-from dashboards.queries import STEPS
+from dashboards.routines import of_module
 
 TOP = routines.TOP + 22
 """The first line of the row on the grid, below its title."""
@@ -60,12 +60,12 @@ AGENTS = Told(
 def panels() -> Iterator[timeseries.Panel]:
     """Yield the panels of the row about the network."""
     ways = lines("s", none=NONE).interval(HOURLY)
-    yield finished(
-        ways, DNS, *(_steps('routine="dns",step!="propagate"', share, ref) for share, ref in ((0.5, "A"), (0.99, "B")))
-    )
+    asked = ',routine="dns",step!="propagate"'
+    shares = ((0.5, "A"), (0.99, "B"))
+    yield finished(ways, DNS, *(of_module("network", share, ref, asked) for share, ref in shares))
     rest = lines("s", none=NONE).interval(HOURLY)
-    others = (('routine!="dns"', "A"), ('routine="dns",step="propagate"', "B"))
-    yield finished(rest, REST, *(_steps(chosen, 0.99, ref) for chosen, ref in others))
+    others = ((',routine!="dns"', "A"), (',routine="dns",step="propagate"', "B"))
+    yield finished(rest, REST, *(of_module("network", 0.99, ref, chosen) for chosen, ref in others))
     worst = (("khealth_latency_worst_seconds", "round trip"), ("khealth_latency_worst_jitter_seconds", "jitter"))
     yield finished(lines("s", none=NONE), WORST, *_figures(*worst))
     loss = lines("percentunit", (None, GREEN), (0.05, RED), none=NONE)
@@ -74,13 +74,6 @@ def panels() -> Iterator[timeseries.Panel]:
     yield finished(lines("short", none=NONE, decimals=0), FAILING, *_figures(*failing))
     agents = query(f"max by (cluster, state) (khealth_agents{{{ask.TARGET}}})", "{{cluster}} {{state}}")
     yield finished(lines("short", none="No routine needs agents.", decimals=0), AGENTS, agents)
-
-
-def _steps(routine: str, share: float, ref: str) -> Query:
-    """Return a percentile of each step of some of the module's routines."""
-    by, chosen = "routine, step", f'{ask.ROUTINE},module="network",{routine}'
-    figure = ask.enough(ask.percentile(share, STEPS, chosen, by), f"{STEPS}_count{{{chosen}}}", by)
-    return query(figure, f"{{{{routine}}}} {{{{step}}}} p{share * 100:.0f}", ref)
 
 
 def _figures(*named: tuple[str, str]) -> Iterator[Query]:

@@ -59,22 +59,22 @@ def panels() -> Iterator[stat.Panel | timeseries.Panel]:
 
 def _api() -> timeseries.Panel:
     panel = lines("s", (None, GREEN), (1.0, RED), none="Fewer than 5 samples in an hour.").interval(HOURLY)
-    return finished(panel, API, *(_of_module("control-plane", share, ref) for share, ref in ((0.5, "A"), (0.99, "B"))))
+    return finished(panel, API, *(of_module("control-plane", share, ref) for share, ref in ((0.5, "A"), (0.99, "B"))))
 
 
 def _pod() -> timeseries.Panel:
     panel = lines("s", (None, GREEN), (5.0, RED), none="Fewer than 5 samples in an hour.").interval(HOURLY)
-    return finished(panel, POD, _of_module("workloads", 0.99, "A"))
+    return finished(panel, POD, of_module("workloads", 0.99, "A"))
 
 
 def _storage() -> timeseries.Panel:
     panel = lines("s", (None, GREEN), none="Module storage does not run.").interval(HOURLY)
-    return finished(panel, STORAGE, _of_module("storage", 0.99, "A"))
+    return finished(panel, STORAGE, of_module("storage", 0.99, "A"))
 
 
-def _of_module(module: str, share: float, ref: str) -> Query:
-    """Return a percentile of each step of a module's routines."""
-    by, chosen = "routine, step", f'{ask.ROUTINE},module="{module}"'
+def of_module(module: str, share: float, ref: str, more: str = "") -> Query:
+    """Return a percentile of each step of a module's routines, or of some of them: `more` are further matchers."""
+    by, chosen = "routine, step", f'{ask.ROUTINE},module="{module}"{more}'
     figure = ask.enough(ask.percentile(share, STEPS, chosen, by), f"{STEPS}_count{{{chosen}}}", by)
     return query(figure, f"{{{{routine}}}} {{{{step}}}} p{share * 100:.0f}", ref)
 
