@@ -65,21 +65,25 @@ class Nodes:
 
     def _unready(self, node: Node) -> tuple[Reason, str]:
         """Return what it means that a node is not Ready: it is that node's alone only if the others are."""
-        dead = [other for other in self.eligible if other.name not in self.closed and not other.ready]
+        dead = [other for other in self._serving if not other.ready]
         if len(dead) == 1:
             return Reason.ONE_NODE, f"node {node.name} became NotReady, the other nodes are Ready: {_said(node)}"
         return Reason.KUBELET_SILENT, f"node {node.name} and {len(dead) - 1} more became NotReady: {_said(node)}"
 
     @property
+    def _serving(self) -> list[Node]:
+        """The nodes in service."""
+        return [node for node in self.eligible if node.name not in self.closed]
+
+    @property
     def none_ready(self) -> bool:
         """Whether there are nodes in service, and not one of them is Ready."""
-        serving = [node for node in self.eligible if node.name not in self.closed]
-        return bool(serving) and not any(node.ready for node in serving)
+        return bool(self._serving) and not any(node.ready for node in self._serving)
 
     @property
     def unready(self) -> str:
         """That no node is Ready, in words, with what is said of the first one."""
-        words = sorted(f"{node.name}: {_said(node)}" for node in self.eligible if node.name not in self.closed)
+        words = sorted(f"{node.name}: {_said(node)}" for node in self._serving)
         return f"no node is Ready ({words[0]})" if words else "no node is Ready"
 
     @property
