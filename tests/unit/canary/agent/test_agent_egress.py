@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -127,12 +127,22 @@ def test_where_nothing_listens_connect_fails() -> None:
 
 
 @contextlib.contextmanager
+def name_server(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, answers: Callable[[bytes], list[bytes]], more: str = ""
+) -> Iterator[None]:
+    """Let a test answer lookups; `more` is the rest of resolv.conf."""
+    (folder / "resolv.conf").write_text(f"nameserver {ADDRESS}\n{more}")
+    monkeypatch.setenv("KHEALTH_RESOLV_CONF", str(folder / "resolv.conf"))
+    with NameServer(answers).running() as server:
+        monkeypatch.setattr(resolver, "PORT", server.port)
+        yield
+
+
+@contextlib.contextmanager
 def names(monkeypatch: pytest.MonkeyPatch, folder: Path, *records: bytes) -> Iterator[None]:
     """Let names have addresses."""
-    (folder / "resolv.conf").write_text(f"nameserver {ADDRESS}\n")
-    monkeypatch.setenv("KHEALTH_RESOLV_CONF", str(folder / "resolv.conf"))
-    with NameServer(lambda query: [dns_answer(query, *records, code=0 if records else 3)]).running() as server:
-        monkeypatch.setattr(resolver, "PORT", server.port)
+    code = 0 if records else 3
+    with name_server(monkeypatch, folder, lambda query: [dns_answer(query, *records, code=code)]):
         yield
 
 
@@ -169,12 +179,8 @@ def test_a_name_that_does_not_resolve_says_whether_dns_knows_the_clusters_own(
         asked.append(query) if own else None
         return [dns_answer(query, *(records if own else ()), code=0 if own else code)]
 
-    (tmp_path / "resolv.conf").write_text(
-        f"nameserver {ADDRESS}\nsearch mine.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
-    )
-    monkeypatch.setenv("KHEALTH_RESOLV_CONF", str(tmp_path / "resolv.conf"))
-    with NameServer(answered).running() as server:
-        monkeypatch.setattr(resolver, "PORT", server.port)
+    more = "search mine.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
+    with name_server(monkeypatch, tmp_path, answered, more):
         found = ask({"address": "no.where:1"}, {"address": "nor.here:1"}, {"address": "neither.there:1"})
     assert {(expected, "resolve")} == {(one["dns"], one["failed"]) for one in found}
     assert 1 <= len(asked) <= 3
@@ -191,10 +197,7 @@ def test_of_a_server_that_loses_every_other_question_names_resolve(
         count += 1
         return [dns_answer(query, LOOPBACK)] if count % 2 == 0 else []
 
-    (tmp_path / "resolv.conf").write_text(f"nameserver {ADDRESS}\n")
-    monkeypatch.setenv("KHEALTH_RESOLV_CONF", str(tmp_path / "resolv.conf"))
-    with NameServer(every_other).running() as server, serving() as port:
-        monkeypatch.setattr(resolver, "PORT", server.port)
+    with name_server(monkeypatch, tmp_path, every_other), serving() as port:
         (found,) = ask({"address": f"some.where:{port}"})
     assert found["ok"], found
 
