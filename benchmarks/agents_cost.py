@@ -98,6 +98,10 @@ class Simulated:
         """Return all of them."""
         return self._agents[: max(least, len(self._agents))]
 
+    async def hosts(self, _deadline: float) -> Sequence[Agent]:
+        """Return none: none are in the networks of nodes."""
+        return ()
+
     async def ask(
         self, agents: Sequence[Agent], task: str, question: Callable[[Agent], Mapping[str, Any]], deadline: float
     ) -> Heard:

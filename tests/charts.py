@@ -180,6 +180,7 @@ AGENTS_EVERYWHERE: Json = {
         "annotations": {"a": "b", "linkerd.io/inject": "enabled"},
         "resources": {"requests": {"memory": "20Mi"}, "limits": {"memory": "32Mi"}},
         "priorityClassName": "low",
+        "hostNetwork": True,
         "runtimeClassName": "gvisor",
     },
     "networkPolicy": {"apiServers": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]},

@@ -42,6 +42,8 @@ class FakeAgents:
     asked: list[Question] = field(default_factory=list)
     unready: Failed | None = None
     """What `ready` raises."""
+    on_hosts: Sequence[Agent] | Failed = ()
+    """The agents in the networks of their nodes, or why there are none."""
     _scripts: dict[tuple[str, str], Script] = field(default_factory=dict)
 
     def answers(self, task: str, script: Script, name: str = "") -> None:
@@ -64,6 +66,12 @@ class FakeAgents:
             await asyncio.sleep(max(0.0, deadline - self.clock.now()))
             raise Failed(Reason.AGENTS_NOT_READY, f"{len(self.members)} of {least} agents are Ready")
         return tuple(self.members)
+
+    async def hosts(self, _deadline: float) -> Sequence[Agent]:
+        """Return those in the networks of their nodes, or raise why there are none."""
+        if isinstance(self.on_hosts, Failed):
+            raise self.on_hosts
+        return tuple(self.on_hosts)
 
     async def ask(
         self, agents: Sequence[Agent], task: str, question: Callable[[Agent], Json], deadline: float

@@ -118,6 +118,10 @@ class SmallNetwork:
         del deadline, least
         return self.agents
 
+    async def hosts(self, _deadline: float) -> Sequence[Agent]:
+        """Return none: none are in the networks of nodes."""
+        return ()
+
     async def ask(
         self, agents: Sequence[Agent], task: str, question: Callable[[Agent], Mapping[str, Any]], deadline: float
     ) -> Heard:

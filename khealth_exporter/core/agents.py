@@ -107,6 +107,9 @@ class Agents(Protocol):
     async def ready(self, deadline: float, *, least: int = 1) -> Sequence[Agent]:
         """Return the agents whose pods are Ready, by name, once there are so many; raise Failed."""
 
+    async def hosts(self, deadline: float) -> Sequence[Agent]:
+        """Return the Ready agents in the networks of their nodes, once there is one if any are wanted; raise Failed."""
+
     async def ask(
         self, agents: Sequence[Agent], task: str, question: Callable[[Agent], Mapping[str, Any]], deadline: float
     ) -> Heard:

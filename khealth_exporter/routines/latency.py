@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from khealth_exporter.canaries.agents.api_targets import PERMISSIONS, api_targets
+from khealth_exporter.canaries.agents.beside import between_hosts, compared
 from khealth_exporter.canaries.agents.neighbors import one_per_node
 from khealth_exporter.canaries.agents.plan import CLOSER, Plan, Targets
 from khealth_exporter.canaries.agents.reachability import Judgement, Limits, listed, suspects
@@ -17,6 +18,7 @@ from khealth_exporter.canaries.agents.round_trips import (
     Asked,
     Pace,
     Protocol,
+    Trip,
     ask,
 )
 from khealth_exporter.canaries.servers import addresses_of
@@ -92,7 +94,8 @@ class LatencySettings(RoutineSettings):
 class Latency(Routine[LatencySettings]):
     """Let agents measure round trips to agents on other nodes, to a Service, and to the API server.
 
-    What is lost or slow is measured once more, from both ends, before anything is blamed.
+    What is lost or slow is measured once more, from both ends, before anything is blamed. Where agents are in the
+    networks of their nodes too, these are measured beside the network of pods. They explain a failure, and are none.
     """
 
     name: ClassVar[str] = "latency"
@@ -113,6 +116,7 @@ class Latency(Routine[LatencySettings]):
     def __init__(self, attempt: AttemptId, settings: LatencySettings, context: Context) -> None:
         super().__init__(attempt, settings, context)
         self._limits = Limits(settings.slow, settings.loss)
+        self._pace = Pace(settings.spacing, settings.lost_after)
 
     async def init(self) -> None:
         """Ask all agents once, and those that saw something wrong once more; judge both answers."""
@@ -127,28 +131,46 @@ class Latency(Routine[LatencySettings]):
         # An agent that shares its node with the one that measures must answer too.
         nothing = dict.fromkeys((agent.uid for agent in agents), ())
         first = await self._ask(agents, {**nothing, **plan.first(chosen.neighbors)})
-        for found in first.distributions():
-            self.record(found)
         judgement = Judgement(first, Asked(), self._limits)
-        try:
-            if wrong := suspects(first.trips, self._limits):
-                judgement.again = await self._ask(agents, plan.again(wrong))
-            failed = judgement.failure()
-        finally:
-            # Even if the agents that saw something wrong are silent by now.
-            self._report(judgement)
+        failed = await self._judged(judgement, agents, plan)
         if failed and failed.step in {POD_API, POD_SERVICE}:
             await self._ask_api_server()
+        more = compared(judgement.failing, await self._beside(plan))
+        if failed and more:
+            raise Failed(failed.reason, clean(f"{failed.note}{more}"), failed.evidence, step=failed.step)
         if failed:
             raise failed
 
     async def cleanup(self) -> None:
         """Do nothing: it creates nothing."""
 
+    async def _judged(self, judgement: Judgement, agents: Sequence[Agent], plan: Plan) -> Failed | None:
+        """Return what is to blame for what agents saw, once those that saw something wrong were asked again."""
+        self._record_all(judgement.first)
+        try:
+            if wrong := suspects(judgement.first.trips, self._limits):
+                judgement.again = await self._ask(agents, plan.again(wrong))
+            return judgement.failure()
+        finally:
+            # Even if the agents that saw something wrong are silent by now.
+            self._report(judgement)
+
+    async def _beside(self, plan: Plan) -> Sequence[Trip]:
+        """Measure the networks of the nodes too, where agents are there."""
+        asked, told = await between_hosts(self.context, plan, self.settings.neighbors, self._pace, self.deadline)
+        if told:
+            self._record_all(asked)
+            self.record(Remark("outside the network of pods", clean(told)))
+        return asked.trips
+
+    def _record_all(self, asked: Asked) -> None:
+        for found in asked.distributions():
+            self.record(found)
+
     async def _ask(self, agents: Sequence[Agent], targets: Targets) -> Asked:
         deadline = min(self.deadline, self.context.clock.now() + _QUESTION)
-        pace = Pace(self.settings.spacing, self.settings.lost_after)
-        return await ask(self.context, [agent for agent in agents if agent.uid in targets], targets, pace, deadline)
+        asked = [agent for agent in agents if agent.uid in targets]
+        return await ask(self.context, asked, targets, self._pace, deadline)
 
     async def _ask_api_server(self) -> None:
         """Raise Refused if it does not answer khealth either, which agents may have noticed first."""

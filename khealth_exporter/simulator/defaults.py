@@ -71,8 +71,14 @@ def _pod(pod: Document) -> Document:
 
 def _pod_spec(spec: Document) -> Document:
     filled = {**_POD_SPEC, **pod_volumes.fill(spec)}
-    filled["containers"] = [_container(container) for container in spec.get("containers") or []]
+    containers = [_container(container) for container in spec.get("containers") or []]
+    filled["containers"] = list(map(_with_host_ports, containers)) if spec.get("hostNetwork") else containers
     return filled
+
+
+def _with_host_ports(container: Document) -> Document:
+    ports = [{"hostPort": port["containerPort"], **port} for port in container.get("ports") or []]
+    return {**container, **({"ports": ports} if ports else {})}
 
 
 def _container(container: Document) -> Document:

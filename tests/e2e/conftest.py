@@ -63,10 +63,10 @@ class RealCluster(Target):
         needs_variable("KHEALTH_IMAGE")
         return super().storage(**settings)
 
-    def network(self) -> Path:
+    def network(self, **agents: Any) -> Path:
         """Return the same, if the nodes have khealth's image."""
         needs_variable("KHEALTH_IMAGE")
-        return super().network()
+        return super().network(**agents)
 
     @contextmanager
     def volumes(self) -> Iterator[None]:

@@ -34,6 +34,10 @@ class Processes:
         assert least <= len(self._running)
         return [Agent(one.name, one.name, one.name, "", one.address, one.port) for one in self._running.values()]
 
+    async def hosts(self, _deadline: float) -> Sequence[Agent]:
+        """Return none: none are in the networks of nodes."""
+        return ()
+
     async def ask(
         self, agents: Sequence[Agent], task: str, question: Callable[[Agent], Mapping[str, Any]], deadline: float
     ) -> Heard:

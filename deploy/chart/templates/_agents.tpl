@@ -29,16 +29,23 @@ do not say so. */ -}}
 {{- if and (include "khealth.agents.needed" .) (include "khealth.agents.possible" .) -}}
   {{- $_ := set $config "own" false -}}
   {{- if eq (include "khealth.agents.kind" .) "Deployment" }}{{ $_ := set $config "scale" true }}{{ end -}}
+  {{- if include "khealth.agents.onHosts" . }}{{ $_ := set $config "host_network" true }}{{ end -}}
 {{- end -}}
 {{- $config | toJson -}}
 {{- end -}}
 
-{{- /* What tells the chart's agents from all other pods; by their name, who looks for khealth's own pods does not find
-them. */ -}}
+{{- /* Whether the chart runs more agents, in the networks of their nodes. */ -}}
+{{- define "khealth.agents.onHosts" -}}
+{{- if and (include "khealth.agents.kind" .) (dig "hostNetwork" false (default dict .Values.agents)) }}true{{ end -}}
+{{- end -}}
+
+{{- /* What tells the chart's agents from all other pods, and those of a kind (`""`, or `-host`) from the others; by their
+name, who looks for khealth's own pods does not find them. */ -}}
 {{- define "khealth.agents.selector" -}}
+{{- $context := index . 0 -}}
 app.kubernetes.io/component: agent
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/name: {{ include "khealth.name" . }}-agent
+app.kubernetes.io/instance: {{ $context.Release.Name }}
+app.kubernetes.io/name: {{ include "khealth.name" $context }}-agent{{ index . 1 }}
 {{- end -}}
 
 {{- /* All agents, of any release and of khealth itself: the pods that khealth finds. */ -}}
@@ -49,15 +56,20 @@ app.kubernetes.io/managed-by: khealth
 
 {{- /* The labels of an agent. */ -}}
 {{- define "khealth.agents.labels" -}}
-{{- $about := (include "khealth.catalogue" . | fromJson).agents -}}
-{{- $own := include "khealth.agents.all" . | fromYaml -}}
-{{- $told := get (default dict .Values.agents) "labels" | default dict -}}
-{{- merge (include "khealth.agents.selector" . | fromYaml) $own $told $about.labels (default dict .Values.commonLabels) | toYaml -}}
+{{- $values := (index . 0).Values -}}
+{{- $about := (include "khealth.catalogue" (index . 0) | fromJson).agents -}}
+{{- $own := include "khealth.agents.all" (index . 0) | fromYaml -}}
+{{- $told := get (default dict $values.agents) "labels" | default dict -}}
+{{- merge (include "khealth.agents.selector" . | fromYaml) $own $told $about.labels (default dict $values.commonLabels) | toYaml -}}
 {{- end -}}
 
 {{- /* The specification of an agent, as khealth's code has it, with what the values say. */ -}}
 {{- define "khealth.agents.spec" -}}
+{{- $selector := include "khealth.agents.selector" . | fromYaml -}}
+{{- $host := index . 1 -}}
+{{- with index . 0 -}}
 {{- $spec := (include "khealth.catalogue" . | fromJson).agents.spec -}}
+{{- if $host }}{{ $_ := set $spec "hostNetwork" true }}{{ end -}}
 {{- $agents := default dict .Values.agents -}}
 {{- $pod := include "khealth.canaries.pod" . | fromJson -}}
 {{- $container := first $spec.containers -}}
@@ -68,7 +80,7 @@ app.kubernetes.io/managed-by: khealth
 {{- range $key := keys $resources }}{{ if not (get $resources $key) }}{{ $_ := unset $resources $key }}{{ end }}{{ end -}}
 {{- $_ := set $container "resources" $resources -}}
 {{- range $spec.topologySpreadConstraints -}}
-  {{- $_ := set .labelSelector "matchLabels" (include "khealth.agents.selector" $ | fromYaml) -}}
+  {{- $_ := set .labelSelector "matchLabels" $selector -}}
 {{- end -}}
 {{- $_ := set $spec "nodeSelector" (merge (dict) $spec.nodeSelector (get $agents "nodeSelector" | default dict)) -}}
 {{- range $key := list "tolerations" "priorityClassName" "runtimeClassName" -}}
@@ -83,4 +95,5 @@ app.kubernetes.io/managed-by: khealth
   {{- $_ := set $spec "securityContext" $context -}}
 {{- end -}}
 {{- toYaml $spec -}}
+{{- end -}}
 {{- end -}}

@@ -2,7 +2,7 @@
 
 import structlog
 
-from khealth_exporter.canaries.agents.template import count, of_chart
+from khealth_exporter.canaries.agents.template import count, of_chart, on_host
 from khealth_exporter.canaries.eligible_nodes import Nodes
 from khealth_exporter.canaries.facts import list_nodes
 from khealth_exporter.canaries.pod_spec import LINUX, Placement
@@ -33,7 +33,7 @@ class ChartAgents:
         pods = [
             pod
             for pod in self._cluster.watches.of(POD).objects.values()
-            if of_chart(pod) and not (pod.leaving or pod.ended)
+            if of_chart(pod) and not (on_host(pod) or pod.leaving or pod.ended)
         ]
         placement = next((Placement("").seen(pod.spec) for pod in pods), Placement("", LINUX))
         nodes = Nodes.of(await list_nodes(self._cluster, deadline), placement)

@@ -14,7 +14,7 @@ from khealth_exporter.canaries.agents.inquiry import Inquiry, Unheard, judged
 from khealth_exporter.canaries.agents.own import OwnAgents
 from khealth_exporter.canaries.agents.secret import Keyring
 from khealth_exporter.canaries.agents.settings import AgentsSettings
-from khealth_exporter.canaries.agents.template import PORT, ZONE, of_chart
+from khealth_exporter.canaries.agents.template import PORT, ZONE, of_chart, on_host
 from khealth_exporter.canaries.containers import trouble
 from khealth_exporter.canaries.facts import list_nodes
 from khealth_exporter.cluster.cluster import Cluster
@@ -51,7 +51,8 @@ class Fleet:
         self._cluster, self._clock, self._inside = cluster, cluster.clock, inside
         self._settings = AgentsSettings()
         self._straight, self._proxied = straight or PodChannel(cluster.clock), ProxyChannel(cluster)
-        self._own, self._chart = OwnAgents(cluster), ChartAgents(cluster)
+        self._own, self._hosts = OwnAgents(cluster), OwnAgents(cluster, host=True)
+        self._chart = ChartAgents(cluster)
         self._keyring = Keyring(cluster)
         self._dialogue = Dialogue(cluster.clock, self._keyring, self._straight)
         self._open = asyncio.Semaphore(AT_ONCE)
@@ -63,7 +64,8 @@ class Fleet:
     def want(self, settings: AgentsSettings, image: str, *, needed: bool) -> None:
         """Use agents as these settings say, `image` being that of canaries, as long as they are `needed`."""
         self._settings, self._needed = settings, needed
-        self._own.want(settings.pod.with_image(image), settings.count)
+        for own in (self._own, self._hosts):
+            own.want(settings.pod.with_image(image), settings.count)
         proxied = settings.proxied(inside=self._inside)
         self._dialogue.channel = self._proxied if proxied else self._straight
         self._keyring.use(self._own.secret if self.owns else NAME)
@@ -89,9 +91,12 @@ class Fleet:
         if not (self._tended and self._needed) or (self.owns and not self._own.begun):
             return None
         scaled = self._chart.wanted if self._settings.scale else 0
-        staying = [pod for pod in self._members() if not (pod.leaving or pod.ended)]
-        wanted = self._own.count if self.owns else scaled or len(staying)
-        return AgentCount(len(self._ready()), max(1, wanted))
+        wanted = max(1, self._own.count if self.owns else scaled or self._staying(host=False))
+        ready = len(self._ready(host=False))
+        if self._settings.host_network:
+            wanted += max(1, self._hosts.count if self.owns else self._staying(host=True))
+            ready += len(self._ready(host=True))
+        return AgentCount(ready, wanted)
 
     @asynccontextmanager
     async def tended(self, *, once: bool) -> AsyncIterator[None]:
@@ -107,7 +112,8 @@ class Fleet:
             finally:
                 self._tended = False
                 tending.cancel()
-        await self._own.stop()
+        for own in (self._own, self._hosts):
+            await own.stop()
         await self._straight.close()
 
     async def ready(self, deadline: float, *, least: int = 1) -> Sequence[Agent]:
@@ -115,24 +121,33 @@ class Fleet:
 
         Of its own agents it waits for all, for half of the time, and then for `least`.
         """
-        if self.owns and not self._own.begun:
-            self._own.begin()
+        return await self._found(deadline, least, host=False)
+
+    async def hosts(self, deadline: float) -> Sequence[Agent]:
+        """Return the Ready agents in the networks of their nodes, once there is one if any are wanted; raise Failed."""
+        return await self._found(deadline, 1, host=True) if self._settings.host_network else ()
+
+    async def _found(self, deadline: float, least: int, *, host: bool) -> Sequence[Agent]:
+        own = self._owned(host=host)
+        if self.owns and not own.begun:
+            for wanted in self._wanted:
+                wanted.begin()
             self._tending.set()
         await self._cluster.watches.see([POD], deadline)
 
         def there(number: int) -> bool:
-            return len(self._ready()) >= number or (self.owns and self._own.trouble is not None)
+            return len(self._ready(host=host)) >= number or (self.owns and own.trouble is not None)
 
         with following([self._cluster.watches.of(POD)]) as changed:
             if self.owns:
                 half = (self._clock.now() + deadline) / 2
-                await changed.until(lambda: there(max(least, self._own.count)), half)
+                await changed.until(lambda: there(max(least, own.count)), half)
             await changed.until(lambda: there(least), deadline)
-        found = self._ready()
+        found = self._ready(host=host)
         if len(found) < least:
-            raise await self._unready(least)
+            raise await self._unready(least, host=host)
         await self._know_zones(found)
-        self._dialogue.forget({pod.uid for pod in self._members()})
+        self._dialogue.forget({pod.uid for host in (False, True) for pod in self._members(host=host)})
         return [self._agent(pod) for pod in sorted(found, key=lambda pod: pod.name)]
 
     async def ask(
@@ -164,19 +179,24 @@ class Fleet:
         """Look after the agents until cancelled: khealth's own, or how many the chart runs."""
         while True:
             self._tending.clear()
-            due = self._clock.now() + PERIOD
-            if self._own.begun and not (self._needed and self.owns):
-                await self._own.stop()
-            elif self._own.begun:
-                await self._own.tend()
-                due = self._clock.now() + _RETRY if self._own.trouble else self._own.due
-            elif self._needed and self._settings.scale and not self.owns and not once:
+            began, dues = self._clock.now(), []
+            for own in (self._own, self._hosts):
+                if own.begun and not (self._needed and self.owns and own in self._wanted):
+                    await own.stop()
+                elif own.begun:
+                    await own.tend()
+                    dues.append(self._clock.now() + _RETRY if own.trouble else own.due)
+            if self._needed and self._settings.scale and not (dues or self.owns or once):
                 await self._chart.tend(self._settings.count)
-            await self._wait(due)
+            await self._wait(min(dues, default=began + PERIOD))
 
     async def _wait(self, due: float) -> None:
         """Return when the agents have to be looked after."""
-        needed = self._own.unsettled if self._own.trouble is None else lambda: False
+        settling = [own for own in (self._own, self._hosts) if own.trouble is None]
+
+        def needed() -> bool:
+            return any(own.unsettled() for own in settling)
+
         with following([self._cluster.watches.of(kind) for kind in self.watches]) as changed:
             waits = [asyncio.ensure_future(changed.until(needed, due)), asyncio.ensure_future(self._tending.wait())]
             try:
@@ -185,24 +205,37 @@ class Fleet:
                 for wait in waits:
                     wait.cancel()
 
-    def _members(self) -> list[Pod]:
-        if self.owns:
-            return self._own.living()
-        return [pod for pod in self._cluster.watches.of(POD).objects.values() if of_chart(pod)]
+    @property
+    def _wanted(self) -> Sequence[OwnAgents]:
+        """The agents that khealth runs itself, if it does."""
+        return (self._own, self._hosts) if self._settings.host_network else (self._own,)
 
-    def _ready(self) -> list[Pod]:
+    def _owned(self, *, host: bool) -> OwnAgents:
+        return self._hosts if host else self._own
+
+    def _members(self, *, host: bool) -> list[Pod]:
+        if self.owns:
+            return self._owned(host=host).living()
+        found = self._cluster.watches.of(POD).objects.values()
+        return [pod for pod in found if of_chart(pod) and on_host(pod) is host]
+
+    def _staying(self, *, host: bool) -> int:
+        return sum(not (pod.leaving or pod.ended) for pod in self._members(host=host))
+
+    def _ready(self, *, host: bool) -> list[Pod]:
         return [
             pod
-            for pod in self._members()
+            for pod in self._members(host=host)
             if pod.holds("Ready") and pod.status.pod_ip and not (pod.leaving or pod.ended)
         ]
 
-    async def _unready(self, least: int) -> Failed:
+    async def _unready(self, least: int, *, host: bool) -> Failed:
         """Return why there are fewer agents than needed."""
-        if self.owns and self._own.trouble:
-            return self._own.trouble
-        members = [pod for pod in self._members() if not pod.leaving]
-        count = f"{len(self._ready())} of {least} agents are Ready"
+        if self.owns and (refused := self._owned(host=host).trouble):
+            return refused
+        members = [pod for pod in self._members(host=host) if not pod.leaving]
+        where = " in the networks of nodes" if host else ""
+        count = f"{len(self._ready(host=host))} of {least} agents{where} are Ready"
         waiting = next((pod for pod in members if not pod.holds("Ready")), None)
         if waiting is None:
             where = "khealth has made no agent yet" if self.owns else "the chart runs no more agents"

@@ -36,11 +36,17 @@ _log = structlog.get_logger()
 
 
 class OwnAgents:
-    """Agents that khealth runs itself, under names and labels by which sweeps find them."""
+    """Agents that khealth runs itself, under names and labels by which sweeps find them.
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster, self._clock = cluster, cluster.clock
-        self._ownership = cluster.identity.of_attempt(NAME, NAME, 1, MAX_AGE_SECONDS)
+    Those of `host` are in the networks of their nodes; they share the Secret of the others.
+    """
+
+    def __init__(self, cluster: Cluster, *, host: bool = False) -> None:
+        self._cluster, self._clock, self._host = cluster, cluster.clock, host
+        pods, hosts = (cluster.identity.of_attempt(NAME, NAME, number, MAX_AGE_SECONDS) for number in (1, 2))
+        self._ownership = hosts if host else pods
+        self.secret = pods.name
+        """The name of their Secret."""
         self._pod = CanarySettings()
         self._wanted = 0
         """How many agents the configuration asks for; 0 for as many as fit."""
@@ -68,11 +74,6 @@ class OwnAgents:
         if not self.begun:
             self.begun, self.count, self._renewed = True, self._wanted or 1, self._clock.now()
             self._cluster.active.add(self._ownership.key)
-
-    @property
-    def secret(self) -> str:
-        """The name of their Secret."""
-        return self._ownership.name
 
     def owns(self, pod: Pod) -> bool:
         """Tell whether an agent is one of these."""
@@ -110,14 +111,15 @@ class OwnAgents:
             self.trouble = failed
 
     async def stop(self) -> None:
-        """Remove them all, and their Secret; what cannot be removed is left to sweeps."""
+        """Remove them all, and the Secret that they made; what cannot be removed is left to sweeps."""
         if not self.begun:
             return
         self.begun, deadline = False, self._clock.now() + ENDING
         try:
             await self._remove_all(deadline)
             # One whose creation was cut short may be there too.
-            if secret := self._secret or await self._cluster.get(SECRET, self.secret, deadline):
+            secret = None if self._host else self._secret or await self._cluster.get(SECRET, self.secret, deadline)
+            if secret:
                 await self._cluster.delete(SECRET, secret, deadline)
         except Failed as failed:
             _log.warning("agents not deleted", reason=failed.reason, note=failed.note)
@@ -139,7 +141,7 @@ class OwnAgents:
         return living | {name for name, made in self._made.items() if now - made < _SHOWING}
 
     async def _keep_secret(self, deadline: float) -> None:
-        if self._secret is not None:
+        if self._host or self._secret is not None:
             return
         metadata = self._ownership.metadata() | {"labels": {**self._ownership.labels, COMPONENT: AGENT}}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": fresh_data()}
@@ -156,7 +158,7 @@ class OwnAgents:
         ownership = self._ownership.part(str(self._number))
         self._made[ownership.name] = self._clock.now()
         try:
-            await self._cluster.create(POD, manifest(self._pod, ownership, self.secret), deadline)
+            await self._cluster.create(POD, manifest(self._pod, ownership, self.secret, host=self._host), deadline)
         except Refused as refused:
             if not refused.unanswered:
                 del self._made[ownership.name]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from khealth_exporter.canaries.agents.neighbors import neighbors
 from khealth_exporter.canaries.agents.round_trips import LARGE, POD_POD, Protocol, Target, Trip
 from khealth_exporter.core.agents import Agent
+from khealth_exporter.vocabulary.step import Step
 
 CLOSER = 10
 """How many times more round trips are made where some were lost: to tell a bad link from chance."""
@@ -20,7 +21,7 @@ class Plan:
     """Who measures what. `nodes` has the agent of each node, and `fixed` the targets of every agent.
 
     `size` and `large` are the bytes of datagrams, `large` 0 for none; `count` is how many round trips are made of each
-    kind, and `protocols` are those between nodes.
+    kind, and `protocols` are those between nodes. `step` is that of round trips between nodes.
     """
 
     nodes: Mapping[str, Agent]
@@ -29,6 +30,7 @@ class Plan:
     large: int
     count: int
     protocols: Sequence[Protocol]
+    step: Step = POD_POD
 
     def first(self, each: int) -> Targets:
         """Return the targets of all agents, with so many neighbors each."""
@@ -56,6 +58,6 @@ class Plan:
         """Yield the targets on a node."""
         agent = self.nodes[node]
         for protocol in self.protocols:
-            yield Target(node, POD_POD, protocol, agent.address, agent.port, self.size, self.count)
+            yield Target(node, self.step, protocol, agent.address, agent.port, self.size, self.count)
         if self.large and "udp" in self.protocols:
             yield Target(node, LARGE, "udp", agent.address, agent.port, self.large, self.count)

@@ -37,7 +37,8 @@ POD_POD = _step("pod_pod", "a packet leaves for a pod on another node, by TCP, U
 POD_SERVICE = _step("pod_service", "a TCP connection to the Service `kubernetes` is begun → it stands")
 POD_API = _step("pod_api", "a TCP connection to one address of the API server is begun → it stands")
 LARGE = _step("large", "a large datagram, which must not be fragmented, leaves for a pod → its echo is there")
-STEPS = (POD_POD, POD_SERVICE, POD_API, LARGE)
+HOST_HOST = _step("host_host", "a packet leaves a node for another node, by TCP or UDP → its answer is there")
+STEPS = (POD_POD, POD_SERVICE, POD_API, LARGE, HOST_HOST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ class AgentsSettings(Settings):
     """How many agents to run; 0: two per zone, at most 10, and no more than there are nodes."""
     scale: bool = False
     """Whether khealth scales the Deployment khealth-agent to that count; the chart sets it."""
+    host_network: bool = False
+    """Whether more agents run in the networks of their nodes, for `latency` to compare with the network of pods. Pod
+    Security must allow that: only the level `privileged` does."""
     pod: AgentPodSettings = AgentPodSettings()
     """The specification of khealth's own agents."""
 

@@ -18,6 +18,9 @@ PERIOD, FAILURES, PATIENCE = 5, 2, 2
 PER_ZONE, MOST = 2, 10
 """Agents to run where nothing else is configured: in each zone, and at most."""
 
+HOST = {"hostNetwork": True}
+"""What puts a pod into the network of its node."""
+
 _FIELDS = {"KHEALTH_POD_IP": "status.podIP", "KHEALTH_NODE": "spec.nodeName"}
 _COMMAND = ("agent", "--address", "$(KHEALTH_POD_IP)", "--port", str(PORT), "--secret-file", f"{FOLDER}/{KEY}")
 
@@ -32,20 +35,26 @@ def of_chart(pod: Pod) -> bool:
     return is_agent(pod) and RUN not in pod.metadata.labels
 
 
+def on_host(pod: Pod) -> bool:
+    """Tell whether an agent is in the network of its node."""
+    return pod.spec.host_network
+
+
 def count(nodes: Sequence[Node], wanted: int = 0) -> int:
     """Return how many agents to run on nodes that take them; `wanted`, if it is not 0, as far as there are nodes."""
     zones = len({node.metadata.labels.get(ZONE, "") for node in nodes})
     return max(1, min(wanted or PER_ZONE * zones, len(nodes), wanted or MOST))
 
 
-def manifest(settings: CanarySettings, ownership: Ownership, secret: str) -> Mapping[str, object]:
-    """Return an agent's pod of khealth's own, with the Secret of this name."""
+def manifest(settings: CanarySettings, ownership: Ownership, secret: str, *, host: bool) -> Mapping[str, object]:
+    """Return an agent's pod of khealth's own, with the Secret of this name; of `host`, in its node's network."""
     labels = {**ownership.labels, COMPONENT: AGENT}
     metadata = ownership.metadata() | {
         "labels": settings.labelled(labels),
         "annotations": {**settings.marks, **ownership.annotations},
     }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": agent_spec(settings, labels, secret)}
+    spec = {**agent_spec(settings, labels, secret), **(HOST if host else {})}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
 def agent_spec(settings: CanarySettings, labels: Mapping[str, str], secret: str) -> Mapping[str, object]:

@@ -97,7 +97,7 @@ class Kubelets(NodeAgent):
         if (seconds := spec_of(pod).get("activeDeadlineSeconds")) is not None:
             self.spawn(self._expire, key, pod, seconds)
         await self._mounts.available(key, node)
-        await self._make_sandbox(key, node)
+        await self._make_sandbox(key, pod)
         await self._images.available(key, node)
         await self.pause(delays.start)
         if self.world.faults.active("slow-start", node):
@@ -105,14 +105,16 @@ class Kubelets(NodeAgent):
         await self.turn(node)
         await self._run(key, node)
 
-    async def _make_sandbox(self, key: Key, node: str) -> None:
+    async def _make_sandbox(self, key: Key, pod: Document) -> None:
+        node = node_of(pod)
         await self.pause(self.world.settings.delays.sandbox)
         await self.turn(node)
         while self.world.faults.active("sandbox-fails", node):
             self.say(key, node, Occurrence("Warning", "FailedCreatePodSandBox", _NO_SANDBOX))
             await self.patience(_SANDBOX_RETRY, "sandbox-fails", node)
             await self.turn(node)
-        address = self._network.addresses.of_pod(node, self._network.fabric.pods)
+        taken, addresses = self._network.fabric.pods, self._network.addresses
+        address = addresses.of_host(node) if spec_of(pod).get("hostNetwork") else addresses.of_pod(node, taken)
         self.report(key, pod_status.sandboxed(self.pod(key), address, self.world.now()))
 
     async def _run(self, key: Key, node: str) -> None:

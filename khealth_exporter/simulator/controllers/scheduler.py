@@ -28,6 +28,7 @@ _RETRY: Final = 10.0
 _AFFINITY: Final = "node(s) didn't match Pod's node affinity/selector"
 _NOT_NAMED: Final = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
 _TAINT: Final = "node(s) had untolerated taint(s)"
+_NO_PORT: Final = "node(s) didn't have free ports for the requested pod ports"
 _CORDONED: Final = "node(s) were unschedulable"
 _REPELLING: Final = {"NoSchedule", "NoExecute"}
 
@@ -122,11 +123,19 @@ class Scheduler(Component):
         named = node_affinity.candidates(pod)
         for node in self.world.store.all(NODES):
             outside = named is not None and name_of(node) not in named
-            reasons = [_NOT_NAMED] if outside else _refusals(pod, node) or self._shortages(pod, node)
+            unfit = [_NOT_NAMED] if outside else _refusals(pod, node)
+            reasons = unfit or self._port_taken(pod, name_of(node)) or self._shortages(pod, node)
             refused.update(reasons)
             if not reasons:
                 fitting.append(node)
         return fitting, refused
+
+    def _port_taken(self, pod: Document, node: str) -> list[str]:
+        """Return that a port of the node is taken, if one is that the pod wants."""
+        wanted = _host_ports(pod)
+        there = (found for found in self.world.store.all(PODS) if wanted and node_of(found) == node)
+        taken = any(wanted & _host_ports(found) for found in there if phase_of(found) not in {"Succeeded", "Failed"})
+        return [_NO_PORT] if taken else []
 
     def _shortages(self, pod: Document, node: Document) -> list[str]:
         name, room = name_of(node), status_of(node).get("allocatable") or {}
@@ -154,6 +163,11 @@ class Scheduler(Component):
         patch = {"status": {"conditions": conditions}}
         self.world.registry.patch(PODS, key_of(pod), patch, subresource="status")
         self.world.recorder.record(_SOURCE, PODS, pod, Occurrence("Warning", "FailedScheduling", message))
+
+
+def _host_ports(pod: Document) -> set[tuple[int, str]]:
+    ports = [port for container in spec_of(pod)["containers"] for port in container.get("ports") or []]
+    return {(port["hostPort"], port["protocol"]) for port in ports if "hostPort" in port}
 
 
 def _is_mine(pod: Document) -> bool:

@@ -60,9 +60,13 @@ class Addresses:
         """The addresses of Services."""
         return Network(f"127.{self._second}.0.0/24")
 
+    def of_host(self, node: str) -> str:
+        """Return the address at which pods in that node's own network listen: this machine does not have the node's."""
+        return f"127.{self._second}.{self._subnet(node)}.1"
+
     def of_pod(self, node: str, taken: Container[str]) -> str:
         """Return an address for a pod on that node that is not taken: the next one, as a network plugin chooses it."""
-        subnet = self._subnets.setdefault(node, len(self._subnets) % _SUBNETS + 1)
+        subnet = self._subnet(node)
         last = self._last.get(node, 1)
         for step in range(1, 254):
             number = (last - 2 + step) % 253 + 2
@@ -71,6 +75,9 @@ class Addresses:
                 break
         self._last[node] = number
         return address
+
+    def _subnet(self, node: str) -> int:
+        return self._subnets.setdefault(node, len(self._subnets) % _SUBNETS + 1)
 
 
 def service_address(services: Network, taken: Container[str], start: int) -> str | None:

@@ -14,6 +14,7 @@ from khealth_exporter.simulator.documents import (
     name_of,
     node_of,
     phase_of,
+    spec_of,
     status_of,
     uid_of,
 )
@@ -78,6 +79,8 @@ class Fabric(Component):
     def way(self, source: str, target: str) -> int:
         """Return what happens on the way from one address to another, which may be a host's."""
         near, far = self.pods.get(source), self.pods.get(target)
+        if near is not None and far is not None and _on_host(near) and _on_host(far):
+            return 0  # The faults are those of the network of pods.
         nodes = {node_of(pod) for pod in (near, far) if pod is not None}
         way = 0
         for fault, effect in _WAYS.items():
@@ -107,7 +110,7 @@ class Fabric(Component):
         address = str(status_of(pod).get("podIP") or "")
         over = commit.kind == "DELETED" or phase_of(pod) in {"Succeeded", "Failed"}
         known = self.pods.get(address)
-        if not address.startswith(self._prefix):  # It has none yet, or that of its node.
+        if not address.startswith(self._prefix):  # It has none yet, or that of a fake node.
             return
         if over:
             if known is not None and uid_of(known) == uid_of(pod):
@@ -147,6 +150,10 @@ class Fabric(Component):
             found = [self.way(source, endpoint) for endpoint in endpoints]
             ways[_index(address)] = reduce(and_, found) if found else LOST
         side.ways[:] = bytes(ways)
+
+
+def _on_host(pod: Document) -> bool:
+    return bool(spec_of(pod).get("hostNetwork"))
 
 
 def _index(address: str) -> int:

@@ -119,6 +119,24 @@ async def test_added_node_becomes_ready(client: Client, simulator: Simulator) ->
         await watcher.until(lambda event: is_ready(event["object"]) and "taints" not in event["object"]["spec"])
 
 
+def on_host(name: str) -> Any:
+    """Return a pod in the network of its node that listens on a port."""
+    made = pod(name, hostNetwork=True)
+    made["spec"]["containers"][0]["ports"] = [{"containerPort": 8079}]
+    return made
+
+
+async def test_a_port_of_a_node_is_for_one_pod(client: Client) -> None:
+    """Of three that want the same one, two run: each has an address of its node, and the port is the node's."""
+    for number in range(3):
+        await client.post(PODS, on_host(f"host-{number}"))
+    two_run = "2 node(s) didn't have free ports for the requested pod ports."
+    assert f"0/2 nodes are available: {two_run}" == await complaint(client)
+    found = [(await client.reaches(PODS, is_ready, fieldSelector=f"metadata.name=host-{n}")) for n in range(2)]
+    assert 2 == len({status(one)["podIP"] for one in found})
+    assert [8079, 8079] == [one["spec"]["containers"][0]["ports"][0]["hostPort"] for one in found]
+
+
 async def test_added_node_runs_pods(client: Client, simulator: Simulator) -> None:
     """A pod that waits for it is bound as soon as it is Ready."""
     await client.post(PODS, pod("a", affinity=only_on(named("node-3"))))

@@ -52,6 +52,28 @@ async def test_agents_are_the_ready_pods_of_the_chart() -> None:
 
 
 @virtual
+async def test_agents_of_the_chart_in_the_networks_of_nodes_are_told_from_the_others() -> None:
+    """By their pods; they are no agents of the network of pods, and count if they are wanted."""
+    async with agents("node-1", "node-2") as cluster:
+        on_host = agent_pod("host-node-1", "node-1")
+        on_host["spec"]["hostNetwork"] = True
+        cluster.here.api.put(PODS, on_host)
+        fleet, deadline = fleet_of(cluster.here, host_network=True, **CHART), cluster.here.clock.now() + 5
+
+        assert ["agent-node-1", "agent-node-2"] == by_name(await fleet.ready(deadline))
+        assert ["host-node-1"] == by_name(await fleet.hosts(deadline))
+        assert () == await fleet_of(cluster.here, **CHART).hosts(deadline)
+
+
+@virtual
+async def test_without_an_agent_in_the_network_of_a_node_that_is_told() -> None:
+    """They are wanted, and the chart runs none."""
+    async with agents("node-1") as cluster:
+        with pytest.raises(Failed, match="0 of 1 agents in the networks of nodes are Ready: the chart runs no more"):
+            await fleet_of(cluster.here, host_network=True, **CHART).hosts(cluster.here.clock.now() + 5)
+
+
+@virtual
 async def test_other_pods_and_agents_of_other_khealths_are_no_agents_of_the_chart() -> None:
     """A canary has no component, and an agent that a khealth runs itself has its run."""
     async with agents("node-1") as cluster:

@@ -21,10 +21,12 @@ from khealth_exporter.cluster.errors import Refusal
 from khealth_exporter.cluster.kinds import POD, SECRET
 from khealth_exporter.cluster.ownership import Identity
 from khealth_exporter.cluster.sweep import Sweeper
+from khealth_exporter.core.agents import AgentCount
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
 NAMES = [f"khealth-agents-run-1-{number}" for number in (1, 2, 3)]
+HOSTS = [f"khealth-agents-run-2-{number}" for number in (1, 2, 3)]
 
 
 @asynccontextmanager
@@ -114,6 +116,59 @@ async def test_nothing_is_left_of_them_at_the_end() -> None:
         here = cluster.here
 
     assert [{}, {}] == [here.api.objects[PODS], here.api.objects["secrets"]]
+
+
+@virtual
+async def test_agents_in_the_networks_of_nodes_run_beside_the_others() -> None:
+    """They start at the same time, share the Secret, are counted, and nothing is left of them."""
+    async with own(host_network=True) as (cluster, fleet):
+        deadline = cluster.here.clock.now() + 20
+        found = await fleet.ready(deadline)
+        hosts = await fleet.hosts(deadline)
+        pods = {pod["metadata"]["name"]: pod["spec"] for pod in cluster.pods()}
+
+        assert (NAMES, HOSTS) == (by_name(found), by_name(hosts))
+        assert HOSTS == sorted(name for name, spec in pods.items() if spec.get("hostNetwork"))
+        assert 1 == len(cluster.here.api.objects["secrets"])
+        assert AgentCount(6, 6) == fleet.count()
+        assert 3 == len((await fleet.ask(hosts, "dns", lambda _agent: {}, deadline)).told)
+        here = cluster.here
+
+    assert [{}, {}] == [here.api.objects[PODS], here.api.objects["secrets"]]
+
+
+@virtual
+async def test_agents_that_pod_security_refuses_keep_no_others_from_running() -> None:
+    """Those in the networks of pods answer; why there are no others is told."""
+    refused = refusal(403, 'pods "x" is forbidden: violates PodSecurity "restricted:latest"', "Forbidden")
+
+    async def only_hosts(asked: Asked) -> Refusal | None:
+        wanted = asked.verb == "create" and asked.resource == "pods" and asked.body["spec"].get("hostNetwork")
+        return refused if wanted else None
+
+    async with own(host_network=True) as (cluster, fleet):
+        cluster.here.api.faults.append(only_hosts)
+        deadline = cluster.here.clock.now() + 20
+
+        assert NAMES == by_name(await fleet.ready(deadline))
+        with pytest.raises(Failed, match="violates PodSecurity"):
+            await fleet.hosts(deadline)
+        assert AgentCount(3, 6) == fleet.count()
+
+
+@virtual
+async def test_agents_in_the_networks_of_nodes_go_when_they_are_no_longer_wanted() -> None:
+    """A reload can turn them on and off; the others stay."""
+    async with own() as (cluster, fleet):
+        deadline = cluster.here.clock.now() + 20
+        await fleet.ready(deadline)
+        assert () == await fleet.hosts(deadline)
+        fleet.want(AgentsSettings(channel="proxy", host_network=True), "khealth:test", needed=True)
+        assert HOSTS == by_name(await fleet.hosts(deadline))
+        fleet.want(AgentsSettings(channel="proxy"), "khealth:test", needed=True)
+        await asyncio.sleep(10)
+
+        assert NAMES == alive(cluster)
 
 
 @virtual

@@ -103,6 +103,10 @@ class Scripted:
         del deadline, least
         return self.agents
 
+    async def hosts(self, _deadline: float) -> Sequence[Agent]:
+        """Return none: none are in the networks of nodes."""
+        return ()
+
     async def ask(self, agents: Sequence[Agent], task: str, question: Any, deadline: float) -> Heard:
         """Answer the same for each."""
         del task, deadline

@@ -9,7 +9,7 @@ import yaml
 from charts import Json, Manifests
 
 from khealth_exporter.canaries.agents.settings import AgentPodSettings, AgentsSettings
-from khealth_exporter.canaries.agents.template import PORT, agent_spec
+from khealth_exporter.canaries.agents.template import HOST, PORT, agent_spec
 from khealth_exporter.canaries.pod_spec import Resources
 from khealth_exporter.config import load
 from khealth_exporter.core.agents import DEPLOYMENT, SECRET
@@ -130,7 +130,7 @@ def test_a_daemonset_is_not_scaled(helm: charts.Helm) -> None:
     assert {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}} == workload(manifests)["spec"][
         "updateStrategy"
     ]
-    assert AgentsSettings(channel="proxy", own=False) == config(manifests)
+    assert AgentsSettings(channel="proxy", own=False, host_network=True) == config(manifests)
 
 
 def test_an_upgrade_cannot_take_the_secret_back(helm: charts.Helm) -> None:
@@ -200,7 +200,7 @@ def test_agents_that_cannot_be_meant_are_refused(helm: charts.Helm, values: Json
 
 def test_khealth_reaches_the_agents(helm: charts.Helm) -> None:
     """In the namespace of the canaries."""
-    *_, rule = policy(helm.template(EVERYWHERE), "khealth")["egress"]
+    (rule,) = (rule for rule in policy(helm.template(EVERYWHERE), "khealth")["egress"] if "to" in rule)
     agents = {"matchLabels": ALL}
     canaries = {"matchLabels": {"kubernetes.io/metadata.name": "canaries"}}
     expected = {
@@ -256,3 +256,60 @@ def test_without_such_a_check_nobody_reaches_that_port(helm: charts.Helm) -> Non
     """Khealth does not listen there."""
     values = {"config": {"kuberhealthy": {"listen": ":9090"}}}
     assert "9090" not in str(policy(helm.template(values), "khealth"))
+
+
+ON_HOSTS: Json = {**ASKING, "agents": {"hostNetwork": True}, "namespace": {"create": True}}
+
+
+def on_hosts(manifests: Manifests) -> Json:
+    """Return the DaemonSet of the agents in the networks of nodes."""
+    return manifests.one("DaemonSet", f"{DEPLOYMENT}-host")
+
+
+def test_agents_in_the_networks_of_nodes_are_the_same_pods_elsewhere(helm: charts.Helm) -> None:
+    """On every node, and told from the other agents by their name; khealth learns that they are there."""
+    manifests = helm.template(ON_HOSTS)
+    labels = {**on_hosts(manifests)["spec"]["selector"]["matchLabels"]}
+    expected = {**agent_spec(AgentPodSettings(image="khealth:0.1.0"), labels, SECRET), **HOST}
+    found = on_hosts(manifests)["spec"]["template"]
+    assert json.loads(json.dumps(expected)) == found["spec"]
+    assert (labels | ALL).items() <= found["metadata"]["labels"].items()
+    assert "khealth-agent-host" == labels["app.kubernetes.io/name"]
+    assert config(manifests).host_network
+
+
+def test_no_selector_of_agents_selects_those_of_the_other_network(helm: charts.Helm) -> None:
+    """Each controller counts its own pods."""
+    manifests = helm.template(ON_HOSTS)
+    both = (workload(manifests), on_hosts(manifests))
+    selected = [
+        one["spec"]["selector"]["matchLabels"].items() <= other["spec"]["template"]["metadata"]["labels"].items()
+        for one in both
+        for other in both
+    ]
+    assert [True, False, False, True] == selected
+
+
+def test_the_namespace_of_agents_in_the_networks_of_nodes_lets_them_in(helm: charts.Helm) -> None:
+    """And that of khealth itself stays restricted, if it is another one."""
+    manifests = helm.template({**ON_HOSTS, "canaries": {"namespace": "canaries"}})
+    levels = {
+        found["metadata"]["name"]: found["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for found in manifests
+        if found["kind"] == "Namespace"
+    }
+    assert {"khealth": "restricted", "canaries": "privileged"} == levels
+
+
+def test_khealth_may_connect_to_agents_in_the_networks_of_nodes(helm: charts.Helm) -> None:
+    """No selector of a policy finds these pods."""
+    ports = [rule["ports"] for rule in policy(helm.template(ON_HOSTS), "khealth")["egress"] if "to" not in rule]
+    assert [{"port": PORT, "protocol": "TCP"}] in ports
+
+
+def test_there_are_no_agents_in_the_networks_of_nodes_unless_they_are_asked_for(helm: charts.Helm) -> None:
+    """It needs a namespace that is not restricted; nor are there any where no routine asks agents."""
+    for values in (ASKING, {"agents": {"hostNetwork": True}}):
+        manifests = helm.template(values)
+        assert [] == [found for found in manifests.kinds if "-host" in found]
+        assert not config(manifests).host_network

@@ -95,7 +95,8 @@ async def test_a_network_that_works_is_a_success() -> None:
         counted = {
             step.name: here.value("khealth_step_duration_seconds_count", step=step.name) for step in Latency.steps
         }
-        assert {"pod_pod": 225.0, "pod_service": 25.0, "pod_api": 50.0, "large": 75.0} == counted
+        hosts = {"host_host": 0.0}  # No agents are there.
+        assert {"pod_pod": 225.0, "pod_service": 25.0, "pod_api": 50.0, "large": 75.0, **hosts} == counted
         assert 4.0 == here.value("khealth_measurement_uncertainty_seconds_count")
 
 
@@ -530,6 +531,92 @@ async def test_the_matrix_has_each_measured_pair() -> None:
         assert {(0.05, 0.005, 0.0, False)} == {
             (pair.seconds, pair.jitter, pair.loss, pair.failing) for pair in matrix.pairs[8:10]
         }
+
+
+def on_hosts(count: int = 5) -> list[Agent]:
+    """Return the agents in the networks of so many nodes; that of node-N has the address 192.168.0.N."""
+    found = [agent(number) for number in range(1, count + 1)]
+    return [
+        replace(one, name=f"host-{number}", uid=f"uid-host-{number}", address=f"192.168.0.{number}")
+        for number, one in enumerate(found, 1)
+    ]
+
+
+@asynccontextmanager
+async def two_networks(pods: Lost, hosts: Lost = lambda _way: 0.0) -> AsyncIterator[Here]:
+    """Run agents in the networks of nodes too; what these lose is told apart by their names."""
+    async with small_network() as here:
+        beside = FakeNetwork(on_hosts(), hosts)
+        here.network.lost = pods
+        here.agents.on_hosts = beside.agents
+
+        def answer(asked: Agent, question: Any) -> Any:
+            return (beside if asked.name.startswith("host") else here.network).answer(asked, question)
+
+        here.agents.answers("round_trips", answer)
+        yield here
+
+
+@virtual
+async def test_the_networks_of_nodes_are_measured_beside_that_of_pods() -> None:
+    """Each node has the same neighbors there, by TCP and UDP; that is a step of its own."""
+    async with two_networks(lambda _way: 0.0) as here:
+        assert (None, "") == await here.failed()
+        assert 5 * 3 * 2 * 5 == here.value("khealth_step_duration_seconds_count", step="host_host")
+        assert 5 * 3 * 3 * 5 == here.value("khealth_step_duration_seconds_count", step="pod_pod")
+        told = {remark.name: remark.text for remark in here.statuses[-1].remarks}
+        expected = "15 pairs: 0 of 150 round trips between nodes are lost, and the slowest median is 0.30 ms"
+        assert expected == told["outside the network of pods"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "words"),
+    [
+        (lambda _way: 0.0, "outside the network of pods, 0 of "),
+        (lambda _way: 1.0, "outside the network of pods, their nodes do not reach each other either"),
+    ],
+)
+def test_the_networks_of_nodes_tell_where_the_fault_is(hosts: Lost, words: str) -> None:
+    """What is broken is the network of pods alone, or what it is built on."""
+
+    @virtual
+    async def failed() -> tuple[Reason | None, str]:
+        async with two_networks(lambda way: float(between(way)), hosts) as here:
+            return await here.failed()
+
+    reason, note = failed()
+    assert Reason.NETWORK_UNREACHABLE is reason
+    assert words in note
+
+
+@virtual
+async def test_the_networks_of_nodes_alone_fail_nothing() -> None:
+    """A firewall between nodes may drop what goes to the port of agents, and no pod feels it."""
+    async with two_networks(lambda _way: 0.0, lambda way: float(way.source == "node-1")) as here:
+        assert (None, "") == await here.failed()
+        told = {remark.name: remark.text for remark in here.statuses[-1].remarks}
+        assert "3 pairs do not answer at the port of agents" in told["outside the network of pods"]
+
+
+@virtual
+async def test_agents_that_cannot_be_in_the_networks_of_nodes_fail_nothing() -> None:
+    """Pod Security may forbid it: that is told."""
+    async with small_network() as here:
+        here.agents.on_hosts = Failed(Reason.API_REJECTED, "violates PodSecurity")
+        assert (None, "") == await here.failed()
+        told = {remark.name: remark.text for remark in here.statuses[-1].remarks}
+        assert "not measured: violates PodSecurity" == told["outside the network of pods"]
+
+
+@virtual
+async def test_an_agent_in_the_network_of_a_node_that_is_silent_hides_nothing() -> None:
+    """Why it is silent is told, and the others count."""
+    async with two_networks(lambda _way: 0.0) as here:
+        here.agents.silent("round_trips", SILENT, "host-1")
+        assert (None, "") == await here.failed()
+        told = {remark.name: remark.text for remark in here.statuses[-1].remarks}
+        assert told["outside the network of pods"].startswith("12 pairs: 0 of 120")
+        assert told["outside the network of pods"].endswith(SILENT.note)
 
 
 @pytest.mark.parametrize(
