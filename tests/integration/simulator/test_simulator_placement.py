@@ -132,8 +132,8 @@ async def test_a_port_of_a_node_is_for_one_pod(client: Client) -> None:
         await client.post(PODS, on_host(f"host-{number}"))
     two_run = "2 node(s) didn't have free ports for the requested pod ports."
     assert f"0/2 nodes are available: {two_run}" == await complaint(client)
-    found = [(await client.reaches(PODS, is_ready, fieldSelector=f"metadata.name=host-{n}")) for n in range(2)]
-    assert 2 == len({status(one)["podIP"] for one in found})
+    found = [await client.reaches(PODS, is_ready, fieldSelector=f"metadata.name=host-{n}") for n in range(2)]
+    assert 2 == len({one["status"]["podIP"] for one in found})
     assert [8079, 8079] == [one["spec"]["containers"][0]["ports"][0]["hostPort"] for one in found]
 
 
