@@ -51,7 +51,10 @@ are `outside`, of one that asks through the API server (`create pods/proxy`), an
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent whose pod is Ready; `address` is the pod's, `port` the one at which it listens, TCP and UDP."""
+    """An agent whose pod is Ready; `address` is the pod's, `port` the one at which it listens, TCP and UDP.
+
+    It is `host` if it is in the network of its node, and not in that of pods.
+    """
 
     name: str
     uid: str
@@ -59,6 +62,7 @@ class Agent:
     zone: str
     address: str
     port: int
+    host: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,11 @@ class AgentCount:
 
     ready: int
     wanted: int
+
+    @property
+    def missing(self) -> float:
+        """The share that is not Ready."""
+        return 1 - self.ready / self.wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +122,7 @@ class Agents(Protocol):
     async def ask(
         self, agents: Sequence[Agent], task: str, question: Callable[[Agent], Mapping[str, Any]], deadline: float
     ) -> Heard:
-        """Put a question to each agent at the same time; raise Failed only if none of them answered."""
+        """Put a question to each agent at the same time; raise Failed only if none of them answered.
+
+        Why an agent does not answer is found out, but not of one in the network of its node.
+        """

@@ -100,6 +100,7 @@ class Turns:
         with suppress(Failed):  # The attempt finds out itself what is wrong.
             if agents:
                 await agents.ready(deadline)
+                await agents.hosts(deadline)
 
     async def _early(self, earliest: float) -> None:
         try:

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from khealth_exporter.canaries.agents.api_targets import PERMISSIONS, api_targets
-from khealth_exporter.canaries.agents.beside import between_hosts, compared
+from khealth_exporter.canaries.agents.beside import NAME as BESIDE
+from khealth_exporter.canaries.agents.beside import between_hosts, explained
 from khealth_exporter.canaries.agents.neighbors import one_per_node
 from khealth_exporter.canaries.agents.plan import CLOSER, Plan, Targets
 from khealth_exporter.canaries.agents.reachability import Judgement, Limits, listed, suspects
@@ -128,39 +129,43 @@ class Latency(Routine[LatencySettings]):
         if len(nodes) == 1 and not fixed:
             raise Failed(Reason.AGENTS_NOT_READY, "all agents are on one node: there is nothing to measure")
         plan = Plan(nodes, fixed, chosen.size, chosen.large, chosen.count, chosen.protocols)
-        # An agent that shares its node with the one that measures must answer too.
-        nothing = dict.fromkeys((agent.uid for agent in agents), ())
-        first = await self._ask(agents, {**nothing, **plan.first(chosen.neighbors)})
-        judgement = Judgement(first, Asked(), self._limits)
+        judgement = Judgement(Asked(), Asked(), self._limits)
         failed = await self._judged(judgement, agents, plan)
         if failed and failed.step in {POD_API, POD_SERVICE}:
             await self._ask_api_server()
-        more = compared(judgement.failing, await self._beside(plan))
-        if failed and more:
-            raise Failed(failed.reason, clean(f"{failed.note}{more}"), failed.evidence, step=failed.step)
+        beside = await self._beside(plan)
         if failed:
-            raise failed
+            pairs = judgement.failing if judgement.first.trips else {trip.pair for trip in beside}
+            raise explained(failed, pairs, beside)
 
     async def cleanup(self) -> None:
         """Do nothing: it creates nothing."""
 
     async def _judged(self, judgement: Judgement, agents: Sequence[Agent], plan: Plan) -> Failed | None:
-        """Return what is to blame for what agents saw, once those that saw something wrong were asked again."""
-        self._record_all(judgement.first)
+        """Return what is to blame for what agents see, once those that see something wrong were asked again."""
+        # An agent that shares its node with the one that measures must answer too.
+        nothing: Targets = dict.fromkeys((agent.uid for agent in agents), ())
         try:
-            if wrong := suspects(judgement.first.trips, self._limits):
-                judgement.again = await self._ask(agents, plan.again(wrong))
-            return judgement.failure()
-        finally:
-            # Even if the agents that saw something wrong are silent by now.
-            self._report(judgement)
+            judgement.first = await self._ask(agents, {**nothing, **plan.first(self.settings.neighbors)})
+            self._record_all(judgement.first)
+            try:
+                if wrong := suspects(judgement.first.trips, self._limits):
+                    judgement.again = await self._ask(agents, plan.again(wrong))
+                return judgement.failure()
+            finally:
+                # Even if the agents that saw something wrong are silent by now.
+                self._report(judgement)
+        except Refused:
+            raise
+        except Failed as silent:
+            return silent
 
     async def _beside(self, plan: Plan) -> Sequence[Trip]:
         """Measure the networks of the nodes too, where agents are there."""
         asked, told = await between_hosts(self.context, plan, self.settings.neighbors, self._pace, self.deadline)
         if told:
             self._record_all(asked)
-            self.record(Remark("outside the network of pods", clean(told)))
+            self.record(Remark(BESIDE, clean(told)))
         return asked.trips
 
     def _record_all(self, asked: Asked) -> None:

@@ -25,7 +25,7 @@ def test_the_networks_of_nodes_are_measured_beside_that_of_pods(target: Target) 
     """Pod Security must allow it; the second agents of the nodes are removed like the first ones."""
     privileged = {"pod-security.kubernetes.io/enforce": "privileged"}
     target.core.patch_namespace(target.namespace, {"metadata": {"labels": privileged}})
-    found = target.every(target.network(host_network=True), "network/latency")
+    found = target.every(target.network(agents={"host_network": True}), "network/latency")
     assert (0, {"latency"}) == (found.code, found.well), found.told
     assert found.attempt["steps"]["host_host"] is not None, found.attempt
     assert found.attempt["counts"]["host_host"] == found.attempt["counts"]["pod_pod"] * 2 / 3, found.attempt
@@ -34,7 +34,7 @@ def test_the_networks_of_nodes_are_measured_beside_that_of_pods(target: Target) 
 
 def test_agents_that_pod_security_refuses_are_told_and_fail_nothing(target: Target) -> None:
     """The namespace is restricted: the network of pods is measured, and that of the nodes is not."""
-    found = target.every(target.network(host_network=True), "network/latency")
+    found = target.every(target.network(agents={"host_network": True}), "network/latency")
     assert (0, {"latency"}) == (found.code, found.well), found.told
     assert "agents not created" in found.log, found.log
     assert "violates PodSecurity" in found.log, found.log

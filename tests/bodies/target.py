@@ -258,10 +258,11 @@ class Target(ABC):
         routines = {"disk": {}, "volume": settings, "config": {}}
         return self._written({"canary": {"image": self.image}, "modules": {"storage": routines}})
 
-    def network(self, **agents: Any) -> Path:
+    def network(self, *, agents: Mapping[str, Any] | None = None, service: Mapping[str, Any] | None = None) -> Path:
         """Write a configuration of the module network; canaries are khealth's own, and so are the agents."""
-        routines: dict[str, object] = {"dns": {}, "latency": {}, "service": {}}
-        return self._written({"canary": {"image": self.image}, "agents": agents, "modules": {"network": routines}})
+        routines: dict[str, object] = {"dns": {}, "latency": {}, "service": service or {}}
+        modules = {"network": routines}
+        return self._written({"canary": {"image": self.image}, "agents": agents or {}, "modules": modules})
 
     def checks(self, *arguments: str, kind: str = "Pod", **settings: Any) -> Path:
         """Write a configuration of one check, custom/mine, whose container runs `khealth canary` with these words."""

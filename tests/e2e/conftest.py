@@ -63,10 +63,10 @@ class RealCluster(Target):
         needs_variable("KHEALTH_IMAGE")
         return super().storage(**settings)
 
-    def network(self, **agents: Any) -> Path:
+    def network(self, **settings: Any) -> Path:
         """Return the same, if the nodes have khealth's image."""
         needs_variable("KHEALTH_IMAGE")
-        return super().network(**agents)
+        return super().network(**settings)
 
     @contextmanager
     def volumes(self) -> Iterator[None]:

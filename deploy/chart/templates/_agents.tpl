@@ -29,7 +29,11 @@ do not say so. */ -}}
 {{- if and (include "khealth.agents.needed" .) (include "khealth.agents.possible" .) -}}
   {{- $_ := set $config "own" false -}}
   {{- if eq (include "khealth.agents.kind" .) "Deployment" }}{{ $_ := set $config "scale" true }}{{ end -}}
-  {{- if include "khealth.agents.onHosts" . }}{{ $_ := set $config "host_network" true }}{{ end -}}
+  {{- if include "khealth.agents.onHosts" . -}}
+    {{- $_ := set $config "host_network" true -}}
+  {{- else if and (include "khealth.agents.kind" .) (get $config "host_network") -}}
+    {{- fail "values: config.agents.host_network: the chart runs no such agents; set agents.hostNetwork instead" -}}
+  {{- end -}}
 {{- end -}}
 {{- $config | toJson -}}
 {{- end -}}

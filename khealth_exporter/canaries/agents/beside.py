@@ -1,62 +1,76 @@
 """Round trips in the networks of the nodes, beside the network of pods: they tell which of the two is at fault."""
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
 
 from khealth_exporter.canaries.agents.neighbors import one_per_node
 from khealth_exporter.canaries.agents.plan import Plan
-from khealth_exporter.canaries.agents.round_trips import HOST_HOST, TRANSIT, Asked, Pace, Protocol, Trip, ask
+from khealth_exporter.canaries.agents.round_trips import HOST_HOST, TRANSIT, Asked, Pace, Trip, ask
+from khealth_exporter.cluster.errors import clean
 from khealth_exporter.core.routine import Context
+from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
-_QUESTION, _LEAST = 6.0, 5.0
-"""Seconds for agents to be Ready and to answer, and without which they are not asked."""
-_PROTOCOLS: tuple[Protocol, ...] = ("tcp", "udp")
-_PLACE = "outside the network of pods"
+NAME = "outside the network of pods"
+"""What notes and remarks call it."""
+_READY = 2.0
+"""Seconds in which agents must be Ready."""
+_PAIR = 2
+_MARGIN = 0.5
+"""Seconds that an answer may be late."""
 
 
 async def between_hosts(context: Context, plan: Plan, each: int, pace: Pace, deadline: float) -> tuple[Asked, str]:
     """Return what the nodes of a plan feel of each other in their own networks, and that in words.
 
-    It explains what pods feel, so it fails nothing. There are no words if no agents are wanted there.
+    It explains what pods feel, so it fails nothing. There are no words if no agents are wanted there. A pair with an
+    agent that does not answer, or had no CPU, says nothing.
     """
-    now = context.clock.now()
-    if context.agents is None or deadline - now < _LEAST:
+    if context.agents is None:
         return Asked(), ""
-    due = min(deadline, now + _QUESTION)
+    needed = TRANSIT + pace.lost_after + plan.count * pace.spacing + _MARGIN
+    due = min(deadline, context.clock.now() + _READY + needed)
     try:
-        hosts = await context.agents.hosts(due - TRANSIT)
+        hosts = await context.agents.hosts(due - needed)
         if not hosts:
             return Asked(), ""
-        found = one_per_node(hosts)
-        same = {node: agent for node, agent in found.items() if node in plan.nodes}
-        own = replace(
-            plan, nodes=same if len(same) > 1 else found, fixed=(), large=0, protocols=_PROTOCOLS, step=HOST_HOST
-        )
-        targets = own.first(each)
-        asked = await ask(context, [agent for agent in hosts if targets.get(agent.uid)], targets, pace, due)
+        if context.clock.now() > deadline - needed:
+            return Asked(), "not measured: no time was left"
+        nodes = {node: agent for node, agent in one_per_node(hosts).items() if node in plan.nodes}
+        if len(nodes) < _PAIR:
+            return Asked(), "not measured: fewer than two nodes have agents in both networks"
+        protocols = [protocol for protocol in plan.protocols if protocol != "http"] or ["tcp"]
+        targets = replace(plan, nodes=nodes, fixed=(), large=0, protocols=protocols, step=HOST_HOST).first(each)
+        asked = await ask(context, list(nodes.values()), targets, pace, due)
     except Failed as failed:
         return Asked(), f"not measured: {failed.note}"
-    return asked, "; ".join((_summary(asked.trips), *(one.why.note for one in asked.silent)))
+    trips = [trip for trip in asked.trips if asked.unheard.isdisjoint(trip.pair) and trip.figures.sent]
+    return replace(asked, trips=trips), "; ".join((_summary(trips), *(one.why.note for one in asked.silent)))
 
 
-def compared(failing: Collection[tuple[str, str]], trips: Collection[Trip]) -> str:
-    """Return what the nodes of pairs that fail feel of each other, as the end of a note; empty if nothing is known."""
+def explained(failed: Failed, failing: Collection[tuple[str, str]], trips: Collection[Trip]) -> Failed:
+    """Return a failure with what the nodes of pairs that fail feel of each other, as far as that explains anything."""
     ends = {frozenset(pair) for pair in failing}
     between = [trip for trip in trips if frozenset(trip.pair) in ends]
-    if not between:
-        return ""
+    if not between or failed.reason is Reason.MTU_BLACK_HOLE:  # Nothing large is sent between hosts.
+        return failed
     if all(trip.lost for trip in between):
-        return f"; {_PLACE}, their nodes do not reach each other either"
-    return f"; {_PLACE}, {_took(between)}"
+        told = f"{NAME}, their nodes do not answer each other either, at the port of agents"
+    else:
+        told = f"{NAME}, {_took(between)}"
+    return Failed(failed.reason, clean(failed.note, advice=told), failed.evidence, step=failed.step)
 
 
 def _summary(trips: Collection[Trip]) -> str:
-    pairs, lost = {trip.pair for trip in trips}, {trip.pair for trip in trips if trip.lost}
+    pairs: defaultdict[tuple[str, str], list[Trip]] = defaultdict(list)
+    for trip in trips:
+        pairs[trip.pair].append(trip)
     if not pairs:
         return "not measured: fewer than two nodes have an agent that answers"
+    lost = sum(all(trip.lost for trip in found) for found in pairs.values())
     told = f"{len(pairs)} pairs: {_took(trips)}"
-    return f"{told}; {len(lost)} pairs do not answer at the port of agents: does a firewall drop it?" if lost else told
+    return f"{told}; {lost} pairs do not answer at the port of agents: does a firewall drop it?" if lost else told
 
 
 def _took(trips: Collection[Trip]) -> str:

@@ -18,11 +18,12 @@ from khealth_exporter.canaries.agents.template import PORT, ZONE, of_chart, on_h
 from khealth_exporter.canaries.containers import trouble
 from khealth_exporter.canaries.facts import list_nodes
 from khealth_exporter.cluster.cluster import Cluster
+from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.kinds import POD, SECRET, Kind
 from khealth_exporter.cluster.objects import Pod, unix_time
 from khealth_exporter.cluster.watch.watches import following
 from khealth_exporter.core.agents import SECRET as NAME
-from khealth_exporter.core.agents import Agent, AgentCount, Heard, Told
+from khealth_exporter.core.agents import Agent, AgentCount, Heard, Silence, Told
 from khealth_exporter.measure.keep_running import keep_running
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
@@ -79,24 +80,27 @@ class Fleet:
     @property
     def watches(self) -> tuple[Kind[Any], ...]:
         """The kinds that it follows."""
-        return (POD,) if self._needed or self._own.begun else ()
+        return (POD,) if self._needed or self._begun else ()
 
     @property
     def sweeps(self) -> tuple[Kind[Any], ...]:
         """The kinds of which it may leave something."""
-        return (POD, SECRET) if (self._needed and self.owns) or self._own.begun else ()
+        return (POD, SECRET) if (self._needed and self.owns) or self._begun else ()
 
     def count(self) -> AgentCount | None:
-        """Return how many agents there are and should be; None while nobody needs any, or looks after them."""
+        """Return how many agents there are and should be; None while nobody needs any, or looks after them.
+
+        It is of those in the networks of nodes if a larger share of these is missing.
+        """
         if not (self._tended and self._needed) or (self.owns and not self._own.begun):
             return None
         scaled = self._chart.wanted if self._settings.scale else 0
-        wanted = max(1, self._own.count if self.owns else scaled or self._staying(host=False))
-        ready = len(self._ready(host=False))
+        pods = self._own.count if self.owns else scaled or self._staying(host=False)
+        counts = [AgentCount(len(self._ready(host=False)), max(1, pods))]
         if self._settings.host_network:
-            wanted += max(1, self._hosts.count if self.owns else self._staying(host=True))
-            ready += len(self._ready(host=True))
-        return AgentCount(ready, wanted)
+            hosts = self._hosts.count if self.owns else self._staying(host=True)
+            counts.append(AgentCount(len(self._ready(host=True)), max(1, hosts)))
+        return max(counts, key=lambda count: count.missing)
 
     @asynccontextmanager
     async def tended(self, *, once: bool) -> AsyncIterator[None]:
@@ -146,7 +150,8 @@ class Fleet:
         found = self._ready(host=host)
         if len(found) < least:
             raise await self._unready(least, host=host)
-        await self._know_zones(found)
+        if not host:
+            await self._know_zones(found)
         self._dialogue.forget({pod.uid for host in (False, True) for pod in self._members(host=host)})
         return [self._agent(pod) for pod in sorted(found, key=lambda pod: pod.name)]
 
@@ -155,7 +160,8 @@ class Fleet:
     ) -> Heard:
         """Put a question to each agent at the same time; raise Failed only if none of them answered.
 
-        A question without `within` gets the time that is left.
+        Why an agent does not answer is found out, but not of one in the network of its node. A question without
+        `within` gets the time that is left.
         """
         questions = [(agent, question(agent)) for agent in agents]
         await self._keyring.key(deadline)  # Where there is none, nobody needs to be asked.
@@ -164,16 +170,21 @@ class Fleet:
         outcomes = [task.result() for task in tasks]
         told = [outcome for outcome in outcomes if isinstance(outcome, Told)]
         unheard = [outcome for outcome in outcomes if isinstance(outcome, Unheard)]
-        if not unheard:
-            return Heard(told, ())
-        other = self._straight if self._dialogue.channel is self._proxied else self._proxied
-        # From outside, the address of a pod may be that of a stranger.
-        inquiry = Inquiry(self._cluster, self._dialogue.ask, other if self._inside else None)
-        silent = await inquiry.why(unheard, told, deadline)
-        if not told:
+        silent = [Silence(one.agent, _unexplained(one)) for one in unheard if one.agent.host]
+        unheard = [one for one in unheard if not one.agent.host]
+        if unheard:
+            silent += await self._inquire(unheard, told, deadline)
+        if silent and not told:
             counted = Counter(silence.why.reason for silence in silent)
             raise max(silent, key=lambda silence: counted[silence.why.reason]).why
         return Heard(told, silent)
+
+    async def _inquire(self, unheard: Sequence[Unheard], told: Sequence[Told], deadline: float) -> Sequence[Silence]:
+        """Return why agents are silent."""
+        other = self._straight if self._dialogue.channel is self._proxied else self._proxied
+        # From outside, the address of a pod may be that of a stranger.
+        inquiry = Inquiry(self._cluster, self._dialogue.ask, other if self._inside else None)
+        return await inquiry.why(unheard, told, deadline)
 
     async def _tend(self, *, once: bool) -> None:
         """Look after the agents until cancelled: khealth's own, or how many the chart runs."""
@@ -183,7 +194,8 @@ class Fleet:
             for own in (self._own, self._hosts):
                 if own.begun and not (self._needed and self.owns and own in self._wanted):
                     await own.stop()
-                elif own.begun:
+                elif own.begun or (self._own.begun and own in self._wanted):
+                    own.begin()
                     await own.tend()
                     dues.append(self._clock.now() + _RETRY if own.trouble else own.due)
             if self._needed and self._settings.scale and not (dues or self.owns or once):
@@ -204,6 +216,10 @@ class Fleet:
             finally:
                 for wait in waits:
                     wait.cancel()
+
+    @property
+    def _begun(self) -> bool:
+        return self._own.begun or self._hosts.begun
 
     @property
     def _wanted(self) -> Sequence[OwnAgents]:
@@ -250,7 +266,7 @@ class Fleet:
 
     def _agent(self, pod: Pod) -> Agent:
         node = pod.spec.node_name
-        return Agent(pod.name, pod.uid, node, self._zones.get(node, ""), pod.status.pod_ip, PORT)
+        return Agent(pod.name, pod.uid, node, self._zones.get(node, ""), pod.status.pod_ip, PORT, on_host(pod))
 
     async def _know_zones(self, pods: Sequence[Pod]) -> None:
         """Read the zones of the nodes, if they are old, or an agent is on a node that is new."""
@@ -266,3 +282,8 @@ class Fleet:
     async def _asked(self, agent: Agent, task: str, document: Mapping[str, Any], deadline: float) -> Told | Unheard:
         async with self._open:
             return await self._dialogue.ask(agent, task, document, deadline)
+
+
+def _unexplained(one: Unheard) -> Failed:
+    """Return that an agent does not answer."""
+    return Failed(Reason.AGENT_UNREACHABLE, clean(f"agent {one.agent.name} on {one.agent.node}: {one.note}"))

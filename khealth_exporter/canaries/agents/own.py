@@ -1,5 +1,6 @@
 """Agents that khealth runs itself: made before they are needed, replaced when they are lost, removed at the end."""
 
+import asyncio
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -38,13 +39,14 @@ _log = structlog.get_logger()
 class OwnAgents:
     """Agents that khealth runs itself, under names and labels by which sweeps find them.
 
-    Those of `host` are in the networks of their nodes; they share the Secret of the others.
+    Those of `host` are in the networks of the others' nodes, whose Secret they share.
     """
 
     def __init__(self, cluster: Cluster, *, host: bool = False) -> None:
-        self._cluster, self._clock, self._host = cluster, cluster.clock, host
+        self._cluster, self._clock = cluster, cluster.clock
         pods, hosts = (cluster.identity.of_attempt(NAME, NAME, number, MAX_AGE_SECONDS) for number in (1, 2))
         self._ownership = hosts if host else pods
+        self._following = pods if host else None
         self.secret = pods.name
         """The name of their Secret."""
         self._pod = CanarySettings()
@@ -117,16 +119,18 @@ class OwnAgents:
         self.begun, deadline = False, self._clock.now() + ENDING
         try:
             await self._remove_all(deadline)
-            # One whose creation was cut short may be there too.
-            secret = None if self._host else self._secret or await self._cluster.get(SECRET, self.secret, deadline)
-            if secret:
-                await self._cluster.delete(SECRET, secret, deadline)
+            if not self._following:
+                await self._remove_secret(deadline)
         except Failed as failed:
             _log.warning("agents not deleted", reason=failed.reason, note=failed.note)
             self._cluster.suspects.add(SECRET)
+        except asyncio.CancelledError:
+            self.begun = True  # They are still to be removed.
+            raise
         self._made.clear()
         self._secret = None
-        self._cluster.active.discard(self._ownership.key)
+        if not self.begun:  # They may be wanted again by now.
+            self._cluster.active.discard(self._ownership.key)
 
     def _shown(self) -> Iterator[Pod]:
         for pod in tuple(self._cluster.watches.of(POD).objects.values()):
@@ -141,7 +145,7 @@ class OwnAgents:
         return living | {name for name, made in self._made.items() if now - made < _SHOWING}
 
     async def _keep_secret(self, deadline: float) -> None:
-        if self._host or self._secret is not None:
+        if self._following or self._secret is not None:
             return
         metadata = self._ownership.metadata() | {"labels": {**self._ownership.labels, COMPONENT: AGENT}}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": fresh_data()}
@@ -153,12 +157,17 @@ class OwnAgents:
             # An earlier try made it, whose answer was lost.
             self._secret = await self._cluster.get(SECRET, self.secret, deadline)
 
+    async def _remove_secret(self, deadline: float) -> None:
+        # One whose creation was cut short may be there too.
+        if secret := self._secret or await self._cluster.get(SECRET, self.secret, deadline):
+            await self._cluster.delete(SECRET, secret, deadline)
+
     async def _make(self, deadline: float) -> None:
         self._number += 1
         ownership = self._ownership.part(str(self._number))
         self._made[ownership.name] = self._clock.now()
         try:
-            await self._cluster.create(POD, manifest(self._pod, ownership, self.secret, host=self._host), deadline)
+            await self._cluster.create(POD, manifest(self._pod, ownership, self.secret, self._following), deadline)
         except Refused as refused:
             if not refused.unanswered:
                 del self._made[ownership.name]

@@ -18,7 +18,7 @@ PERIOD, FAILURES, PATIENCE = 5, 2, 2
 PER_ZONE, MOST = 2, 10
 """Agents to run where nothing else is configured: in each zone, and at most."""
 
-HOST = {"hostNetwork": True}
+HOST: dict[str, Any] = {"hostNetwork": True}
 """What puts a pod into the network of its node."""
 
 _FIELDS = {"KHEALTH_POD_IP": "status.podIP", "KHEALTH_NODE": "spec.nodeName"}
@@ -46,15 +46,25 @@ def count(nodes: Sequence[Node], wanted: int = 0) -> int:
     return max(1, min(wanted or PER_ZONE * zones, len(nodes), wanted or MOST))
 
 
-def manifest(settings: CanarySettings, ownership: Ownership, secret: str, *, host: bool) -> Mapping[str, object]:
-    """Return an agent's pod of khealth's own, with the Secret of this name; of `host`, in its node's network."""
+def manifest(
+    settings: CanarySettings, ownership: Ownership, secret: str, following: Ownership | None = None
+) -> Mapping[str, object]:
+    """Return an agent's pod of khealth's own, with the Secret of this name.
+
+    If it is `following` other agents, it is in the network of its node, which is one of theirs.
+    """
     labels = {**ownership.labels, COMPONENT: AGENT}
     metadata = ownership.metadata() | {
         "labels": settings.labelled(labels),
         "annotations": {**settings.marks, **ownership.annotations},
     }
-    spec = {**agent_spec(settings, labels, secret), **(HOST if host else {})}
+    spec = {**agent_spec(settings, labels, secret), **(HOST | _near(following.labels) if following else {})}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _near(labels: Mapping[str, str]) -> dict[str, Any]:
+    term = {"labelSelector": {"matchLabels": dict(labels)}, "topologyKey": "kubernetes.io/hostname"}
+    return {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
 
 
 def agent_spec(settings: CanarySettings, labels: Mapping[str, str], secret: str) -> Mapping[str, object]:

@@ -79,7 +79,8 @@ class Fabric(Component):
     def way(self, source: str, target: str) -> int:
         """Return what happens on the way from one address to another, which may be a host's."""
         near, far = self.pods.get(source), self.pods.get(target)
-        if near is not None and far is not None and _on_host(near) and _on_host(far):
+        on_host = [pod is not None and _on_host(pod) for pod in (near, far)]
+        if all(on_host) or (on_host[1] and near is None):
             return 0  # The faults are those of the network of pods.
         nodes = {node_of(pod) for pod in (near, far) if pod is not None}
         way = 0
@@ -90,7 +91,7 @@ class Fabric(Component):
         if near is not None and far is None and self.world.faults.active(_API_CUT, node_of(near)):
             way |= LOST
         # The real rule has exceptions for the traffic of the pod's own node; here, hosts are not told apart.
-        if near is not None and far is not None and not self._rules.allow(near, far):
+        if near is not None and far is not None and not any(on_host) and not self._rules.allow(near, far):
             way |= LOST
         return way
 

@@ -130,7 +130,7 @@ async def test_agents_in_the_networks_of_nodes_run_beside_the_others() -> None:
         assert (NAMES, HOSTS) == (by_name(found), by_name(hosts))
         assert HOSTS == sorted(name for name, spec in pods.items() if spec.get("hostNetwork"))
         assert 1 == len(cluster.here.api.objects["secrets"])
-        assert AgentCount(6, 6) == fleet.count()
+        assert AgentCount(3, 3) == fleet.count()
         assert 3 == len((await fleet.ask(hosts, "dns", lambda _agent: {}, deadline)).told)
         here = cluster.here
 
@@ -153,7 +153,7 @@ async def test_agents_that_pod_security_refuses_keep_no_others_from_running() ->
         assert NAMES == by_name(await fleet.ready(deadline))
         with pytest.raises(Failed, match="violates PodSecurity"):
             await fleet.hosts(deadline)
-        assert AgentCount(3, 6) == fleet.count()
+        assert AgentCount(0, 3) == fleet.count()
 
 
 @virtual
@@ -167,8 +167,45 @@ async def test_agents_in_the_networks_of_nodes_go_when_they_are_no_longer_wanted
         assert HOSTS == by_name(await fleet.hosts(deadline))
         fleet.want(AgentsSettings(channel="proxy"), "khealth:test", needed=True)
         await asyncio.sleep(10)
-
         assert NAMES == alive(cluster)
+
+        # Turned on and off, and on again while they are removed: they are nobody's leftovers.
+        for wanted in (True, False, True):
+            fleet.want(AgentsSettings(channel="proxy", host_network=wanted), "khealth:test", needed=True)
+            await asyncio.sleep(1)
+        await asyncio.sleep(30)
+        sweeper = Sweeper(cluster.here.cluster)
+        sweeper.cover(fleet.sweeps)
+        await sweeper.sweep()
+        await asyncio.sleep(1)
+        assert 6 == len(alive(cluster))
+        assert AgentCount(3, 3) == fleet.count()
+
+
+@virtual
+async def test_agents_in_the_networks_of_nodes_are_removed_though_khealth_ends_meanwhile() -> None:
+    """They were no longer wanted, and their end takes a while."""
+    async with own(host_network=True) as (cluster, fleet):
+        deadline = cluster.here.clock.now() + 20
+        await fleet.hosts(deadline)
+        here = cluster.here
+        fleet.want(AgentsSettings(channel="proxy"), "khealth:test", needed=True)
+        await asyncio.sleep(0.05)
+
+    assert [{}, {}] == [here.api.objects[PODS], here.api.objects["secrets"]]
+
+
+@virtual
+async def test_agents_in_the_networks_of_nodes_are_where_the_others_are() -> None:
+    """The scheduler is told so: only the same nodes can be compared."""
+    async with own(host_network=True) as (cluster, fleet):
+        await fleet.hosts(cluster.here.clock.now() + 20)
+        pods = {pod["metadata"]["name"]: pod for pod in cluster.pods()}
+        affinity = pods[HOSTS[0]]["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        (term,) = affinity
+        chosen = term["labelSelector"]["matchLabels"].items()
+        assert "kubernetes.io/hostname" == term["topologyKey"]
+        assert NAMES == sorted(name for name, pod in pods.items() if chosen <= pod["metadata"]["labels"].items())
 
 
 @virtual

@@ -307,6 +307,15 @@ def test_khealth_may_connect_to_agents_in_the_networks_of_nodes(helm: charts.Hel
     assert [{"port": PORT, "protocol": "TCP"}] in ports
 
 
+def test_agents_in_the_networks_of_nodes_can_be_another_releases(helm: charts.Helm) -> None:
+    """As all agents: khealth may connect to them."""
+    agents = {"host_network": True}
+    values: Json = {"config": {**ASKING["config"], "agents": agents}, "agents": {"enabled": False}}
+    ports = [rule["ports"] for rule in policy(helm.template(values), "khealth")["egress"] if "to" not in rule]
+    assert [{"port": PORT, "protocol": "TCP"}] in ports
+    assert "set agents.hostNetwork instead" in helm.refusal({"config": values["config"]})
+
+
 def test_there_are_no_agents_in_the_networks_of_nodes_unless_they_are_asked_for(helm: charts.Helm) -> None:
     """It needs a namespace that is not restricted; nor are there any where no routine asks agents."""
     for values in (ASKING, {"agents": {"hostNetwork": True}}):

@@ -573,7 +573,7 @@ async def test_the_networks_of_nodes_are_measured_beside_that_of_pods() -> None:
     ("hosts", "words"),
     [
         (lambda _way: 0.0, "outside the network of pods, 0 of "),
-        (lambda _way: 1.0, "outside the network of pods, their nodes do not reach each other either"),
+        (lambda _way: 1.0, "outside the network of pods, their nodes do not answer each other either"),
     ],
 )
 def test_the_networks_of_nodes_tell_where_the_fault_is(hosts: Lost, words: str) -> None:
@@ -599,6 +599,55 @@ async def test_the_networks_of_nodes_alone_fail_nothing() -> None:
 
 
 @virtual
+async def test_the_networks_of_nodes_explain_no_black_hole() -> None:
+    """Nothing large is sent there: that small packets arrive says nothing."""
+    async with two_networks(lambda way: float(way.size == 1400)) as here:
+        reason, note = await here.failed()
+        assert (Reason.MTU_BLACK_HOLE, False) == (reason, "outside" in note)
+
+
+@virtual
+async def test_the_networks_of_nodes_are_measured_though_no_agent_of_pods_answers() -> None:
+    """Then they say most: the note has it, whatever its length."""
+    async with two_networks(lambda _way: 0.0) as here:
+        why = Failed(Reason.NETWORK_UNREACHABLE, "x" * 400)
+        for number in range(1, 6):
+            here.agents.silent("round_trips", why, f"agent-{number}")
+        reason, note = await here.failed()
+        assert Reason.NETWORK_UNREACHABLE is reason
+        assert note.endswith(": outside the network of pods, 0 of 150 round trips between nodes are lost, "
+                             "and the slowest median is 0.30 ms")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("protocols", "expected"), [(["tcp"], {"tcp"}), (["udp", "http"], {"udp"}), (["http"], {"tcp"})]
+)
+def test_protocols_that_are_left_out_are_not_sent_between_nodes_either(
+    protocols: list[str], expected: set[str]
+) -> None:
+    """HTTP is not sent there: TCP stands for it."""
+
+    @virtual
+    async def sent() -> set[str]:
+        async with two_networks(lambda _way: 0.0) as here:
+            assert (None, "") == await here.failed(protocols=protocols)
+            asked = [one for one in here.agents.questions("round_trips") if one.agent.name.startswith("host")]
+            return {probe["protocol"] for one in asked for probe in one.document["probes"]}
+
+    assert expected == sent()
+
+
+@virtual
+async def test_pairs_that_lose_udp_alone_answer() -> None:
+    """A firewall that is open for TCP says so."""
+    async with two_networks(lambda _way: 0.0, lambda way: float(way.protocol == "udp")) as here:
+        assert (None, "") == await here.failed()
+        told = {remark.name: remark.text for remark in here.statuses[-1].remarks}
+        assert "firewall" not in told["outside the network of pods"]
+        assert told["outside the network of pods"].startswith("15 pairs: 75 of 150 round trips")
+
+
+@virtual
 async def test_agents_that_cannot_be_in_the_networks_of_nodes_fail_nothing() -> None:
     """Pod Security may forbid it: that is told."""
     async with small_network() as here:
@@ -606,6 +655,11 @@ async def test_agents_that_cannot_be_in_the_networks_of_nodes_fail_nothing() -> 
         assert (None, "") == await here.failed()
         told = {remark.name: remark.text for remark in here.statuses[-1].remarks}
         assert "not measured: violates PodSecurity" == told["outside the network of pods"]
+        here.agents.on_hosts = on_hosts(1)
+        assert (None, "") == await here.failed()
+        told = {remark.name: remark.text for remark in here.statuses[-1].remarks}
+        expected = "not measured: fewer than two nodes have agents in both networks"
+        assert expected == told["outside the network of pods"]
 
 
 @virtual
@@ -615,7 +669,7 @@ async def test_an_agent_in_the_network_of_a_node_that_is_silent_hides_nothing() 
         here.agents.silent("round_trips", SILENT, "host-1")
         assert (None, "") == await here.failed()
         told = {remark.name: remark.text for remark in here.statuses[-1].remarks}
-        assert told["outside the network of pods"].startswith("12 pairs: 0 of 120")
+        assert told["outside the network of pods"].startswith("9 pairs: 0 of 90")
         assert told["outside the network of pods"].endswith(SILENT.note)
 
 
