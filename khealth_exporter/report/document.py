@@ -19,4 +19,6 @@ def as_json(report: Report) -> str:
 
 def _attempt(entry: Entry) -> dict[str, object]:
     names = {"module": entry.status.module, "routine": entry.status.routine}
-    return {**names, **attempt_document(entry.attempt, entry.verdict, entry.status.steps)}
+    remarks = {remark.name: remark.text for remark in entry.status.remarks}
+    more = {"remarks": remarks} if remarks else {}
+    return {**names, **attempt_document(entry.attempt, entry.verdict, entry.status.steps), **more}

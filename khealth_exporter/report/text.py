@@ -29,6 +29,7 @@ def _entry_text(entry: Entry, *, color: bool) -> Iterator[str]:
     if entry.reason:
         yield printable("  " + ": ".join(filter(None, (entry.reason, entry.verdict.note))))
     yield from (f"  {line}" for line in (*own, *_objects(entry)))
+    yield from (printable(f"  {remark.name}: {remark.text}") for remark in entry.status.remarks)
     yield from (f"  {line}" for line in printable(entry.evidence).splitlines())
 
 

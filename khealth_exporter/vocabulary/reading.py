@@ -29,7 +29,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A line about a routine's state, for `/status` and the status page; a later one of its name replaces it.
+    """A line about a routine's state, for `once`, `/status` and the status page; a later one of its name replaces it.
 
     `failing` tells that something in it still fails, whatever the result of the last attempt.
     """

@@ -36,6 +36,5 @@ def test_agents_that_pod_security_refuses_are_told_and_fail_nothing(target: Targ
     """The namespace is restricted: the network of pods is measured, and that of the nodes is not."""
     found = target.every(target.network(agents={"host_network": True}), "network/latency")
     assert (0, {"latency"}) == (found.code, found.well), found.told
-    assert "agents not created" in found.log, found.log
-    assert "violates PodSecurity" in found.log, found.log
+    assert "violates PodSecurity" in found.attempt["remarks"]["outside the network of pods"], found.attempt
     assert [] == target.objects()

@@ -22,6 +22,7 @@ from khealth_exporter.routines.api import Api
 from khealth_exporter.routines.rcscheduler import RcScheduler
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.event import Phase
+from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 from khealth_exporter.vocabulary.sample import Distribution, Measurement, Quality, Sample
@@ -70,6 +71,19 @@ def _first(report: Report) -> Any:
 
 def _suites(report: Report) -> Element:
     return fromstring(as_junit(report))  # noqa: S314 - we wrote it ourselves
+
+
+def test_remarks_are_told_to_people_and_programs() -> None:
+    """That something is not applicable must not look like a success alone; what others wrote in them is one line."""
+    said = Remark("enforcement", "not applicable: the network plugin\x1b[31m enforces nothing")
+    report = _report(_attempt())
+    (snapshot,) = report.snapshots
+    (status,) = snapshot.routines
+    report = replace(report, snapshots=(replace(snapshot, routines=(replace(status, remarks=(said,)),)),))
+    assert {"enforcement": said.text} == _first(report)["remarks"]
+    assert "  enforcement: not applicable: the network plugin" in as_text(report)
+    assert "\x1b" not in as_text(report)
+    assert "remarks" not in _first(_report(_attempt()))
 
 
 @pytest.mark.parametrize(
