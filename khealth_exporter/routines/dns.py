@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from itertools import chain, repeat
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import StringConstraints
 
 from khealth_exporter.canaries.dns import questions as ask
+from khealth_exporter.canaries.dns.contact import unreached
 from khealth_exporter.canaries.dns.judgement import Judgement
 from khealth_exporter.canaries.dns.new_service import Family, NewService
 from khealth_exporter.canaries.dns.questions import Expected, Grade, Question
@@ -94,10 +96,10 @@ class Dns(Routine[DnsSettings]):
         for told, _ in await survey.ask(survey.members, lambda _: [first], self.deadline, self.record):
             self._learn_domain(told)
         await survey.ask(survey.members, self._questions, self.deadline, self.record)
-        self._judge()
+        await self._judge()
         since = await self._new.create(self._families, self.deadline)
         await self._see(since)
-        self._judge(self.context.clock.now() - since.at)
+        await self._judge(self.context.clock.now() - since.at)
         await self._become_ready()
 
     async def cleanup(self) -> None:
@@ -169,9 +171,13 @@ class Dns(Routine[DnsSettings]):
                 self.record(Distribution.of(ask.PROPAGATE, times, half + since.delay))
             earlier = now
 
-    def _judge(self, waited: float = math.inf) -> None:
+    async def _judge(self, waited: float = math.inf) -> None:
         """Raise Failed if the answers blame anything; a new name must have had its time, in seconds."""
         judgement = Judgement(self._survey.answers, self._servers, self._survey.silent)
+        if judgement.mute:
+            members, servers = self._survey.members, self._servers
+            silent = await unreached(self.agents, members, servers.ready or (), servers.port, self.context.clock)
+            judgement = replace(judgement, unreached=silent)
         self.record(Reading(FAILING, len(judgement.bad)))
         self.record(judgement.remark())
         self.record(judgement.by_server())

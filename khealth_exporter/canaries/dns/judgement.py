@@ -27,6 +27,8 @@ class Judgement:
     servers: Servers
     silent: Sequence[Silence] = ()
     """The agents that did not answer khealth."""
+    unreached: bool = False
+    """Whether no agent can connect to a DNS pod."""
 
     def failure(self) -> Failed | None:
         """Return what the answers blame; None if nothing that a pod needs has failed.
@@ -48,6 +50,13 @@ class Judgement:
             return self._some_fail(failing)
         reached = [a for a in self.answers if a.question.direct and a.failed and a.grade is not Grade.SILENT]
         return _failed(_reason(reached), "every DNS pod", reached) if bad and reached else None
+
+    @property
+    def mute(self) -> bool:
+        """Whether no DNS pod said anything at all, although the API server says that they are ready."""
+        asked = [answer for answer in self.answers if answer.grade is not Grade.OPEN]
+        direct = any(answer.question.direct for answer in asked)
+        return direct and all(answer.grade is Grade.SILENT for answer in asked) and not self.servers.none
 
     @property
     def bad(self) -> tuple[Server, ...]:
@@ -116,6 +125,9 @@ class Judgement:
             return _failed(Reason.DNS_FAILED, f"the DNS Service has no endpoints{waiting}", failing)
         if self.good and all(answer.grade is Grade.SILENT for answer in failing):
             return _failed(Reason.SERVICE_NOT_PROGRAMMED, _UNPROGRAMMED, failing)
+        if self.mute and self.unreached:
+            pods = f"{len(self.servers.ready or ())} DNS pods are ready, and no agent can connect to one"
+            return _failed(Reason.NETWORK_UNREACHABLE, pods, failing)
         return _failed(_reason(failing), "no agent gets the cluster's own name", failing)
 
     def _cut_off(self, bad: Sequence[Server]) -> Failed | None:

@@ -295,3 +295,30 @@ def test_each_dns_pod_has_its_figures_and_those_that_fail_come_first() -> None:
     asked = [Answer(AGENTS[0], Question(SERVER, "own.", OWN, s.address), "answered", ("10.96.0.1",)) for s in many]
     assert Judgement(asked, Servers(("10.96.0.1",), None, many)).by_server().text.endswith("; and 2 more")
     assert Judgement((), Servers()).by_server().text == "none was asked at its own address"
+
+
+@pytest.mark.parametrize(
+    ("case", "mute", "expected"),
+    [
+        ({(): "timeout"}, True, Reason.NETWORK_UNREACHABLE),
+        ({("agent-1", "direct"): "servfail", (): "timeout"}, False, Reason.DNS_FAILED),
+        ({("way",): "timeout"}, False, Reason.SERVICE_NOT_PROGRAMMED),
+    ],
+)
+def test_dns_pods_that_nobody_can_connect_to_are_the_networks(case: Case, mute: bool, expected: Reason) -> None:
+    """Only if none of them has said anything: otherwise packets arrive."""
+    found = Judgement(tuple(answers(case)), SERVERS, unreached=True)
+    assert mute is found.mute
+    assert expected is reason_of(found)
+
+
+def reason_of(found: Judgement) -> Reason | None:
+    failed = found.failure()
+    return failed.reason if failed else None
+
+
+def test_dns_pods_that_accept_connections_and_say_nothing_are_the_dns() -> None:
+    """Their processes hang."""
+    assert Reason.DNS_FAILED is reason({(): "timeout"})
+    none = Servers(("10.96.0.1",), ("10.96.0.10",), ())
+    assert not Judgement(tuple(answers({(): "timeout"})), none).mute

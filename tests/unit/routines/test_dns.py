@@ -396,3 +396,43 @@ async def test_an_endpoint_slice_that_is_refused_leaves_no_service() -> None:
         net.here.api.faults.append(refusing("create", resource=SLICES, by=refusal(422, "no", "Invalid")))
         status = await net.attempted()
         assert (Reason.API_REJECTED, []) == (reason(status), net.left)
+
+
+@pytest.mark.parametrize(
+    ("trips", "expected"),
+    [
+        ({"sent": 3, "lost": 3, "error": "ETIMEDOUT: no connection in time"}, Reason.NETWORK_UNREACHABLE),
+        ({"sent": 3, "lost": 3, "error": "EHOSTUNREACH: No route to host"}, Reason.NETWORK_UNREACHABLE),
+        ({"sent": 3, "lost": 3, "error": "ECONNREFUSED: Connection refused"}, Reason.DNS_FAILED),
+        ({"sent": 3, "lost": 0}, Reason.DNS_FAILED),
+        ({"sent": 0, "lost": 0}, Reason.DNS_FAILED),
+        ({"sent": "three"}, Reason.DNS_FAILED),
+        (Failed(Reason.AGENT_UNREACHABLE, "silent"), Reason.DNS_FAILED),
+    ],
+)
+def test_silent_dns_pods_are_the_networks_if_no_agent_can_connect_to_one(trips: Any, expected: Reason) -> None:
+    """Agents share no node with them, as in most clusters; what is not known changes nothing."""
+
+    @virtual
+    async def made() -> tuple[Reason | None, list[Any]]:
+        async with network() as net:
+            net.here.api.put(SLICES, dns_slice({"10.0.8.2": "node-8", "10.0.9.2": "node-9"}))
+            net.dns.said = dict.fromkeys(("", DNS_IP, "10.0.8.2", "10.0.9.2"), "timeout")
+            told = trips if isinstance(trips, Failed) else {"results": [trips, trips]}
+            net.agents.answers("round_trips", lambda _agent, _question: told)
+            found = reason(await net.attempted())
+            return found, [one.document["probes"] for one in net.agents.questions("round_trips")]
+
+    found, asked = made()
+    assert expected is found
+    assert [["10.0.8.2", "10.0.9.2"]] * 2 == [[probe["address"] for probe in probes] for probes in asked]
+
+
+@virtual
+async def test_agents_connect_to_dns_pods_only_if_none_says_anything() -> None:
+    """A DNS that answers is reached."""
+    async with network() as net:
+        await net.attempted()
+        net.dns.said = dict.fromkeys(("", DNS_IP, "10.0.1.2", "10.0.2.2"), "servfail")
+        assert Reason.DNS_FAILED is reason(await net.attempted())
+        assert [] == net.agents.questions("round_trips")
