@@ -24,7 +24,7 @@ from benchmarks.verdicts import INCONCLUSIVE
 API, CONTROLLERS, SCHEDULER = "KhealthApiServerBroken", "KhealthControllerManagerBroken", "KhealthSchedulerBroken"
 NODES, REGISTRY, STORAGE = "KhealthNodesBroken", "KhealthRegistryBroken", "KhealthStorageBroken"
 REFUSES, DNS, NETWORK = "KhealthApiServerRefuses", "KhealthDnsBroken", "KhealthNetworkBroken"
-NOBODY = "nobody"
+NOBODY = "no one"
 """To blame for what the cluster or khealth mends by itself, before somebody must notice it."""
 NODE = "node-2"
 """The node of the faults of one node."""
@@ -38,7 +38,7 @@ class Row:
     what: str
     fault: Fault
     component: str
-    """`inconclusive` and `nobody` are none."""
+    """`inconclusive` and `no one` are none."""
     page: str = ""
     seconds: float = 90.0
     """How long it lasts at most. It ends earlier if every routine has made an attempt and the page has come."""
