@@ -137,6 +137,17 @@ def secret_changed(scene: Scene) -> Iterator[None]:
     yield
 
 
+def spread_dns() -> None:
+    """Run the DNS pods on different nodes from now on: a fault of one node is then none of DNS."""
+    constraint = {
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"k8s-app": "kube-dns"}}, "matchLabelKeys": ["pod-template-hash"],
+    }  # fmt: skip
+    changes = {"spec": {"template": {"spec": {"topologySpreadConstraints": [constraint]}}}}
+    kubectl(*DNS, "patch", "deployment/coredns", "--type=merge", "-p", json.dumps(changes))
+    kubectl(*DNS, "rollout", "status", "deployment/coredns", _WITHIN)
+
+
 def _scaled(replicas: int) -> None:
     kubectl(*DNS, "scale", "deployment/coredns", f"--replicas={replicas}")
     if replicas:

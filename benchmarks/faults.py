@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks import fault_page
 from benchmarks.alerts import Alerts, evaluated
 from benchmarks.breaking import Scene
+from benchmarks.breaking_network import spread_dns
 from benchmarks.everything import document, named, outside, restricted, routines, with_canaries, writable, write
 from benchmarks.fault_rows import BY_NAME, ROWS, Row
 from benchmarks.figures import conclude, plain_parser, table
@@ -37,6 +38,7 @@ CALM = 5.0
 def stage(given: argparse.Namespace, folder: Path) -> Iterator[Scene]:
     """Let khealth run with every routine until the block ends."""
     kit, port, file = Kit.known(), free_port(), folder / "khealth.yaml"
+    spread_dns()
     with restricted(NAMESPACE), outside(), writable(given.host_path):
         write(file, document(NAMESPACE, given.image))
         command = ("-m", "khealth_exporter", "run", "--config", file, "--listen", f"127.0.0.1:{port}")

@@ -94,6 +94,7 @@ def _kind(module: Module, kind: type[Routine[Any]]) -> dict[str, Any]:
         "opt_in": kind.name in module.opt_in,
         "canary": kind.needs_canary,
         "agents": kind.needs_agents,
+        "hosts": kind.compares_hosts,
         "timeout": defaults["timeout"],
         "pod": pods,
         "replicas": defaults.get("replicas", int(pods)),

@@ -125,7 +125,8 @@ class Exporter:
         if self._context is None:
             return  # Nothing runs yet: it will begin with the configuration that is active then.
         needed = any(routine.kind.needs_agents for routine in config.routines)
-        self.fleet.want(config.agents, config.canary.image, needed=needed)
+        hosts = any(routine.kind.compares_hosts for routine in config.routines)
+        self.fleet.want(config.agents, config.canary.image, needed=needed, hosts=hosts)
         self._context = replace(
             self._context,
             measurement=config.measurement,

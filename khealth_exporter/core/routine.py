@@ -138,6 +138,8 @@ class Routine(ABC, Generic[S_co]):
     """Whether its canaries measure something: then it cannot run unless `canary.image` is set."""
     needs_agents: ClassVar[bool] = False
     """Whether it asks agents: then it cannot run unless `canary.image` is set, or the chart runs agents."""
+    compares_hosts: ClassVar[bool] = False
+    """Whether it asks agents in the networks of nodes too, where they run."""
     figures: ClassVar[tuple[Figure, ...]] = ()
     """Gauges of its own."""
     permissions: ClassVar[tuple[Permission, ...]] = ()

@@ -20,6 +20,8 @@ _EARLIEST = 0.1
 
 _STARTING = 60.0
 """Seconds for which a first attempt waits for the agents that it needs."""
+_FOLLOWING = 15.0
+"""Seconds in which agents in the networks of nodes are to be Ready after the others."""
 
 _log = structlog.get_logger()
 
@@ -100,7 +102,8 @@ class Turns:
         with suppress(Failed):  # The attempt finds out itself what is wrong.
             if agents:
                 await agents.ready(deadline)
-                await agents.hosts(deadline)
+                if self._wanted.kind.compares_hosts:
+                    await agents.hosts(min(deadline, self._clock.now() + _FOLLOWING))
 
     async def _early(self, earliest: float) -> None:
         try:

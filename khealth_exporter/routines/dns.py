@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import StringConstraints
 
+from khealth_exporter.canaries.asking import ASKING
 from khealth_exporter.canaries.dns import questions as ask
-from khealth_exporter.canaries.dns.contact import unreached
+from khealth_exporter.canaries.dns.contact import Contact, unreached
 from khealth_exporter.canaries.dns.judgement import Judgement
 from khealth_exporter.canaries.dns.new_service import Family, NewService
 from khealth_exporter.canaries.dns.questions import Expected, Grade, Question
@@ -84,6 +85,7 @@ class Dns(Routine[DnsSettings]):
         self._new = NewService(self.ownership, context, self.changed)
         self._servers, self._domain = Servers(), _DOMAIN
         self._survey = Survey(self.agents, context.clock, settings.answer_timeout)
+        self._contact = context.memory.of(Contact)
 
     async def init(self) -> None:
         """Ask for what is there; if that is well, make a new name, and ask for it until every agent is answered."""
@@ -117,8 +119,7 @@ class Dns(Routine[DnsSettings]):
             await asyncio.sleep(_LOOK)
             unready &= set((await find(self.context.cluster, settings.service, self.deadline)).unready)
         if unready:
-            nodes = await list_nodes(self.context.cluster, self.deadline) or ()
-            dead = {node.name for node in nodes if not node.ready}
+            dead = await self._dead_nodes()
             # The controller manager takes pods on such nodes out of Services, although they may be well.
             own = {server for server in unready if server.node not in dead}
             reason = Reason.ONE_DNS_SERVER if own else Reason.ONE_NODE
@@ -174,10 +175,8 @@ class Dns(Routine[DnsSettings]):
     async def _judge(self, waited: float = math.inf) -> None:
         """Raise Failed if the answers blame anything; a new name must have had its time, in seconds."""
         judgement = Judgement(self._survey.answers, self._servers, self._survey.silent)
-        if judgement.mute:
-            members, servers = self._survey.members, self._servers
-            silent = await unreached(self.agents, members, servers.ready or (), servers.port, self.context.clock)
-            judgement = replace(judgement, unreached=silent)
+        self._contact.made |= judgement.crossed
+        judgement = await self._explored(judgement)
         self.record(Reading(FAILING, len(judgement.bad)))
         self.record(judgement.remark())
         self.record(judgement.by_server())
@@ -187,6 +186,22 @@ class Dns(Routine[DnsSettings]):
             raise Failed(Reason.NO_SINGLE_CAUSE, note, failed.evidence, step=failed.step)
         if failed:
             raise failed
+
+    async def _explored(self, judgement: Judgement) -> Judgement:
+        """Return a judgement with what else must be known before DNS is blamed for saying nothing at all."""
+        servers = self._servers
+        if judgement.mute or servers.none:
+            judgement = replace(judgement, down=await self._dead_nodes())
+        if judgement.mute and self._contact.made:
+            members, ready = self._survey.members, servers.ready or ()
+            silent = await unreached(self.agents, members, ready, servers.port, self.context.clock)
+            judgement = replace(judgement, unreached=silent)
+        return judgement
+
+    async def _dead_nodes(self) -> frozenset[str]:
+        """Return the nodes that are not Ready, as far as that is known."""
+        nodes = await list_nodes(self.context.cluster, self.context.clock.now() + ASKING) or ()
+        return frozenset(node.name for node in nodes if not node.ready)
 
     def _own(self, family: Literal["A", "AAAA"]) -> Expected:
         """Return what the API server says of the cluster's own name; without the permission, any answer is right."""

@@ -110,6 +110,7 @@ class Latency(Routine[LatencySettings]):
     )
     writes: ClassVar[int] = 0
     needs_agents: ClassVar[bool] = True
+    compares_hosts: ClassVar[bool] = True
     figures: ClassVar[tuple[Figure, ...]] = (WORST, JITTER, LOSS, AGENTS, FAILING)
     permissions: ClassVar[tuple[Permission, ...]] = PERMISSIONS
     Settings: ClassVar[type[LatencySettings]] = LatencySettings

@@ -31,16 +31,21 @@ do not say so. */ -}}
   {{- if eq (include "khealth.agents.kind" .) "Deployment" }}{{ $_ := set $config "scale" true }}{{ end -}}
   {{- if include "khealth.agents.onHosts" . -}}
     {{- $_ := set $config "host_network" true -}}
-  {{- else if and (include "khealth.agents.kind" .) (get $config "host_network") -}}
+  {{- else if and (include "khealth.agents.kind" .) (get $config "host_network") (not (dig "hostNetwork" false (default dict .Values.agents))) -}}
     {{- fail "values: config.agents.host_network: the chart runs no such agents; set agents.hostNetwork instead" -}}
   {{- end -}}
 {{- end -}}
 {{- $config | toJson -}}
 {{- end -}}
 
+{{- /* Whether a routine that is to run compares the networks of nodes. */ -}}
+{{- define "khealth.agents.comparing" -}}
+{{- range include "khealth.routines" . | fromJsonArray }}{{ if .about.hosts }}true{{ end }}{{ end -}}
+{{- end -}}
+
 {{- /* Whether the chart runs more agents, in the networks of their nodes. */ -}}
 {{- define "khealth.agents.onHosts" -}}
-{{- if and (include "khealth.agents.kind" .) (dig "hostNetwork" false (default dict .Values.agents)) }}true{{ end -}}
+{{- if and (include "khealth.agents.kind" .) (include "khealth.agents.comparing" .) (dig "hostNetwork" false (default dict .Values.agents)) }}true{{ end -}}
 {{- end -}}
 
 {{- /* What tells the chart's agents from all other pods, and those of a kind (`""`, or `-host`) from the others; by their

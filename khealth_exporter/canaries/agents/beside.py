@@ -55,10 +55,8 @@ def explained(failed: Failed, failing: Collection[tuple[str, str]], trips: Colle
     between = [trip for trip in trips if frozenset(trip.pair) in ends]
     if not between or failed.reason is Reason.MTU_BLACK_HOLE:  # Nothing large is sent between hosts.
         return failed
-    if all(trip.lost for trip in between):
-        told = f"{NAME}, their nodes do not answer each other either, at the port of agents"
-    else:
-        told = f"{NAME}, {_took(between)}"
+    lost = all(trip.lost for trip in between)
+    told = f"{NAME}, {'no agent answers: a firewall, or the network below' if lost else _took(between)}"
     return Failed(failed.reason, clean(failed.note, advice=told), failed.evidence, step=failed.step)
 
 

@@ -12,6 +12,7 @@ from khealth_exporter.canaries.agents.chart import PERIOD, ChartAgents
 from khealth_exporter.canaries.agents.dialogue import Dialogue
 from khealth_exporter.canaries.agents.inquiry import Inquiry, Unheard, judged
 from khealth_exporter.canaries.agents.own import OwnAgents
+from khealth_exporter.canaries.agents.own_hosts import OwnHostAgents
 from khealth_exporter.canaries.agents.secret import Keyring
 from khealth_exporter.canaries.agents.settings import AgentsSettings
 from khealth_exporter.canaries.agents.template import PORT, ZONE, of_chart, on_host
@@ -52,7 +53,8 @@ class Fleet:
         self._cluster, self._clock, self._inside = cluster, cluster.clock, inside
         self._settings = AgentsSettings()
         self._straight, self._proxied = straight or PodChannel(cluster.clock), ProxyChannel(cluster)
-        self._own, self._hosts = OwnAgents(cluster), OwnAgents(cluster, host=True)
+        self._own = OwnAgents(cluster)
+        self._hosts = OwnHostAgents(cluster, self._own)
         self._chart = ChartAgents(cluster)
         self._keyring = Keyring(cluster)
         self._dialogue = Dialogue(cluster.clock, self._keyring, self._straight)
@@ -60,11 +62,15 @@ class Fleet:
         self._zones: Mapping[str, str] = {}
         self._zones_at: float | None = None
         self._tending = asyncio.Event()
-        self._needed = self._tended = False
+        self._needed = self._on_hosts = self._tended = False
 
-    def want(self, settings: AgentsSettings, image: str, *, needed: bool) -> None:
-        """Use agents as these settings say, `image` being that of canaries, as long as they are `needed`."""
+    def want(self, settings: AgentsSettings, image: str, *, needed: bool, hosts: bool = True) -> None:
+        """Use agents as these settings say, `image` being that of canaries, as long as they are `needed`.
+
+        `hosts` tells whether those in the networks of nodes are, too, if the settings want them.
+        """
         self._settings, self._needed = settings, needed
+        self._on_hosts = settings.host_network and hosts
         for own in (self._own, self._hosts):
             own.want(settings.pod.with_image(image), settings.count)
         proxied = settings.proxied(inside=self._inside)
@@ -97,7 +103,7 @@ class Fleet:
         scaled = self._chart.wanted if self._settings.scale else 0
         pods = self._own.count if self.owns else scaled or self._staying(host=False)
         counts = [AgentCount(len(self._ready(host=False)), max(1, pods))]
-        if self._settings.host_network:
+        if self._on_hosts:
             hosts = self._hosts.count if self.owns else self._staying(host=True)
             counts.append(AgentCount(len(self._ready(host=True)), max(1, hosts)))
         return max(counts, key=lambda count: count.missing)
@@ -129,7 +135,7 @@ class Fleet:
 
     async def hosts(self, deadline: float) -> Sequence[Agent]:
         """Return the Ready agents in the networks of their nodes, once there is one if any are wanted; raise Failed."""
-        return await self._found(deadline, 1, host=True) if self._settings.host_network else ()
+        return await self._found(deadline, 1, host=True) if self._on_hosts else ()
 
     async def _found(self, deadline: float, least: int, *, host: bool) -> Sequence[Agent]:
         own = self._owned(host=host)
@@ -149,7 +155,7 @@ class Fleet:
             await changed.until(lambda: there(least), deadline)
         found = self._ready(host=host)
         if len(found) < least:
-            raise await self._unready(least, host=host)
+            raise self._no_host() if host else await self._unready(least)
         if not host:
             await self._know_zones(found)
         self._dialogue.forget({pod.uid for host in (False, True) for pod in self._members(host=host)})
@@ -224,7 +230,7 @@ class Fleet:
     @property
     def _wanted(self) -> Sequence[OwnAgents]:
         """The agents that khealth runs itself, if it does."""
-        return (self._own, self._hosts) if self._settings.host_network else (self._own,)
+        return (self._own, self._hosts) if self._on_hosts else (self._own,)
 
     def _owned(self, *, host: bool) -> OwnAgents:
         return self._hosts if host else self._own
@@ -245,13 +251,12 @@ class Fleet:
             if pod.holds("Ready") and pod.status.pod_ip and not (pod.leaving or pod.ended)
         ]
 
-    async def _unready(self, least: int, *, host: bool) -> Failed:
+    async def _unready(self, least: int) -> Failed:
         """Return why there are fewer agents than needed."""
-        if self.owns and (refused := self._owned(host=host).trouble):
-            return refused
-        members = [pod for pod in self._members(host=host) if not pod.leaving]
-        where = " in the networks of nodes" if host else ""
-        count = f"{len(self._ready(host=host))} of {least} agents{where} are Ready"
+        if self.owns and self._own.trouble:
+            return self._own.trouble
+        members = [pod for pod in self._members(host=False) if not pod.leaving]
+        count = f"{len(self._ready(host=False))} of {least} agents are Ready"
         waiting = next((pod for pod in members if not pod.holds("Ready")), None)
         if waiting is None:
             where = "khealth has made no agent yet" if self.owns else "the chart runs no more agents"
@@ -263,6 +268,15 @@ class Fleet:
             note = f"{count}: {failed.note}; it was created {age:.0f} s ago"
             return Failed(Reason.AGENTS_NOT_READY, note, failed.evidence)
         return failed
+
+    def _no_host(self) -> Failed:
+        """Return why there is no agent in the network of a node: that is told, and nobody is to blame for it."""
+        if self.owns and self._hosts.trouble:
+            return self._hosts.trouble
+        found = self._members(host=True)
+        none = "does Pod Security refuse their pods? The namespace needs the level privileged"
+        why = f"{found[0].name} on {found[0].spec.node_name or 'no node yet'}" if found else f"there is none: {none}"
+        return Failed(Reason.AGENTS_NOT_READY, f"no agent in the network of a node is Ready: {why}")
 
     def _agent(self, pod: Pod) -> Agent:
         node = pod.spec.node_name

@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import structlog
 
@@ -17,7 +17,7 @@ from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import POD, SECRET, Kind
 from khealth_exporter.cluster.objects import KubernetesObject, Pod, unix_time
-from khealth_exporter.cluster.ownership import AGENT, COMPONENT, MAX_AGE, key_of
+from khealth_exporter.cluster.ownership import AGENT, COMPONENT, MAX_AGE, Ownership, key_of
 from khealth_exporter.cluster.watch.watches import following
 from khealth_exporter.vocabulary.verdict import Failed
 
@@ -37,18 +37,14 @@ _log = structlog.get_logger()
 
 
 class OwnAgents:
-    """Agents that khealth runs itself, under names and labels by which sweeps find them.
+    """Agents that khealth runs itself, under names and labels by which sweeps find them."""
 
-    Those of `host` are in the networks of the others' nodes, whose Secret they share.
-    """
+    attempt: ClassVar[int] = 1
+    """What labels say of them as the number of an attempt."""
 
-    def __init__(self, cluster: Cluster, *, host: bool = False) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster, self._clock = cluster, cluster.clock
-        pods, hosts = (cluster.identity.of_attempt(NAME, NAME, number, MAX_AGE_SECONDS) for number in (1, 2))
-        self._ownership = hosts if host else pods
-        self._following = pods if host else None
-        self.secret = pods.name
-        """The name of their Secret."""
+        self._ownership = cluster.identity.of_attempt(NAME, NAME, self.attempt, MAX_AGE_SECONDS)
         self._pod = CanarySettings()
         self._wanted = 0
         """How many agents the configuration asks for; 0 for as many as fit."""
@@ -77,6 +73,11 @@ class OwnAgents:
             self.begun, self.count, self._renewed = True, self._wanted or 1, self._clock.now()
             self._cluster.active.add(self._ownership.key)
 
+    @property
+    def secret(self) -> str:
+        """The name of their Secret."""
+        return self._ownership.name
+
     def owns(self, pod: Pod) -> bool:
         """Tell whether an agent is one of these."""
         return key_of(pod) == self._ownership.key
@@ -98,12 +99,9 @@ class OwnAgents:
         """Make what is missing, renew what is there, remove what is too much; keep what the API server refused."""
         deadline = self._clock.now() + _TRYING
         try:
-            nodes = Nodes.of(await list_nodes(self._cluster, deadline), self._pod.placement)
-            usable = [node for node in nodes.eligible if node.name in nodes.usable]
-            self.count = count(usable, self._wanted) if nodes.known else self._wanted or 2
-            await self._keep_secret(deadline)
-            for _ in range(self.count - len(self._names())):
-                await self._make(deadline)
+            await self._prepare(deadline)
+            for node in self._lacking():
+                await self._make(node, deadline)
             await self._remove_some(deadline)
             await self._renew(deadline)
             self.trouble = None
@@ -119,8 +117,7 @@ class OwnAgents:
         self.begun, deadline = False, self._clock.now() + ENDING
         try:
             await self._remove_all(deadline)
-            if not self._following:
-                await self._remove_secret(deadline)
+            await self._remove_secret(deadline)
         except Failed as failed:
             _log.warning("agents not deleted", reason=failed.reason, note=failed.note)
             self._cluster.suspects.add(SECRET)
@@ -144,8 +141,26 @@ class OwnAgents:
         living = {pod.name for pod in self.living()}
         return living | {name for name, made in self._made.items() if now - made < _SHOWING}
 
+    async def _prepare(self, deadline: float) -> None:
+        """Find out how many there should be, and make what they need."""
+        nodes = Nodes.of(await list_nodes(self._cluster, deadline), self._pod.placement)
+        usable = [node for node in nodes.eligible if node.name in nodes.usable]
+        self.count = count(usable, self._wanted) if nodes.known else self._wanted or 2
+        await self._keep_secret(deadline)
+
+    def _lacking(self) -> Sequence[str]:
+        """Return the node of each agent that is missing; empty for any node."""
+        return [""] * (self.count - len(self._names()))
+
+    def _surplus(self) -> Sequence[Pod]:
+        """Return the agents that are too many."""
+        return self.living()[self.count :]
+
+    def _manifest(self, ownership: Ownership, _node: str) -> Mapping[str, object]:
+        return manifest(self._pod, ownership, self.secret)
+
     async def _keep_secret(self, deadline: float) -> None:
-        if self._following or self._secret is not None:
+        if self._secret is not None:
             return
         metadata = self._ownership.metadata() | {"labels": {**self._ownership.labels, COMPONENT: AGENT}}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": fresh_data()}
@@ -162,12 +177,12 @@ class OwnAgents:
         if secret := self._secret or await self._cluster.get(SECRET, self.secret, deadline):
             await self._cluster.delete(SECRET, secret, deadline)
 
-    async def _make(self, deadline: float) -> None:
+    async def _make(self, node: str, deadline: float) -> None:
         self._number += 1
         ownership = self._ownership.part(str(self._number))
         self._made[ownership.name] = self._clock.now()
         try:
-            await self._cluster.create(POD, manifest(self._pod, ownership, self.secret, self._following), deadline)
+            await self._cluster.create(POD, self._manifest(ownership, node), deadline)
         except Refused as refused:
             if not refused.unanswered:
                 del self._made[ownership.name]
@@ -179,7 +194,7 @@ class OwnAgents:
         over = [pod for pod in self._shown() if pod.ended and not pod.leaving]
         over += [pod for pod in living if pod.name in self._outdated]
         self._outdated = frozenset()
-        for pod in over or living[self.count :]:
+        for pod in over or self._surplus():
             await self._cluster.delete(POD, pod, deadline)
 
     async def _remove_all(self, deadline: float) -> None:

@@ -1,6 +1,7 @@
 """The pod of an agent: a canary that stays, and that khealth alone may ask."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from khealth_exporter.canaries.canary_spec import CanarySettings, Mount, canary_spec
@@ -46,25 +47,21 @@ def count(nodes: Sequence[Node], wanted: int = 0) -> int:
     return max(1, min(wanted or PER_ZONE * zones, len(nodes), wanted or MOST))
 
 
-def manifest(
-    settings: CanarySettings, ownership: Ownership, secret: str, following: Ownership | None = None
-) -> Mapping[str, object]:
-    """Return an agent's pod of khealth's own, with the Secret of this name.
-
-    If it is `following` other agents, it is in the network of its node, which is one of theirs.
-    """
+def manifest(settings: CanarySettings, ownership: Ownership, secret: str) -> Mapping[str, object]:
+    """Return an agent's pod of khealth's own, with the Secret of this name."""
     labels = {**ownership.labels, COMPONENT: AGENT}
     metadata = ownership.metadata() | {
         "labels": settings.labelled(labels),
         "annotations": {**settings.marks, **ownership.annotations},
     }
-    spec = {**agent_spec(settings, labels, secret), **(HOST | _near(following.labels) if following else {})}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": agent_spec(settings, labels, secret)}
 
 
-def _near(labels: Mapping[str, str]) -> dict[str, Any]:
-    term = {"labelSelector": {"matchLabels": dict(labels)}, "topologyKey": "kubernetes.io/hostname"}
-    return {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
+def host_manifest(settings: CanarySettings, ownership: Ownership, secret: str, node: str) -> Mapping[str, object]:
+    """Return the same in the network of one node."""
+    made = manifest(settings, ownership, secret)
+    spec: Mapping[str, Any] = made["spec"]  # type: ignore[assignment]  # it is a mapping
+    return {**made, "spec": {**spec, **HOST, **replace(settings.placement, node=node).affinity}}
 
 
 def agent_spec(settings: CanarySettings, labels: Mapping[str, str], secret: str) -> Mapping[str, object]:

@@ -28,7 +28,9 @@ class Judgement:
     silent: Sequence[Silence] = ()
     """The agents that did not answer khealth."""
     unreached: bool = False
-    """Whether no agent can connect to a DNS pod."""
+    """Whether no agent can connect to a DNS pod, and some could before."""
+    down: Collection[str] = ()
+    """The nodes that are not Ready."""
 
     def failure(self) -> Failed | None:
         """Return what the answers blame; None if nothing that a pod needs has failed.
@@ -56,7 +58,15 @@ class Judgement:
         """Whether no DNS pod said anything at all, although the API server says that they are ready."""
         asked = [answer for answer in self.answers if answer.grade is not Grade.OPEN]
         direct = any(answer.question.direct for answer in asked)
-        return direct and all(answer.grade is Grade.SILENT for answer in asked) and not self.servers.none
+        silent = all(answer.grade is Grade.SILENT and not answer.refused for answer in asked)
+        return direct and silent and not self.servers.none
+
+    @property
+    def crossed(self) -> bool:
+        """Whether a DNS pod answered an agent on another node at its own address."""
+        nodes = {server.address: server.node for server in self.servers.ready or ()}
+        right = (a for a in self.answers if a.question.direct and a.grade is Grade.RIGHT)
+        return any(answer.agent.node != nodes.get(answer.question.server) for answer in right)
 
     @property
     def bad(self) -> tuple[Server, ...]:
@@ -120,14 +130,18 @@ class Judgement:
             yield any(answer.grade is Grade.RIGHT for answer in asked if answer.question.step is step)
 
     def _all_dead(self, failing: Sequence[Answer]) -> Failed:
+        pods = self.servers.ready or self.servers.unready
+        if pods and {server.node for server in pods} <= set(self.down):
+            note = f"all DNS pods are on nodes that are not Ready: {', '.join(map(str, pods[:_SHOWN]))}"
+            return _failed(Reason.KUBELET_SILENT, note, failing)
         if self.servers.none:
             waiting = f"; {len(self.servers.unready)} are not ready" if self.servers.unready else ""
             return _failed(Reason.DNS_FAILED, f"the DNS Service has no endpoints{waiting}", failing)
         if self.good and all(answer.grade is Grade.SILENT for answer in failing):
             return _failed(Reason.SERVICE_NOT_PROGRAMMED, _UNPROGRAMMED, failing)
         if self.mute and self.unreached:
-            pods = f"{len(self.servers.ready or ())} DNS pods are ready, and no agent can connect to one"
-            return _failed(Reason.NETWORK_UNREACHABLE, pods, failing)
+            note = f"DNS pods are ready, and no agent can connect to one: {', '.join(map(str, pods[:_SHOWN]))}"
+            return _failed(Reason.NETWORK_UNREACHABLE, note, failing)
         return _failed(_reason(failing), "no agent gets the cluster's own name", failing)
 
     def _cut_off(self, bad: Sequence[Server]) -> Failed | None:

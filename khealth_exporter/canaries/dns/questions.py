@@ -158,6 +158,11 @@ class Answer:
         return Grade.OPEN if self.starved and grade is Grade.SILENT else grade
 
     @property
+    def refused(self) -> bool:
+        """Whether there was nobody at the port: packets arrive."""
+        return self.error.startswith("ECONNREFUSED")
+
+    @property
     def failed(self) -> bool:
         """Whether it is not right; a question that was not asked is neither."""
         return self.grade not in {Grade.RIGHT, Grade.OPEN}

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import ItemsView
 from typing import Final
 
 from khealth_exporter.simulator import documents, node_affinity, quantities, storage
@@ -30,7 +29,6 @@ _AFFINITY: Final = "node(s) didn't match Pod's node affinity/selector"
 _NOT_NAMED: Final = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
 _TAINT: Final = "node(s) had untolerated taint(s)"
 _NO_PORT: Final = "node(s) didn't have free ports for the requested pod ports"
-_FAR: Final = "node(s) didn't match pod affinity rules"
 _CORDONED: Final = "node(s) were unschedulable"
 _REPELLING: Final = {"NoSchedule", "NoExecute"}
 
@@ -58,8 +56,6 @@ class Scheduler(Component):
         if commit.resource is PODS:
             if commit.kind == "ADDED" and not node_of(commit.document) and _is_mine(commit.document):
                 self._queue.add(commit.key)
-            elif commit.before is not None and not node_of(commit.before) and node_of(commit.document):
-                self._retry_all()  # Another pod may have waited to be near this one.
             elif commit.kind == "DELETED" or _over(commit.document):
                 self._unschedulable.discard(commit.key)
                 self._reserved.pop(commit.key, None)
@@ -128,21 +124,17 @@ class Scheduler(Component):
         for node in self.world.store.all(NODES):
             outside = named is not None and name_of(node) not in named
             unfit = [_NOT_NAMED] if outside else _refusals(pod, node)
-            reasons = unfit or self._clashes(pod, name_of(node)) or self._shortages(pod, node)
+            reasons = unfit or self._port_taken(pod, name_of(node)) or self._shortages(pod, node)
             refused.update(reasons)
             if not reasons:
                 fitting.append(node)
         return fitting, refused
 
-    def _clashes(self, pod: Document, node: str) -> list[str]:
-        """Return that a port of the node is taken that the pod wants, or that it wants to be near pods elsewhere."""
-        wanted, near = _host_ports(pod), _near(pod)
-        if not wanted and not near:
-            return []
-        there = [found for found in self.world.store.all(PODS) if node_of(found) == node and not _over(found)]
-        if any(wanted & _host_ports(found) for found in there):
-            return [_NO_PORT]
-        return [] if all(any(labels <= labels_of(found).items() for found in there) for labels in near) else [_FAR]
+    def _port_taken(self, pod: Document, node: str) -> list[str]:
+        """Return that a port of the node is taken, if one is that the pod wants."""
+        wanted = _host_ports(pod)
+        there = (found for found in self.world.store.all(PODS) if wanted and node_of(found) == node)
+        return [_NO_PORT] if any(wanted & _host_ports(found) for found in there if not _over(found)) else []
 
     def _shortages(self, pod: Document, node: Document) -> list[str]:
         name, room = name_of(node), status_of(node).get("allocatable") or {}
@@ -179,13 +171,6 @@ def _host_ports(pod: Document) -> set[tuple[int, str]]:
 
 def _over(pod: Document) -> bool:
     return phase_of(pod) in {"Succeeded", "Failed"}
-
-
-def _near(pod: Document) -> list[ItemsView[str, str]]:
-    """Return the labels of pods that must be on the node: of required affinity, labels are all that is known."""
-    affinity = (spec_of(pod).get("affinity") or {}).get("podAffinity") or {}
-    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or []
-    return [term["labelSelector"]["matchLabels"].items() for term in terms]
 
 
 def _is_mine(pod: Document) -> bool:

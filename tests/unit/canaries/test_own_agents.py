@@ -153,6 +153,7 @@ async def test_agents_that_pod_security_refuses_keep_no_others_from_running() ->
         assert NAMES == by_name(await fleet.ready(deadline))
         with pytest.raises(Failed, match="violates PodSecurity"):
             await fleet.hosts(deadline)
+        await asyncio.sleep(10)
         assert AgentCount(0, 3) == fleet.count()
 
 
@@ -195,17 +196,32 @@ async def test_agents_in_the_networks_of_nodes_are_removed_though_khealth_ends_m
     assert [{}, {}] == [here.api.objects[PODS], here.api.objects["secrets"]]
 
 
+def pinned(pod: Json) -> str:
+    """Return the only node on which a pod may run."""
+    required = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (term,) = required["nodeSelectorTerms"]
+    (field,) = term["matchFields"]
+    return str(field["values"][0])
+
+
 @virtual
 async def test_agents_in_the_networks_of_nodes_are_where_the_others_are() -> None:
-    """The scheduler is told so: only the same nodes can be compared."""
-    async with own(host_network=True) as (cluster, fleet):
+    """Only the same nodes can be compared: they follow to another node, and there are no more of them."""
+    async with own(host_network=True, count=2) as (cluster, fleet):
         await fleet.hosts(cluster.here.clock.now() + 20)
-        pods = {pod["metadata"]["name"]: pod for pod in cluster.pods()}
-        affinity = pods[HOSTS[0]]["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-        (term,) = affinity
-        chosen = term["labelSelector"]["matchLabels"].items()
-        assert "kubernetes.io/hostname" == term["topologyKey"]
-        assert NAMES == sorted(name for name, pod in pods.items() if chosen <= pod["metadata"]["labels"].items())
+        api = cluster.here.api
+
+        def nodes(*, host: bool) -> set[str]:
+            living = [one for one in cluster.pods() if "deletionTimestamp" not in one["metadata"]]
+            found = [one for one in living if bool(one["spec"].get("hostNetwork")) is host]
+            return {pinned(one) if host else one["spec"]["nodeName"] for one in found}
+
+        assert nodes(host=False) == nodes(host=True)
+        api.remove(PODS, NAMES[0])
+        await asyncio.sleep(20)
+        assert 2 == len(nodes(host=False))
+        assert nodes(host=False) == nodes(host=True)
+        assert AgentCount(2, 2) == fleet.count()
 
 
 @virtual

@@ -318,7 +318,8 @@ def test_agents_in_the_networks_of_nodes_can_be_another_releases(helm: charts.He
 
 def test_there_are_no_agents_in_the_networks_of_nodes_unless_they_are_asked_for(helm: charts.Helm) -> None:
     """It needs a namespace that is not restricted; nor are there any where no routine asks agents."""
-    for values in (ASKING, {"agents": {"hostNetwork": True}}):
+    only_dns: Json = {"config": {"modules": {"network": {"dns": {}}}}, "agents": {"hostNetwork": True}}
+    for values in (ASKING, only_dns, {"agents": {"hostNetwork": True}}):
         manifests = helm.template(values)
         assert [] == [found for found in manifests.kinds if "-host" in found]
         assert not config(manifests).host_network

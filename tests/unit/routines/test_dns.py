@@ -398,34 +398,90 @@ async def test_an_endpoint_slice_that_is_refused_leaves_no_service() -> None:
         assert (Reason.API_REJECTED, []) == (reason(status), net.left)
 
 
+LOST = {"sent": 3, "lost": 3, "error": "ETIMEDOUT: no connection in time"}
+
+
+async def silent_dns(net: Network, *trips: Any, before: bool = True) -> tuple[Reason | None, str]:
+    """Return what is said of DNS pods, on nodes without agents, that say nothing; agents connect as told."""
+    net.here.api.put(SLICES, dns_slice({"10.0.8.2": "node-8", "10.0.9.2": "node-9"}))
+    if before:
+        assert reason(await net.attempted()) is None
+    net.dns.said = dict.fromkeys(("", DNS_IP, "10.0.8.2", "10.0.9.2"), "timeout")
+    told = trips[0] if isinstance(trips[0], Failed) else {"results": list(trips)}
+    net.agents.answers("round_trips", lambda _agent, _question: told)
+    status = await net.attempted()
+    return reason(status), note(status)
+
+
 @pytest.mark.parametrize(
     ("trips", "expected"),
     [
-        ({"sent": 3, "lost": 3, "error": "ETIMEDOUT: no connection in time"}, Reason.NETWORK_UNREACHABLE),
-        ({"sent": 3, "lost": 3, "error": "EHOSTUNREACH: No route to host"}, Reason.NETWORK_UNREACHABLE),
-        ({"sent": 3, "lost": 3, "error": "ECONNREFUSED: Connection refused"}, Reason.DNS_FAILED),
-        ({"sent": 3, "lost": 0}, Reason.DNS_FAILED),
-        ({"sent": 0, "lost": 0}, Reason.DNS_FAILED),
-        ({"sent": "three"}, Reason.DNS_FAILED),
-        (Failed(Reason.AGENT_UNREACHABLE, "silent"), Reason.DNS_FAILED),
+        ([LOST, LOST], Reason.NETWORK_UNREACHABLE),
+        ([LOST, {**LOST, "error": "EHOSTUNREACH: No route to host"}], Reason.NETWORK_UNREACHABLE),
+        ([LOST, {**LOST, "error": "ECONNREFUSED: Connection refused"}], Reason.DNS_FAILED),
+        ([LOST, {"sent": 3, "lost": 0}], Reason.DNS_FAILED),
+        ([{"sent": 0, "lost": 0}], Reason.DNS_FAILED),
+        ([{"sent": "three"}], Reason.DNS_FAILED),
+        ([Failed(Reason.AGENT_UNREACHABLE, "silent")], Reason.DNS_FAILED),
     ],
 )
-def test_silent_dns_pods_are_the_networks_if_no_agent_can_connect_to_one(trips: Any, expected: Reason) -> None:
+def test_silent_dns_pods_are_the_networks_if_no_agent_can_connect_to_one(trips: list[Any], expected: Reason) -> None:
     """Agents share no node with them, as in most clusters; what is not known changes nothing."""
 
     @virtual
-    async def made() -> tuple[Reason | None, list[Any]]:
+    async def made() -> tuple[Reason | None, set[tuple[str, int]]]:
         async with network() as net:
-            net.here.api.put(SLICES, dns_slice({"10.0.8.2": "node-8", "10.0.9.2": "node-9"}))
-            net.dns.said = dict.fromkeys(("", DNS_IP, "10.0.8.2", "10.0.9.2"), "timeout")
-            told = trips if isinstance(trips, Failed) else {"results": [trips, trips]}
-            net.agents.answers("round_trips", lambda _agent, _question: told)
-            found = reason(await net.attempted())
-            return found, [one.document["probes"] for one in net.agents.questions("round_trips")]
+            found, _ = await silent_dns(net, *trips)
+            asked = [probe for one in net.agents.questions("round_trips") for probe in one.document["probes"]]
+            return found, {(probe["address"], probe["port"]) for probe in asked}
 
     found, asked = made()
     assert expected is found
-    assert [["10.0.8.2", "10.0.9.2"]] * 2 == [[probe["address"] for probe in probes] for probes in asked]
+    # A pod that hangs may take no more connections for DNS, but its kernel refuses others.
+    assert {(address, port) for address in ("10.0.8.2", "10.0.9.2") for port in (53, 9)} == asked
+
+
+@virtual
+async def test_where_agents_never_connected_to_a_dns_pod_that_says_nothing() -> None:
+    """A NetworkPolicy may forbid it."""
+    async with network() as net:
+        assert (Reason.DNS_FAILED, []) == (
+            (await silent_dns(net, LOST, before=False))[0],
+            net.agents.questions("round_trips"),
+        )
+
+
+@virtual
+async def test_agents_without_a_cpu_cannot_tell_that_they_do_not_connect() -> None:
+    """They had no time to see the answer."""
+    async with network() as net:
+        net.agents.answers("round_trips", lambda _agent, _question: {"results": [LOST], "waiting_seconds": 3.0})
+        net.agents.members = [agent(1)]
+        net.here.api.put(SLICES, dns_slice({"10.0.8.2": "node-8"}))
+        assert reason(await net.attempted()) is None
+        net.dns.said = dict.fromkeys(("", DNS_IP, "10.0.8.2"), "timeout")
+        assert Reason.DNS_FAILED is reason(await net.attempted())
+
+
+@pytest.mark.parametrize("unready", [(), ("10.0.8.2", "10.0.9.2")])
+def test_dns_pods_that_are_all_on_dead_nodes_are_the_nodes(unready: tuple[str, ...]) -> None:
+    """Whether or not their Service has noticed."""
+
+    @virtual
+    async def made() -> tuple[Reason | None, str]:
+        async with network() as net:
+            assert reason(await net.attempted()) is None
+            for name in ("node-8", "node-9"):
+                net.here.api.put("nodes", node(name, ready="False"))
+            net.here.api.put(SLICES, dns_slice({"10.0.8.2": "node-8", "10.0.9.2": "node-9"}, 53, *unready))
+            net.dns.said = dict.fromkeys(("", DNS_IP, "10.0.8.2", "10.0.9.2"), "timeout")
+            net.agents.answers("round_trips", lambda _agent, _question: {"results": [LOST]})
+            status = await net.attempted()
+            return reason(status), note(status)
+
+    found, said = made()
+    assert Reason.KUBELET_SILENT is found
+    assert "all DNS pods are on nodes that are not Ready: coredns-node-8" in said
 
 
 @virtual

@@ -573,7 +573,7 @@ async def test_the_networks_of_nodes_are_measured_beside_that_of_pods() -> None:
     ("hosts", "words"),
     [
         (lambda _way: 0.0, "outside the network of pods, 0 of "),
-        (lambda _way: 1.0, "outside the network of pods, their nodes do not answer each other either"),
+        (lambda _way: 1.0, "outside the network of pods, no agent answers: a firewall, or the network below"),
     ],
 )
 def test_the_networks_of_nodes_tell_where_the_fault_is(hosts: Lost, words: str) -> None:
