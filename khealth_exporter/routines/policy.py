@@ -149,9 +149,9 @@ class Policy(Routine[PolicySettings]):
         self.record(measured(ALLOW, self._allow.answered, after.seen, self._target.ruler))
 
     async def _observe(self, agents: Sequence[Agent], want: Literal["answer", "silence"]) -> Observed:
-        address, _ = place(self._target.trace)
+        address, node = place(self._target.trace)
         # The kernel alone accepts connections: a canary that has no CPU looks open, as it is.
-        check = Check(want, address, PORT, want, calm=CALM, every=EVERY, timeout=PATIENCE, protocol="tcp")
+        check = Check(want, address, PORT, want, calm=CALM, every=EVERY, timeout=PATIENCE, node=node, protocol="tcp")
         return await observe(self.context, agents, lambda _: (check,), self._share)
 
     async def _judged(self, observed: Observed, reason: Reason, note: str) -> Failed:

@@ -107,6 +107,15 @@ async def test_a_canary_that_was_never_reached_is_no_policys_fault(cut: set[str]
 
 
 @virtual
+async def test_of_two_nodes_none_is_to_blame_for_the_way_between_them() -> None:
+    """The agent on the canary's own node reaches it, which says nothing of the other one."""
+    async with scene() as here:
+        here.small.nodes = ("node-1", "node-2")
+        SmallNetwork(here, cut={"node-2"})
+        assert [Reason.NETWORK_UNREACHABLE] == reasons(await policy(here))
+
+
+@virtual
 async def test_a_policy_of_others_explains_what_agents_do_not_reach() -> None:
     """It is no fault of the network."""
     async with scene() as here:
