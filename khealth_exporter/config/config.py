@@ -51,7 +51,8 @@ class LeftOut:
     def problems(self) -> tuple[str, ...]:
         """Return one message for each missing key, with the path of the key in the file."""
         inside = f"modules.{self.module}.{self.label}."
-        return tuple(f"{key if key == CANARY_IMAGE else inside + key} is missing" for key in self.missing)
+        image = f"{CANARY_IMAGE} is missing: say --config FILE with khealth's own image in it"
+        return tuple(image if key == CANARY_IMAGE else f"{inside}{key} is missing" for key in self.missing)
 
 
 @dataclass(frozen=True, slots=True)

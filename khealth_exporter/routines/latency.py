@@ -209,7 +209,7 @@ class Latency(Routine[LatencySettings]):
         told = {
             "pairs": f"{len(pairs)} between {len({pair.source for pair in pairs})} nodes",
             "large datagrams": f"the path from {listed(small)} takes none" if small else "measured",
-            "without a CPU": listed(sorted(first.starved)) or "none",
+            "agents without a CPU": listed(sorted(first.starved)) or "none",
         }
         for name, text in told.items():
             self.record(Remark(name, clean(text)))

@@ -131,7 +131,8 @@ class Policy(Routine[PolicySettings]):
             self._stuck(DENY, self._deny)
             note = "a policy that denies all traffic to the canary does not stop"
             raise await self._judged(after, Reason.POLICY_NOT_ENFORCED, note)
-        note = f"not applicable: a policy that denies all traffic does not stop agents within {self._share:g} s"
+        late = f"one that denies all traffic does not stop agents within {self._share:g} s"
+        note = f"not applicable: the cluster enforces no NetworkPolicies: {late}"
         self.record(Remark("enforcement", note))
         return False
 

@@ -48,6 +48,12 @@ do not say so. */ -}}
 {{- if and (include "khealth.agents.kind" .) (include "khealth.agents.comparing" .) (dig "hostNetwork" false (default dict .Values.agents)) }}true{{ end -}}
 {{- end -}}
 
+{{- /* The Pod Security level that a namespace needs: agents in the networks of nodes are not allowed otherwise. */ -}}
+{{- define "khealth.namespace.level" -}}
+{{- $hosts := and (include "khealth.agents.onHosts" (index . 0)) (eq (index . 1) (include "khealth.canaries.namespace" (index . 0))) -}}
+{{- ternary "privileged" "restricted" (eq (toString $hosts) "true") -}}
+{{- end -}}
+
 {{- /* What tells the chart's agents from all other pods, and those of a kind (`""`, or `-host`) from the others; by their
 name, who looks for khealth's own pods does not find them. */ -}}
 {{- define "khealth.agents.selector" -}}

@@ -39,7 +39,8 @@ async def between_hosts(context: Context, plan: Plan, each: int, pace: Pace, dea
             return Asked(), "not measured: no time was left"
         nodes = {node: agent for node, agent in one_per_node(hosts).items() if node in plan.nodes}
         if len(nodes) < _PAIR:
-            return Asked(), "not measured: fewer than two nodes have agents in both networks"
+            there = ", ".join(sorted(nodes)) or "none"
+            return Asked(), f"not measured: fewer than two nodes have Ready agents in both networks: {there}"
         protocols = [protocol for protocol in plan.protocols if protocol != "http"] or ["tcp"]
         targets = replace(plan, nodes=nodes, fixed=(), large=0, protocols=protocols, step=HOST_HOST).first(each)
         asked = await ask(context, list(nodes.values()), targets, pace, due)

@@ -34,6 +34,7 @@ RENEWAL = 300.0
 _RETRY = 5.0
 """Seconds until agents that could not be created are tried again."""
 _LOOKING = 5.0
+_LEVEL = "the namespace needs the Pod Security level privileged"
 _STARTING = 60.0
 """Seconds that an agent may take from its creation until it is Ready, if nothing tells what is wrong."""
 _UNTOLD = frozenset({
@@ -271,12 +272,14 @@ class Fleet:
 
     def _no_host(self) -> Failed:
         """Return why there is no agent in the network of a node: that is told, and nobody is to blame for it."""
-        if self.owns and self._hosts.trouble:
-            return self._hosts.trouble
-        found = self._members(host=True)
-        none = "does Pod Security refuse their pods? The namespace needs the level privileged"
-        why = f"{found[0].name} on {found[0].spec.node_name or 'no node yet'}" if found else f"there is none: {none}"
-        return Failed(Reason.AGENTS_NOT_READY, f"no agent in the network of a node is Ready: {why}")
+        if self.owns and (refused := self._hosts.trouble):
+            return Failed(refused.reason, clean(refused.note, advice=_LEVEL if "PodSecurity" in refused.note else ""))
+        told = "no agent in the network of a node is Ready"
+        found = next(iter(self._members(host=True)), None)
+        if found is None:
+            return Failed(Reason.AGENTS_NOT_READY, f"{told}: does Pod Security refuse their pods? {_LEVEL}")
+        said = next((one.message for one in found.status.conditions if one.type == "PodScheduled"), "")
+        return Failed(Reason.AGENTS_NOT_READY, clean(f"{told}: {found.name}: {said or found.status.phase}"))
 
     def _agent(self, pod: Pod) -> Agent:
         node = pod.spec.node_name

@@ -143,7 +143,8 @@ def test_a_routine_that_asks_agents_runs_where_there_can_be_any(tmp_path: Path, 
 
 def test_a_named_routine_that_asks_agents_is_an_error_where_there_can_be_none() -> None:
     """The message has the key to set."""
-    assert ["asker: canary.image is missing"] == _refused("asker", modules=ASKING)
+    missing = "canary.image is missing: say --config FILE with khealth's own image in it"
+    assert [f"asker: {missing}"] == _refused("asker", modules=ASKING)
 
 
 def test_why_a_routine_that_asks_agents_is_off_names_both_ways_to_have_some() -> None:

@@ -1153,6 +1153,14 @@ def test_the_notes_say_what_to_do_next(helm: charts.Helm) -> None:
         assert re.search(rf"^ *{re.escape(line)}$", told, re.MULTILINE), told
 
 
+def test_the_notes_say_which_level_the_namespace_needs(helm: charts.Helm) -> None:
+    """Who follows them must not keep the agents in the networks of nodes out."""
+    agents = {"config": {"modules": {"network": {"latency": {}}}}, "agents": {"hostNetwork": True}}
+    told = notes(helm, {**agents, "canaries": {"namespace": "canaries"}})
+    assert "label namespace khealth pod-security.kubernetes.io/enforce=restricted" in told
+    assert "label namespace canaries pod-security.kubernetes.io/enforce=privileged" in told
+
+
 @pytest.mark.parametrize("discovery", ["annotations", "none"])
 def test_the_notes_say_that_prometheus_needs_a_password(helm: charts.Helm, discovery: str) -> None:
     """Annotations cannot carry it."""

@@ -211,6 +211,6 @@ def test_the_catalogue_follows_from_the_classes() -> None:
         "why": "look",
     }
     expected = {"permissions": [leases], "default": True, "timeout": "90s", "pod": False, "replicas": 0}
-    expected |= {"opt_in": False, "canary": False, "agents": False}
+    expected |= {"opt_in": False, "canary": False, "agents": False, "hosts": False}
     assert expected == told["modules"]["more"]["routines"]["quiet"]
     assert ("20s", True, 3) == (rcscheduler["timeout"], rcscheduler["pod"], rcscheduler["replicas"])

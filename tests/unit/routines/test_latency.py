@@ -434,7 +434,7 @@ async def test_losses_of_an_agent_without_a_cpu_say_nothing() -> None:
     async with small_network(lost=of("node-3")) as here:
         here.network.waiting = {"node-3": 0.7}
         assert (None, "") == await here.failed()
-        (remark,) = [one for one in here.statuses[-1].remarks if one.name == "without a CPU"]
+        (remark,) = [one for one in here.statuses[-1].remarks if one.name == "agents without a CPU"]
         assert "node-3" == remark.text
 
 
@@ -658,7 +658,7 @@ async def test_agents_that_cannot_be_in_the_networks_of_nodes_fail_nothing() -> 
         here.agents.on_hosts = on_hosts(1)
         assert (None, "") == await here.failed()
         told = {remark.name: remark.text for remark in here.statuses[-1].remarks}
-        expected = "not measured: fewer than two nodes have agents in both networks"
+        expected = "not measured: fewer than two nodes have Ready agents in both networks: node-1"
         assert expected == told["outside the network of pods"]
 
 
