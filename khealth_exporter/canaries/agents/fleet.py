@@ -10,23 +10,21 @@ from typing import Any
 from khealth_exporter.canaries.agents.channel import AT_ONCE, Channel, PodChannel, ProxyChannel
 from khealth_exporter.canaries.agents.chart import PERIOD, ChartAgents
 from khealth_exporter.canaries.agents.dialogue import Dialogue
-from khealth_exporter.canaries.agents.inquiry import Inquiry, Unheard, judged
+from khealth_exporter.canaries.agents.inquiry import Inquiry, Unheard
 from khealth_exporter.canaries.agents.own import OwnAgents
 from khealth_exporter.canaries.agents.own_hosts import OwnHostAgents
 from khealth_exporter.canaries.agents.secret import Keyring
 from khealth_exporter.canaries.agents.settings import AgentsSettings
 from khealth_exporter.canaries.agents.template import PORT, ZONE, of_chart, on_host
-from khealth_exporter.canaries.containers import trouble
+from khealth_exporter.canaries.agents.unready import no_host, too_few, unexplained
 from khealth_exporter.canaries.facts import list_nodes
 from khealth_exporter.cluster.cluster import Cluster
-from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.kinds import POD, SECRET, Kind
-from khealth_exporter.cluster.objects import Pod, unix_time
+from khealth_exporter.cluster.objects import Pod
 from khealth_exporter.cluster.watch.watches import following
 from khealth_exporter.core.agents import SECRET as NAME
 from khealth_exporter.core.agents import Agent, AgentCount, Heard, Silence, Told
 from khealth_exporter.measure.keep_running import keep_running
-from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.verdict import Failed
 
 RENEWAL = 300.0
@@ -34,14 +32,6 @@ RENEWAL = 300.0
 _RETRY = 5.0
 """Seconds until agents that could not be created are tried again."""
 _LOOKING = 5.0
-_LEVEL = "the namespace needs the Pod Security level privileged"
-_STARTING = 60.0
-"""Seconds that an agent may take from its creation until it is Ready, if nothing tells what is wrong."""
-_UNTOLD = frozenset({
-    Reason.POD_NOT_SCHEDULED, Reason.KUBELET_SILENT, Reason.SANDBOX_FAILED, Reason.POD_NOT_STARTED,
-    Reason.POD_NOT_READY, Reason.IMAGE_PULL_FAILED,
-})  # fmt: skip
-"""What may pass by itself while a pod starts."""
 
 
 class Fleet:
@@ -156,7 +146,7 @@ class Fleet:
             await changed.until(lambda: there(least), deadline)
         found = self._ready(host=host)
         if len(found) < least:
-            raise self._no_host() if host else await self._unready(least)
+            raise await self._unready(least, host=host)
         if not host:
             await self._know_zones(found)
         self._dialogue.forget({pod.uid for host in (False, True) for pod in self._members(host=host)})
@@ -177,7 +167,7 @@ class Fleet:
         outcomes = [task.result() for task in tasks]
         told = [outcome for outcome in outcomes if isinstance(outcome, Told)]
         unheard = [outcome for outcome in outcomes if isinstance(outcome, Unheard)]
-        silent = [Silence(one.agent, _unexplained(one)) for one in unheard if one.agent.host]
+        silent = [Silence(one.agent, unexplained(one)) for one in unheard if one.agent.host]
         unheard = [one for one in unheard if not one.agent.host]
         if unheard:
             silent += await self._inquire(unheard, told, deadline)
@@ -252,34 +242,13 @@ class Fleet:
             if pod.holds("Ready") and pod.status.pod_ip and not (pod.leaving or pod.ended)
         ]
 
-    async def _unready(self, least: int) -> Failed:
+    async def _unready(self, least: int, *, host: bool) -> Failed:
         """Return why there are fewer agents than needed."""
-        if self.owns and self._own.trouble:
-            return self._own.trouble
-        members = [pod for pod in self._members(host=False) if not pod.leaving]
-        count = f"{len(self._ready(host=False))} of {least} agents are Ready"
-        waiting = next((pod for pod in members if not pod.holds("Ready")), None)
-        if waiting is None:
-            where = "khealth has made no agent yet" if self.owns else "the chart runs no more agents"
-            return Failed(Reason.AGENTS_NOT_READY, f"{count}: {where}")
-        nodes = await list_nodes(self._cluster, self._clock.now() + _LOOKING)
-        failed = await judged(self._cluster, waiting, nodes)
-        age = self._cluster.server_time() - (unix_time(waiting.metadata.creation_timestamp) or 0.0)
-        if age < _STARTING and failed.reason in _UNTOLD and trouble(waiting) is None:
-            note = f"{count}: {failed.note}; it was created {age:.0f} s ago"
-            return Failed(Reason.AGENTS_NOT_READY, note, failed.evidence)
-        return failed
-
-    def _no_host(self) -> Failed:
-        """Return why there is no agent in the network of a node: that is told, and nobody is to blame for it."""
-        if self.owns and (refused := self._hosts.trouble):
-            return Failed(refused.reason, clean(refused.note, advice=_LEVEL if "PodSecurity" in refused.note else ""))
-        told = "no agent in the network of a node is Ready"
-        found = next(iter(self._members(host=True)), None)
-        if found is None:
-            return Failed(Reason.AGENTS_NOT_READY, f"{told}: does Pod Security refuse their pods? {_LEVEL}")
-        said = next((one.message for one in found.status.conditions if one.type == "PodScheduled"), "")
-        return Failed(Reason.AGENTS_NOT_READY, clean(f"{told}: {found.name}: {said or found.status.phase}"))
+        members, trouble = self._members(host=host), self._owned(host=host).trouble if self.owns else None
+        if host:
+            return no_host(members, trouble)
+        ready = len(self._ready(host=False))
+        return trouble or await too_few(self._cluster, members, f"{ready} of {least}", own=self.owns)
 
     def _agent(self, pod: Pod) -> Agent:
         node = pod.spec.node_name
@@ -299,8 +268,3 @@ class Fleet:
     async def _asked(self, agent: Agent, task: str, document: Mapping[str, Any], deadline: float) -> Told | Unheard:
         async with self._open:
             return await self._dialogue.ask(agent, task, document, deadline)
-
-
-def _unexplained(one: Unheard) -> Failed:
-    """Return that an agent does not answer."""
-    return Failed(Reason.AGENT_UNREACHABLE, clean(f"agent {one.agent.name} on {one.agent.node}: {one.note}"))
