@@ -23,7 +23,7 @@ PACE = {"pod_ttl": 0.5, "poll_interval": 0.1, "projected_within": 1.0, "starved_
 """Seconds; everything but the routines' time-outs is short."""
 TIMEOUT = 6.0
 """Seconds that bound init; the simulated cluster is ten times as fast as a real one."""
-LONGER = {"canary-crashes": 12.0, "slow-cpu": 12.0, "volume-not-attached": 12.0, "volume-not-deleted": 12.0}
+LONGER = {"canary-crashes": 30.0, "slow-cpu": 12.0, "volume-not-attached": 12.0, "volume-not-deleted": 12.0}
 """Time-outs for what takes longer: canaries with little CPU, and what is blamed after some seconds only."""
 CANARIES = ("job", "disk", "volume", "config", "service", "policy")
 AGENTS = ("dns", "latency", "egress")
