@@ -49,8 +49,5 @@ class OwnHostAgents(OwnAgents):
         self._nodes[ownership.name] = node
         return host_manifest(self._pod, ownership, self.secret, node)
 
-    async def _keep_secret(self, _deadline: float) -> None:
-        """Leave the Secret to the others."""
-
     async def _remove_secret(self, _deadline: float) -> None:
         """Leave the Secret to the others."""

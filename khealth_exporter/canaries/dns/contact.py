@@ -8,19 +8,18 @@ import msgspec
 
 from khealth_exporter.canaries.agents.round_trips import STARVED
 from khealth_exporter.canaries.asking import ASKING
+from khealth_exporter.canaries.dns.questions import REFUSED
 from khealth_exporter.canaries.dns.servers import Server
 from khealth_exporter.core.agents import Agent, Agents
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.verdict import Failed
 
-MOST = 10
+_MOST = 10
 """Addresses of DNS pods to which each agent connects."""
 _CLOSED = 9
 """A port (discard) at which no DNS pod listens: its kernel refuses, even if it takes no more connections for DNS."""
 _COUNT, _SPACING, _TIMEOUT = 3, 0.2, 1.0
 """Connections to each, and seconds between two of them, and for one."""
-_REFUSED = "ECONNREFUSED"
-"""Of a connection that the pod's kernel refuses: it was reached."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -43,7 +42,7 @@ class _Trips(msgspec.Struct, frozen=True):
     @property
     def reached(self) -> bool:
         """Whether there was an answer of any kind."""
-        return self.lost < self.sent or _REFUSED in self.error
+        return self.lost < self.sent or REFUSED in self.error
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -56,7 +55,7 @@ async def unreached(
 ) -> bool:
     """Tell whether no agent can connect to any of the DNS pods; False if that is not known."""
     path = {"protocol": "tcp", "count": _COUNT, "spacing": _SPACING, "timeout": _TIMEOUT}
-    places = [(server.address, number) for server in servers[:MOST] for number in (port, _CLOSED)]
+    places = [(server.address, number) for server in servers[:_MOST] for number in (port, _CLOSED)]
     probes = [{"id": f"{address} {number}", "address": address, "port": number, **path} for address, number in places]
     question = {"probes": probes, "edges": [_TIMEOUT], "within": ASKING - 1}
     try:

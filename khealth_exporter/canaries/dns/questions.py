@@ -13,6 +13,9 @@ from khealth_exporter.vocabulary.step import POD_EDGES, ROUND_TRIP_EDGES, Step
 TRIES = 3
 """Times that a question is sent: one lost datagram is no failure."""
 
+REFUSED = "ECONNREFUSED"
+"""In the error of an agent that reached an address at which nobody listens."""
+
 
 def _step(name: str, meaning: str) -> Step:
     return Step(name, Component.DNS, f"{meaning} → the answer is complete, on the agent's clock", ROUND_TRIP_EDGES)
@@ -160,7 +163,7 @@ class Answer:
     @property
     def refused(self) -> bool:
         """Whether there was nobody at the port: packets arrive."""
-        return self.error.startswith("ECONNREFUSED")
+        return self.error.startswith(REFUSED)
 
     @property
     def failed(self) -> bool:
