@@ -132,7 +132,7 @@ class Policy(Routine[PolicySettings]):
             note = "a policy that denies all traffic to the canary does not stop"
             raise await self._judged(after, Reason.POLICY_NOT_ENFORCED, note)
         late = f"one that denies all traffic does not stop agents within {self._share:g} s"
-        note = f"not applicable: the cluster enforces no NetworkPolicies: {late}"
+        note = f"not applicable: the cluster seems to enforce no NetworkPolicies: {late}"
         self.record(Remark("enforcement", note))
         return False
 
