@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from khealth_exporter.cluster.client.client import Answer, Client
 from khealth_exporter.cluster.client.denied_permissions import Denials
 from khealth_exporter.cluster.client.outage import Outage
-from khealth_exporter.cluster.client.request import Relayed, namespace_of
+from khealth_exporter.cluster.client.request import Relayed, namespace_of, timed
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refusal, Refused, judge
 from khealth_exporter.cluster.ownership import Identity
@@ -421,11 +421,12 @@ class FakeApi(Client):
         return asked
 
     async def _within(self, deadline: float, work: Coroutine[Any, Any, T]) -> T | Refusal:
+        began = self.clock.now()
         try:
             async with asyncio.timeout_at(deadline):
                 return await work
         except TimeoutError:
-            return TIMEOUT
+            return timed(TIMEOUT, deadline - began)
 
     @asynccontextmanager
     async def stream(

@@ -13,8 +13,8 @@ from khealth_exporter.vocabulary.verdict import Evidence, Failed
 _OF_THE_API = "kubernetes.io/service-name=kubernetes"
 _EACH = 5.0
 """Seconds for one address."""
-_LEAST = 1.0
-"""Seconds that an address must have had before its time-out counts: the deadline may have left it less."""
+_UNTRIED = frozenset({Reason.NO_SINGLE_CAUSE, Reason.PROBER_STARVED})
+"""Refusals that say nothing of an address: too little time was left for it, or khealth could not connect at all."""
 _AT_ONCE = 8
 """Addresses that are connected to at the same time."""
 
@@ -68,7 +68,7 @@ async def connect_to_each(cluster: Cluster, deadline: float) -> Connected:
                 answer = await cluster.client.connect("/readyz", cluster.clock.now() + seconds, host=address, port=port)
                 ends.append(answer.certificate_end)
             except Refused as refused:
-                if refused.reason is not Reason.API_TIMEOUT or seconds >= _LEAST:
+                if refused.reason not in _UNTRIED:
                     failed.append((f"{address}:{port}", refused))
 
     async with asyncio.TaskGroup() as group:

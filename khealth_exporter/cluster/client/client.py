@@ -83,8 +83,8 @@ class Client:
 
         No answer, 429, 502, 503 and 504 are tried again, on a new connection, as late as the server asks for. A 401
         is tried once more after reading the credentials again. Raise Refused for any other refusal at once, at the
-        deadline with the last refusal's reason, and where the server asks to wait for longer than that. Without
-        `retries` the first answer stands.
+        deadline with the last refusal's reason, and where the server asks to wait for longer than that. That there was
+        no answer blames nobody if the deadline left less than a second. Without `retries` the first answer stands.
         """
         call = Call.of(self._credentials.server, verb, resource, path, query, body)
         once = partial(self._try, call)
@@ -155,7 +155,7 @@ class Client:
 
         Every way of asking goes through here: the same retries, the same renewal, one record of denied permissions.
         """
-        tries = Tries()
+        tries = Tries(deadline - self.clock.now())
         while (remaining := deadline - self.clock.now()) > 0 and not self._connections.closed:
             authorization = await authorized(self._credentials, self.clock, remaining)
             if isinstance(authorization, Refusal):

@@ -22,12 +22,12 @@ from aiohttp import web
 import khealth_exporter
 from khealth_exporter.cluster.client import client as client_module
 from khealth_exporter.cluster.client.client import Answer, Client
-from khealth_exporter.cluster.client.request import Relayed, Tries
+from khealth_exporter.cluster.client.request import LEAST_TIME, Relayed, Tries, timed
 from khealth_exporter.cluster.client.trouble import own_trouble
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, plain_credentials
 from khealth_exporter.cluster.credentials.loaded import Loaded
 from khealth_exporter.cluster.credentials.proxy import usable
-from khealth_exporter.cluster.errors import Refused, judge, no_credentials
+from khealth_exporter.cluster.errors import Refusal, Refused, judge, no_answer, no_credentials
 from khealth_exporter.cluster.stream import opening
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
@@ -470,8 +470,40 @@ async def test_a_paused_server_is_a_time_out(telemetry: Counted) -> None:
     """The kernel still takes connections for a program that is stopped."""
     with socket.create_server(("127.0.0.1", 0)) as paused:
         async with client_of(f"http://127.0.0.1:{paused.getsockname()[1]}", telemetry) as client:
-            refusal = await refused(get(client, seconds=0.3))
+            refusal = await refused(get(client, seconds=LEAST_TIME + 0.1))
     assert (refusal.reason, refusal.unanswered, telemetry.codes) == (Reason.API_TIMEOUT, True, ["none"])
+
+
+@pytest.mark.parametrize("way", ["request", "connect", "relay", "stream"])
+async def test_a_deadline_that_leaves_no_time_for_an_answer_blames_nobody(telemetry: Counted, way: str) -> None:
+    """Something else had used up the time; the request may still have been done."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        server.script[:] = [server.hang] * 10
+        asking: dict[str, Callable[[], Awaitable[object]]] = {
+            "request": lambda: get(client, seconds=0.2),
+            "connect": lambda: client.connect("/readyz", client.clock.now() + 0.2),
+            "relay": lambda: relay(client, relayed(), seconds=0.2),
+            "stream": lambda: opened(client, 0.2),
+        }
+        refusal = await refused(asking[way]())
+    assert (Reason.NO_SINGLE_CAUSE, True, True) == (refusal.reason, refusal.refusal.late, refusal.unanswered)
+    assert "s were left" in refusal.note
+
+
+@pytest.mark.parametrize(
+    ("refusal", "given", "means"),
+    [
+        (no_answer(TimeoutError()), LEAST_TIME, Reason.API_TIMEOUT),
+        (no_answer(TimeoutError()), LEAST_TIME - 0.01, Reason.NO_SINGLE_CAUSE),
+        (no_answer(ConnectionRefusedError()), 0.01, Reason.API_UNREACHABLE),
+        (judge(504, b""), 0.01, Reason.API_TIMEOUT),
+        (no_credentials(TimeoutError()), 0.01, Reason.FORBIDDEN),
+        (no_answer(TimeoutError(), proxy="http://proxy"), 0.01, Reason.PROXY_ERROR),
+    ],
+)
+def test_only_silence_needs_time_to_count(refusal: Refusal, given: float, means: Reason) -> None:
+    """An answer, a refused connection and khealth's own trouble are what they are."""
+    assert means is timed(refusal, given).reason
 
 
 async def test_the_deadline_fails_with_the_last_refusals_reason(telemetry: Counted) -> None:
@@ -504,7 +536,7 @@ async def test_a_try_that_the_deadline_cuts_short_says_less_than_a_refusal(telem
 
 def test_a_refusal_says_more_than_credentials_that_came_too_late_for_another_try() -> None:
     """The pause before it may leave no time at all."""
-    tries = Tries()
+    tries = Tries(10.0)
     tries.add(judge(503, b""), cut_short=True)
     last = tries.add(no_credentials(TimeoutError("the credentials took 0.0 s of 0.0 s")), cut_short=True)
     assert Reason.API_UNREACHABLE is last.reason
@@ -872,7 +904,7 @@ async def test_a_question_that_a_pod_thinks_about_may_take_until_the_deadline(te
     """A time-out of one try would cut it short; at the deadline nobody is known to be the cause."""
     async with serving(answering()) as server, client_of(server, telemetry) as client:
         server.script[:] = [server.hang]
-        failed = await refused(relay(client, relayed(), seconds=0.3))
+        failed = await refused(relay(client, relayed(), seconds=LEAST_TIME + 0.1))
 
         assert (Reason.API_TIMEOUT, True) == (failed.reason, failed.refusal.late)
 
@@ -1024,7 +1056,7 @@ async def test_a_stream_that_is_not_answered_in_time_is_refused(telemetry: Count
     """Its headers have a timeout, its body has none."""
     async with serving(answering()) as server, client_of(server, telemetry) as client:
         server.script = [server.hang]
-        refusal = await refused(opened(client, 0.2))
+        refusal = await refused(opened(client, LEAST_TIME + 0.1))
     assert (refusal.reason, telemetry.codes) == (Reason.API_TIMEOUT, ["none"])
 
 
