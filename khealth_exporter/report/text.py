@@ -1,6 +1,6 @@
 """The report for people."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from khealth_exporter.report.printable import printable
 from khealth_exporter.report.report import Entry, Report, entries
@@ -23,7 +23,7 @@ def as_text(report: Report, *, color: bool = False) -> str:
 
 def _entry_text(entry: Entry, *, color: bool) -> Iterator[str]:
     own = list(_own_steps(entry))
-    steps = "" if own else "".join(f", {m.step.name} {_duration(m)}" for m in entry.measurements)
+    steps = "" if own else "".join(f", {step} {seconds}" for step, seconds in _took(entry.measurements).items())
     name = f"{entry.status.module}/{entry.status.routine}"
     yield f"{name}: {_word(entry.verdict.result, color=color)} in {_seconds(entry.seconds)}{steps}"
     if entry.reason:
@@ -41,7 +41,7 @@ def _own_steps(entry: Entry) -> Iterator[str]:
     """Yield a table of the steps of the attempt itself; nothing if they are few, or if there are objects."""
     if entry.samples or len(entry.measurements) < _COLUMNS:
         return
-    took = {m.step.name: _duration(m) for m in entry.measurements}
+    took = _took(entry.measurements)
     names = tuple(dict.fromkeys((*entry.own_steps, *took)))
     yield from _aligned([names, [took.get(name, "-") for name in names]], left=0)
 
@@ -55,7 +55,7 @@ def _objects(entry: Entry) -> Iterator[str]:
     somewhere = any(sample.node for sample in samples)
     rows = [["object", *(["node"] if somewhere else []), *names, "quality"]]
     for sample in samples:
-        steps = {m.step.name: _duration(m) for m in sample.measurements}
+        steps = _took(sample.measurements)
         sure = f"{sample.quality.value} ±{_seconds(sample.uncertainty)}"
         node = [sample.node or "-"] if somewhere else []
         rows.append([sample.object, *node, *(steps.get(name, "-") for name in names), sure])
@@ -73,6 +73,19 @@ def _aligned(rows: Sequence[Sequence[str]], *, left: int, last: int = 0) -> Iter
         yield "  ".join(
             (*(c.ljust(w) if place < left else c.rjust(w) for place, (c, w) in enumerate(cells)), *row[end:])
         )
+
+
+def _took(measurements: Sequence[Measurement]) -> Mapping[str, str]:
+    """Return how long each step took; from the shortest to the longest time if there were several."""
+    steps: dict[str, list[Measurement]] = {}
+    for one in measurements:
+        steps.setdefault(one.step.name, []).append(one)
+    return {name: _range(sorted(found, key=lambda one: one.seconds)) for name, found in steps.items()}
+
+
+def _range(found: Sequence[Measurement]) -> str:
+    ends = dict.fromkeys((_duration(found[0]), _duration(found[-1])))
+    return " to ".join(ends) + (f" ({len(found)} times)" if len(found) > 1 else "")
 
 
 def _duration(measurement: Measurement) -> str:

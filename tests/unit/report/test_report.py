@@ -475,3 +475,13 @@ def test_a_step_that_was_measured_many_times_has_its_mean() -> None:
     assert {"connect": 0.005, "create": None, "get": None, "update": None} == found["steps"]
     assert {"connect": 4, "create": 0} == found["counts"]
     assert "control-plane/api: success in 1.90s, connect 5ms" in as_text(report)
+
+
+def test_text_shows_a_step_that_was_measured_several_times_once() -> None:
+    """An attempt may write several objects."""
+    report = _own(None, None, None, None)
+    several = tuple(Measurement(STEPS[0], seconds, 0.0) for seconds in (0.02, 0.01, 0.015))
+    status = replace(report.snapshots[0].routines[0], attempts=(_attempt(WELL, measurements=several),))
+    report = replace(report, snapshots=(Snapshot("control-plane", (status,)),))
+    names, took = as_text(report).splitlines()[3:5]
+    assert (["connect", "create", "get", "update"], 1) == (names.split(), took.count("10ms to 20ms (3 times)"))
