@@ -1,16 +1,15 @@
 """Faults that only a simulator has on order: each is named as what it is."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 import pytest
+from bodies.everything import everything
 from bodies.run import all_held, counted, holding
 from bodies.target import Target, wait_for
 from prometheus_client import CollectorRegistry
 
 from khealth_exporter.app import commands as app
 from khealth_exporter.canaries import backlog
-from khealth_exporter.cli.demo import configuration
 from khealth_exporter.cluster.credentials.credentials import plain_credentials
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
@@ -24,8 +23,6 @@ PACE = {"pod_ttl": 0.5, "poll_interval": 0.1, "projected_within": 1.0, "starved_
 """Seconds; everything but the routines' time-outs is short."""
 TIMEOUT = 15.0
 """Seconds that bound the attempt of a routine that waits in vain, which it does to the end."""
-ENOUGH = 60.0
-"""Seconds for all others, which end when they have succeeded: on a busy machine, twenty routines take a while."""
 LONGER = {"canary-crashes": 30.0}
 """Where ten routines wait in vain."""
 CANARIES = ("job", "disk", "volume", "config", "service", "policy")
@@ -106,20 +103,13 @@ def test_a_watch_that_is_cut_in_the_hold_changes_nothing(target: Target) -> None
 
 async def judged(fault: str, waiting: Collection[str] = ()) -> dict[str, Verdict]:
     """Return the verdict of every routine that there is on a cluster with a fault; some are `waiting` for what it stops."""
-    known, bound = configuration(), LONGER.get(fault, TIMEOUT)
-    routines = []
-    for routine in known.routines:
-        wanted = PACE | {"timeout": bound if routine.kind.name in waiting else ENOUGH}
-        update = {key: value for key, value in wanted.items() if key in type(routine.settings).model_fields}
-        routines.append(replace(routine, settings=routine.settings.model_copy(update=update)))
     async with Simulator(SimulatorSettings(speed=10.0)) as simulator:
         if fault:
             simulator.begin(fault)
         credentials = plain_credentials(simulator.url, token=simulator.token, namespace="khealth")
         process = app.Process(clock := Clock(), Metrics(CollectorRegistry(), clock))
-        found = await app.once(
-            app.Options(replace(known, routines=tuple(routines))), process=process, credentials=credentials
-        )
+        options = app.Options(everything(waiting, LONGER.get(fault, TIMEOUT), **PACE))
+        found = await app.once(options, process=process, credentials=credentials)
     statuses = (status for snapshot in found.snapshots for status in snapshot.routines)
     return {status.routine: attempt.verdict for status in statuses for attempt in status.attempts if attempt.verdict}
 

@@ -1,22 +1,27 @@
 """Whether the rights that the chart grants are enough, on the simulator."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
+from bodies.everything import everything
 from prometheus_client import CollectorRegistry
 
 from deploy.generate import catalogue
 from khealth_exporter.app import commands as app
-from khealth_exporter.cli.demo import configuration
 from khealth_exporter.cluster.credentials.credentials import plain_credentials
 from khealth_exporter.core.metrics import Metrics
 from khealth_exporter.measure.clock import Clock
+from khealth_exporter.modules import MODULES
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 from khealth_exporter.simulator.resources import RESOURCES
 from khealth_exporter.simulator.settings import Denial
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.result import Result
 
+TIMEOUT = 15.0
+"""Seconds that bound the attempt of a routine if the cluster has a fault."""
+ALL = tuple(kind.name for module in MODULES for kind in module.routines)
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 
 
@@ -36,7 +41,7 @@ def denials() -> tuple[Denial, ...]:
     )
 
 
-async def attempted(fault: str | None = None) -> tuple[app.OnceResult, set[str]]:
+async def attempted(waiting: Collection[str], fault: str | None) -> tuple[app.OnceResult, set[str]]:
     """Return what one attempt found with these rights, and what was refused on the way."""
     settings = SimulatorSettings(
         namespaces=("khealth",), speed=10.0, tokens=(("khealths", "khealth"),), denials=denials()
@@ -46,7 +51,7 @@ async def attempted(fault: str | None = None) -> tuple[app.OnceResult, set[str]]
             simulator.begin(fault)
         credentials = plain_credentials(simulator.url, token="khealths", namespace="khealth")
         metrics = Metrics(CollectorRegistry(), clock := Clock())
-        options = app.Options(replace(configuration(), namespace="khealth"))
+        options = app.Options(replace(everything(waiting, TIMEOUT), namespace="khealth"))
         found = await app.once(options, process=app.Process(clock, metrics), credentials=credentials)
         samples = [sample for family in metrics.registry.collect() for sample in family.samples]
         refused = {
@@ -71,7 +76,7 @@ async def test_the_rights_of_the_chart_are_enough(fault: str | None, reason: Rea
 
     Nothing is refused.
     """
-    found, refused = await attempted(fault)
+    found, refused = await attempted(ALL if fault else (), fault)
     verdicts = {
         status.routine: status.attempts[0].verdict for snapshot in found.snapshots for status in snapshot.routines
     }
@@ -79,5 +84,6 @@ async def test_the_rights_of_the_chart_are_enough(fault: str | None, reason: Rea
     assert judged is not None
     assert (reason, set()) == (judged.reason, refused), judged.note
     unknown = {verdict.reason for verdict in verdicts.values() if verdict and verdict.result is Result.INCONCLUSIVE}
-    # Where no pod comes, no agent does.
-    assert unknown <= ({Reason.AGENTS_NOT_READY} if fault else set())
+    # Where no pod comes, no agent does; and how far the others come in their time depends on the machine.
+    late = {Reason.AGENTS_NOT_READY, Reason.WATCH_INTERRUPTED, Reason.NO_SINGLE_CAUSE}
+    assert unknown <= (late if fault else set())
