@@ -24,7 +24,7 @@ TRANSIT = 5.0
 """Seconds for the question and its answer, apart from the agent's own."""
 MOST = 50
 """Agents that try at the same time."""
-_RATE = 500.0
+RATE = 500.0
 """Tries a second of all agents together: what they try is a canary with little CPU."""
 _NAMED = 3
 """Agents that a note names."""
@@ -60,7 +60,7 @@ class Check:
         gone = {"not": self.gone} if self.gone else {}
         return {
             "id": self.id, "protocol": self.protocol, "address": self.address, "port": self.port, "want": self.want,
-            **gone, "every": max(self.every, agents / _RATE), "calm": self.calm, "timeout": self.timeout,
+            **gone, "every": max(self.every, agents / RATE), "calm": self.calm, "timeout": self.timeout,
         }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from khealth_exporter.app import commands as app
 from khealth_exporter.cli import output
 from khealth_exporter.config import Config, LeftOut, load, missing_in
+from khealth_exporter.core.routine import RoutineSettings
 from khealth_exporter.modules import MODULES
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 from khealth_exporter.simulator.faults import MOMENTARY, effect, listed, parse
@@ -29,6 +30,9 @@ _PACE = {
     "starved_seconds": 1.0,
 }
 """Seconds; shorter than the defaults, so that results show soon."""
+_SLOWER = {"latency": {"timeout": 24.0, "interval": 60.0}, "policy": {"timeout": 32.0, "interval": 80.0}}
+"""Seconds of routines that accept no shorter time-out: agents ask twice, or for a while, before they say that nothing
+answers."""
 _CHECK = {
     "name": "check",
     "image": CANARY_IMAGE,
@@ -118,15 +122,15 @@ def configuration() -> Config:
     config = load(json.dumps(document).encode(), only=complete, modules=MODULES)
     left_out = tuple(LeftOut(module, name, missing) for (module, name), missing in kinds.items() if missing)
     routines = (
-        replace(
-            routine,
-            settings=routine.settings.model_copy(
-                update={key: value for key, value in _PACE.items() if key in type(routine.settings).model_fields}
-            ),
-        )
+        replace(routine, settings=_hastened(routine.settings, _PACE | _SLOWER.get(routine.kind.name, {})))
         for routine in config.routines
     )
     return replace(config, routines=tuple(routines), left_out=left_out)
+
+
+def _hastened(settings: RoutineSettings, pace: Mapping[str, float]) -> RoutineSettings:
+    known = type(settings).model_fields
+    return settings.model_copy(update={key: value for key, value in pace.items() if key in known})
 
 
 def announcement(address: Address, fault: str | None) -> Iterator[str]:

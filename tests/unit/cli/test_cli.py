@@ -547,6 +547,8 @@ def test_demo_has_attempts_that_fit_their_interval() -> None:
     chosen = {routine.label: routine.settings for routine in demo.configuration().routines}
     late = {name for name, found in chosen.items() if 2 * found.timeout + found.hold > found.interval}
     assert (set(), True) == (late, chosen["rcscheduler"].pause <= chosen["rcscheduler"].hold)
+    for settings in chosen.values():
+        assert settings == type(settings).model_validate(settings.model_dump())
 
 
 def test_demo_runs_every_routine() -> None:

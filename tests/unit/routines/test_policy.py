@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from canary_pods import censored, left, measured, note, ran, reasons
 from fakes import Asked
+from pydantic import ValidationError
 from small_cluster import PODS, Scene, scene
 from small_services import POLICIES, SmallNetwork
 from virtual_time import virtual
 
 from khealth_exporter.core.snapshot import RoutineStatus
-from khealth_exporter.routines.policy import Policy
+from khealth_exporter.routines.policy import Policy, PolicySettings
 from khealth_exporter.vocabulary.reason import Reason
 
 MADE = (PODS, POLICIES)
@@ -153,3 +154,10 @@ async def test_the_policies_are_about_the_canary_alone() -> None:
         assert ([], chosen) == (deny["spec"]["ingress"], allow["spec"]["podSelector"]["matchLabels"])
         (peer,) = allow["spec"]["ingress"][0]["from"]
         assert {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "agent"}}} == peer
+
+
+def test_time_in_which_no_policy_is_seen_to_take_effect_is_refused() -> None:
+    """Every cluster would look like one that enforces none."""
+    assert 32.0 == PolicySettings(timeout=32.0).timeout
+    with pytest.raises(ValidationError, match="timeout is below 32s: no policy could be seen to take effect"):
+        PolicySettings(timeout=31.0)
