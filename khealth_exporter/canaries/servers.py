@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from khealth_exporter.cluster.client.answering import LEAST_TIME
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import ENDPOINT_SLICE
@@ -13,8 +14,6 @@ from khealth_exporter.vocabulary.verdict import Evidence, Failed
 _OF_THE_API = "kubernetes.io/service-name=kubernetes"
 _EACH = 5.0
 """Seconds for one address."""
-_UNTRIED = frozenset({Reason.NO_SINGLE_CAUSE, Reason.PROBER_STARVED})
-"""Refusals that say nothing of an address: too little time was left for it, or khealth could not connect at all."""
 _AT_ONCE = 8
 """Addresses that are connected to at the same time."""
 
@@ -59,6 +58,7 @@ async def connect_to_each(cluster: Cluster, deadline: float) -> Connected:
     addresses = await addresses_of(cluster, deadline)
     ends: list[float | None] = []
     failed: list[tuple[str, Refused]] = []
+    untried: list[tuple[str, Refused]] = []
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(address: str, port: int) -> None:
@@ -68,8 +68,10 @@ async def connect_to_each(cluster: Cluster, deadline: float) -> Connected:
                 answer = await cluster.client.connect("/readyz", cluster.clock.now() + seconds, host=address, port=port)
                 ends.append(answer.certificate_end)
             except Refused as refused:
-                if refused.reason not in _UNTRIED:
-                    failed.append((f"{address}:{port}", refused))
+                # What had no time says nothing of this address, and neither does khealth's own machine.
+                hasty = refused.refusal.late and seconds < LEAST_TIME
+                untold = hasty or refused.reason is Reason.PROBER_STARVED
+                (untried if untold else failed).append((f"{address}:{port}", refused))
 
     async with asyncio.TaskGroup() as group:
         for address, port in addresses:
@@ -78,5 +80,5 @@ async def connect_to_each(cluster: Cluster, deadline: float) -> Connected:
         len(addresses),
         len(ends),
         tuple(end for end in ends if end is not None),
-        tuple(sorted(failed, key=lambda entry: entry[0])),
+        tuple(sorted(failed if failed or ends else untried, key=lambda entry: entry[0])),
     )

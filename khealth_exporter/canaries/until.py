@@ -1,5 +1,6 @@
 """The agents' task `until`: an address is tried again and again until it answers, or until it no longer does."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
@@ -24,8 +25,10 @@ TRANSIT = 5.0
 """Seconds for the question and its answer, apart from the agent's own."""
 MOST = 50
 """Agents that try at the same time."""
-RATE = 500.0
+_RATE = 500.0
 """Tries a second of all agents together: what they try is a canary with little CPU."""
+_FEWEST = 20
+"""Tries in a row from which silence counts, where many agents try less often."""
 _NAMED = 3
 """Agents that a note names."""
 _SHOWN = 10
@@ -40,7 +43,8 @@ class Check:
     """What an agent tries, and what it waits for: one answer, silence, or no answer by `gone`.
 
     It makes a new connection every `every` seconds, on which http asks who answers, and gives up each try after
-    `timeout`. Silence, or the absence of `gone`, counts after `calm` tries in a row.
+    `timeout`. Silence, or the absence of `gone`, counts after `calm` tries in a row; after fewer of them, which take as
+    long, where there are so many agents that each tries less often.
     """
 
     id: str
@@ -58,9 +62,11 @@ class Check:
     def question(self, agents: int) -> Mapping[str, object]:
         """Return it in the agent's words, for so many agents that try at the same time."""
         gone = {"not": self.gone} if self.gone else {}
+        every = max(self.every, agents / _RATE)
+        calm = max(_FEWEST, math.ceil(self.calm * self.every / every))
         return {
             "id": self.id, "protocol": self.protocol, "address": self.address, "port": self.port, "want": self.want,
-            **gone, "every": max(self.every, agents / RATE), "calm": self.calm, "timeout": self.timeout,
+            **gone, "every": every, "calm": calm, "timeout": self.timeout,
         }  # fmt: skip
 
 

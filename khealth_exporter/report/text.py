@@ -80,7 +80,7 @@ def _took(measurements: Sequence[Measurement]) -> Mapping[str, str]:
     steps: dict[str, list[Measurement]] = {}
     for one in measurements:
         steps.setdefault(one.step.name, []).append(one)
-    return {name: _range(sorted(found, key=lambda one: one.seconds)) for name, found in steps.items()}
+    return {name: _range(sorted(found, key=lambda one: (one.censored, one.seconds))) for name, found in steps.items()}
 
 
 def _range(found: Sequence[Measurement]) -> str:

@@ -1,6 +1,5 @@
 """policy: a NetworkPolicy that must block agents from a canary, and one that must let them through again."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
@@ -18,7 +17,7 @@ from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_steps import ACCEPT, DELETE_POD, READY, SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.canaries.policies import meddling
 from khealth_exporter.canaries.serving import place, serving
-from khealth_exporter.canaries.until import MOST, RATE, Check, Observed, blamed, measured, observe, ready_agents
+from khealth_exporter.canaries.until import Check, Observed, blamed, measured, observe, ready_agents
 from khealth_exporter.cluster.kinds import EVENT, NETWORK_POLICY, NODE, POD, Kind
 from khealth_exporter.cluster.objects import NetworkPolicy
 from khealth_exporter.cluster.ownership import AGENT, COMPONENT
@@ -38,8 +37,8 @@ ALLOW = Step("allow", Component.NETWORK, "the policy that allows is created → 
 _STEPS = {Reason.NETWORK_UNREACHABLE: DENY, Reason.POLICY_NOT_ENFORCED: DENY, Reason.POLICY_OVERBLOCKS: ALLOW}
 CALM, EVERY, PATIENCE = 60, 0.05, 0.5
 """Tries in a row that fail before silence counts; seconds from one try to the next; seconds that one waits."""
-_LEAST = math.ceil(CALM * max(EVERY, MOST / RATE) + PATIENCE + 1.0)
-"""Seconds in which a policy can take effect, and agents can be sure of it, however many they are."""
+_LEAST = CALM * EVERY + PATIENCE + 1.5
+"""Seconds in which a policy can take effect, and agents can be sure of it."""
 
 
 class PolicySettings(RoutineSettings):
@@ -48,7 +47,7 @@ class PolicySettings(RoutineSettings):
     interval: Duration = 300.0
     """Attempts begin this often, on a fixed grid."""
     timeout: Duration = 60.0
-    """Upper bound of init, and again of cleanup, at least 32 s. A quarter of it is for each policy to take effect, and
+    """Upper bound of init, and again of cleanup, at least 20 s. A quarter of it is for each policy to take effect, and
     for agents to be sure of that."""
     required: bool = False
     """Whether a cluster fails that has not enforced any policy since khealth started. By default, the routine does not
@@ -59,7 +58,7 @@ class PolicySettings(RoutineSettings):
     @model_validator(mode="after")
     def _in_time(self) -> Self:
         if self.timeout < 4 * _LEAST:
-            raise ValueError(f"timeout is below {4 * _LEAST:g}s: no policy could be seen to take effect")
+            raise ValueError(f"timeout is below {4 * _LEAST:g}s: agents could not be sure that a policy takes effect")
         return self
 
 

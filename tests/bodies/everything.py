@@ -11,13 +11,14 @@ ENOUGH = 60.0
 
 
 def everything(waiting: Collection[str] = (), bound: float = ENOUGH, **settings: object) -> Config:
-    """Return the configuration; routines that are `waiting` in vain do so for `bound` seconds.
+    """Return the configuration; routines that are `waiting` in vain do so for `bound` seconds, or for the least they may.
 
     The settings apply to each routine that has such a setting.
     """
     known, routines = configuration(), []
     for routine in known.routines:
-        wanted = {**settings, "timeout": bound if routine.kind.name in waiting else ENOUGH}
+        timeout = max(bound, routine.settings.timeout) if routine.kind.name in waiting else ENOUGH
+        wanted = {**settings, "timeout": timeout}
         update = {key: value for key, value in wanted.items() if key in type(routine.settings).model_fields}
         routines.append(replace(routine, settings=routine.settings.model_copy(update=update)))
     return replace(known, routines=tuple(routines))

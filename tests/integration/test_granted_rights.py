@@ -85,5 +85,5 @@ async def test_the_rights_of_the_chart_are_enough(fault: str | None, reason: Rea
     assert (reason, set()) == (judged.reason, refused), judged.note
     unknown = {verdict.reason for verdict in verdicts.values() if verdict and verdict.result is Result.INCONCLUSIVE}
     # Where no pod comes, no agent does; and how far the others come in their time depends on the machine.
-    late = {Reason.AGENTS_NOT_READY, Reason.WATCH_INTERRUPTED, Reason.NO_SINGLE_CAUSE}
+    late = {Reason.AGENTS_NOT_READY, Reason.WATCH_INTERRUPTED}
     assert unknown <= (late if fault else set())

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from khealth_exporter import __version__
+from khealth_exporter.cluster.client import answering
 from khealth_exporter.cluster.client.answer import Answer, date_of, read_at_most
 from khealth_exporter.cluster.client.authorized import authorized
 from khealth_exporter.cluster.client.certificate import CertifiedResponse
@@ -84,11 +85,12 @@ class Client:
         No answer, 429, 502, 503 and 504 are tried again, on a new connection, as late as the server asks for. A 401
         is tried once more after reading the credentials again. Raise Refused for any other refusal at once, at the
         deadline with the last refusal's reason, and where the server asks to wait for longer than that. That there was
-        no answer blames nobody if the deadline left less than a second. Without `retries` the first answer stands.
+        no answer blames nobody if others had left less than a second for it. Without `retries` the first answer stands.
         """
         call = Call.of(self._credentials.server, verb, resource, path, query, body)
         once = partial(self._try, call)
-        answer, tries = await self._repeated(call, once, deadline, try_timeout=try_timeout, retries=retries)
+        with answering.waiting(self.clock):
+            answer, tries = await self._repeated(call, once, deadline, try_timeout=try_timeout, retries=retries)
         return replace(answer, tries=tries)
 
     async def connect(self, path: str, deadline: float, *, host: str = "", port: int = 0) -> Answer:
@@ -101,7 +103,8 @@ class Client:
         if host:
             name = self._credentials.server_hostname or call.url.host or ""
             call = replace(call, url=call.url.with_host(host).with_port(port), server_name=name)
-        answer, tries = await self._repeated(call, partial(self._try, call, fresh=True), deadline)
+        with answering.waiting(self.clock):
+            answer, tries = await self._repeated(call, partial(self._try, call, fresh=True), deadline)
         return replace(answer, tries=tries)
 
     async def relay(self, verb: str, resource: str, path: str, relayed: Relayed, deadline: float) -> Answer:
@@ -126,7 +129,8 @@ class Client:
         """
         call = Call.of(self._credentials.server, "watch", resource, path, query)
         deadline = self.clock.now() + connect_timeout
-        stream, _ = await self._repeated(call, partial(self._open, call), deadline, retries=retries)
+        with answering.waiting(self.clock):
+            stream, _ = await self._repeated(call, partial(self._open, call), deadline, retries=retries)
         self._streams.add(stream)
         if self._connections.closed:
             stream.close()  # It was being opened when all was closed.
@@ -155,7 +159,7 @@ class Client:
 
         Every way of asking goes through here: the same retries, the same renewal, one record of denied permissions.
         """
-        tries = Tries(deadline - self.clock.now())
+        tries, given = Tries(), deadline - self.clock.now()
         while (remaining := deadline - self.clock.now()) > 0 and not self._connections.closed:
             authorization = await authorized(self._credentials, self.clock, remaining)
             if isinstance(authorization, Refusal):
@@ -171,6 +175,7 @@ class Client:
                 return outcome, tries.count + 1
             if outcome.reason is Reason.THROTTLED:
                 self.throttled_at = self.clock.now()
+            outcome = answering.timed(outcome, given, self.clock.now())
             last = tries.add(outcome, cut_short=remaining < try_timeout)
             self._troubles.take(call, None if outcome.authenticated else call.refused(last, tries))
             if await self._renewed(outcome, tries, deadline):

@@ -2,7 +2,8 @@
 
 import math
 
-from khealth_exporter.cluster.client.request import LEAST_TIME, Call
+from khealth_exporter.cluster.client.answering import LEAST_TIME
+from khealth_exporter.cluster.client.request import Call
 from khealth_exporter.cluster.errors import Refusal
 
 LONGEST_WAIT = 60.0

@@ -13,7 +13,6 @@ from yarl import URL
 
 from khealth_exporter.cluster.errors import Refusal, Refused
 from khealth_exporter.vocabulary.permission import right
-from khealth_exporter.vocabulary.reason import Reason
 
 _METHODS = {
     "get": "GET",
@@ -27,15 +26,10 @@ _METHODS = {
 }
 
 
-LEAST_TIME = 1.0
-"""Seconds that a request must have had before its time-out counts: the deadline may have left it less."""
-
-
 @dataclass(slots=True)
 class Tries:
-    """What became of one request's tries so far, which have so many seconds together."""
+    """What became of one request's tries so far."""
 
-    given: float
     count: int = 0
     unanswered: bool = False
     renewed: bool = False
@@ -44,23 +38,13 @@ class Tries:
     def add(self, refusal: Refusal, *, cut_short: bool) -> Refusal:
         """Take in one more, and return the last one that counts.
 
-        A timeout of a try that the deadline cut short says less than an earlier refusal, and blames nobody if there
-        was no time for an answer.
+        A timeout of a try that the deadline cut short says less than an earlier refusal.
         """
         self.count += 1
         self.unanswered = self.unanswered or refusal.undecided
-        refusal = timed(refusal, self.given)
         if self.last is None or not (cut_short and refusal.late):
             self.last = refusal
         return self.last
-
-
-def timed(refusal: Refusal, given: float) -> Refusal:
-    """Return what it means that a request was refused which had so many seconds: its time-out need mean nothing."""
-    if refusal.reason is not Reason.API_TIMEOUT or not refusal.late or given >= LEAST_TIME:
-        return refusal
-    note = f"{refusal.note}: when it was sent, {given:.2f} s were left"
-    return replace(refusal, reason=Reason.NO_SINGLE_CAUSE, note=note)
 
 
 def _well(code: int, _headers: Mapping[str, str], _body: bytes) -> bool:

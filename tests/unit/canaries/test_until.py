@@ -49,6 +49,16 @@ def reason(*pairs: Seen) -> Reason:
 
 
 @pytest.mark.parametrize(
+    ("agents", "calm", "tries", "every"), [(1, 60, 60, 0.05), (25, 60, 60, 0.05), (50, 60, 30, 0.1), (50, 20, 20, 0.1)]
+)
+def test_silence_takes_no_longer_with_many_agents(agents: int, calm: int, tries: int, every: float) -> None:
+    """They try less often; each needs some tries all the same."""
+    check = Check("a", "10.0.0.1", 1, "silence", calm=calm, every=0.05)
+    asked = check.question(agents)
+    assert (tries, every) == (asked["calm"], asked["every"])
+
+
+@pytest.mark.parametrize(
     ("pairs", "expected"),
     [
         ([("a", "", False), ("b", "", True), ("c", "", True)], Reason.ONE_NODE),

@@ -21,8 +21,9 @@ from aiohttp import web
 
 import khealth_exporter
 from khealth_exporter.cluster.client import client as client_module
+from khealth_exporter.cluster.client.answering import LEAST_TIME, phase, share, timed, waiting
 from khealth_exporter.cluster.client.client import Answer, Client
-from khealth_exporter.cluster.client.request import LEAST_TIME, Relayed, Tries, timed
+from khealth_exporter.cluster.client.request import Relayed, Tries
 from khealth_exporter.cluster.client.trouble import own_trouble
 from khealth_exporter.cluster.credentials.credentials import Credentials, CredentialsError, plain_credentials
 from khealth_exporter.cluster.credentials.loaded import Loaded
@@ -474,7 +475,7 @@ async def test_a_paused_server_is_a_time_out(telemetry: Counted) -> None:
     assert (refusal.reason, refusal.unanswered, telemetry.codes) == (Reason.API_TIMEOUT, True, ["none"])
 
 
-@pytest.mark.parametrize("way", ["request", "connect", "relay", "stream"])
+@pytest.mark.parametrize("way", ["request", "connect", "stream"])
 async def test_a_deadline_that_leaves_no_time_for_an_answer_blames_nobody(telemetry: Counted, way: str) -> None:
     """Something else had used up the time; the request may still have been done."""
     async with serving(answering()) as server, client_of(server, telemetry) as client:
@@ -482,12 +483,50 @@ async def test_a_deadline_that_leaves_no_time_for_an_answer_blames_nobody(teleme
         asking: dict[str, Callable[[], Awaitable[object]]] = {
             "request": lambda: get(client, seconds=0.2),
             "connect": lambda: client.connect("/readyz", client.clock.now() + 0.2),
-            "relay": lambda: relay(client, relayed(), seconds=0.2),
             "stream": lambda: opened(client, 0.2),
         }
-        refusal = await refused(asking[way]())
+        with phase(client.clock.now() - 10.0):
+            refusal = await refused(asking[way]())
     assert (Reason.NO_SINGLE_CAUSE, True, True) == (refusal.reason, refusal.refusal.late, refusal.unanswered)
-    assert "s were left" in refusal.note
+    assert "it had 0.20 s, and requests had taken 2% of the time" in refusal.note
+
+
+async def test_a_deadline_that_the_api_server_left_no_time_for_is_its_own(telemetry: Counted) -> None:
+    """It answers slowly, each time."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+
+        async def slow(request: web.Request) -> web.StreamResponse:
+            await asyncio.sleep(0.4)
+            return await answering()(request)
+
+        server.script[:] = [slow, slow, server.hang]
+        with phase(client.clock.now()):
+            deadline = client.clock.now() + 1.0
+            for _ in range(2):
+                await get(client, seconds=deadline - client.clock.now())
+            refusal = await refused(get(client, seconds=deadline - client.clock.now()))
+    assert Reason.API_TIMEOUT is refusal.reason
+
+
+async def test_without_any_other_work_a_short_timeout_is_the_api_servers(telemetry: Counted) -> None:
+    """A routine may have a timeout of less than a second."""
+    async with serving(answering()) as server, client_of(server, telemetry) as client:
+        server.script[:] = [server.hang]
+        with phase(client.clock.now()):
+            assert Reason.API_TIMEOUT is (await refused(get(client, seconds=0.3))).reason
+
+
+async def test_requests_at_the_same_time_count_once(telemetry: Counted) -> None:
+    """Ten that wait for a second are one second of waiting."""
+    clock = telemetry.hands.clock
+    with phase(clock.now()):
+        with waiting(clock), waiting(clock):
+            telemetry.hands.seconds += 1.0
+        telemetry.hands.seconds += 3.0
+        assert 0.25 == pytest.approx(share(clock.now()))
+        with waiting(clock):
+            telemetry.hands.seconds += 4.0
+            assert 0.625 == pytest.approx(share(clock.now()))
 
 
 @pytest.mark.parametrize(
@@ -503,7 +542,8 @@ async def test_a_deadline_that_leaves_no_time_for_an_answer_blames_nobody(teleme
 )
 def test_only_silence_needs_time_to_count(refusal: Refusal, given: float, means: Reason) -> None:
     """An answer, a refused connection and khealth's own trouble are what they are."""
-    assert means is timed(refusal, given).reason
+    with phase(0.0):
+        assert means is timed(refusal, given, 10.0).reason
 
 
 async def test_the_deadline_fails_with_the_last_refusals_reason(telemetry: Counted) -> None:
@@ -536,7 +576,7 @@ async def test_a_try_that_the_deadline_cuts_short_says_less_than_a_refusal(telem
 
 def test_a_refusal_says_more_than_credentials_that_came_too_late_for_another_try() -> None:
     """The pause before it may leave no time at all."""
-    tries = Tries(10.0)
+    tries = Tries()
     tries.add(judge(503, b""), cut_short=True)
     last = tries.add(no_credentials(TimeoutError("the credentials took 0.0 s of 0.0 s")), cut_short=True)
     assert Reason.API_UNREACHABLE is last.reason

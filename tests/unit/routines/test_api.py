@@ -443,6 +443,32 @@ async def test_an_address_that_had_little_time_is_not_blamed() -> None:
         assert None is reason(await attempted(here, endpoints=True))
 
 
+@virtual
+async def test_addresses_that_nothing_is_known_of_are_no_success() -> None:
+    """Khealth's own machine cannot connect to any."""
+    async with scene() as here:
+        here.api.put(SLICES, slice_of("198.18.0.2", "198.18.0.3"))
+        starved = Refusal(Reason.PROBER_STARVED, "khealth's own machine: Cannot assign requested address", retry=True)
+
+        async def fault(asked: Asked) -> Refusal | None:
+            return starved if "198.18.0." in asked.path else None
+
+        here.api.faults.append(fault)
+        assert Reason.PROBER_STARVED is reason(await attempted(here, endpoints=True))
+
+
+@pytest.mark.parametrize(("latency", "timeout"), [(1.0, 6.0), (1.6, 10.0), (2.4, 10.0), (9.5, 10.0), (5.0, 0.5)])
+def test_an_api_server_that_uses_up_the_time_is_to_blame(latency: float, timeout: float) -> None:
+    """However little time it leaves for its last answer."""
+
+    async def scenario() -> None:
+        async with scene() as here:
+            here.api.latency = latency
+            assert Reason.API_TIMEOUT is reason(await attempted(here, timeout=timeout))
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_refusal_of_one_address_hides_no_dead_one(order: int) -> None:
     """Whatever order they have: one answers, one is not permitted, one is dead."""
