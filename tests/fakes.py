@@ -5,7 +5,7 @@ import json
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, cast
@@ -13,8 +13,7 @@ from unittest.mock import Mock
 
 from prometheus_client import CollectorRegistry
 
-from khealth_exporter.cluster.client import answering
-from khealth_exporter.cluster.client.client import Answer, Client
+from khealth_exporter.cluster.client.client import LEAST_TIME, Answer, Client
 from khealth_exporter.cluster.client.denied_permissions import Denials
 from khealth_exporter.cluster.client.outage import Outage
 from khealth_exporter.cluster.client.request import Relayed, namespace_of
@@ -399,7 +398,7 @@ class FakeApi(Client):
     async def relay(self, verb: str, resource: str, path: str, relayed: Relayed, deadline: float) -> Answer:
         """Hand a request on to what is behind the API server."""
         asked = self._asking(verb, resource, path, deadline)
-        outcome = await self._within(deadline, self._relayed(asked, relayed), counted=False)
+        outcome = await self._within(deadline, self._relayed(asked, relayed), 0.0)
         self.denials.take(verb, resource, namespace_of(path), outcome)
         if isinstance(outcome, Refusal):
             raise Refused(outcome, f"{verb} {resource}")
@@ -421,14 +420,12 @@ class FakeApi(Client):
         self.asked.append(asked)
         return asked
 
-    async def _within(self, deadline: float, work: Coroutine[Any, Any, T], *, counted: bool = True) -> T | Refusal:
-        began = self.clock.now()
+    async def _within(self, deadline: float, work: Coroutine[Any, Any, T], least: float = LEAST_TIME) -> T | Refusal:
         try:
-            with answering.waiting(self.clock) if counted else nullcontext():
-                async with asyncio.timeout_at(deadline):
-                    return await work
+            async with asyncio.timeout_at(max(deadline, self.clock.now() + least)):
+                return await work
         except TimeoutError:
-            return answering.timed(TIMEOUT, deadline - began, self.clock.now())
+            return TIMEOUT
 
     @asynccontextmanager
     async def stream(

@@ -43,6 +43,7 @@ POD_REASONS = (
     Reason.IMAGE_PULL_FAILED,
     Reason.DISRUPTED,
     Reason.NO_NODE,
+    Reason.NO_SINGLE_CAUSE,
     Reason.POD_GATED,
 )
 """Why a pod may fail, or its attempt stay inconclusive, on its way from created to Ready."""

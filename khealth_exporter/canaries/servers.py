@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 
-from khealth_exporter.cluster.client.answering import LEAST_TIME
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.errors import Refused
 from khealth_exporter.cluster.kinds import ENDPOINT_SLICE
@@ -68,10 +67,9 @@ async def connect_to_each(cluster: Cluster, deadline: float) -> Connected:
                 answer = await cluster.client.connect("/readyz", cluster.clock.now() + seconds, host=address, port=port)
                 ends.append(answer.certificate_end)
             except Refused as refused:
-                # What had no time says nothing of this address, and neither does khealth's own machine.
-                hasty = refused.refusal.late and seconds < LEAST_TIME
-                untold = hasty or refused.reason is Reason.PROBER_STARVED
-                (untried if untold else failed).append((f"{address}:{port}", refused))
+                # What khealth could not even begin says nothing of the address.
+                found = untried if refused.reason is Reason.PROBER_STARVED else failed
+                found.append((f"{address}:{port}", refused))
 
     async with asyncio.TaskGroup() as group:
         for address, port in addresses:

@@ -28,7 +28,7 @@ MOST = 50
 _RATE = 500.0
 """Tries a second of all agents together: what they try is a canary with little CPU."""
 _FEWEST = 20
-"""Tries in a row from which silence counts, where many agents try less often."""
+"""Tries in a row that fail before silence counts, also if many agents try less often."""
 _NAMED = 3
 """Agents that a note names."""
 _SHOWN = 10
@@ -43,8 +43,8 @@ class Check:
     """What an agent tries, and what it waits for: one answer, silence, or no answer by `gone`.
 
     It makes a new connection every `every` seconds, on which http asks who answers, and gives up each try after
-    `timeout`. Silence, or the absence of `gone`, counts after `calm` tries in a row; after fewer of them, which take as
-    long, where there are so many agents that each tries less often.
+    `timeout`. Silence, or the absence of `gone`, counts after `calm` tries in a row. Of many agents, each
+    tries less often, and fewer tries count, but never less than 20.
     """
 
     id: str

@@ -47,7 +47,7 @@ class Refusal:
         """Whether a write may have been done anyway: the API server itself did not answer."""
         broken = self.code >= HTTPStatus.INTERNAL_SERVER_ERROR and self.reason is Reason.API_ERROR
         lost = self.reason is Reason.PROXY_ERROR and self.retry
-        return broken or lost or self.reason in {Reason.API_TIMEOUT, Reason.API_UNREACHABLE, Reason.NO_SINGLE_CAUSE}
+        return broken or lost or self.reason in {Reason.API_TIMEOUT, Reason.API_UNREACHABLE}
 
     @property
     def unauthenticated(self) -> bool:

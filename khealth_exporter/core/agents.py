@@ -14,7 +14,7 @@ AGENT_REASONS = (
     Reason.POD_NOT_SCHEDULED, Reason.POD_UNSCHEDULABLE, Reason.NODES_NOT_READY, Reason.ONE_NODE, Reason.KUBELET_SILENT,
     Reason.SANDBOX_FAILED, Reason.POD_NOT_STARTED, Reason.POD_CRASHED, Reason.POD_NOT_READY, Reason.POD_LOST,
     Reason.CANARY_FAILED, Reason.IMAGE_PULL_FAILED, Reason.NETWORK_UNREACHABLE, Reason.DISRUPTED, Reason.NO_NODE,
-    Reason.POD_GATED, Reason.AGENTS_NOT_READY, Reason.AGENT_UNREACHABLE, Reason.AGENT_REFUSED,
+    Reason.NO_SINGLE_CAUSE, Reason.POD_GATED, Reason.AGENTS_NOT_READY, Reason.AGENT_UNREACHABLE, Reason.AGENT_REFUSED,
 )  # fmt: skip
 """Why agents are not Ready, or silent: every routine that asks agents can give these."""
 

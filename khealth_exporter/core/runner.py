@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 
-from khealth_exporter.cluster.client import answering
 from khealth_exporter.cluster.client.trouble import own_trouble
 from khealth_exporter.cluster.redaction import redacted
 from khealth_exporter.core import heavy
@@ -146,8 +145,7 @@ class _Attempt:
         begun, notes = self._clock.now(), Notes(self._runner.wanted)
         routine.deadline, routine.record = begun + seconds, notes.record
         try:
-            with answering.phase(begun):
-                outcome = await self._bounded(phase, work, seconds + OVERTIME, self._stop)
+            outcome = await self._bounded(phase, work, seconds + OVERTIME, self._stop)
         except asyncio.CancelledError:
             self._end(phase, begun, _Outcome(Reason.INTERRUPTED, "khealth is stopping"), notes)
             raise
@@ -166,13 +164,10 @@ class _Attempt:
         """Clean up, again and again within the bound; a request to stop does not end it."""
         begun, notes = self._clock.now(), Notes(self._runner.wanted)
         routine.deadline, routine.record = begun + self._settings.timeout, notes.record
-        pause, outcome = _FIRST_RETRY, None
+        pause = _FIRST_RETRY
         while True:
             left = routine.deadline - self._clock.now()
-            with answering.phase(begun):
-                latest = await self._bounded(Phase.CLEANUP, routine.cleanup, left + OVERTIME, None)
-            if outcome is None or latest.settled or left >= answering.LEAST_TIME:
-                outcome = latest  # What fails for lack of time says less than what failed before.
+            outcome = await self._bounded(Phase.CLEANUP, routine.cleanup, left + OVERTIME, None)
             self._runner.progressed = self._clock.now()
             if outcome.settled or self._clock.now() + pause >= routine.deadline:
                 break

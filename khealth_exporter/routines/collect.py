@@ -46,6 +46,7 @@ class Collect(Routine[CollectSettings]):
     reasons: ClassVar[tuple[Reason, ...]] = (
         Reason.NOT_COLLECTED,
         Reason.WRONGLY_COLLECTED,
+        Reason.NO_SINGLE_CAUSE,
         Reason.UNKNOWN,
     )
     makes: ClassVar[tuple[Kind[Any], ...]] = (CONFIG_MAP,)

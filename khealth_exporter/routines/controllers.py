@@ -74,6 +74,7 @@ class Controllers(Routine[ControllersSettings]):
         Reason.POD_NOT_CREATED,
         Reason.STATUS_NOT_OBSERVED,
         Reason.POD_NOT_DELETED,
+        Reason.NO_SINGLE_CAUSE,
         Reason.UNKNOWN,
     )
     makes: ClassVar[tuple[Kind[Any], ...]] = tuple(_KINDS.values())

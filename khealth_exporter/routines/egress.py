@@ -39,6 +39,7 @@ class Egress(Routine[EgressSettings]):
     reasons: ClassVar[tuple[Reason, ...]] = (
         Reason.EGRESS_FAILED,
         Reason.ONE_NODE,
+        Reason.NO_SINGLE_CAUSE,
     )
     writes: ClassVar[int] = 0
     needs_agents: ClassVar[bool] = True

@@ -37,7 +37,7 @@ ALLOW = Step("allow", Component.NETWORK, "the policy that allows is created → 
 _STEPS = {Reason.NETWORK_UNREACHABLE: DENY, Reason.POLICY_NOT_ENFORCED: DENY, Reason.POLICY_OVERBLOCKS: ALLOW}
 CALM, EVERY, PATIENCE = 60, 0.05, 0.5
 """Tries in a row that fail before silence counts; seconds from one try to the next; seconds that one waits."""
-_LEAST = CALM * EVERY + PATIENCE + 1.5
+_LEAST = CALM * EVERY + PATIENCE + 4.0
 """Seconds in which a policy can take effect, and agents can be sure of it."""
 
 
@@ -47,7 +47,7 @@ class PolicySettings(RoutineSettings):
     interval: Duration = 300.0
     """Attempts begin this often, on a fixed grid."""
     timeout: Duration = 60.0
-    """Upper bound of init, and again of cleanup, at least 20 s. A quarter of it is for each policy to take effect, and
+    """Upper bound of init, and again of cleanup, at least 30 s. A quarter of it is for each policy to take effect, and
     for agents to be sure of that."""
     required: bool = False
     """Whether a cluster fails that has not enforced any policy since khealth started. By default, the routine does not

@@ -41,8 +41,6 @@ PROBED = PERIOD * FAILURES + PATIENCE + 1.0
 """Seconds after which a kubelet that probes an agent has told that it does not answer."""
 ALLOWANCE = 10.0
 """Seconds beyond a question's deadline that an inquiry may take: less than a phase may take beyond its own."""
-_LISTING = 3.0
-"""Seconds of that for the list of nodes after a wait."""
 ASKED = 3
 """Agents that are asked whether they reach the silent ones."""
 _TRIES = 3
@@ -95,7 +93,7 @@ class Inquiry:
         silent = [self._judged(one, unheard, told, known, reached) for one in unheard]
         waiting = [one for one, (_, row) in zip(unheard, silent, strict=True) if row.reason == WAIT]
         if waiting:
-            await self._probed(waiting, min(limit - _LISTING, max(one.since for one in waiting) + PROBED))
+            await self._probed(waiting, min(limit - 1, max(one.since for one in waiting) + PROBED))
             known = await self._known(limit)
             silent = [self._judged(one, unheard, told, known, reached, probed=True) for one in unheard]
         return [

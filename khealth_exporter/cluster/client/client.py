@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import aiohttp
 
 from khealth_exporter import __version__
-from khealth_exporter.cluster.client import answering
 from khealth_exporter.cluster.client.answer import Answer, date_of, read_at_most
 from khealth_exporter.cluster.client.authorized import authorized
 from khealth_exporter.cluster.client.certificate import CertifiedResponse
@@ -38,6 +37,8 @@ _LONGEST_PAUSE = 2.0
 """Seconds between two tries at most, so that the end of an outage is seen soon."""
 _TRY = 10.0
 """Seconds for one try."""
+LEAST_TIME = 1.0
+"""Seconds that a request has at least: that there was no answer by a deadline says nothing if it was just ahead."""
 _HEADERS = {"User-Agent": f"khealth/{__version__} ({sys.platform})", "Accept": "application/json"}
 
 __all__ = ["Answer", "Client"]
@@ -84,13 +85,12 @@ class Client:
 
         No answer, 429, 502, 503 and 504 are tried again, on a new connection, as late as the server asks for. A 401
         is tried once more after reading the credentials again. Raise Refused for any other refusal at once, at the
-        deadline with the last refusal's reason, and where the server asks to wait for longer than that. That there was
-        no answer blames nobody if others had left less than a second for it. Without `retries` the first answer stands.
+        deadline with the last refusal's reason, and where the server asks to wait for longer than that. A request that
+        begins before the deadline has a second at least, even beyond it. Without `retries` the first answer stands.
         """
         call = Call.of(self._credentials.server, verb, resource, path, query, body)
-        once = partial(self._try, call)
-        with answering.waiting(self.clock):
-            answer, tries = await self._repeated(call, once, deadline, try_timeout=try_timeout, retries=retries)
+        once, deadline = partial(self._try, call), self._extended(deadline)
+        answer, tries = await self._repeated(call, once, deadline, try_timeout=try_timeout, retries=retries)
         return replace(answer, tries=tries)
 
     async def connect(self, path: str, deadline: float, *, host: str = "", port: int = 0) -> Answer:
@@ -103,8 +103,7 @@ class Client:
         if host:
             name = self._credentials.server_hostname or call.url.host or ""
             call = replace(call, url=call.url.with_host(host).with_port(port), server_name=name)
-        with answering.waiting(self.clock):
-            answer, tries = await self._repeated(call, partial(self._try, call, fresh=True), deadline)
+        answer, tries = await self._repeated(call, partial(self._try, call, fresh=True), self._extended(deadline))
         return replace(answer, tries=tries)
 
     async def relay(self, verb: str, resource: str, path: str, relayed: Relayed, deadline: float) -> Answer:
@@ -128,9 +127,8 @@ class Client:
         more in any case if new credentials may help.
         """
         call = Call.of(self._credentials.server, "watch", resource, path, query)
-        deadline = self.clock.now() + connect_timeout
-        with answering.waiting(self.clock):
-            stream, _ = await self._repeated(call, partial(self._open, call), deadline, retries=retries)
+        deadline = self._extended(self.clock.now() + connect_timeout)
+        stream, _ = await self._repeated(call, partial(self._open, call), deadline, retries=retries)
         self._streams.add(stream)
         if self._connections.closed:
             stream.close()  # It was being opened when all was closed.
@@ -159,7 +157,7 @@ class Client:
 
         Every way of asking goes through here: the same retries, the same renewal, one record of denied permissions.
         """
-        tries, given = Tries(), deadline - self.clock.now()
+        tries = Tries()
         while (remaining := deadline - self.clock.now()) > 0 and not self._connections.closed:
             authorization = await authorized(self._credentials, self.clock, remaining)
             if isinstance(authorization, Refusal):
@@ -175,7 +173,6 @@ class Client:
                 return outcome, tries.count + 1
             if outcome.reason is Reason.THROTTLED:
                 self.throttled_at = self.clock.now()
-            outcome = answering.timed(outcome, given, self.clock.now())
             last = tries.add(outcome, cut_short=remaining < try_timeout)
             self._troubles.take(call, None if outcome.authenticated else call.refused(last, tries))
             if await self._renewed(outcome, tries, deadline):
@@ -185,6 +182,11 @@ class Client:
         last = tries.last or Refusal(Reason.PROBER_STARVED, "its deadline had passed before it could be sent")
         self.denials.authenticate(last)
         raise call.refused(last, tries)
+
+    def _extended(self, deadline: float) -> float:
+        """Return the deadline, or a later one if it leaves too little time; one that has passed stays."""
+        now = self.clock.now()
+        return max(deadline, now + LEAST_TIME) if now < deadline else deadline
 
     async def _try(
         self, call: Call, authorization: Mapping[str, str], seconds: float, *, fresh: bool = False

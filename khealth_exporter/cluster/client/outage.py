@@ -2,7 +2,6 @@
 
 import math
 
-from khealth_exporter.cluster.client.answering import LEAST_TIME
 from khealth_exporter.cluster.client.request import Call
 from khealth_exporter.cluster.errors import Refusal
 
@@ -12,6 +11,8 @@ _RETURN = 10.0
 """Seconds that a client has to list its objects once it is connected."""
 _LEAST = 2.0
 """Seconds without any answer that make an outage: what is shorter is repeated at once, by others too."""
+_PATIENCE = 1.0
+"""Seconds that a request must have had before its time-out counts: the deadline may have left it less."""
 _RELAYED = frozenset({"proxy", "log"})
 """Subresources that are answered by a pod or a kubelet: their silence says nothing of the API server."""
 
@@ -30,7 +31,7 @@ class Outage:
             return  # One of several API servers may be away: the others do what is asked.
         if not isinstance(outcome, Refusal):
             self._answered, self._since = now, None
-        elif outcome.undecided and not (outcome.late and now - sent < LEAST_TIME):
+        elif outcome.undecided and not (outcome.late and now - sent < _PATIENCE):
             if self._since is None:
                 self._since = max(sent, self._answered)
             self._until = now

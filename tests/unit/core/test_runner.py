@@ -668,16 +668,6 @@ def test_a_cleanup_that_succeeds_at_last_is_a_success() -> None:
     assert [Verdict(Result.SUCCESS)] == verdicts(one(script).events)
 
 
-@pytest.mark.parametrize(("second", "expected"), [(9.0, Reason.API_ERROR), (8.0, Reason.NO_SINGLE_CAUSE)])
-def test_a_last_round_of_cleanup_without_time_hides_no_earlier_reason(second: float, expected: Reason) -> None:
-    """It has less than a second, in which nothing can be found out."""
-    failing = Failed(Reason.API_ERROR)
-    script = Script(cleanups=(Act(9.6, failing), Act(second, failing), Act(1.5, Failed(Reason.NO_SINGLE_CAUSE))))
-    played = one(script)
-    assert 3 == len(played.times("cleanup"))
-    assert expected is verdicts(played.events)[-1].reason
-
-
 def test_a_settled_failure_is_not_tried_again() -> None:
     """All is gone, though not as it should have: there is nothing left to clean up."""
     played = one(Script(cleanups=(Act(1.0, settled(Reason.POD_NOT_DELETED)),)))

@@ -158,8 +158,8 @@ async def test_the_policies_are_about_the_canary_alone() -> None:
 
 def test_time_in_which_no_policy_is_seen_to_take_effect_is_refused() -> None:
     """Every cluster would look like one that enforces none."""
-    assert 20.0 == PolicySettings(timeout=20.0).timeout
+    assert 30.0 == PolicySettings(timeout=30.0).timeout
     with pytest.raises(
-        ValidationError, match="timeout is below 20s: agents could not be sure that a policy takes effect"
+        ValidationError, match="timeout is below 30s: agents could not be sure that a policy takes effect"
     ):
-        PolicySettings(timeout=19.0)
+        PolicySettings(timeout=29.0)
