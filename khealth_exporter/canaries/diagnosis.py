@@ -62,6 +62,8 @@ class Finding:
     note: str
     node: str | None = None
     progress: int = 0
+    runs: bool = False
+    """Whether the pod's container was still running, as far as its kubelet has told."""
 
 
 Missing = Callable[[Any, int], Finding]

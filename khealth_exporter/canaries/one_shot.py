@@ -73,7 +73,7 @@ def done(step: Step, reason: Reason, note: str, refined: Refine = as_found) -> A
 
     def late(trace: Trace[Pod]) -> Finding:
         node = trace.item.spec.node_name or None
-        return Finding(step, reason, clean(f"{trace.item.name}: {note}"), node, trace.progress)
+        return Finding(step, reason, clean(f"{trace.item.name}: {note}"), node, trace.progress, runs=True)
 
     return Aim(_done, _failed, late, refined)
 

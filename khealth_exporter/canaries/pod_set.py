@@ -286,11 +286,11 @@ class PodSet:
             facts, now, self._lateness(now) if due else None,
             lambda trace: self._measured(trace, now), lambda: self._uncreated(now),
         )  # fmt: skip
-        findings = list(case.findings())
+        nodes = self._context.memory.of(ActingNodes)
+        findings = nodes.explained(case.findings(), frozen, now.at)
         if not findings:
             raise Failed(Reason.WATCH_INTERRUPTED, "the watch showed only after the deadline that the pods are Ready")
-        elsewhere = self._context.memory.of(ActingNodes).since(frozen)
-        found = blame(findings, self._order, frozen, elsewhere)
+        found = blame(findings, self._order, frozen, nodes.since(frozen))
         return Failed(found.reason, found.note, facts.evidence, step=found.step)
 
     def _lateness(self, now: Moment) -> Lateness:

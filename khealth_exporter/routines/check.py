@@ -166,7 +166,8 @@ class Check(Routine[CheckSettings]):
     def _silent(self, trace: Trace[Pod]) -> Finding:
         note = f"{trace.item.name}: it still runs, and has not said what it found in {self.settings.timeout:g} s"
         note = "; ".join(filter(None, (note, self._protocol.refused)))
-        return Finding(self._check, Reason.CHECK_SILENT, clean(note), trace.item.spec.node_name or None, trace.progress)
+        node = trace.item.spec.node_name or None
+        return Finding(self._check, Reason.CHECK_SILENT, clean(note), node, trace.progress, runs=True)
 
     def _own(self, failed: Failed) -> Failed:
         """Return a failure as the check's, if nobody but its user can have caused it."""

@@ -5,7 +5,7 @@ from documents import a_pod, bound, pod, running
 
 from khealth_exporter.canaries.acting_nodes import ActingNodes
 from khealth_exporter.canaries.diagnosis import Finding, blame
-from khealth_exporter.canaries.pod_steps import SANDBOX, WAY
+from khealth_exporter.canaries.pod_steps import SANDBOX, START, WAY
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.measure.trace import Trace
 from khealth_exporter.vocabulary.reason import Reason
@@ -53,3 +53,43 @@ def test_otherwise_all_nodes_may_fail(nodes: ActingNodes) -> None:
 def test_what_depends_on_the_pod_is_not_the_nodes_because_of_another_pod() -> None:
     """Another image starts elsewhere."""
     assert Reason.POD_CRASHED is blamed(Reason.POD_CRASHED, seen("node-1", started=60.0))
+
+
+def still_running(nodes: ActingNodes, *, started: float, now: float = 90.0) -> Reason:
+    """Return who is blamed for a canary on node-2 that runs at its deadline, and should have ended."""
+    trace = Trace(WAY, a_pod(bound(pod(), "node-2")))
+    trace.take(a_pod(bound(running(pod()), "node-2")), Moment(started), removed=False)
+    (found,) = nodes.explained([Finding(START, Reason.DISK_FAILED, "it runs", "node-2", runs=True)], [trace], now)
+    return found.reason
+
+
+@pytest.mark.parametrize(
+    ("silent", "node", "expected"),
+    [
+        (70.0, "node-2", Reason.KUBELET_SILENT),
+        (70.0, "node-1", Reason.DISK_FAILED),
+        (50.0, "node-2", Reason.DISK_FAILED),
+    ],
+    ids=["since then", "another node", "before it started"],
+)
+def test_that_a_canary_still_runs_says_nothing_if_its_kubelet_is_silent(
+    silent: float, node: str, expected: Reason
+) -> None:
+    """It may have ended long ago; another routine has found out that the kubelet does nothing."""
+    nodes = ActingNodes()
+    nodes.explained([Finding(SANDBOX, Reason.KUBELET_SILENT, "so it is", node)], [], silent)
+    assert expected is still_running(nodes, started=60.0)
+
+
+def test_a_kubelet_that_has_started_another_canary_is_not_silent() -> None:
+    """Then the canary does run."""
+    nodes = seen("node-2", started=80.0)
+    nodes.explained([Finding(SANDBOX, Reason.KUBELET_SILENT, "so it is", "node-2")], [], 70.0)
+    assert Reason.DISK_FAILED is still_running(nodes, started=60.0)
+
+
+def test_silence_of_long_ago_is_forgotten() -> None:
+    """After ten minutes nothing is known."""
+    nodes = ActingNodes()
+    nodes.explained([Finding(SANDBOX, Reason.KUBELET_SILENT, "so it is", "node-2")], [], 70.0)
+    assert Reason.DISK_FAILED is still_running(nodes, started=60.0, now=700.0)
