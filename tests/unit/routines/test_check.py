@@ -12,8 +12,11 @@ from small_cluster import PODS, Scene, scene
 from small_workloads import JOBS, SmallJobs
 from virtual_time import virtual
 
+from khealth_exporter.canaries.acting_nodes import ActingNodes
 from khealth_exporter.canaries.checks.protocol import Protocol, Said
 from khealth_exporter.canaries.checks.settings import CheckSettings
+from khealth_exporter.canaries.diagnosis import Finding
+from khealth_exporter.canaries.pod_steps import START
 from khealth_exporter.cluster.client.client import Answer
 from khealth_exporter.cluster.kinds import JOB, POD
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus
@@ -139,6 +142,20 @@ async def test_an_output_that_may_not_be_read_fails_nothing() -> None:
         status = await check(here, steps={"login": {}})
         assert [None] == reasons(status)
         assert {"undeclared steps": "none", "missing steps": "login"} == {r.name: r.text for r in status.remarks}
+
+
+@virtual
+async def test_a_check_is_not_silent_because_its_kubelet_is() -> None:
+    """Another routine has found that out meanwhile: the check may have ended long ago."""
+    async with scene() as here:
+
+        def blame() -> None:
+            nodes = (Finding(START, Reason.KUBELET_SILENT, "so it is", node) for node in here.small.nodes)
+            here.context.memory.of(ActingNodes).explained(nodes, (), here.clock.now())
+
+        here.small.stuck = {0: "started"}
+        here.small.later(10.0, blame)
+        assert (Reason.KUBELET_SILENT, Component.NODE) == verdict((await check(here, 30.0)).attempts[0])
 
 
 @virtual
