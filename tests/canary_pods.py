@@ -8,6 +8,9 @@ from typing import Any
 from documents import Json, container, running, status_of
 from small_cluster import PACE, PODS, Scene
 
+from khealth_exporter.canaries.acting_nodes import ActingNodes
+from khealth_exporter.canaries.diagnosis import Finding
+from khealth_exporter.canaries.pod_steps import START
 from khealth_exporter.core.collector import Collector
 from khealth_exporter.core.routine import Routine, RoutineConfig
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus
@@ -62,6 +65,12 @@ def tell(here: Scene, reason: str, message: str) -> None:
     """Let a Kubernetes Event be reported about every pod that is there."""
     for name in here.small.pod_names():
         here.api.put("events", event(name, reason, message))
+
+
+def silence(here: Scene) -> None:
+    """Let another routine find that no kubelet does anything."""
+    nodes = (Finding(START, Reason.KUBELET_SILENT, "so it is", node) for node in here.small.nodes)
+    here.context.memory.of(ActingNodes).explained(nodes, (), here.clock.now())
 
 
 async def ran(here: Scene, kind: type[Routine[Any]], seconds: float, **chosen: Any) -> RoutineStatus:

@@ -12,7 +12,6 @@ from typing import Final
 from khealth_exporter.app import commands as app
 from khealth_exporter.cli import output
 from khealth_exporter.config import Config, LeftOut, load, missing_in
-from khealth_exporter.core.routine import RoutineSettings
 from khealth_exporter.modules import MODULES
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 from khealth_exporter.simulator.faults import MOMENTARY, effect, listed, parse
@@ -122,15 +121,10 @@ def configuration() -> Config:
     config = load(json.dumps(document).encode(), only=complete, modules=MODULES)
     left_out = tuple(LeftOut(module, name, missing) for (module, name), missing in kinds.items() if missing)
     routines = (
-        replace(routine, settings=_hastened(routine.settings, _PACE | _SLOWER.get(routine.kind.name, {})))
+        replace(routine, settings=routine.settings.with_known(_PACE | _SLOWER.get(routine.kind.name, {})))
         for routine in config.routines
     )
     return replace(config, routines=tuple(routines), left_out=left_out)
-
-
-def _hastened(settings: RoutineSettings, pace: Mapping[str, float]) -> RoutineSettings:
-    known = type(settings).model_fields
-    return settings.model_copy(update={key: value for key, value in pace.items() if key in known})
 
 
 def announcement(address: Address, fault: str | None) -> Iterator[str]:

@@ -237,7 +237,7 @@ class _Reader:
         self.problems += problems
         if settings is None:
             return None
-        settings = self._overridden(settings)
+        settings = settings.with_known(self._overrides)
         self.problems += self._impossible(settings, own)
         routine = suspended_with(RoutineConfig(section.module.name, label, kind, settings), section.settings)
         self.problems += packages.unusable(routine, found) if section.module in self._installed else ()
@@ -261,10 +261,6 @@ class _Reader:
         else:
             return kinds[key.content]
         return None
-
-    def _overridden(self, settings: RoutineSettings) -> RoutineSettings:
-        known = type(settings).model_fields
-        return settings.model_copy(update={key: value for key, value in self._overrides.items() if key in known})
 
     def _impossible(self, settings: RoutineSettings, found: Found) -> Iterator[Problem]:
         """Yield the errors of settings that are valid on their own, but not together."""

@@ -3,9 +3,9 @@
 import asyncio
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from khealth_exporter.cluster.cluster import Cluster
 from khealth_exporter.cluster.kinds import Kind
@@ -39,6 +39,11 @@ class RoutineSettings(Settings):
     """Whether the routine is suspended: shown, but not run. Next to a module's routines, this key suspends them all."""
     suspend_until: Moment = NEVER
     """Until when the routine is suspended, as in 2026-12-24T06:00:00Z: a maintenance window that ends by itself."""
+
+    def with_known(self, values: Mapping[str, object]) -> Self:
+        """Return them with those of these values, valid ones, that there is a setting for."""
+        known = type(self).model_fields
+        return self.model_copy(update={key: value for key, value in values.items() if key in known})
 
     def suspended_at(self, now: float) -> bool:
         """Tell whether the routine is suspended at this time, in Unix seconds."""

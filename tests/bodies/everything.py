@@ -18,7 +18,5 @@ def everything(waiting: Collection[str] = (), bound: float = ENOUGH, **settings:
     known, routines = configuration(), []
     for routine in known.routines:
         timeout = max(bound, routine.settings.timeout) if routine.kind.name in waiting else ENOUGH
-        wanted = {**settings, "timeout": timeout}
-        update = {key: value for key, value in wanted.items() if key in type(routine.settings).model_fields}
-        routines.append(replace(routine, settings=routine.settings.model_copy(update=update)))
+        routines.append(replace(routine, settings=routine.settings.with_known({**settings, "timeout": timeout})))
     return replace(known, routines=tuple(routines))

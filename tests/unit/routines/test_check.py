@@ -5,18 +5,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from canary_pods import censored, ended, left, measured, note, ran, reasons, says
+from canary_pods import censored, ended, left, measured, note, ran, reasons, says, silence
 from documents import Json, accepted, container, disrupted, injected, leaving, running, status_of, terminated, waiting
 from fakes import FORBIDDEN, Asked, refusal, refusing
 from small_cluster import PODS, Scene, scene
 from small_workloads import JOBS, SmallJobs
 from virtual_time import virtual
 
-from khealth_exporter.canaries.acting_nodes import ActingNodes
 from khealth_exporter.canaries.checks.protocol import Protocol, Said
 from khealth_exporter.canaries.checks.settings import CheckSettings
-from khealth_exporter.canaries.diagnosis import Finding
-from khealth_exporter.canaries.pod_steps import START
 from khealth_exporter.cluster.client.client import Answer
 from khealth_exporter.cluster.kinds import JOB, POD
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus
@@ -148,13 +145,8 @@ async def test_an_output_that_may_not_be_read_fails_nothing() -> None:
 async def test_a_check_is_not_silent_because_its_kubelet_is() -> None:
     """Another routine has found that out meanwhile: the check may have ended long ago."""
     async with scene() as here:
-
-        def blame() -> None:
-            nodes = (Finding(START, Reason.KUBELET_SILENT, "so it is", node) for node in here.small.nodes)
-            here.context.memory.of(ActingNodes).explained(nodes, (), here.clock.now())
-
         here.small.stuck = {0: "started"}
-        here.small.later(10.0, blame)
+        here.small.later(10.0, silence, here)
         assert (Reason.KUBELET_SILENT, Component.NODE) == verdict((await check(here, 30.0)).attempts[0])
 
 

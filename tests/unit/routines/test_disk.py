@@ -3,15 +3,12 @@
 from typing import Any
 
 import pytest
-from canary_pods import censored, document, ended, left, measured, note, ran, reasons, says, tell
+from canary_pods import censored, document, ended, left, measured, note, ran, reasons, says, silence, tell
 from documents import Json
 from fakes import TIMEOUT, hanging, refusing
 from small_cluster import PODS, Scene, pinned_to, scene
 from virtual_time import run, virtual
 
-from khealth_exporter.canaries.acting_nodes import ActingNodes
-from khealth_exporter.canaries.diagnosis import Finding
-from khealth_exporter.canaries.pod_steps import START
 from khealth_exporter.core.snapshot import RoutineStatus
 from khealth_exporter.routines.disk import Disk
 from khealth_exporter.vocabulary.component import Component
@@ -154,12 +151,7 @@ async def test_a_canary_that_hangs_in_io_is_a_disk_that_failed() -> None:
 async def test_a_disk_is_not_to_blame_if_the_kubelet_of_its_node_is_silent() -> None:
     """Another routine has found that out meanwhile: the canary may have ended long ago."""
     async with scene() as here:
-
-        def blame() -> None:
-            nodes = (Finding(START, Reason.KUBELET_SILENT, "so it is", node) for node in here.small.nodes)
-            here.context.memory.of(ActingNodes).explained(nodes, (), here.clock.now())
-
-        here.small.later(20.0, blame)
+        here.small.later(20.0, silence, here)
         status = await disk(here, 40.0)
         assert ([Reason.KUBELET_SILENT], ["write"]) == (reasons(status), censored(status.attempts[0]))
         assert "does not act for other pods either" in note(status.attempts[0])
