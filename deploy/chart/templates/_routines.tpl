@@ -16,10 +16,16 @@ of `canary`. */ -}}
 {{- define "khealth.routines" -}}
 {{- $catalogue := include "khealth.catalogue" . | fromJson -}}
 {{- $told := get (default dict .Values.config) "modules" | default dict -}}
+{{- $packages := .Values.packages | default list -}}
 {{- range $module := keys $told | sortAlpha -}}
-  {{- if not (hasKey $catalogue.modules $module) -}}
+  {{- if not (or (hasKey $catalogue.modules $module) (has $module $packages)) -}}
     {{- $known := keys $catalogue.modules | sortAlpha | join ", " -}}
-    {{- fail (printf "values: config.modules.%s: khealth %s has no module of this name; it has %s" $module $.Chart.AppVersion $known) -}}
+    {{- fail (printf "values: config.modules.%s: khealth %s has no module of this name; it has %s; a package's is named in packages" $module $.Chart.AppVersion $known) -}}
+  {{- end -}}
+{{- end -}}
+{{- range $module := $packages -}}
+  {{- if hasKey $catalogue.modules $module -}}
+    {{- fail (printf "values: packages: %s is one of khealth's own modules" $module) -}}
   {{- end -}}
 {{- end -}}
 {{- $pods := include "khealth.canaries.pod" . | fromJson -}}
@@ -176,6 +182,7 @@ would use it until its configuration has changed. The usual class is not mention
       {{- $_ := set $modules $name (set (get $modules $name | default dict) $key (get $told $key)) -}}
     {{- end -}}
   {{- end -}}
+  {{- if has $name ($.Values.packages | default list) }}{{ $_ := set $modules $name ($told | default dict) }}{{ end -}}
 {{- end -}}
 {{- $config := merge (dict "modules" $modules) (omit (default dict .Values.config) "modules") -}}
 {{- with .Values.canaries.namespace }}{{ $_ := set $config "namespace" . }}{{ end -}}
@@ -217,6 +224,17 @@ would use it until its configuration has changed. The usual class is not mention
   {{- $text := get .settings "timeout" | default .about.timeout -}}
   {{- $where := printf "config.modules.%s.%s.timeout" .module .label -}}
   {{- $longest = include "khealth.seconds" (dict "text" $text "where" $where) | int64 | max $longest -}}
+{{- end -}}
+{{- /* Of packages, the chart knows what the values say. */ -}}
+{{- range $module, $told := get (default dict .Values.config) "modules" | default dict -}}
+  {{- if has $module ($.Values.packages | default list) -}}
+    {{- range $label, $settings := omit ($told | default dict) "suspend" "suspend_until" -}}
+      {{- with get ($settings | default dict) "timeout" -}}
+        {{- $where := printf "config.modules.%s.%s.timeout" $module $label -}}
+        {{- $longest = include "khealth.seconds" (dict "text" . "where" $where) | int64 | max $longest -}}
+      {{- end -}}
+    {{- end -}}
+  {{- end -}}
 {{- end -}}
 {{- $catalogue := include "khealth.catalogue" . | fromJson -}}
 {{- add $longest (int64 $catalogue.overtime) 10 -}}

@@ -630,6 +630,18 @@ def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
     assert "namespace" not in yaml.safe_load(helm.template({}).config)
 
 
+def test_modules_of_packages_are_written_as_they_are(helm: charts.Helm) -> None:
+    """The chart knows nothing of them but that their name is no typing error; their timeouts count."""
+    shop = {"suspend": False, "orders": {"timeout": "30m", "limit": 3}}
+    chart = helm.template({"packages": ["shop", "other"], "config": {"modules": {"shop": shop}}})
+    modules = yaml.safe_load(chart.config)["modules"]
+    assert (shop, False) == (modules["shop"], "other" in modules)
+    pod = chart.one("Deployment")["spec"]["template"]["spec"]
+    assert 1800 < pod["terminationGracePeriodSeconds"] < 1900
+    defaults = helm.template({"packages": ["shop"], "config": {"modules": {"shop": {}}}})
+    assert {} == yaml.safe_load(defaults.config)["modules"]["shop"]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -644,6 +656,7 @@ def test_canaries_can_live_elsewhere(helm: charts.Helm) -> None:
             "values: config.modules.rcshceduler: khealth 0.1.0 has no module of this name; it has "
             + ", ".join(sorted(module.name for module in MODULES)),
         ),
+        ({"packages": ["storage"]}, "values: packages: storage is one of khealth's own modules"),
         (
             routine("arm64"),
             (
