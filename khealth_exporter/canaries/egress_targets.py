@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
+from khealth_exporter.cluster.errors import clean
 from khealth_exporter.core.agents import Agent
 from khealth_exporter.vocabulary.component import Component
 from khealth_exporter.vocabulary.reason import Reason
@@ -105,17 +106,18 @@ class Outcome:
         return f"{self.agent.name} on {self.agent.node}: {self.target.name}: {self.trouble or 'well'}"
 
 
-def judge(outcomes: Sequence[Outcome]) -> Failed | None:
-    """Return what the outcomes blame; None if every agent reached every target.
+def judge(outcomes: Sequence[Outcome], asked: Sequence[Target]) -> Failed | None:
+    """Return what the outcomes blame; None if every agent reached every target that it had the time for.
 
     What fails for want of DNS is left to network/dns, and judged only if nothing else fails. Where only the agents of
     one node fail, and others reach all that they do not, it is that node's.
     """
-    if not outcomes:
-        return Failed(Reason.PROBER_STARVED, "no agent had the time to connect to anything")
     trouble = [outcome for outcome in outcomes if outcome.trouble]
     if not trouble:
-        return None
+        tried = [outcome.target for outcome in outcomes]
+        untried = [target.name for target in asked if target not in tried]
+        note = clean(f"no agent had the time for {', '.join(untried)}")
+        return Failed(Reason.PROBER_STARVED, note) if untried else None
     failing = [outcome for outcome in trouble if outcome.reason is Reason.EGRESS_FAILED] or trouble
     first = min(failing, key=lambda outcome: STEPS.index(outcome.step or CONNECT))
     shown = sorted(trouble, key=lambda outcome: outcome.reason is not first.reason)[:_LINES]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from itertools import chain, repeat
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import StringConstraints
+from pydantic import StringConstraints, model_validator
 
 from khealth_exporter.canaries.asking import ASKING
 from khealth_exporter.canaries.dns import questions as ask
@@ -39,6 +39,8 @@ _PAUSES = (0.25, 0.25, 0.5, 1.0)
 a server that did not know the name then does not look again for a while."""
 _LOOK, _SPARE = 2.0, 3.0
 """Seconds from one look at DNS pods that are not ready to the next, and seconds left when the last one is over."""
+_SHARE = 4
+"""Of the timeout, agents that are not ready may take half, and an agent has half of the rest for the first question."""
 _SERVERS = 8
 """DNS pods that one agent asks at their own addresses."""
 _DOMAIN = "cluster.local"
@@ -51,13 +53,20 @@ class DnsSettings(RoutineSettings):
     interval: Duration = 90.0
     """Attempts begin this often, on a fixed grid."""
     timeout: Duration = 45.0
-    """Upper bound of init, and again of cleanup; a DNS server may keep for 30 s that it did not know a name."""
+    """Upper bound of init, and again of cleanup; a DNS server may keep for 30 s that it did not know a name. At least
+    12 times `answer_timeout`, and two seconds."""
     answer_timeout: Duration = 1.0
     """How long one try of a question waits for the answer. Each question is sent up to three times."""
     service: Annotated[str, StringConstraints(pattern=r"^[-a-z0-9]+/[-a-z0-9]+$")] = "kube-system/kube-dns"
     """Namespace and name of the Service of the cluster's DNS; its pods are also asked at their own addresses."""
     external: Annotated[str, StringConstraints(pattern=r"^([-_a-zA-Z0-9]+\.)*[-_a-zA-Z0-9]*$", max_length=252)] = ""
     """A name outside the cluster that must be answered; empty, and none is asked for."""
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        if self.timeout < (least := _SHARE * (ask.TRIES * self.answer_timeout + 0.5)):
+            raise ValueError(f"timeout is below {least:g}s: no agent could tell that DNS does not answer")
+        return self
 
 
 class Dns(Routine[DnsSettings]):

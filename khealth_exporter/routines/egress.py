@@ -1,9 +1,9 @@
 """egress: agents connect to what the user names outside the cluster, and wait for its answer."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from khealth_exporter.canaries.egress_targets import STEPS, Outcome, Target, judge
 from khealth_exporter.core.agents import Agent, Told, answering
@@ -18,6 +18,8 @@ _UNFINISHED = "unfinished"
 """The error of a target that the agent had no time for: it says nothing."""
 _SPARE = 2.0
 """Seconds for the way of an answer from its agent."""
+_GATHER = 3.0
+"""Seconds at least until the agents are ready."""
 
 
 class EgressSettings(RoutineSettings):
@@ -28,7 +30,18 @@ class EgressSettings(RoutineSettings):
     interval: Duration = 60.0
     """Attempts begin this often, on a fixed grid."""
     timeout: Annotated[Duration, Field(le=60)] = 30.0
-    """Upper bound of init, and again of cleanup."""
+    """Upper bound of init, and again of cleanup; longer than each target's own by at least 5 seconds."""
+
+    @property
+    def reserve(self) -> float:
+        """Seconds that an agent needs until it knows that a target does not answer."""
+        return max(target.timeout for target in self.targets) + _SPARE
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        if self.timeout < (least := self.reserve + _GATHER):
+            raise ValueError(f"timeout is below {least:g}s: no agent could tell that a target does not answer")
+        return self
 
 
 class Egress(Routine[EgressSettings]):
@@ -47,7 +60,7 @@ class Egress(Routine[EgressSettings]):
 
     async def init(self) -> None:
         """Ask every agent to connect to every target."""
-        agents = await self.agents.ready(self.deadline)
+        agents = await self.agents.ready(self.deadline - self.settings.reserve)
         targets = self.settings.targets
 
         def question(_: Agent) -> dict[str, object]:
@@ -62,7 +75,7 @@ class Egress(Routine[EgressSettings]):
                 self.record(Distribution.of(step, times, max(outcome.uncertainty for outcome in outcomes)))
         for target in targets:
             self.record(_remark(target, [outcome for outcome in outcomes if outcome.target is target]))
-        if failed := judge(outcomes):
+        if failed := judge(outcomes, targets):
             raise failed
 
     async def cleanup(self) -> None:

@@ -492,3 +492,11 @@ async def test_agents_connect_to_dns_pods_only_if_none_says_anything() -> None:
         net.dns.said = dict.fromkeys(("", DNS_IP, "10.0.1.2", "10.0.2.2"), "servfail")
         assert Reason.DNS_FAILED is reason(await net.attempted())
         assert [] == net.agents.questions("round_trips")
+
+
+@pytest.mark.parametrize(("timeout", "answer", "least"), [(13.0, 1.0, 14), (45.0, 4.0, 50)])
+def test_a_dns_that_does_not_answer_must_be_known_in_time(timeout: float, answer: float, least: int) -> None:
+    """Three tries are over before khealth stops to wait for the agent; it would look as if nobody had asked."""
+    assert DnsSettings(timeout=float(least), answer_timeout=answer)
+    with pytest.raises(ValueError, match=f"timeout is below {least}s: no agent could tell that DNS does not answer"):
+        DnsSettings(timeout=timeout, answer_timeout=answer)

@@ -196,6 +196,28 @@ async def test_what_an_agent_had_no_time_for_says_nothing() -> None:
 
 
 @virtual
+async def test_a_target_that_no_agent_had_the_time_for_is_no_success() -> None:
+    """Although another one is well."""
+    unfinished = failed("connect", "unfinished")
+    found = await judged({(f"agent-{number}", ADDRESS): unfinished for number in (1, 2)})
+    assert (Reason.PROBER_STARVED, f"no agent had the time for {ADDRESS}") == found[:2]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "target", "well"),
+    [("10s", "5s", True), ("9s", "5s", False), ("30s", "25s", True), ("29s", "25s", False)],
+)
+def test_a_target_that_does_not_answer_must_fail_in_time(timeout: str, target: str, well: bool) -> None:
+    """Before khealth stops to wait for the agent; it would look as if nobody had tried."""
+    document = {"timeout": timeout, "targets": ({"url": URL}, {"address": ADDRESS, "timeout": target})}
+    if well:
+        assert EgressSettings.model_validate(document)
+        return
+    with pytest.raises(ValidationError, match=r"timeout is below (10|30)s: no agent could tell"):
+        EgressSettings.model_validate(document)
+
+
+@virtual
 async def test_a_silent_agent_is_a_remark() -> None:
     """The others answer."""
     async with scene() as here:
