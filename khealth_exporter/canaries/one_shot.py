@@ -11,6 +11,7 @@ from khealth_exporter.canaries.evidence import of_pod
 from khealth_exporter.canaries.pod_set import PodSet
 from khealth_exporter.canaries.pod_spec import CANARY
 from khealth_exporter.canaries.pod_steps import START
+from khealth_exporter.cluster.decoding import parse
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.objects import ContainerStateDetail, Pod
 from khealth_exporter.measure.trace import Trace
@@ -103,7 +104,7 @@ async def follow(
     trace = next(trace for trace in pods.traces.values() if _done(trace))
     end = ended(trace)
     try:
-        return trace, msgspec.json.decode(end.message if end else "", type=Document)
+        return trace, parse(Document, (end.message if end else "").encode())
     except msgspec.MsgspecError as error:
         note = clean(f"{trace.item.name}: the termination message is no document of a canary: {error}")
         raise Failed(Reason.CANARY_FAILED, note, (of_pod(trace),), step=START) from error

@@ -167,6 +167,9 @@ class _Check:
         """Return interval and timeout in seconds; an attempt may take twice its timeout, with its cleanup."""
         timeout = self._duration("timeout", self._timeout)
         interval = self._duration("runInterval", _INTERVAL)
+        if self._once:
+            # There is no interval to fit into.
+            interval = max(interval, 2 * timeout)
         wanted = timeout, interval
         timeout = min(timeout, max(interval / 2, _LEAST), _LONGEST / 2)
         interval = min(max(interval, 2 * timeout), _LONGEST)
@@ -215,6 +218,10 @@ class _Check:
         if isinstance(grace, int) and grace > most:
             plain["terminationGracePeriodSeconds"] = most
             self._warn(f"has terminationGracePeriodSeconds {most} instead of {grace}: at most a quarter of the timeout")
+        ending = plain.get("activeDeadlineSeconds")
+        if isinstance(ending, int) and ending < timeout:
+            del plain["activeDeadlineSeconds"]
+            self._warn(f"loses activeDeadlineSeconds {ending}: khealth ends it after its timeout")
         if lacking := ", ".join(_unrestricted(plain)):
             self._warn(f"lacks {lacking}: the Pod Security Standard restricted wants that, in khealth's namespace too")
         namespace, account = _text(self._metadata, "namespace"), plain.get("serviceAccountName")

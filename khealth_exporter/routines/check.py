@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from khealth_exporter.canaries.aim import Aim, Test
-from khealth_exporter.canaries.checks.endings import unable
+from khealth_exporter.canaries.checks.endings import failed as failures
+from khealth_exporter.canaries.checks.endings import over, unable
 from khealth_exporter.canaries.checks.exits import READ_LOG, Exit
 from khealth_exporter.canaries.checks.kuberhealthy import Kuberhealthy
 from khealth_exporter.canaries.checks.protocol import Protocol, Run, Said
@@ -106,7 +107,8 @@ class Check(Routine[CheckSettings]):
     async def init(self) -> None:
         """Create the check, wait until it has said what it found, and take that in."""
         environment = await self._protocol.begin(self.deadline)
-        manifest = self.settings.template.manifest(self.ownership, environment, self.settings.max_age)
+        settings = self.settings
+        manifest = settings.template.manifest(self.ownership, environment, settings.grace, settings.max_age)
         await self._pods.see(self.deadline)
         try:
             self.record(await self._owned.create(manifest, self.deadline, ACCEPT))
@@ -117,9 +119,11 @@ class Check(Routine[CheckSettings]):
             trace = next(iter(self._pods.traces.values()))
         said = await self._protocol.said(trace, self.deadline)
         self._take(said)
+        if self._protocol.spoke:
+            await self._let_end(trace)
         if said.reason:
             raise Failed(said.reason, said.note, said.evidence, step=self._check)
-        if self._job and ENDED in trace.moments:
+        if self._job and over(trace, self._names, one_failed=False) and not failures(trace.item, self._names):
             self.record(await completed(self._owned, self._pods, trace, self.deadline, self.context))
 
     async def cleanup(self) -> None:
@@ -150,6 +154,15 @@ class Check(Routine[CheckSettings]):
                 overdue = now.at >= self.deadline and not end
                 self.record(self._owned.ruler.measure(self._check, begin, end or now, censored=overdue))
         return trace
+
+    async def _let_end(self, trace: Trace[Pod]) -> None:
+        """Let a check that has said its word clean up after itself, as long as its time is not over."""
+
+        def ended() -> bool:
+            return trace.gone or trace.item.ended or self._protocol.over(trace)
+
+        well = await self._pods.until(ended, self.deadline)
+        self.record(Remark("after its report", "it ended" if well else "it went on until the end of its timeout"))
 
     async def _heard(self, aim: Aim) -> None:
         """Return when the check has said its word, or its pod is where it should be; raise Failed."""

@@ -4,12 +4,14 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bodies.target import Once, Target, wait_for
 
 HANGS = ("config", "--path", "/nowhere", "--value", "never")
+ENDS_LATER = (*HANGS, "--timeout", "20")
+"""Long after its report is sent."""
 
 
 def environment(target: Target) -> Mapping[str, str]:
@@ -34,9 +36,11 @@ def send(told: Mapping[str, str], document: object, run: str | None = None) -> i
         return error.code
 
 
-def reported(target: Target, *documents: object, run: str | None = None, **settings: Any) -> tuple[Once, list[int]]:
+def reported(
+    target: Target, *documents: object, run: str | None = None, words: Sequence[str] = ENDS_LATER, **settings: Any
+) -> tuple[Once, list[int]]:
     """Make one attempt, in which the pod sends these reports; return what is found, and the codes of the answers."""
-    written = target.checks(*HANGS, protocol="kuberhealthy", **settings)
+    written = target.checks(*words, protocol="kuberhealthy", **settings)
     codes: list[int] = []
 
     def speak() -> None:
@@ -50,11 +54,12 @@ def reported(target: Target, *documents: object, run: str | None = None, **setti
     return found, codes
 
 
-def test_a_report_of_success_ends_the_check(target: Target) -> None:
-    """Although its pod would run on; the second report, of a failure, comes too late."""
+def test_a_report_of_success_is_a_success(target: Target) -> None:
+    """The second report, of a failure, comes too late, and so does the pod's exit code; but the pod ends by itself."""
     found, codes = reported(target, {"OK": True, "Errors": []}, {"OK": False, "Errors": ["no"]})
     assert (0, 200, []) == (found.code, codes[0], target.objects()), found.told
     assert {"accept", "check"} == set(found.attempt["steps"])
+    assert "it ended" == found.attempt["remarks"]["after its report"]
 
 
 def test_reported_errors_fail_the_check(target: Target) -> None:
@@ -67,5 +72,6 @@ def test_reported_errors_fail_the_check(target: Target) -> None:
 
 def test_a_stranger_reports_nothing(target: Target) -> None:
     """The check stays silent until its time-out."""
-    found, codes = reported(target, {"OK": True}, run="00000000-0000-4000-8000-000000000000", timeout="15s")
+    stranger = "00000000-0000-4000-8000-000000000000"
+    found, codes = reported(target, {"OK": True}, run=stranger, words=HANGS, timeout="15s")
     assert (1, {"mine": ("workload", "check_silent")}, [400]) == (found.code, found.blamed, codes), found.told

@@ -1,10 +1,10 @@
 """Protocol exit: a check says by its exit code whether it is well, and in words or output how long it took."""
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-
-import msgspec
+from dataclasses import dataclass, field
 
 from khealth_exporter.canaries.asking import ASKING
 from khealth_exporter.canaries.checks.endings import endings, failed
@@ -20,7 +20,11 @@ from khealth_exporter.vocabulary.verdict import Evidence, Failed
 
 READ_LOG = Permission("get", "pods/log", optional=True, why="read the steps that a check prints, and its last words")
 OUTPUT = 65_536
-"""Bytes of a container's output that are read, from its end."""
+"""Bytes that are kept of a container's output, from its end."""
+_ASKED = 4 * OUTPUT
+"""Bytes of output that are asked for; of more, a kubelet sends the first ones."""
+_LINES = (1000, 100, 10)
+"""Lines of output that are asked for, from its end; fewer, as long as they have too many bytes."""
 LONGEST = 1e7
 """Seconds that a step may have."""
 _LINE = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,62})[ \t=]+(?P<value>[0-9.]+(?:[eE][-+]?[0-9]+)?)s?")
@@ -50,28 +54,45 @@ class Exit(Protocol):
         """Return the end of a container's output; empty if it cannot be read."""
         cluster = self.run.context.cluster
         path = f"{cluster.path(POD, pod.name)}/log"
-        query = {"container": container, "limitBytes": str(OUTPUT), "tailLines": "1000"}
-        soon = min(deadline, self.run.context.clock.now() + ASKING)
-        try:
-            answer = await cluster.client.request("get", "pods/log", path, query=query, deadline=soon)
-        except Failed:
-            return ""
-        return answer.body.decode(errors="replace")
+        soon, body = min(deadline, self.run.context.clock.now() + ASKING), b""
+        for lines in _LINES:
+            query = {"container": container, "limitBytes": str(_ASKED), "tailLines": str(lines)}
+            try:
+                answer = await cluster.client.request("get", "pods/log", path, query=query, deadline=soon)
+            except Failed:
+                break
+            if len(body := answer.body) < _ASKED:
+                break
+        return body[-OUTPUT:].decode(errors="replace")
 
 
-class Told(msgspec.Struct, frozen=True):
-    """What a termination message may say in JSON."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a termination message says in JSON: seconds by step, and what is wrong."""
 
-    steps: Mapping[str, float] = {}
+    steps: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
 
 
 def read(message: str) -> Told:
-    """Return what a termination message says; nothing if it is no such JSON."""
+    """Return what a termination message says; what is no JSON object of that kind says nothing.
+
+    A step that has no number, such as one that was not reached, takes nothing away from the others.
+    """
     try:
-        return msgspec.json.decode(message or "{}", type=Told)
-    except msgspec.MsgspecError:
+        told = json.loads(message)
+    except (ValueError, RecursionError):
         return Told()
+    if not isinstance(told, dict):
+        return Told()
+    steps, error = told.get("steps"), told.get("error")
+    found = steps.items() if isinstance(steps, dict) else ()
+    numbers = {name: float(value) for name, value in found if _number(value)}
+    return Told(numbers, error if isinstance(error, str) else "")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LONGEST
 
 
 def printed(output: str) -> dict[str, float]:

@@ -16,6 +16,8 @@ STEPS = 20
 """Steps that a check may declare: each is a histogram."""
 EDGES = 30
 """Edges that a step may have."""
+_CLEANING = 30
+"""Seconds that a pod has to end by default: terminationGracePeriodSeconds of Kubernetes' PodSpec."""
 _POD_STEPS = frozenset({
     "accept", "create", "schedule", "sandbox", "start", "ready", "startup", "check", "complete", "delete",
 })  # fmt: skip
@@ -65,10 +67,24 @@ class CheckSettings(RoutineSettings):
     steps: Annotated[dict[str, CheckStep], AfterValidator(_free), Field(max_length=STEPS)] = Field(default_factory=dict)
     """The steps that the check may report, by name. khealth then reads its output."""
 
+    @property
+    def grace(self) -> int:
+        """Seconds from the pod's deletion until its containers are killed.
+
+        A check has said what it found by then, unless it is silent. Those made for Kuberhealthy remove what they have
+        made when they are asked to end, and expect Kubernetes' own 30 s for that.
+        """
+        told = self.template.pod.terminationGracePeriodSeconds
+        if told is not None:
+            return told
+        return min(_CLEANING, int(self.timeout / 4)) if self.protocol == "kuberhealthy" else 1
+
     @model_validator(mode="after")
     def _in_time(self) -> Self:
-        if self.template.pod.terminationGracePeriodSeconds > self.timeout / 4:
+        if (self.template.pod.terminationGracePeriodSeconds or 0) > self.timeout / 4:
             raise ValueError(
                 "terminationGracePeriodSeconds exceeds a quarter of timeout: the pod would not end in time"
             )
+        if any(seconds is not None and seconds < self.timeout for seconds in self.template.deadlines):
+            raise ValueError("activeDeadlineSeconds is below timeout: nobody could tell why the check has ended")
         return self

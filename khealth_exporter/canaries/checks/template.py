@@ -17,9 +17,9 @@ from khealth_exporter.cluster.kinds import JOB
 from khealth_exporter.cluster.ownership import Ownership
 from khealth_exporter.vocabulary.settings import Settings
 
-_GRACE = 1
-"""Seconds that a check has to end, unless its template says otherwise: it has said what it found by then."""
 _Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+
+Deadline = Annotated[int, Field(ge=1)]
 
 
 class _Open(Settings):
@@ -59,8 +59,11 @@ class CheckPod(_Open):
     """Volumes to mount."""
     restartPolicy: Literal["Never"] = "Never"  # noqa: N815
     """A check runs once in an attempt."""
-    terminationGracePeriodSeconds: Annotated[int, Field(ge=0, le=3600)] = _GRACE  # noqa: N815
-    """Seconds from the pod's deletion until its containers are killed; at most a quarter of `timeout`."""
+    terminationGracePeriodSeconds: Annotated[int, Field(ge=0, le=3600)] | None = None  # noqa: N815
+    """Seconds from the pod's deletion until its containers are killed; at most a quarter of `timeout`. By default 1;
+    with `protocol: kuberhealthy`, 30 or that quarter."""
+    activeDeadlineSeconds: Deadline | None = None  # noqa: N815
+    """Seconds from the pod's start until its kubelet ends it; at least `timeout`."""
 
 
 class CheckMetadata(Settings):
@@ -92,6 +95,10 @@ class CheckJob(_Open):
     """One pod at a time."""
     backoffLimit: Literal[0] = 0  # noqa: N815
     """A pod that fails is not replaced: the next attempt is the next try."""
+    activeDeadlineSeconds: Deadline | None = None  # noqa: N815
+    """Seconds until the controller manager ends the Job; at least `timeout`, and by default khealth's own limit."""
+    suspend: Literal[False] = False
+    """A suspended Job would never run; suspend the routine instead."""
 
 
 class PodTemplate(Settings):
@@ -111,14 +118,21 @@ class PodTemplate(Settings):
         """The pod's specification."""
         return self.spec
 
-    def manifest(self, ownership: Ownership, environment: Mapping[str, str], _longest: float) -> Mapping[str, object]:
-        """Return what is sent to the API server."""
+    @property
+    def deadlines(self) -> Iterable[int | None]:
+        """Seconds after which Kubernetes itself ends the check."""
+        return (self.spec.activeDeadlineSeconds,)
+
+    def manifest(
+        self, ownership: Ownership, environment: Mapping[str, str], grace: int, _longest: float
+    ) -> Mapping[str, object]:
+        """Return what is sent to the API server; the pod has `grace` seconds to end."""
         marks = _marks([self.metadata], self.spec, ownership)
         return {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": ownership.metadata() | marks,
-            "spec": _pod_spec(self.spec, environment),
+            "spec": _pod_spec(self.spec, environment, grace),
         }
 
 
@@ -139,12 +153,19 @@ class JobTemplate(Settings):
         """The pod's specification."""
         return self.spec.template.spec
 
-    def manifest(self, ownership: Ownership, environment: Mapping[str, str], longest: float) -> Mapping[str, object]:
+    @property
+    def deadlines(self) -> Iterable[int | None]:
+        """Seconds after which Kubernetes itself ends the check."""
+        return self.spec.activeDeadlineSeconds, self.pod.activeDeadlineSeconds
+
+    def manifest(
+        self, ownership: Ownership, environment: Mapping[str, str], grace: int, longest: float
+    ) -> Mapping[str, object]:
         """Return what is sent to the API server: a Job that ends after `longest` seconds at most."""
         own, inner = self.spec, self.spec.template
         template = {
             "metadata": _marks([self.metadata, inner.metadata], inner.spec, ownership),
-            "spec": _pod_spec(inner.spec, environment),
+            "spec": _pod_spec(inner.spec, environment, grace),
         }
         fixed = {"completions": 1, "backoffLimit": 0, "template": template}
         return {
@@ -190,13 +211,13 @@ def _marks(given: Iterable[CheckMetadata], spec: CheckPod, ownership: Ownership)
     return {"labels": labels | dict(ownership.labels), "annotations": annotations | own}
 
 
-def _pod_spec(spec: CheckPod, environment: Mapping[str, str]) -> Mapping[str, object]:
+def _pod_spec(spec: CheckPod, environment: Mapping[str, str], grace: int) -> Mapping[str, object]:
     grown = {
         key: [_with(container, environment) for container in found]
         for key, found in (("containers", spec.containers), ("initContainers", spec.initContainers))
         if found
     }
-    own = {"restartPolicy": spec.restartPolicy, "terminationGracePeriodSeconds": spec.terminationGracePeriodSeconds}
+    own = {"restartPolicy": spec.restartPolicy, "terminationGracePeriodSeconds": grace}
     return {**spec.plain, **own, **grown}
 
 

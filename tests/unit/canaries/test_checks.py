@@ -63,6 +63,29 @@ def test_any_termination_message_is_read(message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"steps": {"login": 1}, "error": None}, Told({"login": 1.0})),
+        ({"steps": {"login": "1", "cart": 2.5, "pay": None}, "error": "no stock"}, Told({"cart": 2.5}, "no stock")),
+        ({"steps": {"a": True, "b": math.inf, "c": math.nan, "d": 10**400}}, Told()),
+        ({"steps": [1], "error": "no stock"}, Told({}, "no stock")),
+        ({"error": {"code": 1}}, Told()),
+        ([1], Told()),
+        (3, Told()),
+    ],
+)
+def test_a_value_that_makes_no_sense_takes_nothing_away(message: object, expected: Told) -> None:
+    """A step that was not reached is often null, and so is the error of a success."""
+    assert expected == read(json.dumps(message))
+
+
+@pytest.mark.parametrize("message", ["", "no JSON", '{"x":' + "[" * 2000, '{"x":' + "[" * 2000 + "]" * 2000 + "}"])
+def test_a_message_that_is_no_json_says_nothing(message: str) -> None:
+    """However deep it is: it has at most 4096 bytes."""
+    assert Told() == read(message)
+
+
+@pytest.mark.parametrize(
     ("line", "expected"),
     [
         ("login 0.5", {"login": 0.5}),

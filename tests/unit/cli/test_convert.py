@@ -148,6 +148,7 @@ def test_lists_and_several_documents_are_read(converted: Any) -> None:
         ("restartPolicy: Never", "restartPolicy: OnFailure", "1:1: http has restartPolicy Never here: "),
         ("Never", "Never\n      serviceAccountName: s", "1:1: http runs in khealth's own namespace, where it needs"),
         ("Never", "Never\n      terminationGracePeriodSeconds: 60", "1:1: http has terminationGracePeriodSeconds 30 "),
+        ("Never", "Never\n      activeDeadlineSeconds: 60", "1:1: http loses activeDeadlineSeconds 60: khealth ends it"),
         ("{team: shop}", "{khealth.io/run: a}", "1:1: http loses label khealth.io/run, which khealth sets itself"),
         ("runAsNonRoot: true, ", "", "1:1: http lacks runAsNonRoot: the Pod Security Standard restricted wants that"),
         (", capabilities: {drop: [ALL]}", "", "1:1: http lacks capabilities.drop: [ALL]: "),
@@ -166,6 +167,22 @@ def test_what_is_no_check_is_said(converted: Any) -> None:
     made = converted(f"kind: Role\napiVersion: rbac.authorization.k8s.io/v1\n---\n{QUIET}")
     expected = ["1:1: Role is not converted: what a check needs must be in its namespace"]
     assert (0, expected) == (made.code, made.told)
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new"),
+    [
+        (V2, "kind: KuberhealthyCheck", "kind: KuberhealthyJob"),
+        (V3, "  timeout: 2m", "  timeout: 2m\n  singleRunOnly: true"),
+    ],
+    ids=["job", "single run"],
+)
+@pytest.mark.parametrize("timeout", ["2m", "30m", "1h"])
+def test_what_ran_once_keeps_its_timeout(converted: Any, text: str, old: str, new: str, timeout: str) -> None:
+    """There is no interval that it must fit into."""
+    once = text.replace(old, new, 1).replace("timeout: 2m", f"timeout: {timeout}").replace("1m30s", timeout)
+    (routine,) = converted(once).routines.values()
+    assert (True, timeout) == (routine["suspend"], routine["timeout"])
 
 
 def test_a_job_of_v2_is_suspended(converted: Any) -> None:

@@ -63,6 +63,7 @@ def test_no_check_runs_unless_it_is_configured() -> None:
         ("{labels: {team: shop}}", "{name: shop}", "9:20: ", "unknown key; known: annotations, labels"),
         ("hostAliases: [{ip: 10.0.0.1}]", "restartPolicy: Always", "11:26: ", "must be 'Never'"),
         ("hostAliases: [{ip: 10.0.0.1}]", "terminationGracePeriodSeconds: 60", "5:7: ", "exceeds a quarter of timeout"),
+        ("hostAliases: [{ip: 10.0.0.1}]", "activeDeadlineSeconds: 60", "5:7: ", "activeDeadlineSeconds is below timeout"),
         ("image: busybox", "command: [a]", "13:15: ", "is missing"),
     ],
 )  # fmt: skip
@@ -92,8 +93,20 @@ def test_steps_that_cannot_be_are_refused(steps: str, why: str) -> None:
         read(GOOD.replace("kind: check", f"kind: check\n      steps: {steps}", 1))
 
 
-@pytest.mark.parametrize("key", ["completions: 2", "parallelism: 3", "backoffLimit: 6"])
-def test_a_job_of_several_pods_is_refused(key: str) -> None:
+@pytest.mark.parametrize("where", ["job", "pod"])
+def test_a_deadline_of_kubernetes_own_must_not_come_first(where: str) -> None:
+    """It would look as if somebody else had ended the check."""
+    deadline = "activeDeadlineSeconds: 60, "
+    pod = f"{{{deadline if where == 'pod' else ''}containers: [{{name: a, image: b}}]}}"
+    job = f"{{kind: Job, spec: {{{deadline if where == 'job' else ''}template: {{spec: {pod}}}}}}}"
+    document = f"modules: {{custom: {{shop: {{kind: check, timeout: TIMEOUT, template: {job}}}}}}}"
+    assert read(document.replace("TIMEOUT", "1m")).routines
+    with pytest.raises(ConfigError, match="activeDeadlineSeconds is below timeout"):
+        read(document.replace("TIMEOUT", "61s"))
+
+
+@pytest.mark.parametrize("key", ["completions: 2", "parallelism: 3", "backoffLimit: 6", "suspend: true"])
+def test_a_job_that_is_not_one_pod_once_is_refused(key: str) -> None:
     """A verdict is one pod's."""
     job = f"{{kind: Job, spec: {{{key}, template: {{spec: {{containers: [{{name: a, image: b}}]}}}}}}}}"
     with pytest.raises(ConfigError, match=f"{key.partition(':')[0]}: must be"):

@@ -39,7 +39,11 @@ def prints(here: Scene, output: str) -> None:
     """Let every container have printed this."""
 
     async def fault(asked: Asked) -> Answer | None:
-        return here.api.answer(asked, output.encode()) if asked.resource == "pods/log" else None
+        if asked.resource != "pods/log":
+            return None
+        # As a kubelet does: the last lines, and of these the first bytes.
+        last = "".join(output.splitlines(keepends=True)[-int(asked.query["tailLines"]) :])
+        return here.api.answer(asked, last.encode()[: int(asked.query["limitBytes"])])
 
     here.api.faults.append(fault)
 
@@ -106,6 +110,18 @@ async def test_the_output_tells_steps_and_last_words() -> None:
         assert (0.25, 2.0) == (steps["login"], steps["pay"])
         (output,) = (one for one in attempt.evidence if one.kind == "Output")
         assert ("login 0.25", "hello there") == output.lines[:2]
+
+
+@pytest.mark.parametrize("width", [10, 90, 1000, 20_000])
+@virtual
+async def test_the_end_of_a_long_output_is_read(width: int) -> None:
+    """A kubelet sends the first bytes of what it is asked for, and steps are often at the end."""
+    async with scene() as here:
+        says(here, "", code=1)
+        prints(here, f"{'x' * width}\n" * 1500 + "login 0.25\n")
+        status = await check(here, steps={"login": {}})
+        assert 0.25 == measured(status.attempts[0])["login"]
+        assert "login 0.25" == next(one.lines[-1] for one in status.attempts[0].evidence if one.kind == "Output")
 
 
 @virtual

@@ -93,14 +93,36 @@ async def test_all_containers_are_told_where_to_report(name: str) -> None:
 @pytest.mark.parametrize("then", [None, exits(0), exits(1)], ids=["runs on", "exits with 0", "exits with 1"])
 @virtual
 async def test_a_report_of_success_is_a_success(then: Callable[[Json], Json] | None) -> None:
-    """However the pod ends, and without waiting for that."""
+    """However the pod ends, and even if it does not."""
     async with scene() as here:
         checks = Checks(here)
         checks.becomes(then=then)
-        found = await attempt(here, checks)
+        found = await attempt(here, checks, 30.0)
         assert found.verdict
         assert None is found.verdict.reason
         assert measured(found)["check"] < 1
+
+
+@pytest.mark.parametrize("errors", [(), ("no route",)], ids=["success", "failure"])
+@virtual
+async def test_a_check_that_has_reported_may_clean_up_after_itself(errors: tuple[str, ...]) -> None:
+    """The original's daemonset-check deletes its DaemonSet only then; its report is the verdict all the same."""
+    async with scene() as here:
+        checks = Checks(here)
+        checks.becomes(*errors)
+
+        def end() -> None:
+            (pod,) = here.api.objects[PODS].values()
+            here.api.put(PODS, ended(pod, "", 1))
+
+        here.small.later(5.0, end)
+        began = here.clock.now()
+        found = await attempt(here, checks, 15.0)
+        assert found.verdict
+        assert (Reason.CHECK_FAILED if errors else None) is found.verdict.reason
+        assert measured(found)["check"] < 1
+        (deleted,) = here.api.named("delete", PODS)
+        assert 5.0 <= deleted.at - began < 10.0
 
 
 @pytest.mark.parametrize("then", [None, exits(0), exits(1)], ids=["runs on", "exits with 0", "exits with 1"])
@@ -110,7 +132,7 @@ async def test_reported_errors_fail_the_check(then: Callable[[Json], Json] | Non
     async with scene() as here:
         checks = Checks(here)
         checks.becomes("no route", "no name", then=then)
-        found = await attempt(here, checks)
+        found = await attempt(here, checks, 30.0)
         assert found.verdict
         assert (Reason.CHECK_FAILED, "no route (and 1 more)") == (found.verdict.reason, found.verdict.note)
         assert [("no route", "no name")] == [one.lines for one in found.evidence if one.kind == "Report"]
@@ -180,7 +202,7 @@ async def test_one_container_that_fails_leaves_the_others_to_report() -> None:
         checks.becomes(silent=True, then=one_fails)
         here.small.later(5.0, lambda: checks.report([]))
         template = {"kind": "Pod", "spec": both}
-        status = await ran(here, Check, 10.0, template=template, timeout=20.0, protocol="kuberhealthy")
+        status = await ran(here, Check, 30.0, template=template, timeout=20.0, protocol="kuberhealthy")
         assert [None] == reasons(status)
 
 
@@ -190,7 +212,7 @@ async def test_an_eviction_after_the_report_changes_nothing() -> None:
     async with scene() as here:
         checks = Checks(here)
         checks.becomes(then=lambda pod: disrupted(running(pod, "node-1")))
-        found = await attempt(here, checks)
+        found = await attempt(here, checks, 30.0)
         assert found.verdict
         assert found.verdict.reason is None
 
@@ -205,6 +227,14 @@ async def test_no_pod_is_made_if_nobody_listens() -> None:
         assert [Reason.INTERNAL_ERROR] == reasons(status)
         assert "no pod can report: cannot listen on :8090: address already in use" == note(status.attempts[0])
         assert [] == here.api.named("create", PODS)
+
+
+@pytest.mark.parametrize(("timeout", "given", "grace"), [(300.0, None, 30), (60.0, None, 15), (60.0, 4, 4)])
+def test_a_silent_check_has_time_to_clean_up(timeout: float, given: int | None, grace: int) -> None:
+    """Kubernetes' own 30 s, or a quarter of the timeout, unless its template says otherwise."""
+    spec = SPEC | ({} if given is None else {"terminationGracePeriodSeconds": given})
+    settings = {"template": {"kind": "Pod", "spec": spec}, "timeout": timeout, "protocol": "kuberhealthy"}
+    assert grace == Check.Settings.model_validate(settings).grace
 
 
 def test_only_this_protocol_needs_a_listener() -> None:
