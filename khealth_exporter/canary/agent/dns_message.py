@@ -49,6 +49,15 @@ def wire(name: str) -> bytes:
     return encoded
 
 
+def possible(name: str) -> bool:
+    """Return whether a name can be asked for."""
+    try:
+        wire(name)
+    except Malformed:
+        return False
+    return True
+
+
 def encoded(name: bytes, kind: int, identifier: int) -> bytes:
     """Return a question for the addresses of a name, given as `wire` does."""
     return _HEADER.pack(identifier, _RECURSION_DESIRED, 1, 0, 0, 0) + name + _QUESTION.pack(kind, _INTERNET)

@@ -17,7 +17,14 @@ _MOST_NAMESERVERS, _MOST_SEARCHED, _MOST_DOTS = 3, 32, 15
 _LARGEST_FILE = 16_384
 _OUTCOMES = {dns_message.NXDOMAIN: "nxdomain", dns_message.SERVFAIL: "servfail", dns_message.REFUSED: "refused"}
 _SILENT = frozenset({"timeout", "unreachable", "malformed", "unfinished"})
-"""Outcomes after which another try or another server may know more."""
+"""Outcomes after which another try may bring more."""
+_FAILED = frozenset({"servfail", "refused"})
+"""Outcomes of a server that cannot or will not answer: another one may, and so may it if it is asked for another name.
+
+As in glibc (res_nsend, res_nsearch) and Go, so one stale domain of a search list takes no other name away.
+"""
+_MISSING = frozenset({"nxdomain", "nodata"})
+_LONGEST_ERROR = 200
 
 
 class Settings:
@@ -37,16 +44,20 @@ class Settings:
                 self.search = [word for word in words if word.isascii()][:_MOST_SEARCHED]
             elif keyword == "options":
                 dots = [word.removeprefix("ndots:") for word in words if word.startswith("ndots:")]
-                self.dots = min(int(dots[-1]), _MOST_DOTS) if dots and dots[-1][:4].isdecimal() else self.dots
+                self.dots = min(int(dots[-1][:4]), _MOST_DOTS) if dots and dots[-1][:4].isdecimal() else self.dots
         del self.nameservers[_MOST_NAMESERVERS:]
 
     def names(self, name: str) -> list[str]:
-        """Return the full names that a name may mean, in the order in which they are asked for."""
+        """Return the full names that a name may mean, in the order in which they are asked for.
+
+        The domain "." adds nothing. A domain that makes a name too long is left out.
+        """
         if name.endswith("."):
             return [name]
-        searched = [f"{name}.{domain.removesuffix('.')}." for domain in self.search]
         own = f"{name}."
-        return [own, *searched] if name.count(".") >= self.dots else [*searched, own]
+        searched = [own if domain == "." else f"{own}{domain.removesuffix('.')}." for domain in self.search]
+        found = dict.fromkeys([own, *searched] if name.count(".") >= self.dots else [*searched, own])
+        return [one for one in found if one == own or dns_message.possible(one)]
 
 
 class Asking:
@@ -90,30 +101,48 @@ def settings() -> Settings:
 
 
 async def resolve(asking: Asking, settings: Settings) -> Answer:
-    """Ask for each name that a name may mean, until one has addresses."""
-    best, seconds, uncertainty = Answer("unreachable", "no nameserver"), 0.0, 0.0
+    """Ask for each name that a name may mean, until one has addresses, or all servers are silent.
+
+    If none has, the first failure of a server is what came of it: it leaves open whether that name exists, and must not
+    pass for a name that does not, nor for silence. The error then tells of every name that was not answered.
+    """
+    answers: list[tuple[str, Answer]] = []
     for name in settings.names(asking.name):
         answer = await _ask_servers(asking, name, asking.servers or settings.nameservers)
-        seconds, uncertainty = seconds + answer.seconds, uncertainty + answer.uncertainty
-        best = answer
-        if answer.outcome not in {"nxdomain", "nodata"}:
+        answers.append((name, answer))
+        if answer.outcome not in _MISSING | _FAILED:
             break
-    best.seconds, best.uncertainty = seconds, uncertainty
-    return best
+    seconds, uncertainty = (sum(times) for times in zip(*((a.seconds, a.uncertainty) for _, a in answers), strict=True))
+    answer = answers[-1][1]
+    failed = next((one for _, one in answers if one.outcome in _FAILED), None)
+    if failed and answer.outcome != "answered":
+        answer = failed
+        if len(answers) > 1:
+            said = (_said(name, one) for name, one in answers if one.outcome not in _MISSING)
+            answer.error = "; ".join(said)[:_LONGEST_ERROR]
+    answer.seconds, answer.uncertainty = seconds, uncertainty
+    return answer
+
+
+def _said(name: str, answer: Answer) -> str:
+    return f"{name} {answer.outcome} {answer.error}".rstrip()
 
 
 async def _ask_servers(asking: Asking, name: str, servers: list[str]) -> Answer:
-    answer, seconds, uncertainty = Answer("unreachable", "no nameserver"), 0.0, 0.0
+    """Ask servers until one says what it knows of a name; a failure of one counts for more than another's silence."""
+    best, seconds, uncertainty = Answer("unreachable", "no nameserver"), 0.0, 0.0
     for server in servers:
         for _ in range(asking.tries):
             answer = await _ask(asking, name, server)
             seconds, uncertainty = seconds + answer.seconds, uncertainty + answer.uncertainty
+            if best.outcome not in _FAILED or answer.outcome not in _SILENT | _FAILED:
+                best = answer
             if answer.outcome not in _SILENT:
                 break
-        if answer.outcome not in _SILENT:
+        if best.outcome not in _SILENT | _FAILED:
             break
-    answer.seconds, answer.uncertainty = seconds, uncertainty
-    return answer
+    best.seconds, best.uncertainty = seconds, uncertainty
+    return best
 
 
 async def _ask(asking: Asking, name: str, server: str) -> Answer:

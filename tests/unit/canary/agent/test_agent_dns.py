@@ -171,6 +171,71 @@ def test_the_next_nameserver_is_asked_if_the_first_is_silent(resolv_conf: Path) 
         assert ADDRESS == ask(server.port, {"name": "a.", "timeout": 1})[0]["server"]
 
 
+@pytest.mark.parametrize(("code", "outcome"), [(2, "servfail"), (5, "refused"), (4, "servfail")])
+def test_a_search_domain_whose_servers_fail_takes_no_name_away(resolv_conf: Path, code: int, outcome: str) -> None:
+    """Of a domain that is given up, servers may be left that refuse; pods go on to the next name."""
+    resolv_conf.write_text(f"nameserver {ADDRESS}\nsearch stale.local gone.local\noptions ndots:5\n")
+
+    def answers(query: bytes) -> list[bytes]:
+        own = b"\1b\0" in query
+        return [dns_answer(query, TEN) if own else dns_answer(query, code=code if b"\5stale" in query else 3)]
+
+    with NameServer(answers).running() as server:
+        found = ask(server.port, {"name": "a.b"})[0]
+        assert ("answered", ["10.0.0.1"], "") == (found["outcome"], found["addresses"], found["error"])
+        assert [True, False, False] == [b"\5stale" in query for query in server.asked]
+        # Nothing else tells why, where no name has an address.
+        found = ask(server.port, {"name": "a.c"})[0]
+        assert (outcome, True) == (found["outcome"], found["error"].startswith(f"a.c.stale.local. {outcome}"))
+
+
+@pytest.mark.parametrize(
+    ("codes", "outcome", "error"),
+    [
+        ((3, 2, 0, 3), "servfail", "a.two.local. servfail"),
+        ((2, 5, 3, 3), "servfail", "a.one.local. servfail; a.two.local. refused"),
+        ((3, 3, 3, 5), "refused", "a. refused"),
+        ((2, None), "servfail", "a.one.local. servfail; a.two.local. timeout ETIMEDOUT: no answer in time"),
+        ((3, None), "timeout", "ETIMEDOUT: no answer in time"),
+        ((3, 0, 3, 3), "nxdomain", ""),
+        ((3, 3, 3, 0), "nodata", ""),
+    ],
+)
+def test_a_failure_says_more_than_a_name_that_does_not_exist(
+    resolv_conf: Path, codes: tuple[int | None, ...], outcome: str, error: str
+) -> None:
+    """It leaves open whether that name exists. After silence, no other name is asked for."""
+    resolv_conf.write_text(f"nameserver {ADDRESS}\nsearch one.local two.local three.local\n")
+    said = iter(codes)
+
+    def answers(query: bytes) -> list[bytes]:
+        code = next(said)
+        return [] if code is None else [dns_answer(query, code=code)]
+
+    with NameServer(answers).running() as server:
+        found = ask(server.port, {"name": "a", "timeout": 1.0})[0]
+    assert (outcome, error, None) == (found["outcome"], found["error"], next(said, None))
+
+
+@pytest.mark.parametrize("code", [2, 5])
+def test_the_next_nameserver_is_asked_if_the_first_fails(resolv_conf: Path, code: int) -> None:
+    """Once: a failure is an answer, and no datagram was lost. Both servers are the same one here."""
+    resolv_conf.write_text(f"nameserver {ADDRESS}\nnameserver {ADDRESS}\n")
+    said = iter([code, 0])
+    with NameServer(lambda query: [dns_answer(query, TEN, code=next(said))]).running() as server:
+        assert "answered" == ask(server.port, {"name": "a.", "tries": 3})[0]["outcome"]
+        assert 2 == len(server.asked)
+
+
+@pytest.mark.parametrize("silent_first", [False, True])
+def test_a_failure_counts_for_more_than_the_silence_of_another_server(resolv_conf: Path, silent_first: bool) -> None:
+    servers = ["127.9.9.9", ADDRESS] if silent_first else [ADDRESS, "127.9.9.9"]
+    resolv_conf.write_text("".join(f"nameserver {server}\n" for server in servers))
+    with NameServer(lambda query: [dns_answer(query, code=2)]).running() as server:
+        found = ask(server.port, {"name": "a.", "timeout": 1})[0]
+    assert ("servfail", ADDRESS) == (found["outcome"], found["server"])
+
+
 def test_without_a_nameserver_nothing_is_reachable(resolv_conf: Path) -> None:
     assert not resolv_conf.exists()
     answer = ask(53, {"name": "a."})[0]
@@ -185,10 +250,27 @@ def test_the_settings_are_told(resolv_conf: Path) -> None:
 
 
 def test_settings_take_what_they_understand() -> None:
-    settings = Settings("# nameserver 1.1.1.1\n\nnameserver\nnameserver fd00::a\noptions ndots:x ndots:99\ndomain d.\n")
+    settings = Settings(
+        "# nameserver 1.1.1.1\n\nnameserver\nnameserver fd00::a\noptions ndots:x ndots:9999x\ndomain d.\n"
+    )
     assert (["fd00::a"], ["d."], 15) == (settings.nameservers, settings.search, settings.dots)
 
 
 def test_a_name_with_enough_dots_is_first_asked_for_as_it_is() -> None:
     settings = Settings("search s.\noptions ndots:1\n")
     assert ["a.b.", "a.b.s."] == settings.names("a.b")
+
+
+@pytest.mark.parametrize("domain", [".", "a" * 63 + "." + "b" * 63 + "." + "c" * 63 + "." + "d" * 60, "x..y", "e" * 64])
+@pytest.mark.parametrize("dots", [1, 5])
+def test_a_search_domain_that_makes_no_name_takes_none_away(domain: str, dots: int) -> None:
+    """systemd-resolved writes `search .`, and pods get it from their node."""
+    settings = Settings(f"search {domain} s.local\noptions ndots:{dots}\n")
+    expected = {"a.b.", "a.b.s.local."}
+    assert (expected, 2) == (set(settings.names("a.b")), len(settings.names("a.b")))
+
+
+def test_a_name_that_is_none_is_left_as_it_is() -> None:
+    """What asks for it says what is wrong with it."""
+    expected = ["a..b."]
+    assert expected == Settings("search s\n").names("a..b")

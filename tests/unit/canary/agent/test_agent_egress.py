@@ -202,6 +202,31 @@ def test_of_a_server_that_loses_every_other_question_names_resolve(
     assert found["ok"], found
 
 
+@pytest.mark.parametrize("code", [2, 5])
+def test_a_stale_search_domain_takes_no_target_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int) -> None:
+    """Its server fails, and the name itself resolves."""
+
+    def answered(query: bytes) -> list[bytes]:
+        return [dns_answer(query, code=code) if b"\x05stale" in query else dns_answer(query, LOOPBACK)]
+
+    more = "search stale.local\noptions ndots:5\n"
+    with name_server(monkeypatch, tmp_path, answered, more), serving() as port:
+        (found,) = ask({"url": f"http://some.where:{port}/"})
+    assert found["ok"], found
+
+
+def test_a_name_that_does_not_resolve_tells_which_servers_failed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def answered(query: bytes) -> list[bytes]:
+        return [dns_answer(query, code=2 if b"\x05stale" in query else 3)]
+
+    with name_server(monkeypatch, tmp_path, answered, "search stale.local\noptions ndots:5\n"):
+        (found,) = ask({"address": "no.where:1"})
+    said = "servfail no.where.stale.local. servfail"
+    assert f"A: {said}; AAAA: {said}" == found["error"]
+
+
 def test_dns_is_not_asked_for_more_where_a_name_resolves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing is to be told apart."""
     with names(monkeypatch, tmp_path, LOOPBACK):
