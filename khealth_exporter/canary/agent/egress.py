@@ -18,8 +18,8 @@ from khealth_exporter.canary.agent import dns_message
 from khealth_exporter.canary.agent.loop import readable, writable
 from khealth_exporter.canary.agent.loop import run as run_side_by_side
 from khealth_exporter.canary.agent.question import BadQuestion, Document, Question, decoded, is_address
-from khealth_exporter.canary.agent.resolver import Asking, resolve, settings
-from khealth_exporter.canary.agent.stamps import Busy, Trip, connect, family, told
+from khealth_exporter.canary.agent.resolver import Asking, look_up, resolve, settings
+from khealth_exporter.canary.agent.stamps import Busy, connect, family, told
 
 _Done = bytes | int | None
 _MOST_TARGETS = 64
@@ -34,7 +34,7 @@ _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})")
 _LONGEST_STATUS = 12
 _SERVER_ERROR = 500
 _RESOLVE_SECONDS, _TRIES = 1.0, 3
-"""Seconds for one try of a lookup, and its tries: of several DNS servers, one may be silent."""
+"""Seconds for one try of a lookup of the cluster's own name, and the tries of each lookup."""
 _OWN_NAME = "kubernetes.default"
 """Every cluster's DNS knows it below its own domain, whether or not it reaches other servers."""
 _MOST_ADDRESSES = 4
@@ -76,15 +76,10 @@ class _Way:
         if not self._dns:
             # The full name: a search would go on to servers outside of the cluster where it has no IPv4 address.
             domain = next((one for one in self.settings.search if one.startswith("svc.")), "svc.cluster.local")
-            self._dns = (await resolve(_asking(f"{_OWN_NAME}.{domain.rstrip('.')}.", "A"), self.settings)).outcome
+            asking = Asking(f"{_OWN_NAME}.{domain.rstrip('.')}.", "A", _RESOLVE_SECONDS)
+            asking.tries = _TRIES
+            self._dns = (await resolve(asking, self.settings)).outcome
         return self._dns
-
-
-def _asking(name: str, kind: str, seconds: float = _RESOLVE_SECONDS) -> Asking:
-    """Return a lookup with so many seconds for each try."""
-    asking = Asking(name, kind, seconds)
-    asking.tries = _TRIES
-    return asking
 
 
 class Target:
@@ -167,18 +162,12 @@ class Target:
         if is_address(self._host):
             self._took(0.0, 0.0)
             return [self._host]
-        trip, errors = Trip(), []
-        for kind in dns_message.TYPES:
-            seconds = max(0.001, min(_RESOLVE_SECONDS, (until - time.monotonic()) / _TRIES))
-            answer = await resolve(_asking(self._host, kind, seconds), way.settings)
-            trip.add(answer.seconds, answer.uncertainty)
-            if answer.addresses:
-                self._took(trip.seconds, trip.uncertainty)
-                return answer.addresses[:_MOST_ADDRESSES]
-            errors.append(f"{kind}: {answer.outcome} {answer.error}".strip())
+        answer = await look_up(self._host, until, way.settings, _TRIES)
+        self._took(answer.seconds, answer.uncertainty)
+        if answer.addresses:
+            return answer.addresses[:_MOST_ADDRESSES]
         # Known from here on, whatever becomes of the other question, which is none of this step.
-        self._error = "; ".join(errors)
-        self._took(trip.seconds, trip.uncertainty)
+        self._error = answer.error
         self._dns = await way.dns()
         raise dns_message.Malformed(self._error)
 

@@ -1,8 +1,12 @@
 """Questions: JSON objects from the network, of which each value is checked before it is used."""
 
 import json
+import re
 import socket
 
+from khealth_exporter.canary.agent import dns_message
+
+_HOST = re.compile("[A-Za-z0-9.-]+")
 MOST_SECONDS = 60.0
 """The longest that a question may take."""
 
@@ -64,6 +68,13 @@ class Question:
             raise self._bad(key, "no IP address")
         return value
 
+    def host(self, key: str) -> str:
+        """Return an IP address or a host name."""
+        value = self.text(key)
+        if not (is_address(value) or is_name(value)):
+            raise self._bad(key, "neither an IP address nor a host name")
+        return value
+
     def several(self, key: str, most: int) -> "list[Question]":
         """Return a list of objects."""
         return [
@@ -112,3 +123,12 @@ def is_address(text: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is a host name: letters, digits, hyphens, and dots between 1 to 63 of them.
+
+    A text whose last part is a number is none: it would be an IPv4 address.
+    """
+    last = text.removesuffix(".").rpartition(".")[2]
+    return bool(_HOST.fullmatch(text)) and last != "" and not last.isdigit() and dns_message.possible(text)

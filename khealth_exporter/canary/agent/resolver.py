@@ -1,6 +1,7 @@
 """Names to addresses, as the pod's resolv.conf says, and with the time that each exchange took."""
 
 import errno
+import math
 import os
 import socket
 import time
@@ -25,6 +26,7 @@ As in glibc (res_nsend, res_nsearch) and Go, so one stale domain of a search lis
 """
 _MISSING = frozenset({"nxdomain", "nodata"})
 _LONGEST_ERROR = 200
+_TRY_SECONDS = 1.0
 
 
 class Settings:
@@ -63,12 +65,15 @@ class Settings:
 class Asking:
     """A question for a name's addresses. No `servers` means those of the settings."""
 
-    __slots__ = ("kind", "name", "port", "servers", "timeout", "transport", "tries")
+    __slots__ = ("kind", "name", "port", "servers", "timeout", "transport", "tries", "until")
 
     def __init__(self, name: str, kind: str, timeout: float) -> None:
         self.name = name
         self.kind = kind
         self.timeout = timeout
+        """Seconds for each try."""
+        self.until = math.inf
+        """The monotonic time at which the last one ends at the latest."""
         self.tries = 1
         self.transport = "udp"
         self.servers: list[str] = []
@@ -100,6 +105,32 @@ def settings() -> Settings:
         return Settings()
 
 
+async def look_up(name: str, until: float, settings: Settings, tries: int = 1) -> Answer:
+    """Ask for a name's IPv4 addresses, and for its IPv6 addresses if it has none, until a monotonic time at the latest.
+
+    Each try of a question takes its share of the time, and at most 1 s: of several servers, one may be silent.
+    If there is no address, the outcome is that of a question that was not answered, if there is one. The error tells of
+    both questions.
+    """
+    answers: list[Answer] = []
+    for kind in dns_message.TYPES:
+        asking = Asking(name, kind, max(0.001, min(_TRY_SECONDS, (until - time.monotonic()) / tries)))
+        asking.tries, asking.until = tries, until
+        answers.append(await resolve(asking, settings))
+        if answers[-1].addresses:
+            break
+    times = _sums(answers)
+    found = answers[-1]
+    if not found.addresses:
+        errors = [
+            f"{kind}: {one.outcome} {one.error}".strip() for kind, one in zip(dns_message.TYPES, answers, strict=True)
+        ]
+        found = next((one for one in answers if one.outcome not in _MISSING), found)
+        found.error = "; ".join(errors)
+    found.seconds, found.uncertainty = times
+    return found
+
+
 async def resolve(asking: Asking, settings: Settings) -> Answer:
     """Ask for each name that a name may mean, until one has addresses, or all servers are silent.
 
@@ -112,16 +143,20 @@ async def resolve(asking: Asking, settings: Settings) -> Answer:
         answers.append((name, answer))
         if answer.outcome not in _MISSING | _FAILED:
             break
-    seconds, uncertainty = (sum(times) for times in zip(*((a.seconds, a.uncertainty) for _, a in answers), strict=True))
-    answer = answers[-1][1]
+    times, answer = _sums([one for _, one in answers]), answers[-1][1]
     failed = next((one for _, one in answers if one.outcome in _FAILED), None)
     if failed and answer.outcome != "answered":
         answer = failed
         if len(answers) > 1:
             said = (_said(name, one) for name, one in answers if one.outcome not in _MISSING)
             answer.error = "; ".join(said)[:_LONGEST_ERROR]
-    answer.seconds, answer.uncertainty = seconds, uncertainty
+    answer.seconds, answer.uncertainty = times
     return answer
+
+
+def _sums(answers: list[Answer]) -> tuple[float, float]:
+    """Return the seconds of all answers, and their uncertainty."""
+    return sum(one.seconds for one in answers), sum(one.uncertainty for one in answers)
 
 
 def _said(name: str, answer: Answer) -> str:
@@ -156,7 +191,7 @@ async def _ask(asking: Asking, name: str, server: str) -> Answer:
             stamp(sock)
             exchange = _Exchange(sock, dns_message.wire(name), dns_message.TYPES[asking.kind])
             over = exchange.over_tcp if asking.transport == "tcp" else exchange.over_udp
-            _judge(answer, await over((server, asking.port), began + asking.timeout, trip))
+            _judge(answer, await over((server, asking.port), min(began + asking.timeout, asking.until), trip))
             answer.seconds, answer.uncertainty = trip.seconds, trip.uncertainty
             return answer
     except Malformed as malformed:

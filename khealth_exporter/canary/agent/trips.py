@@ -8,7 +8,8 @@ import struct
 import time
 
 from khealth_exporter.canary.agent import echo, http
-from khealth_exporter.canary.agent.question import Question
+from khealth_exporter.canary.agent.question import Question, is_address
+from khealth_exporter.canary.agent.resolver import Settings, look_up
 from khealth_exporter.canary.agent.stamps import Sent, Trip, connect, family, stamp, told
 
 PROTOCOLS = ("tcp", "udp", "http")
@@ -25,22 +26,41 @@ _OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors that say nothing of the network: the agent itself has no more of something."""
 _NAME = 253
 """Characters of the name in an answer that count."""
+NO_NAME, NO_LOOKUP = "no address", "no lookup"
+"""How the error begins of a round trip to a name that has no address, or of which DNS does not tell."""
+_LONGEST_ERROR = 200
+
+
+class Unknown(Exception):  # noqa: N818 - it reads as what happened
+    """The name of a target has no address, or DNS does not tell."""
 
 
 class Target:
-    """Where a round trip goes, and with how many bytes; BadQuestion if the question does not say."""
+    """Where a round trip goes, and with how many bytes; BadQuestion if the question does not say.
 
-    def __init__(self, question: Question, timeout: float = 1.0) -> None:
+    With the pod's DNS `settings`, `host` may be a name, which each round trip looks up as it stands.
+    """
+
+    def __init__(self, question: Question, timeout: float = 1.0, settings: Settings | None = None) -> None:
         self.protocol = question.choice("protocol", None, *PROTOCOLS)
-        self.address = (question.address("address"), question.integer("port", 8079, 1, 65_535))
+        self.host = question.host("address") if settings else question.address("address")
+        self.port = question.integer("port", 8079, 1, 65_535)
         self.size = question.integer("size", 64, 0, echo.MOST)
         self.fragment = question.flag("fragment")
         self.timeout = question.number("timeout", timeout, 0.001, 30)
+        self._settings = settings
+        self._trips = 0
 
-    @property
-    def family(self) -> int:
-        """The family of its address."""
-        return family(self.address[0])
+    async def found(self, until: float) -> tuple[str, int]:
+        """Return where it is at this moment; of several addresses each in its turn. Raise Unknown."""
+        if not self._settings or is_address(self.host):
+            return self.host, self.port
+        answer = await look_up(f"{self.host.removesuffix('.')}.", until, self._settings)
+        if not answer.addresses:
+            known = answer.outcome in {"nxdomain", "nodata"}
+            raise Unknown(f"{NO_NAME if known else NO_LOOKUP}: {answer.error}")
+        self._trips += 1
+        return answer.addresses[(self._trips - 1) % len(answer.addresses)], self.port
 
 
 async def go(target: Target) -> Trip:
@@ -48,15 +68,17 @@ async def go(target: Target) -> Trip:
     trip, until = Trip(), time.monotonic() + target.timeout
     kind = socket.SOCK_DGRAM if target.protocol == "udp" else socket.SOCK_STREAM
     try:
-        with socket.socket(target.family, kind) as sock:
+        address = await target.found(until)
+        with socket.socket(family(address[0]), kind) as sock:
             sock.settimeout(0)
             stamp(sock)
             if target.protocol == "udp":
+                sock.connect(address)
                 await _datagram(sock, target, trip, until)
             else:
                 # A reset instead of an orderly end: thousands of connections would wait for late packets.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                trip.add(*await connect(sock, target.address, until))
+                trip.add(*await connect(sock, address, until))
                 trip.at = time.monotonic()
                 if target.protocol == "http":
                     await _request(sock, target, trip, until)
@@ -64,14 +86,15 @@ async def go(target: Target) -> Trip:
         if error.errno in _OWN:
             raise
         trip.error = told(error)
+    except Unknown as unknown:
+        trip.error = str(unknown)[:_LONGEST_ERROR]
     return trip
 
 
 async def _datagram(sock: socket.socket, target: Target, trip: Trip, until: float) -> None:
     if target.fragment is not None:
-        level, option = _MTU_DISCOVER[socket.AddressFamily(target.family)]
+        level, option = _MTU_DISCOVER[sock.family]
         sock.setsockopt(level, option, _MAY_FRAGMENT if target.fragment else _NEVER_FRAGMENT)
-    sock.connect(target.address)
     token, size = os.urandom(echo.TOKEN), max(target.size, echo.LEAST)
     sent = Sent(sock, echo.asking(token, size))
     while True:
@@ -84,7 +107,7 @@ async def _datagram(sock: socket.socket, target: Target, trip: Trip, until: floa
 
 async def _request(sock: socket.socket, target: Target, trip: Trip, until: float) -> None:
     """Ask for /ping; OSError if the answer is not one with the status 200."""
-    host = target.address[0]
+    host = target.host
     request = f"GET /ping HTTP/1.1\r\nHost: {f'[{host}]' if ':' in host else host}\r\nConnection: close\r\n"
     if target.size > (room := len(request) + len("Khealth-Padding: \r\n\r\n")):
         request += f"Khealth-Padding: {'.' * min(target.size - room, _LARGEST_HEADER)}\r\n"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from khealth_exporter.canary.agent.loop import Waiting, pause
 from khealth_exporter.canary.agent.loop import run as run_side_by_side
 from khealth_exporter.canary.agent.question import BadQuestion, Document, Question
+from khealth_exporter.canary.agent.resolver import Settings, settings
 from khealth_exporter.canary.agent.stamps import Trip
 from khealth_exporter.canary.agent.trips import Target, go
 
@@ -19,7 +20,8 @@ _MOST_CALM = 10_000
 
 def run(question: Question, until: float) -> Document:
     """Return what came of each check by a monotonic time; raise BadQuestion."""
-    checks = [_Check(check, question.received) for check in question.several("checks", _MOST_CHECKS)]
+    own = settings()
+    checks = [_Check(check, own) for check in question.several("checks", _MOST_CHECKS)]
     if sum(check.lanes for check in checks) > _MOST_LANES:
         raise BadQuestion(f"checks: more than {_MOST_LANES} tries at a time, by their timeouts and how often they are")
     run_side_by_side(_all(checks), until, _MOST_LANES)
@@ -29,9 +31,10 @@ def run(question: Question, until: float) -> Document:
 class _Check:
     """One condition. Its tries begin at fixed times, whether or not the earlier ones have ended."""
 
-    def __init__(self, question: Question, received: float) -> None:
+    def __init__(self, question: Question, own: Settings) -> None:
+        received = question.received
         self._id = question.text("id")
-        self._target = Target(question, timeout=0.5)
+        self._target = Target(question, timeout=0.5, settings=own)
         self._want = question.choice("want", None, "answer", "silence", "not")
         self._not = question.text("not", "")
         if self._want == "not" and (not self._not or self._target.protocol != "http"):
@@ -58,6 +61,8 @@ class _Check:
         number = first
         while not self._reached:
             await pause(began + number * self._every)
+            if self._reached:
+                return
             begins = time.monotonic()
             trip = await go(self._target)
             self._done[number] = (begins, trip)

@@ -5,13 +5,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_process import Asker
-from small_network import ADDRESS, Relay
+from small_network import ADDRESS, NameServer, Relay, dns_answer, dns_record
 
-from khealth_exporter.canary.agent import until
+from khealth_exporter.canary.agent import resolver, until
 from khealth_exporter.canary.agent.question import BadQuestion, Question
 
 TRIES = {"every": 0.01, "calm": 10, "timeout": 0.05}
@@ -125,6 +126,103 @@ def test_the_names_that_are_counted_have_a_limit() -> None:
     with answering(lambda number: f"name-{number}") as (port, _):
         _, (found,) = ask({"protocol": "http", "port": port, "want": "not", "not": "x", "calm": 100, "timeout": 5})
     assert 64 == len(found["answers"])
+
+
+@contextlib.contextmanager
+def name_server(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, answers: Callable[[bytes], list[bytes]]
+) -> Iterator[NameServer]:
+    """Let a test answer lookups."""
+    (folder / "resolv.conf").write_text(f"nameserver {ADDRESS}\nsearch stale.local\noptions ndots:5\n")
+    monkeypatch.setenv("KHEALTH_RESOLV_CONF", str(folder / "resolv.conf"))
+    with NameServer(answers).running() as server:
+        monkeypatch.setattr(resolver, "PORT", server.port)
+        yield server
+
+
+LOOPBACK, DEAD = dns_record(1, b"\x7f\0\0\1"), dns_record(1, b"\x7f\x09\x09\x09")
+NAMED = {"address": "a-1.elb.example.com", "timeout": 1, "every": 0.1}
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "http"])
+@pytest.mark.parametrize("name", ["a-1.elb.example.com", "a-1.elb.example.com.", "A-1.ELB.example.com"])
+def test_a_host_name_is_looked_up_as_it_stands(
+    agent: Asker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, protocol: str, name: str
+) -> None:
+    """A load balancer of some providers has no address of its own."""
+    with name_server(monkeypatch, tmp_path, lambda query: [dns_answer(query, LOOPBACK)]) as server:
+        _, (found,) = ask({**NAMED, "protocol": protocol, "port": agent.port, "want": "answer", "address": name})
+        assert (True, 1) == (found["reached"], found["tries"])
+        assert {b"\x03a-1\x03elb\x07example\x03com\0\0\1\0\1"} == {query[12:] for query in server.asked}
+
+
+def test_a_host_name_is_looked_up_for_each_try(agent: Asker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It may not resolve yet, and its addresses may change."""
+    asked = 0
+
+    def answers(query: bytes) -> list[bytes]:
+        nonlocal asked
+        asked += query.endswith(b"\0\1\0\1")
+        records = [[], [], [DEAD], [LOOPBACK]][min(asked, 3)]
+        return [dns_answer(query, *records, code=0 if records else 3)]
+
+    with name_server(monkeypatch, tmp_path, answers):
+        _, (found,) = ask({**NAMED, "protocol": "tcp", "port": agent.port, "want": "answer"})
+    assert found["reached"]
+    assert found["tries"] >= 3
+
+
+def test_of_several_addresses_each_has_its_turn(agent: Asker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A load balancer may answer at some of them only."""
+    with name_server(monkeypatch, tmp_path, lambda query: [dns_answer(query, DEAD, LOOPBACK)]):
+        _, (found,) = ask({**NAMED, "protocol": "tcp", "port": agent.port, "want": "answer"})
+    assert found["reached"]
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (3, "no address: A: nxdomain; AAAA: nxdomain"),
+        (0, "no address: A: nodata; AAAA: nodata"),
+        (2, "no lookup: A: servfail; AAAA: servfail"),
+    ],
+)
+def test_a_name_that_does_not_resolve_is_a_failed_try(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, error: str
+) -> None:
+    with name_server(monkeypatch, tmp_path, lambda query: [dns_answer(query, code=code)]):
+        _, (found,) = ask({**NAMED, "protocol": "tcp", "port": 1, "want": "answer"}, within=1)
+    assert (False, True, error) == (found["reached"], found["tries"] > 0, found["error"])
+
+
+def test_a_name_of_which_one_question_fails_may_have_addresses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """That it has no address is not known."""
+
+    def answers(query: bytes) -> list[bytes]:
+        return [dns_answer(query, code=2 if query.endswith(b"\0\1\0\1") else 0)]
+
+    with name_server(monkeypatch, tmp_path, answers):
+        _, (found,) = ask({**NAMED, "protocol": "tcp", "port": 1, "want": "answer"}, within=1)
+    assert "no lookup: A: servfail; AAAA: nodata" == found["error"]
+
+
+def test_a_silent_name_server_takes_no_longer_than_a_try(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The tries of a check would pile up."""
+    with name_server(monkeypatch, tmp_path, lambda _: []):
+        _, (found,) = ask({**NAMED, "protocol": "tcp", "port": 1, "want": "answer", "timeout": 0.05}, within=1)
+    assert found["error"].startswith("no lookup: A: timeout")
+    assert found["tries"] > 0
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", ".", "a..b", ".a", "a b", "a_b", "a/b", "a:80", "*.a", "256.1.1.1", "1.2.3", "10", "fd00::x", "a" * 64,
+     "ä", "a\r\nb", ".".join(["a" * 63] * 4), "[::1]", "user@a", 5, None],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_neither_an_address_nor_a_name_is_refused(address: object) -> None:
+    with pytest.raises(BadQuestion):
+        ask({"protocol": "http", "port": 8079, "want": "answer", "address": address})
 
 
 @pytest.mark.parametrize(
