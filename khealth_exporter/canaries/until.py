@@ -9,7 +9,7 @@ import msgspec
 
 from khealth_exporter.canaries.diagnosis import alone
 from khealth_exporter.cluster.errors import clean
-from khealth_exporter.core.agents import Agent, Agents, Silence, Told
+from khealth_exporter.core.agents import Agent, Agents, Heard, Silence, Told
 from khealth_exporter.core.routine import Context
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.measure.ruler import Ruler
@@ -20,7 +20,9 @@ from khealth_exporter.vocabulary.step import Step
 from khealth_exporter.vocabulary.verdict import Evidence, Failed
 
 LONGEST = 60.0
-"""Seconds that an agent tries at most."""
+"""Seconds that an agent tries at most for one question."""
+_SHORTEST = 1.0
+"""Seconds that it has for a question at least."""
 TRANSIT = 5.0
 """Seconds for the question and its answer, apart from the agent's own."""
 MOST = 50
@@ -42,6 +44,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 class Check:
     """What an agent tries, and what it waits for: one answer, silence, or no answer by `gone`.
 
+    The address may be a host name, which agents look up for each try.
     It makes a new connection every `every` seconds, on which http asks who answers, and gives up each try after
     `timeout`. Silence, or the absence of `gone`, counts after `calm` tries in a row. Of many agents, each
     tries less often, and fewer tries count, but never less than 20.
@@ -62,12 +65,20 @@ class Check:
     def question(self, agents: int) -> Mapping[str, object]:
         """Return it in the agent's words, for so many agents that try at the same time."""
         gone = {"not": self.gone} if self.gone else {}
-        every = max(self.every, agents / _RATE)
-        calm = max(_FEWEST, math.ceil(self.calm * self.every / every))
+        every, calm = self._pace(agents)
         return {
             "id": self.id, "protocol": self.protocol, "address": self.address, "port": self.port, "want": self.want,
             **gone, "every": every, "calm": calm, "timeout": self.timeout,
         }  # fmt: skip
+
+    def patience(self, agents: int) -> float:
+        """Return the seconds that the tries take which show that nothing answers any more, or that `gone` does not."""
+        every, calm = self._pace(agents)
+        return every * calm + self.timeout
+
+    def _pace(self, agents: int) -> tuple[float, int]:
+        every = max(self.every, agents / _RATE)
+        return every, max(_FEWEST, math.ceil(self.calm * self.every / every))
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -101,6 +112,20 @@ class Seen:
     def reached(self) -> bool:
         """Whether what was waited for came."""
         return self.outcome.reached
+
+    def after(self, before: "Seen", agents: int) -> "Seen":
+        """Return it with the tries of the question before it, of so many agents that try at the same time.
+
+        What was so when this question came may have begun during the last tries of the one before it.
+        """
+        old, new = before.outcome, self.outcome
+        answers = {name: old.answers.get(name, 0) + new.answers.get(name, 0) for name in old.answers | new.answers}
+        outcome = msgspec.structs.replace(new, tries=old.tries + new.tries, answers=answers)
+        decisive = new.answers.get(self.check.gone) if self.check.want == "not" else new.answers
+        if self.check.want == "answer" or decisive or not self.reached:
+            return replace(self, outcome=outcome)
+        earliest = before.at - before.uncertainty - self.check.patience(agents)
+        return replace(self, outcome=outcome, uncertainty=max(self.uncertainty, self.at - earliest))
 
     @property
     def failed(self) -> int:
@@ -148,17 +173,51 @@ async def ready_agents(context: Context, deadline: float) -> Sequence[Agent]:
 async def observe(
     context: Context, agents: Sequence[Agent], checks: Callable[[Agent], Iterable[Check]], within: float
 ) -> Observed:
-    """Let each agent try its checks for so many seconds at most; raise Failed if no agent answers."""
-    number = len(agents)
-    asked = {agent.uid: {check.id: check for check in checks(agent)} for agent in agents}
-    within = min(LONGEST, within)
+    """Let each agent try its checks for so many seconds at most; raise Failed if no agent answers.
+
+    An agent tries for a minute at most. It is then asked again for what it has not reached, until the time is over.
+    """
+    clock, due = context.clock, context.clock.now() + within
+    pending = {agent.uid: {check.id: check for check in checks(agent)} for agent in agents}
+    seen: dict[tuple[str, str], Seen] = {}
+    silent: list[Silence] = []
+    for rounds in range(max(1, math.ceil(within / LONGEST)), 0, -1):
+        left = due - clock.now()
+        if seen and left < _SHORTEST:
+            break
+        asked = [agent for agent in agents if pending[agent.uid]] if seen else agents
+        share = max(_SHORTEST, left / rounds)
+        try:
+            heard = await _ask(context, asked, pending, share, len(agents))
+        except Failed as failed:
+            if {one.agent.uid for one in seen.values()} <= {agent.uid for agent in asked}:
+                raise
+            heard = Heard((), [Silence(agent, failed) for agent in asked])
+        for told in heard.told:
+            for one in _seen(told, pending[told.agent.uid]):
+                key = (told.agent.uid, one.check.id)
+                seen[key] = one.after(seen[key], len(agents)) if key in seen else one
+        silent += heard.silent
+        gone = {silence.agent.uid for silence in heard.silent}
+        seen = {key: one for key, one in seen.items() if key[0] not in gone}
+        pending = {uid: {} for uid in pending}
+        for (uid, name), one in seen.items():
+            if not one.reached:
+                pending[uid][name] = one.check
+        if not any(pending.values()):
+            break
+    return Observed(list(seen.values()), silent)
+
+
+async def _ask(
+    context: Context, agents: Sequence[Agent], asked: Mapping[str, Mapping[str, Check]], within: float, number: int
+) -> Heard:
+    """Put to each agent its checks, of so many agents that try at the same time."""
 
     def question(agent: Agent) -> Mapping[str, object]:
         return {"checks": [check.question(number) for check in asked[agent.uid].values()], "within": round(within, 3)}
 
-    deadline = context.clock.now() + within + TRANSIT
-    heard = await _agents_of(context).ask(agents, "until", question, deadline)
-    return Observed([one for told in heard.told for one in _seen(told, asked[told.agent.uid])], heard.silent)
+    return await _agents_of(context).ask(agents, "until", question, context.clock.now() + within + TRANSIT)
 
 
 def _seen(told: Told, asked: Mapping[str, Check]) -> Iterable[Seen]:

@@ -1,5 +1,6 @@
 """What agents see, and who is to blame for it."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ from khealth_exporter.canaries.until import (
     observe,
     ready_agents,
 )
-from khealth_exporter.core.agents import Agent, Heard, Told
+from khealth_exporter.core.agents import Agent, Heard, Silence, Told
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.measure.ruler import Ruler
 from khealth_exporter.vocabulary.component import Component
@@ -162,8 +163,110 @@ async def test_many_agents_try_less_often(count: int, every: float) -> None:
     async with scene() as here:
         agents = Scripted(here.clock, results(), count)
         context = replace(here.context, agents=agents)
-        await observe(context, agents.agents, lambda _: [Check("x", "10.0.0.1", 80)], 90.0)
-        assert {(every, 60.0)} == {(one["checks"][0]["every"], one["within"]) for one in agents.questions}
+        await observe(context, agents.agents, lambda _: [Check("x", "10.0.0.1", 80)], 50.0)
+        assert {(every, 50.0)} == {(one["checks"][0]["every"], one["within"]) for one in agents.questions}
+
+
+class Rounds(Scripted):
+    """Agents that answer each question with the next of their documents, after the time that they have for it.
+
+    None is one that does not answer.
+    """
+
+    def __init__(self, clock: Any, *rounds: Sequence[Mapping[str, Any] | None]) -> None:
+        super().__init__(clock, {}, len(rounds[0]))
+        self.rounds = iter(rounds)
+        self.asked: list[list[str]] = []
+
+    async def ask(self, agents: Sequence[Agent], task: str, question: Any, deadline: float) -> Heard:
+        """Answer as one round says; raise Failed if no agent does."""
+        del task, deadline
+        self.asked.append([one.node for one in agents])
+        self.questions += (asked := [question(one) for one in agents])
+        sent, documents = self.clock.now(), next(self.rounds)
+        await asyncio.sleep(asked[0]["within"])
+        said = list(zip(agents, documents, strict=True))
+        why = Failed(Reason.AGENT_UNREACHABLE, "no answer")
+        if not any(document for _, document in said):
+            raise why
+        told = [Told(one, document, sent, self.clock.now()) for one, document in said if document]
+        return Heard(told, [Silence(one, why) for one, document in said if not document])
+
+
+def took(seconds: float, *, reached: bool, **fields: Any) -> Mapping[str, Any]:
+    """Return what an agent says that took a whole minute."""
+    return {**results(seconds=seconds, reached=reached, **fields), "seconds": 60.0}
+
+
+NOT_YET = took(60.0, reached=False, tries=100, answers={"b": 1}, error="ETIMEDOUT")
+
+
+async def after(here: Any, agents: Rounds, check: Check, within: float) -> Observed:
+    return await observe(replace(here.context, agents=agents), agents.agents, lambda _: [check], within)
+
+
+CHECK = Check("x", "10.0.0.1", 80)
+
+
+@virtual
+async def test_agents_are_asked_again_for_what_they_have_not_reached() -> None:
+    """They try for a minute at most."""
+    async with scene() as here:
+        begun = here.clock.now()
+        agents = Rounds(here.clock, [NOT_YET, took(5.0, reached=True)], [NOT_YET], [took(7.0, reached=True, tries=9)])
+        found = await after(here, agents, CHECK, 180.0)
+        slow = next(one for one in found.seen if one.agent.node == "node-0")
+        assert [["node-0", "node-1"], ["node-0"], ["node-0"]] == agents.asked
+        assert ([], 209, {"b": 2}) == (found.failing, slow.outcome.tries, slow.outcome.answers)
+        assert begun + 127.0 == pytest.approx(slow.at)
+
+
+@pytest.mark.parametrize("within", [5.0, 59.9, 60.0, 60.1, 90.0, 121.0, 180.0])
+@virtual
+async def test_agents_try_for_all_of_the_time(within: float) -> None:
+    """Each question has an equal part of it."""
+    async with scene() as here:
+        begun = here.clock.now()
+        agents = Rounds(here.clock, *[[NOT_YET]] * 4)
+        assert 1 == len((await after(here, agents, CHECK, within)).failing)
+        parts = [one["within"] for one in agents.questions]
+        assert [within, 0.0] == pytest.approx([here.clock.now() - begun, max(parts) - min(parts)], abs=0.01)
+        assert max(parts) <= 60.0
+
+
+@virtual
+async def test_an_agent_that_falls_silent_later_is_silent() -> None:
+    """It says no more what it sees."""
+    async with scene() as here:
+        agents = Rounds(here.clock, [NOT_YET, took(5.0, reached=True)], [None])
+        found = await after(here, agents, CHECK, 120.0)
+        assert (["node-1"], ["node-0"]) == ([a.node for a in found.agents], [one.agent.node for one in found.silent])
+
+
+@virtual
+async def test_agents_that_all_fall_silent_later_are_a_failure_of_theirs() -> None:
+    """As if they had been silent from the beginning."""
+    async with scene() as here:
+        with pytest.raises(Failed) as failed:
+            await after(here, Rounds(here.clock, [NOT_YET], [None]), CHECK, 120.0)
+        assert Reason.AGENT_UNREACHABLE is failed.value.reason
+
+
+@pytest.mark.parametrize(
+    ("want", "answers", "least"),
+    [("silence", {}, 3.0), ("not", {"b": 5}, 3.0), ("silence", {"b": 1}, 0.0), ("not", {"a": 1, "b": 5}, 0.0)],
+)
+@virtual
+async def test_what_was_so_at_the_second_question_may_have_begun_during_the_first(
+    want: Any, answers: dict[str, int], least: float
+) -> None:
+    """Its last tries were too few to be sure. An answer after the second question leaves no such doubt."""
+    async with scene() as here:
+        check = Check("x", "10.0.0.1", 80, want, gone="a" if want == "not" else "", calm=50, every=0.05, timeout=0.5)
+        last = took(0.0, reached=True, answers=answers)
+        found = await after(here, Rounds(here.clock, [NOT_YET], [last]), check, 120.0)
+        (one,) = found.seen
+        assert least == pytest.approx(one.uncertainty, abs=0.1)
 
 
 @virtual
