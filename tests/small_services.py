@@ -43,8 +43,16 @@ class SmallNetwork:
     """Nodes whose agents do not answer."""
     balancing: bool = True
     """Whether load balancers get an address."""
+    ingress: tuple[Json, ...] = ({"ip": BALANCER},)
+    """Where they say that they listen."""
+    answering_after: float = 0.0
+    """Seconds until they answer."""
+    looking_up: bool = True
+    """Whether agents can look up names."""
     asked: list[Mapping[str, Any]] = field(default_factory=list)
     """Every check of every question."""
+    _balanced: float = 0.0
+    """When the load balancer got its address."""
     _tables: dict[str, list[str]] = field(default_factory=dict)
     """The pods' addresses behind the Service, by node."""
 
@@ -89,7 +97,8 @@ class SmallNetwork:
 
     def _balance(self, name: str) -> None:
         service = self.here.api.objects[SERVICES][name]
-        self._put(SERVICES, {**service, "status": {"loadBalancer": {"ingress": [{"ip": BALANCER}]}}})
+        self._put(SERVICES, {**service, "status": {"loadBalancer": {"ingress": list(self.ingress)}}})
+        self._balanced = self.here.clock.now()
 
     def _publish(self) -> None:
         if not self.publishing:
@@ -158,12 +167,15 @@ class SmallNetwork:
             if not done:
                 await asyncio.sleep(check["every"])
         return {"id": check["id"], "reached": done, "seconds": last, "uncertainty": 0.001, "tries": tries,
-                "answers": answers, "error": "" if done else "timed out"}  # fmt: skip
+                "answers": answers, "error": "" if done else "timed out" if self.looking_up else "no lookup: A: timeout"}  # fmt: skip
 
     def _reply(self, agent: Agent, address: str) -> str:
         """Return the name of who answers an agent at an address; nothing if nobody does."""
         nodes = {f"198.18.0.{number}": name for number, name in enumerate(self.here.small.nodes)}
-        if address in (ADDRESS, BALANCER) or address in nodes:
+        balancers = {one.get("ip", one.get("hostname")) for one in self.ingress}
+        if address in balancers and self.here.clock.now() < self._balanced + self.answering_after:
+            return ""
+        if address in balancers | {ADDRESS} or address in nodes:
             behind = self._tables.get(nodes.get(address, agent.node), [])
             if not behind:
                 return ""

@@ -65,7 +65,7 @@ class Served(Owned[Service]):
 
     @property
     def balancer(self) -> str:
-        """Where its load balancer listens; empty as long as it has none."""
+        """Where its load balancer listens: an address, or a host name; empty as long as it has none."""
         return _balancer(self.known)
 
     def described(self, kind: str, port: int, labels: Mapping[str, str]) -> Mapping[str, object]:
@@ -136,7 +136,7 @@ def not_assigned(step: Step) -> Callable[[Service | None], Finding]:
 
 
 def _balancer(service: Service) -> str:
-    return next((one.ip or one.hostname for one in service.status.load_balancer.ingress), "")
+    return next((where for one in service.status.load_balancer.ingress if (where := one.ip or one.hostname)), "")
 
 
 def _ready(slices: Iterable[EndpointSlice]) -> Addresses:

@@ -31,6 +31,8 @@ _RATE = 500.0
 """Tries a second of all agents together: what they try is a canary with little CPU."""
 _FEWEST = 20
 """Tries in a row that fail before silence counts, also if many agents try less often."""
+NO_LOOKUP = "no lookup"
+"""How an agent's error begins if DNS does not tell whether a name has addresses."""
 _NAMED = 3
 """Agents that a note names."""
 _SHOWN = 10
@@ -126,6 +128,11 @@ class Seen:
             return replace(self, outcome=outcome)
         earliest = before.at - before.uncertainty - self.check.patience(agents)
         return replace(self, outcome=outcome, uncertainty=max(self.uncertainty, self.at - earliest))
+
+    @property
+    def unlooked(self) -> bool:
+        """Whether it was not reached because DNS did not tell where it is."""
+        return not self.reached and self.outcome.error.startswith(NO_LOOKUP)
 
     @property
     def failed(self) -> int:

@@ -40,6 +40,8 @@ LINGER, WITHIN = 15.0, 12.0
 """Seconds for which a pod goes on answering that was asked to end, and in which it must get no more requests."""
 BASELINE = 5.0
 """Seconds within which agents must reach the pods, which are Ready."""
+BALANCER_EVERY, BALANCER_PATIENCE = 0.5, 2.0
+"""Seconds from one try of a load balancer to the next, and for which one waits: its name may have to be looked up."""
 GRACE = 20
 """Seconds that it has before it is killed."""
 
@@ -51,7 +53,7 @@ class ServiceSettings(RoutineSettings):
     """Attempts begin this often, on a fixed grid."""
     timeout: Duration = 60.0
     """Upper bound of init, and again of cleanup. A quarter of it is for the pods to be Ready, another for `publish`,
-    and so on; with `load_balancer`, a sixth."""
+    and so on; with `load_balancer`, a sixth. One sixth is for the load balancer's address, another for its answer."""
     node_port: bool = False
     """Whether agents use the Service through the ports of nodes too, each through another agent's node."""
     load_balancer: bool = False
@@ -167,8 +169,11 @@ class ServiceRoutine(Routine[ServiceSettings]):
         """Wait until the load balancer has an address, and answers every agent there."""
         since = await reached(self._service, ASSIGNED, self._due(), self.context, not_assigned(ASSIGN))
         self.record(self._ruler.measure(ASSIGN, self._service.answered, since))
-        check = Check("balancer", self._service.balancer, PORT)
+        check = Check("balancer", self._service.balancer, PORT, every=BALANCER_EVERY, timeout=BALANCER_PATIENCE)
         observed = await observe(self.context, agents, lambda _: (check,), self._share)
+        if observed.failing and all(one.unlooked for one in observed.failing):
+            note = f"agents cannot look up the load balancer's name {check.address}: see network/dns"
+            raise await self._judged(observed, Reason.NO_SINGLE_CAUSE, ASSIGN, note)
         if observed.failing:
             note = "the Service's load balancer does not answer"
             raise await self._judged(observed, Reason.SERVICE_NOT_PROGRAMMED, ASSIGN, note)

@@ -12,6 +12,7 @@ from small_cluster import scene
 from small_services import SmallNetwork
 from virtual_time import virtual
 
+from khealth_exporter.canaries import until
 from khealth_exporter.canaries.until import (
     MOST,
     Check,
@@ -23,6 +24,7 @@ from khealth_exporter.canaries.until import (
     observe,
     ready_agents,
 )
+from khealth_exporter.canary.agent import trips
 from khealth_exporter.core.agents import Agent, Heard, Silence, Told
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.measure.ruler import Ruler
@@ -92,6 +94,12 @@ def test_a_node_that_reaches_others_is_never_the_one(pairs: list[tuple[str, str,
         (node,) = {name for name in "abc" if failed.note.startswith(f"{REASON} on {name} only")}
         assert [] == [one for one in found if one.reached and node in (one.agent.node, one.check.node)
                       and one.agent.node != one.check.node]  # fmt: skip
+
+
+def test_what_agents_say_of_a_name_that_they_cannot_look_up_is_understood() -> None:
+    """Their module is not imported by khealth's own."""
+    expected = trips.NO_LOOKUP
+    assert expected == until.NO_LOOKUP
 
 
 def test_the_last_agent_counts() -> None:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from canary_pods import censored, left, measured, note, ran, reasons
+from documents import Json
 from fakes import Asked
 from small_cluster import PODS, Scene, scene
-from small_services import POLICIES, SERVICES, SmallNetwork
+from small_services import BALANCER, POLICIES, SERVICES, SmallNetwork
 from virtual_time import virtual
 
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus
@@ -251,3 +252,57 @@ async def test_a_load_balancer_without_an_address_is_the_networks() -> None:
         status = await service(here, load_balancer=True)
         assert [Reason.SERVICE_NOT_PROGRAMMED] == reasons(status)
         assert component(status.attempts[0]) is Component.NETWORK
+
+
+NAME = "khealth-1.elb.example.com"
+
+
+def balancers(network: SmallNetwork) -> set[str]:
+    """Return where agents have tried load balancers."""
+    return {one["address"] for one in network.asked if one["id"] == "balancer"}
+
+
+@pytest.mark.parametrize(
+    ("ingress", "expected"),
+    [
+        (({"hostname": NAME},), NAME),
+        (({"ip": BALANCER, "hostname": NAME},), BALANCER),
+        (({"ipMode": "VIP"}, {"hostname": NAME}), NAME),
+        (({"ip": "2001:db8::7"},), "2001:db8::7"),
+    ],
+)
+@virtual
+async def test_a_load_balancer_may_have_a_host_name(ingress: tuple[Json, ...], expected: str) -> None:
+    """AWS gives no address. The agents look it up."""
+    async with scene() as here:
+        network = SmallNetwork(here, ingress=ingress)
+        assert ([None], {expected}) == (reasons(await service(here, load_balancer=True)), balancers(network))
+
+
+@virtual
+async def test_a_load_balancer_may_take_longer_than_agents_try_at_once() -> None:
+    """They are asked again, until its share of the timeout is over."""
+    async with scene() as here:
+        network = SmallNetwork(here, ingress=({"hostname": NAME},), answering_after=170.0)
+        status = await service(here, 600.0, load_balancer=True, interval=2400.0, timeout=1200.0)
+        asked = [one for one in network.asked if one["id"] == "balancer"]
+        assert ([None], 12) == (reasons(status), len(asked))
+
+
+@virtual
+async def test_a_load_balancer_that_does_not_answer_in_its_time_is_the_networks() -> None:
+    async with scene() as here:
+        SmallNetwork(here, answering_after=250.0)
+        status = await service(here, 600.0, load_balancer=True, interval=2400.0, timeout=1200.0)
+        assert [Reason.SERVICE_NOT_PROGRAMMED] == reasons(status)
+        assert component(status.attempts[0]) is Component.NETWORK
+
+
+@virtual
+async def test_a_load_balancer_whose_name_cannot_be_looked_up_is_not_blamed() -> None:
+    """That is for network/dns to tell."""
+    async with scene() as here:
+        SmallNetwork(here, ingress=({"hostname": NAME},), answering_after=250.0, looking_up=False)
+        status = await service(here, load_balancer=True)
+        assert [Reason.NO_SINGLE_CAUSE] == reasons(status)
+        assert f"cannot look up the load balancer's name {NAME}" in note(status.attempts[0])
