@@ -49,6 +49,8 @@ class SmallNetwork:
     """Seconds until they answer."""
     looking_up: bool = True
     """Whether agents can look up names."""
+    addressless: set[str] = field(default_factory=set)
+    """Nodes without an InternalIP."""
     asked: list[Mapping[str, Any]] = field(default_factory=list)
     """Every check of every question."""
     _balanced: float = 0.0
@@ -63,7 +65,8 @@ class SmallNetwork:
         self._addresses, self._chance = count(11), Random(1)
         for number, name in enumerate(self.here.small.nodes):
             known = self.here.api.objects["nodes"][name]
-            addresses = [{"type": "InternalIP", "address": f"198.18.0.{number}"}]
+            kind = "Hostname" if name in self.addressless else "InternalIP"
+            addresses = [{"type": kind, "address": f"198.18.0.{number}"}]
             self._put("nodes", {**known, "status": {**known["status"], "addresses": addresses}})
 
     # What the cluster does.

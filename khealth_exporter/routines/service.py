@@ -44,6 +44,8 @@ BALANCER_EVERY, BALANCER_PATIENCE = 0.5, 2.0
 """Seconds from one try of a load balancer to the next, and for which one waits: its name may have to be looked up."""
 GRACE = 20
 """Seconds that it has before it is killed."""
+_NAMED = 3
+"""Nodes that a remark names."""
 
 
 class ServiceSettings(RoutineSettings):
@@ -232,15 +234,21 @@ class ServiceRoutine(Routine[ServiceSettings]):
         return Check("service", self._service.address, PORT)
 
     async def _node_ports(self, agents: Sequence[Agent]) -> Mapping[str, list[Check]]:
-        """Return for each agent the port of a node, which is the next agent's."""
+        """Return for each agent the port of a node, which is the next agent's, unless the node has no address."""
         if not self.settings.node_port:
             return {}
         port = self._service.node_port
         nodes = {node.name: node.internal for node in await self.context.cluster.list(NODE, self.deadline)}
         following = [*agents[1:], *agents[:1]]
+        missing = sorted({agent.node for agent in agents if not nodes.get(agent.node)})
+        tried = f"tried on {len({agent.node for agent in agents}) - len(missing)} nodes"
+        untried = f"; not on {', '.join(missing[:_NAMED])}, without an InternalIP" if missing else ""
+        more = f", nor on {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        self.record(Remark("node ports", f"{tried}{untried}{more}"))
         return {
-            agent.uid: [Check(f"port of {after.node}", nodes.get(after.node, ""), port, node=after.node)]
+            agent.uid: [Check(f"port of {after.node}", address, port, node=after.node)]
             for agent, after in zip(agents, following, strict=True)
+            if (address := nodes.get(after.node, ""))
         }
 
     async def _end(self, grace: int) -> None:

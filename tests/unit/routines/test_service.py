@@ -306,3 +306,24 @@ async def test_a_load_balancer_whose_name_cannot_be_looked_up_is_not_blamed() ->
         status = await service(here, load_balancer=True)
         assert [Reason.NO_SINGLE_CAUSE] == reasons(status)
         assert f"cannot look up the load balancer's name {NAME}" in note(status.attempts[0])
+
+
+@pytest.mark.parametrize(
+    ("addressless", "tried", "expected"),
+    [
+        (set(), 3, "tried on 3 nodes"),
+        ({"node-2"}, 2, "tried on 2 nodes; not on node-2, without an InternalIP"),
+        ({"node-1", "node-2", "node-3"}, 0, "tried on 0 nodes; not on node-1, node-2, node-3, without an InternalIP"),
+    ],
+)
+@virtual
+async def test_the_port_of_a_node_without_an_address_is_not_tried(
+    addressless: set[str], tried: int, expected: str
+) -> None:
+    """An agent would refuse the whole question; the routine says what it leaves out."""
+    async with scene() as here:
+        network = SmallNetwork(here, addressless=addressless)
+        status = await service(here, node_port=True)
+        ports = [one["address"] for one in network.asked if one["id"].startswith("port")]
+        assert ([None], tried, False) == (reasons(status), len(ports), "" in ports)
+        assert expected == remark(status, "node ports")
