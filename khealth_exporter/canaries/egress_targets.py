@@ -32,13 +32,15 @@ _LINES = 20
 """Failures that the evidence quotes."""
 
 
-_HOST = r"[-A-Za-z0-9_.:\[\]]+"
+_HOST = r"([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"
+_URL = rf"^(https?://{_HOST}(:[0-9]{{1,5}})?([/?][!-~]*)?)?$"
+"""No more than agents take: they refuse a question of which one target is wrong."""
 
 
 class Target(Settings):
     """What agents connect to: a URL, or an address with its port."""
 
-    url: Annotated[str, StringConstraints(pattern=rf"^(https?://{_HOST}([/?][!-~]*)?)?$", max_length=2000)] = ""
+    url: Annotated[str, StringConstraints(pattern=_URL, max_length=2000)] = ""
     """An http or https URL that agents get, without user and password. Its certificate must be valid."""
     address: Annotated[str, StringConstraints(pattern=rf"^({_HOST}:[0-9]{{1,5}})?$", max_length=300)] = ""
     """Host and port that agents connect to over TCP, as in db.example.com:5432; instead of a URL."""
@@ -52,9 +54,11 @@ class Target(Settings):
         if bool(self.url) == bool(self.address):
             raise ValueError("set either url or address")
         try:
-            urlsplit(self.url or f"//{self.address}").port  # noqa: B018 - it raises
+            port = urlsplit(self.url or f"//{self.address}").port
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from error
+        if port == 0:
+            raise ValueError(f"{self.name}: nothing listens on port 0")
         return self
 
     @property
