@@ -17,7 +17,7 @@ from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_steps import ACCEPT, DELETE_POD, READY, SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.canaries.policies import meddling
 from khealth_exporter.canaries.serving import place, serving
-from khealth_exporter.canaries.until import Check, Observed, blamed, measured, observe, ready_agents
+from khealth_exporter.canaries.until import TRANSIT, Check, Observed, blamed, measured, observe, ready_agents
 from khealth_exporter.cluster.kinds import EVENT, NETWORK_POLICY, NODE, POD, Kind
 from khealth_exporter.cluster.objects import NetworkPolicy
 from khealth_exporter.cluster.ownership import AGENT, COMPONENT
@@ -67,12 +67,15 @@ class Enforcement:
 
     def __init__(self) -> None:
         self.seen = False
+        self.partly = False
+        """Whether the last attempt saw that policies stop some agents only: what happens once may be chance."""
 
 
 class Policy(Routine[PolicySettings]):
     """Deny all traffic to a canary by a NetworkPolicy, then allow the agents' by another, and time both.
 
-    Where no policy is enforced, the attempt succeeds, and a remark says so.
+    Where no policy is enforced, the attempt succeeds, and a remark says so. A policy that stops only some agents is
+    enforced in part, which is a failure.
     """
 
     name: ClassVar[str] = "policy"
@@ -116,8 +119,8 @@ class Policy(Routine[PolicySettings]):
         self.record(before.remark())
         if before.failing:
             raise await self._judged(before, Reason.NETWORK_UNREACHABLE, "the canary does not answer")
-        if await self._denied(before.agents):
-            await self._allowed(before.agents)
+        if denied := await self._denied(before.agents):
+            await self._allowed(before.agents, denied)
 
     async def cleanup(self) -> None:
         """Delete both policies and the canary."""
@@ -131,26 +134,45 @@ class Policy(Routine[PolicySettings]):
         for owned in (self._deny, self._allow, self._target):
             owned.close()
 
-    async def _denied(self, agents: Sequence[Agent]) -> bool:
-        """Create the policy that denies all, and tell whether it takes effect; raise Failed if it must be."""
+    async def _denied(self, agents: Sequence[Agent]) -> Observed | None:
+        """Create the policy that denies all, and return what agents see; raise Failed if it must take effect.
+
+        It is None if the policy stops none of the agents, which had answers before.
+        """
         await self._create(self._deny, [])
         after = await self._observe(agents, "silence")
         if not after.failing:
             self.record(measured(DENY, self._deny.answered, after.seen, self._target.ruler))
-            return True
+            return after
         if self._enforcement.seen or self.settings.required:
             self._stuck(DENY, self._deny)
-            note = "a policy that denies all traffic to the canary does not stop"
-            raise await self._judged(after, Reason.POLICY_NOT_ENFORCED, note)
+            raise await self._leaking(after)
         late = f"one that denies all traffic does not stop agents within {self._share:g} s"
-        note = f"not applicable: the cluster seems to enforce no NetworkPolicies: {late}"
-        self.record(Remark("enforcement", note))
-        return False
+        why = f"the cluster seems to enforce no NetworkPolicies: {late}"
+        if len(after.failing) < len(after.seen):
+            if again := await self._partly(after):
+                return again
+            why = f"not all agents stay without answers, or with them, as if a policy took effect late: {late}"
+        self._enforcement.partly = False
+        self.record(Remark("enforcement", f"not applicable: {why}"))
+        return None
 
-    async def _allowed(self, agents: Sequence[Agent]) -> None:
-        """Create the policy that allows the agents, and wait until it takes effect; raise Failed if it does not."""
+    async def _partly(self, first: Observed) -> Observed | None:
+        """Look again, and return what agents see if the policy still stops some that it stopped, and others never."""
+        if self.context.clock.now() + _LEAST + TRANSIT > self.deadline:
+            return None
+        again = await self._observe(first.agents, "silence", _LEAST)
+        stopped = {one.agent.uid for one in first.seen if one.reached}
+        held = any(one.reached for one in again.seen if one.agent.uid in stopped)
+        others = any(one.outcome.answers and one.agent.uid not in stopped for one in again.failing)
+        return again if held and others else None
+
+    async def _allowed(self, agents: Sequence[Agent], denied: Observed) -> None:
+        """Create the policy that allows the agents, and wait until it takes effect; raise Failed if either does not."""
         await self._create(self._allow, [{"from": [{"podSelector": {"matchLabels": {COMPONENT: AGENT}}}]}])
         after = await self._observe(agents, "answer")
+        if denied.failing:
+            raise await self._halfway(denied, after)
         if after.failing:
             self._stuck(ALLOW, self._allow)
             note = "a policy that allows agents to reach the canary does not let in"
@@ -160,11 +182,30 @@ class Policy(Routine[PolicySettings]):
         self.record(Remark("enforcement", "the cluster enforces NetworkPolicies"))
         self.record(measured(ALLOW, self._allow.answered, after.seen, self._target.ruler))
 
-    async def _observe(self, agents: Sequence[Agent], want: Literal["answer", "silence"]) -> Observed:
+    async def _halfway(self, denied: Observed, allowed: Observed) -> Failed:
+        """Return what it means that the first policy has stopped some agents only.
+
+        If these get no answer now either, no policy has stopped them: the way to the canary is broken.
+        """
+        stopped = {one.agent.uid for one in denied.seen if one.reached}
+        if not any(one.reached for one in allowed.seen if one.agent.uid in stopped) and allowed.failing:
+            note = "the canary no longer answers, though a policy allows it"
+            return await self._judged(allowed, Reason.NETWORK_UNREACHABLE, note)
+        self._enforcement.seen, self._enforcement.partly = self._enforcement.partly, True
+        self._stuck(DENY, self._deny)
+        return await self._leaking(denied)
+
+    async def _leaking(self, observed: Observed) -> Failed:
+        note = "a policy that denies all traffic to the canary does not stop"
+        return await self._judged(observed, Reason.POLICY_NOT_ENFORCED, note)
+
+    async def _observe(
+        self, agents: Sequence[Agent], want: Literal["answer", "silence"], within: float | None = None
+    ) -> Observed:
         address, node = place(self._target.trace)
         # The kernel alone accepts connections: a canary that has no CPU looks open, as it is.
         check = Check(want, address, PORT, want, calm=CALM, every=EVERY, timeout=PATIENCE, node=node, protocol="tcp")
-        return await observe(self.context, agents, lambda _: (check,), self._share)
+        return await observe(self.context, agents, lambda _: (check,), within or self._share)
 
     async def _judged(self, observed: Observed, reason: Reason, note: str) -> Failed:
         """Return what it means that agents did not see what they should: what others did explains it first."""

@@ -67,6 +67,110 @@ async def test_a_cluster_that_has_enforced_must_go_on() -> None:
         assert [Reason.POLICY_NOT_ENFORCED] == reasons(await policy(here, interval=1000.0))
 
 
+@pytest.mark.parametrize(
+    ("bypassing", "reason"),
+    [
+        ({"node-1"}, Reason.POLICY_NOT_ENFORCED),
+        ({"node-2"}, Reason.ONE_NODE),
+        ({"node-1", "node-3"}, Reason.POLICY_NOT_ENFORCED),
+    ],
+)
+@virtual
+async def test_a_policy_that_stops_only_some_agents_is_not_enforced(bypassing: set[str], reason: Reason) -> None:
+    """The pods of the canary's own node may bypass it in every attempt: no policy was ever seen to stop all."""
+    async with scene() as here:
+        SmallNetwork(here, bypassing=bypassing)
+        for _ in range(3):
+            status = await policy(here, interval=1000.0)
+            assert ([reason], ["deny"]) == (reasons(status), censored(status.attempts[0]))
+            assert all(f"agent-{node}" in note(status.attempts[0]) for node in bypassing)
+            assert "does not stop: " in note(status.attempts[0])
+            assert [] == left(here, MADE)
+
+
+@virtual
+async def test_a_policy_that_stops_only_some_agents_is_seen_in_the_least_time() -> None:
+    """There is time to look twice."""
+    async with scene() as here:
+        SmallNetwork(here, bypassing={"node-1"})
+        status = await policy(here, timeout=30.0)
+        assert [Reason.POLICY_NOT_ENFORCED] == reasons(status)
+
+
+@virtual
+async def test_an_agent_that_does_not_answer_khealth_is_not_stopped_by_a_policy() -> None:
+    """It says nothing of the canary, and the others are not stopped."""
+    async with scene() as here:
+        network = SmallNetwork(here, enforcing=False)
+
+        async def fall_silent(asked: Asked) -> None:
+            if asked.verb == "create" and asked.resource == POLICIES:
+                network.silent = {"node-2"}
+
+        here.api.faults.append(fall_silent)
+        status = await policy(here)
+        assert ([None], True) == (reasons(status), enforcement(status).startswith("not applicable"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"), [(5.0, None), (12.0, None), (1000.0, Reason.ONE_NODE)], ids=["short", "longer", "for good"]
+)
+@virtual
+async def test_an_agent_that_is_cut_off_meanwhile_is_not_stopped_by_a_policy(
+    seconds: float, reason: Reason | None
+) -> None:
+    """The cluster enforces none: the way to the node is back when another policy allows it, or is broken."""
+    async with scene() as here:
+        network = SmallNetwork(here, enforcing=False)
+
+        async def lose(asked: Asked) -> None:
+            if asked.verb == "create" and asked.body["metadata"]["name"].endswith("deny"):
+                network.cut = {"node-2"}
+                here.small.later(seconds, network.cut.clear)
+
+        here.api.faults.append(lose)
+        status = await policy(here, timeout=80.0)
+        assert [reason] == reasons(status)
+
+
+@virtual
+async def test_what_stops_some_agents_once_is_not_remembered() -> None:
+    """An outage may begin with one policy and end with the other; the next attempt sees that nothing is enforced."""
+    async with scene() as here:
+        network = SmallNetwork(here, bypassing={"node-1"})
+        assert [Reason.POLICY_NOT_ENFORCED] == reasons(await policy(here, interval=1000.0))
+        network.enforcing = False
+        assert [None] == reasons(await policy(here, interval=1000.0))
+
+
+@virtual
+async def test_what_stops_some_agents_again_and_again_is_remembered() -> None:
+    """Then it must not stop none."""
+    async with scene() as here:
+        network = SmallNetwork(here, bypassing={"node-1"})
+        for _ in range(2):
+            assert [Reason.POLICY_NOT_ENFORCED] == reasons(await policy(here, interval=1000.0))
+        network.enforcing = False
+        assert [Reason.POLICY_NOT_ENFORCED] == reasons(await policy(here, interval=1000.0))
+
+
+@pytest.mark.parametrize("limit", [60.0, 100.0])
+@virtual
+async def test_a_plugin_that_stops_some_agents_late_has_no_hole(limit: float) -> None:
+    """It is as slow as one that stops all of them late."""
+    async with scene() as here:
+        network = SmallNetwork(here, bypassing={"node-1"})
+
+        async def enforce(asked: Asked) -> None:
+            if asked.verb == "create" and asked.resource == POLICIES:
+                here.small.later(limit / 4 - 1, network.bypassing.clear)
+
+        here.api.faults.append(enforce)
+        status = await policy(here, timeout=limit)
+        assert [None] == reasons(status)
+        assert "took effect late" in enforcement(status)
+
+
 @virtual
 async def test_silence_alone_is_no_enforcement() -> None:
     """The canary's node was cut off meanwhile: nothing tells that a policy was in force."""
