@@ -44,6 +44,8 @@ class FakeAgents:
     """What `ready` raises."""
     on_hosts: Sequence[Agent] | Failed = ()
     """The agents in the networks of their nodes, or why there are none."""
+    reached: bool = False
+    """Whether others reach those that are silent, when they are asked why."""
     _scripts: dict[tuple[str, str], Script] = field(default_factory=dict)
 
     def answers(self, task: str, script: Script, name: str = "") -> None:
@@ -97,4 +99,8 @@ class FakeAgents:
                 answer = await said if isawaitable(said) else said
         except TimeoutError:
             return Silence(one, Failed(Reason.AGENT_UNREACHABLE, f"{one.name} did not answer in time"))
-        return Silence(one, answer) if isinstance(answer, Failed) else Told(one, answer, sent, self.clock.now())
+        return (
+            Silence(one, answer, self.reached)
+            if isinstance(answer, Failed)
+            else Told(one, answer, sent, self.clock.now())
+        )

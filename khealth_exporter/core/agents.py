@@ -90,10 +90,12 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """An agent that did not answer, and why: one row of the table in docs/blame.md."""
+    """An agent that did not answer khealth, and why: one row of the table in docs/blame.md."""
 
     agent: Agent
     why: Failed
+    reached: bool = False
+    """Whether other agents get answers from it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class Inquiry:
             known = await self._known(limit)
             silent = [self._judged(one, unheard, told, known, reached, probed=True) for one in unheard]
         return [
-            Silence(one.agent, await self._failed(one, facts, row, known))
+            Silence(one.agent, await self._failed(one, facts, row, known), facts.neighbours is Reached.YES)
             for one, (facts, row) in zip(unheard, silent, strict=True)
         ]
 

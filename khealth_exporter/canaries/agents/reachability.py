@@ -57,7 +57,8 @@ class Judgement:
     """What two questions say: the first one about all pairs, the second one about those that it made suspect.
 
     The second one also goes the other way, to find out whether one direction fails alone. A pair says nothing if one of
-    its agents is silent, as that may have died, and why it is silent is known; nor does it if an agent had no CPU.
+    its agents is silent, as that may have died, and why it is silent is known; nor does it if an agent had no CPU. But
+    what goes to an agent counts if khealth alone does not reach it: others do, so it lives.
     """
 
     first: Asked
@@ -74,9 +75,34 @@ class Judgement:
         return broken or dead or self._large() or self._slow() or why or self._starved()
 
     def _measured(self, step: Step) -> list[Trip]:
-        """Return the trips of a step between agents that can be heard."""
-        unheard = self.first.unheard | self.again.unheard
-        return [trip for trip in self.first.trips if trip.target.step is step and unheard.isdisjoint(trip.pair)]
+        """Return the trips of a step that say something of the network: between agents that can be heard, or are alive.
+
+        The latter must have lost nothing of another agent: one that is overloaded loses by chance. One that nobody else
+        measured was reached by those that were asked why it is silent; but it is the kernel that answers TCP.
+        """
+        unheard = self._unheard
+        told = [trip for trip in self.first.trips if trip.target.step is step and trip.source not in unheard]
+        tried, alive = Counter(map(_end, told)), self._alive()
+        well = {_end(trip) for trip in told if trip.answered and not trip.figures.lost}
+
+        def counts(trip: Trip) -> bool:
+            node, protocol = _end(trip)
+            alone = tried[node, protocol] == 1 and protocol == "tcp" and alive.get(node, False)
+            return node not in unheard or (node in alive and ((node, protocol) in well or alone))
+
+        return [trip for trip in told if counts(trip)]
+
+    @property
+    def _unheard(self) -> set[str]:
+        return self.first.unheard | self.again.unheard
+
+    def _alive(self) -> Mapping[str, bool]:
+        """Return the nodes whose agents are silent for khealth alone, and whether others were asked for them."""
+        silent = (*self.first.silent, *self.again.silent)
+        others = {one.agent.node for one in silent if one.why.reason is not Reason.AGENT_UNREACHABLE}
+        others |= self.first.starved | self.again.starved
+        found = {one.agent.node for one in silent} - others
+        return {node: all(one.reached for one in silent if one.agent.node == node) for node in found}
 
     def _down(self, trips: Iterable[Trip]) -> list[Trip]:
         """Return the trips of which nothing came back, and nothing again."""
@@ -153,6 +179,8 @@ class Judgement:
     def _slow(self) -> Failed | None:
         """Return what takes too long or loses too much, both times."""
         measured = [trip for step in (POD_POD, POD_SERVICE, POD_API) for trip in self._measured(step)]
+        # An agent that is overloaded is slow, and loses some.
+        measured = [trip for trip in measured if trip.target.name not in self._unheard]
         repeated = {trip.key: trip for trip in self.again.trips}
         late = [
             trip for trip in measured
@@ -212,6 +240,11 @@ def _silence(silent: Sequence[Silence]) -> Failed | None:
         return worst
     note = f"agents on {listed(sorted(whys))} do not answer: {worst.note}"
     return Failed(worst.reason, clean(note), worst.evidence, step=worst.step or POD_POD)
+
+
+def _end(trip: Trip) -> tuple[str, str]:
+    """Return where a trip turns, and how it gets there."""
+    return trip.target.name, trip.target.protocol
 
 
 def _sources(trips: Iterable[Trip]) -> Mapping[str, set[str]]:

@@ -80,7 +80,9 @@ async def test_an_agent_that_answers_the_second_question_was_not_silent() -> Non
 async def test_an_agent_that_its_neighbours_reach_is_only_unreachable_for_khealth() -> None:
     """A NetworkPolicy, for example: nothing is said of the cluster."""
     async with agents("node-1", "node-2", reached=[SILENT]) as (cluster, fleet):
-        assert Reason.AGENT_UNREACHABLE is why(await asked(cluster, fleet)).reason
+        heard = await asked(cluster, fleet)
+        assert Reason.AGENT_UNREACHABLE is why(heard).reason
+        assert [True] == [silence.reached for silence in heard.silent]
 
 
 @virtual
@@ -88,9 +90,10 @@ async def test_one_agent_that_nobody_reaches_is_its_nodes_trouble() -> None:
     """Its kubelet still reaches it, once it has had time to find out."""
     async with agents("node-1", "node-2") as (cluster, fleet):
         began = cluster.here.clock.now()
-        failed = why(await asked(cluster, fleet))
+        heard = await asked(cluster, fleet)
+        failed = why(heard)
 
-        assert Reason.ONE_NODE is failed.reason
+        assert (Reason.ONE_NODE, [False]) == (failed.reason, [silence.reached for silence in heard.silent])
         assert failed.note.startswith("network_unreachable on node-3 only: agent agent-node-3 on node-3: ")
         assert 13 <= cluster.here.clock.now() - began < 14
 

@@ -86,6 +86,12 @@ def of(node: str, *protocols: str) -> Lost:
     return lambda way: between(way) and node in way.ends and way.protocol in (protocols or ("tcp", "udp", "http"))
 
 
+def one_way(source: str, target: str, *protocols: str) -> Lost:
+    """Lose what goes from a node to another one."""
+    lost = protocols or ("tcp", "udp", "http")
+    return lambda way: (way.source, way.target) == (source, target) and way.protocol in lost
+
+
 @virtual
 async def test_a_network_that_works_is_a_success() -> None:
     """Every agent is asked once; the round trips of all of them are counted in bulk."""
@@ -408,6 +414,86 @@ async def test_an_agent_that_is_silent_is_judged_as_the_fleet_says(why: Failed) 
     async with small_network(lost=of("node-2")) as here:
         here.agents.silent("round_trips", why, "agent-2")
         assert (why.reason, why.note) == await here.failed()
+
+
+ALONE = Failed(Reason.AGENT_UNREACHABLE, "other agents reach it, khealth does not")
+
+
+@pytest.mark.parametrize("protocols", [("tcp", "udp", "http"), ("udp",)], ids=" ".join)
+@virtual
+async def test_the_way_between_khealths_node_and_another_one_is_broken(protocols: tuple[str, ...]) -> None:
+    """Other agents reach that agent, so what goes to it counts: as between any two nodes."""
+    async with small_network(4, lost=one_way("node-1", "node-4", *protocols)) as here:
+        here.agents.silent("round_trips", ALONE, "agent-4")
+        reason, note = await here.failed()
+        assert (Reason.NETWORK_UNREACHABLE, True) == (reason, note.endswith("node-1 → node-4"))
+        assert 1.0 == here.value("khealth_latency_pairs_failing")
+
+
+@virtual
+async def test_a_way_that_is_broken_though_nobody_else_measures_it() -> None:
+    """Those that were asked why the agent is silent reach it."""
+    nodes = [f"node-{number}" for number in range(1, 9)]
+    (other,) = neighbors(nodes, 1)["node-1"]
+    async with small_network(8, lost=one_way("node-1", other)) as here:
+        here.agents.silent("round_trips", ALONE, other.replace("node", "agent"))
+        assert Reason.AGENT_UNREACHABLE is (await here.failed(neighbors=1))[0]
+        here.agents.reached = True
+        reason, note = await here.failed(neighbors=1)
+        assert (Reason.NETWORK_UNREACHABLE, f"pods do not reach pods: node-1 → {other}") == (reason, note)
+
+
+@virtual
+async def test_an_agent_that_several_do_not_reach_is_on_a_node_that_is_to_blame() -> None:
+    """Others reach it, and each other."""
+    lost: Lost = lambda way: float(way.target == "node-4" and way.source != "node-2")  # noqa: E731
+    async with small_network(5, lost=lost) as here:
+        here.agents.silent("round_trips", ALONE, "agent-4")
+        assert Reason.ONE_NODE is (await here.failed(neighbors=4))[0]
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        lambda _way: 0.0,
+        # What is lost once may be chance.
+        lambda way: float(way.target == "node-4" and way.source == "node-1" and not way.again),
+        # It does not answer anybody, or is overloaded, or slow.
+        lambda way: float(way.target == "node-4"),
+        lambda way: float(way.target == "node-4" and way.protocol != "tcp"),
+        lambda way: (1.0 if way.source == "node-1" else 0.8) * (way.target == "node-4" and way.protocol != "tcp"),
+        lambda way: 0.6 * (way.target == "node-4"),
+    ],
+    ids=["nothing", "once", "all", "the agent's own", "most", "some"],
+)
+@virtual
+async def test_an_agent_that_khealth_alone_does_not_reach_is_no_failure(lost: Lost) -> None:
+    """Losses that can be the agent's own accuse no network."""
+    async with small_network(4, lost=lost) as here:
+        here.agents.silent("round_trips", ALONE, "agent-4")
+        assert (ALONE.reason, ALONE.note) == await here.failed()
+
+
+@pytest.mark.parametrize("why", [SILENT, UNSURE, Failed(Reason.DISRUPTED, "the agent's pod goes, or is gone")])
+@virtual
+async def test_what_goes_to_an_agent_that_is_silent_for_another_reason_says_nothing(why: Failed) -> None:
+    """It was there when some measured it, and gone when others did."""
+    async with small_network(4, lost=one_way("node-1", "node-4")) as here:
+        here.agents.silent("round_trips", why, "agent-4")
+        assert (why.reason, why.note) == await here.failed()
+
+
+@virtual
+async def test_what_an_agent_told_before_it_fell_silent_says_nothing() -> None:
+    """It was asked once: what it lost may be chance. What went to it was asked about twice."""
+
+    def answer(asked: Agent, question: Any) -> Any:
+        again = len(here.agents.asked) > 4 and asked.node == "node-4"
+        return ALONE if again else here.network.answer(asked, question)
+
+    async with small_network(4, lost=one_way("node-4", "node-1")) as here:
+        here.agents.answers("round_trips", answer)
+        assert (ALONE.reason, ALONE.note) == await here.failed()
 
 
 @virtual
