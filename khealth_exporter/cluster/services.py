@@ -1,6 +1,7 @@
 """Addresses of Services and nodes, and which pods a NetworkPolicy applies to."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -64,3 +65,5 @@ class NetworkPolicySpec(Struct, frozen=True, rename="camel"):
 
     pod_selector: LabelSelector = LabelSelector()
     policy_types: tuple[str, ...] = ()
+    egress: tuple[dict[str, Any], ...] = ()
+    """What the pods may reach; a rule without peers and ports lets them reach everything."""

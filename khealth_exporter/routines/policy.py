@@ -213,7 +213,7 @@ class Policy(Routine[PolicySettings]):
         await self._target.verify(asked)
         _, node = place(self._target.trace)
         failed = blamed(observed, reason, _STEPS[reason], f"canary on {node}: {note}")
-        why = await meddling(self.context.cluster, self.ownership.labels, asked)
+        why = await meddling(self.context.cluster, self.ownership, [self._target.trace], observed.agents, asked)
         return Failed(why.reason, f"{failed.note}; {why.note}", why.evidence) if why else failed
 
     def _stuck(self, step: Step, policy: Owned[NetworkPolicy]) -> None:

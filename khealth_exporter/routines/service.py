@@ -227,7 +227,8 @@ class ServiceRoutine(Routine[ServiceSettings]):
         if since:
             self.record(self._ruler.measure(step, since, Moment(now), censored=True))
         failed = blamed(observed, reason, step, note)
-        why = await meddling(self.context.cluster, self.ownership.labels, now + ASKING)
+        traces = [server.trace for server in self._servers]
+        why = await meddling(self.context.cluster, self.ownership, traces, observed.agents, now + ASKING)
         return Failed(why.reason, f"{failed.note}; {why.note}", why.evidence) if why else failed
 
     def _answering(self) -> Check:

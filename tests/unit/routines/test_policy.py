@@ -232,6 +232,17 @@ async def test_a_policy_of_others_explains_what_agents_do_not_reach() -> None:
 
 
 @virtual
+async def test_a_policy_of_others_for_the_labels_of_the_settings_is_named() -> None:
+    """Canaries have these labels too."""
+    async with scene() as here:
+        SmallNetwork(here)
+        spec = {"podSelector": {"matchLabels": {"team": "platform"}}, "policyTypes": ["Ingress"], "ingress": []}
+        here.api.put(POLICIES, {"metadata": {"name": "of-the-team"}, "spec": spec})
+        status = await policy(here, pod={"labels": {"team": "platform"}})
+        assert ([Reason.NO_SINGLE_CAUSE], True) == (reasons(status), "of-the-team" in note(status.attempts[0]))
+
+
+@virtual
 async def test_a_canary_that_is_no_longer_ready_is_not_overblocked() -> None:
     """It is its node's."""
     async with scene() as here:

@@ -164,6 +164,17 @@ async def test_what_others_forbid_is_no_failure() -> None:
 
 
 @virtual
+async def test_a_policy_of_others_for_the_labels_of_the_settings_is_named() -> None:
+    """Canaries have these labels too."""
+    async with scene() as here:
+        SmallNetwork(here)
+        spec = {"podSelector": {"matchLabels": {"team": "platform"}}, "policyTypes": ["Ingress"], "ingress": []}
+        here.api.put(POLICIES, {"metadata": {"name": "of-the-team"}, "spec": spec})
+        status = await service(here, pod={"labels": {"team": "platform"}})
+        assert ([Reason.NO_SINGLE_CAUSE], True) == (reasons(status), "of-the-team" in note(status.attempts[0]))
+
+
+@virtual
 async def test_a_service_that_another_client_deletes_is_no_failure() -> None:
     """Nobody is to blame."""
     async with scene() as here:
