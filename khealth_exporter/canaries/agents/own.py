@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import structlog
@@ -58,8 +59,13 @@ class OwnAgents:
         """When those were made that the watch has not shown yet."""
         self._number = 0
         self._outdated: frozenset[str] = frozenset()
+        """Those of an earlier specification, by name."""
         self._secret: KubernetesObject | None = None
+        self._data: Mapping[str, str] = {}
+        """What their Secret holds, so that they accept it if it has to be made again."""
         self._renewed = 0.0
+        self._prolonged: dict[str, float] = {}
+        """When those were prolonged, by uid, since the last renewal that prolonged all."""
 
     def want(self, pod: CanarySettings, wanted: int) -> None:
         """Run agents of this specification from now on."""
@@ -93,39 +99,41 @@ class OwnAgents:
 
     def unsettled(self) -> bool:
         """Tell whether there are more or fewer agents than there should be."""
-        return self.begun and (len(self._names()) != self.count or bool(self._outdated))
+        return self.begun and (len(self._names()) != self.count or bool(self._old()))
 
     async def tend(self) -> None:
-        """Make what is missing, renew what is there, remove what is too much; keep what the API server refused."""
+        """Renew what is there, remove what is too much, make what is missing; keep what the API server refused.
+
+        What cannot be made, for want of quota for example, keeps nothing from being renewed or removed.
+        """
         deadline = self._clock.now() + _TRYING
-        try:
-            await self._prepare(deadline)
-            for node in self._lacking():
-                await self._make(node, deadline)
-            await self._remove_some(deadline)
-            await self._renew(deadline)
-            self.trouble = None
-        except Failed as failed:
-            if self.trouble is None or self.trouble.reason is not failed.reason:
-                _log.warning("agents not created", reason=failed.reason, note=failed.note)
-            self.trouble = failed
+        renewed = await _first_failure([partial(self._renew, deadline)])
+        prepared = await _first_failure([partial(self._prepare, deadline)])
+        removed = await _first_failure([partial(self._remove_some, deadline)])
+        made = prepared or await _first_failure([partial(self._make_some, deadline)])
+        failed = made or removed or renewed  # The first one tells why there are too few.
+        if failed and (self.trouble is None or self.trouble.reason is not failed.reason):
+            what = "agents not created" if made else "agents not renewed or removed"
+            _log.warning(what, reason=failed.reason, note=failed.note)
+        self.trouble = failed
 
     async def stop(self) -> None:
         """Remove them all, and the Secret that they made; what cannot be removed is left to sweeps."""
         if not self.begun:
             return
         self.begun, deadline = False, self._clock.now() + ENDING
+        removals = [partial(self._remove_all, deadline), partial(self._remove_secret, deadline)]
         try:
-            await self._remove_all(deadline)
-            await self._remove_secret(deadline)
-        except Failed as failed:
-            _log.warning("agents not deleted", reason=failed.reason, note=failed.note)
-            self._cluster.suspects.add(SECRET)
+            failed = await _first_failure(removals)
         except asyncio.CancelledError:
             self.begun = True  # They are still to be removed.
             raise
+        if failed:
+            _log.warning("agents not deleted", reason=failed.reason, note=failed.note)
+            self._cluster.suspects.add(SECRET)
         self._made.clear()
-        self._secret = None
+        self._prolonged.clear()
+        self._secret, self._data = None, {}
         if not self.begun:  # They may be wanted again by now.
             self._cluster.active.discard(self._ownership.key)
 
@@ -148,6 +156,10 @@ class OwnAgents:
         self.count = count(usable, self._wanted) if nodes.known else self._wanted or 2
         await self._keep_secret(deadline)
 
+    def _old(self) -> list[Pod]:
+        """Return the agents that are of another specification."""
+        return [pod for pod in self.living() if pod.name in self._outdated]
+
     def _lacking(self) -> Sequence[str]:
         """Return the node of each agent that is missing; empty for any node."""
         return [""] * (self.count - len(self._names()))
@@ -162,8 +174,9 @@ class OwnAgents:
     async def _keep_secret(self, deadline: float) -> None:
         if self._secret is not None:
             return
+        self._data = self._data or fresh_data()
         metadata = self._ownership.metadata() | {"labels": {**self._ownership.labels, COMPONENT: AGENT}}
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": fresh_data()}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": self._data}
         try:
             self._secret = decoded(SECRET, await self._cluster.create(SECRET, body, deadline))
         except Refused as refused:
@@ -176,6 +189,10 @@ class OwnAgents:
         # One whose creation was cut short may be there too.
         if secret := self._secret or await self._cluster.get(SECRET, self.secret, deadline):
             await self._cluster.delete(SECRET, secret, deadline)
+
+    async def _make_some(self, deadline: float) -> None:
+        for node in self._lacking():
+            await self._make(node, deadline)
 
     async def _make(self, node: str, deadline: float) -> None:
         self._number += 1
@@ -190,35 +207,52 @@ class OwnAgents:
 
     async def _remove_some(self, deadline: float) -> None:
         """Delete the agents that have ended or are of another specification, and those that are too many."""
-        living = self.living()
-        over = [pod for pod in self._shown() if pod.ended and not pod.leaving]
-        over += [pod for pod in living if pod.name in self._outdated]
-        self._outdated = frozenset()
-        for pod in over or self._surplus():
-            await self._cluster.delete(POD, pod, deadline)
+        self._outdated &= self._names()
+        over = [pod for pod in self._shown() if pod.ended and not pod.leaving] + self._old()
+        await _all(partial(self._remove, pod, deadline) for pod in over or self._surplus())
+
+    async def _remove(self, pod: Pod, deadline: float) -> None:
+        await self._cluster.delete(POD, pod, deadline)
+        self._outdated -= {pod.name}
 
     async def _remove_all(self, deadline: float) -> None:
         with following([self._cluster.watches.of(POD)]) as changed:
-            found = list(self._shown())
-            unseen = [await self._cluster.get(POD, name, deadline) for name in self._made]
-            for pod in [*found, *(pod for pod in unseen if pod and self.owns(pod))]:
-                await self._cluster.delete(POD, pod, deadline)
+            seen = [partial(self._cluster.delete, POD, pod, deadline) for pod in self._shown()]
+            unseen = [partial(self._remove_unseen, name, deadline) for name in self._made]
+            asked = await _first_failure([*seen, *unseen])
+            if asked and _gives_up(asked):
+                raise asked
             await changed.until(lambda: not any(self._shown()), deadline - ENDING / 2)
-            for pod in self._shown():
-                await self._cluster.delete(POD, pod, deadline, grace=0)
+            await _all(partial(self._cluster.delete, POD, pod, deadline, grace=0) for pod in self._shown())
             await changed.until(lambda: not any(self._shown()), deadline)
+        if asked:
+            raise asked
+
+    async def _remove_unseen(self, name: str, deadline: float) -> None:
+        pod = await self._cluster.get(POD, name, deadline)
+        if pod and self.owns(pod):
+            await self._cluster.delete(POD, pod, deadline)
 
     async def _renew(self, deadline: float) -> None:
-        if self._clock.now() < self.due:
+        """Prolong all of them, if it is time; as long as one cannot be, the others are not prolonged each time."""
+        now = self._clock.now()
+        if now < self.due:
             return
-        for pod in self.living():
-            await self._prolong(POD, pod, deadline)
-        if self._secret:
-            await self._prolong(SECRET, self._secret, deadline)
+        lately = {uid for uid, at in self._prolonged.items() if now - at < RENEWAL / 2}
+        known = [self._secret] if self._secret and self._secret.uid not in lately else []
+        secret = [partial(self._prolong_secret, found, deadline) for found in known]
+        pods = [partial(self._prolong, POD, pod, deadline) for pod in self.living() if pod.uid not in lately]
+        await _all([*secret, *pods])
+        self._prolonged.clear()
         self._renewed = self._clock.now()
 
-    async def _prolong(self, kind: Kind[Any], found: KubernetesObject, deadline: float) -> None:
-        """Let an object live on: its rightful life counts from its creation."""
+    async def _prolong_secret(self, secret: KubernetesObject, deadline: float) -> None:
+        """Let the Secret live on, or forget it if it is gone, so that it is made again."""
+        if not await self._prolong(SECRET, secret, deadline):
+            self._secret = None
+
+    async def _prolong(self, kind: Kind[Any], found: KubernetesObject, deadline: float) -> bool:
+        """Let an object live on, and tell whether it is there: its rightful life counts from its creation."""
         now = self._cluster.server_time()
         age = now - (unix_time(found.metadata.creation_timestamp) or now)
         changes = {"metadata": {"annotations": {MAX_AGE: str(math.ceil(age + MAX_AGE_SECONDS))}}}
@@ -227,3 +261,33 @@ class OwnAgents:
         except Refused as refused:
             if not refused.refusal.missing:
                 raise
+            return False
+        self._prolonged[found.uid] = self._clock.now()
+        return True
+
+
+async def _first_failure(works: Iterable[Callable[[], Awaitable[object]]]) -> Failed | None:
+    """Do all of it, and return what failed first: what one object is refused is not refused for all.
+
+    An API server that does not answer is not asked for more.
+    """
+    first: Failed | None = None
+    for work in works:
+        try:
+            await work()
+        except Failed as failed:
+            first = first or failed
+            if _gives_up(failed):
+                break
+    return first
+
+
+def _gives_up(failed: Failed) -> bool:
+    """Tell whether the API server did not answer."""
+    return isinstance(failed, Refused) and failed.unanswered
+
+
+async def _all(works: Iterable[Callable[[], Awaitable[object]]]) -> None:
+    """Do all of it; then raise Failed if something failed."""
+    if failed := await _first_failure(works):
+        raise failed

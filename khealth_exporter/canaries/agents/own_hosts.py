@@ -28,7 +28,7 @@ class OwnHostAgents(OwnAgents):
 
     def unsettled(self) -> bool:
         """Tell whether agents are missing on a node, or are on one where they are no longer wanted."""
-        return self.begun and bool(self._lacking() or self._surplus() or self._outdated)
+        return self.begun and bool(self._lacking() or self._surplus() or self._old())
 
     async def _prepare(self, _deadline: float) -> None:
         self.count = len(self._wanted_on())

@@ -448,3 +448,154 @@ async def test_a_quota_that_is_exceeded_is_what_is_told() -> None:
             await fleet.ready(cluster.here.clock.now() + 20)
 
         assert Reason.QUOTA_EXCEEDED is caught.value.reason
+
+
+QUOTA = refusal(403, 'pods "khealth-agents-run-1-4" is forbidden: exceeded quota: small', "Forbidden")
+SECRET_NAME = "khealth-agents-run-1"
+
+
+def refusing_one(verb: str, name: str) -> Any:
+    """Return a fault: one pod cannot be changed like this."""
+
+    async def fault(asked: Asked) -> Refusal | None:
+        return FORBIDDEN if asked.verb == verb and asked.path.endswith(f"/{name}") else None
+
+    return fault
+
+
+@virtual
+async def test_what_cannot_be_made_keeps_nothing_from_being_renewed() -> None:
+    """There is no quota left for one that was lost: the others live on, and so does the Secret."""
+    async with own() as (cluster, fleet):
+        await fleet.ready(cluster.here.clock.now() + 20)
+        cluster.here.api.faults.append(refusing("create", resource="pods", by=QUOTA))
+        cluster.here.api.remove(PODS, NAMES[0])
+        await asyncio.sleep(7200)
+        other = await sweeper_of_another(cluster)
+
+        assert ((), NAMES[1:]) == (other.found(everything=False), alive(cluster))
+        assert AgentCount(2, 3) == fleet.count()
+
+
+@virtual
+async def test_what_cannot_be_made_keeps_nothing_from_being_removed() -> None:
+    """Evicted agents stay as failed pods otherwise."""
+    async with own() as (cluster, fleet):
+        await fleet.ready(cluster.here.clock.now() + 20)
+        api = cluster.here.api
+        quota = refusing("create", resource="pods", by=QUOTA)
+        api.faults.append(quota)
+        api.put(PODS, status_of(api.objects[PODS][NAMES[2]], phase="Failed"))
+        await asyncio.sleep(10)
+        assert NAMES[:2] == alive(cluster)
+
+        api.faults.remove(quota)
+        await asyncio.sleep(10)
+        assert 3 == len(alive(cluster))
+
+
+@virtual
+async def test_a_secret_that_was_deleted_is_made_again() -> None:
+    """It is the same one: agents that run have it, and they are asked all the time."""
+    async with own() as (cluster, fleet):
+        found = await fleet.ready(cluster.here.clock.now() + 20)
+        secrets = cluster.here.api.objects["secrets"]
+        before = secrets[SECRET_NAME]["data"]
+        for fault in ([], [refusing("create", resource="pods", by=QUOTA)]):
+            cluster.here.api.faults += fault
+            cluster.here.api.remove("secrets", SECRET_NAME)
+            await asyncio.sleep(300)
+
+            assert before == secrets[SECRET_NAME]["data"]
+        deadline = cluster.here.clock.now() + 20
+        assert len(NAMES) == len((await fleet.ask(found, "dns", lambda _agent: {}, deadline)).told)
+        await asyncio.sleep(7200)
+        assert () == (await sweeper_of_another(cluster)).found(everything=False)
+
+    assert {} == secrets
+
+
+@virtual
+async def test_agents_that_begin_again_have_another_secret() -> None:
+    """That of the earlier ones was deleted with them."""
+    async with own() as (cluster, fleet):
+        await fleet.ready(cluster.here.clock.now() + 20)
+        before = cluster.here.api.objects["secrets"][SECRET_NAME]["data"]
+        fleet.want(AgentsSettings(channel="proxy"), "khealth:test", needed=False)
+        await asyncio.sleep(10)
+        fleet.want(AgentsSettings(channel="proxy"), "khealth:test", needed=True)
+        await fleet.ready(cluster.here.clock.now() + 20)
+
+        assert before != cluster.here.api.objects["secrets"][SECRET_NAME]["data"]
+
+
+@virtual
+async def test_an_agent_that_cannot_be_renewed_keeps_no_other_from_it() -> None:
+    """A webhook may refuse the first one; the others are not patched again and again."""
+    async with own() as (cluster, fleet):
+        await fleet.ready(cluster.here.clock.now() + 20)
+        cluster.here.api.faults.append(refusing_one("patch", NAMES[0]))
+        await asyncio.sleep(7200)
+        other = await sweeper_of_another(cluster)
+
+        assert [f"Pod/{NAMES[0]}"] == [str(found) for found in other.found(everything=False)]
+        assert 7200 / 100 > len([one for one in cluster.here.api.named("patch") if one.path.endswith(NAMES[1])])
+
+
+@virtual
+async def test_an_agent_that_cannot_be_removed_keeps_no_other_from_it() -> None:
+    """It is replaced once it can be."""
+    async with own() as (cluster, fleet):
+        await fleet.ready(cluster.here.clock.now() + 20)
+        stuck = refusing_one("delete", NAMES[0])
+        cluster.here.api.faults.append(stuck)
+        fleet.want(AgentsSettings(channel="proxy"), "khealth:next", needed=True)
+        await asyncio.sleep(20)
+        assert [NAMES[0], "khealth-agents-run-1-4", "khealth-agents-run-1-5"] == alive(cluster)
+
+        cluster.here.api.faults.remove(stuck)
+        await asyncio.sleep(20)
+        assert [f"khealth-agents-run-1-{number}" for number in (4, 5, 6)] == alive(cluster)
+
+
+@virtual
+async def test_an_agent_that_the_watch_has_not_shown_is_replaced_too() -> None:
+    """A reload came just after it was made."""
+    async with own() as (cluster, fleet):
+        api = cluster.here.api
+        waiting = asyncio.ensure_future(fleet.ready(cluster.here.clock.now() + 60))
+        while not api.objects.get(PODS):
+            await asyncio.sleep(0.001)
+            for stream in api.open_streams("pods"):
+                stream.hushed = True
+        fleet.want(AgentsSettings(channel="proxy"), "khealth:next", needed=True)
+        await asyncio.sleep(2)
+        for stream in api.open_streams("pods"):
+            stream.end()
+        await waiting
+        await asyncio.sleep(20)
+
+        assert {"khealth:next"} == {pod["spec"]["containers"][0]["image"] for pod in cluster.pods()}
+        assert len(NAMES) == len(alive(cluster))
+
+
+@virtual
+async def test_an_agent_that_cannot_be_removed_leaves_nothing_else_at_the_end() -> None:
+    """It is left to sweeps."""
+    async with own() as (cluster, fleet):
+        await fleet.ready(cluster.here.clock.now() + 20)
+        api = cluster.here.api
+        api.faults.append(refusing_one("delete", NAMES[0]))
+
+    assert ([NAMES[0]], {}) == (sorted(api.objects[PODS]), api.objects["secrets"])
+
+
+@virtual
+async def test_an_api_server_that_is_down_does_not_delay_the_end() -> None:
+    """Nothing is asked twice."""
+    async with own() as (cluster, fleet):
+        await fleet.ready(cluster.here.clock.now() + 20)
+        cluster.here.api.faults.append(refusing("delete", "get", "patch", by=UNREACHABLE))
+        began = cluster.here.clock.now()
+
+    assert cluster.here.clock.now() - began < 5
