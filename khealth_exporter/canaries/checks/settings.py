@@ -86,5 +86,5 @@ class CheckSettings(RoutineSettings):
                 "terminationGracePeriodSeconds exceeds a quarter of timeout: the pod would not end in time"
             )
         if any(seconds is not None and seconds < self.timeout for seconds in self.template.deadlines):
-            raise ValueError("activeDeadlineSeconds is below timeout: nobody could tell why the check has ended")
+            raise ValueError("activeDeadlineSeconds is below timeout: khealth could not tell why the check has ended")
         return self
