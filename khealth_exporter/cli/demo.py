@@ -29,7 +29,12 @@ _PACE = {
     "starved_seconds": 1.0,
 }
 """Seconds; shorter than the defaults, so that results show soon."""
-_SLOWER = {"latency": {"timeout": 24.0, "interval": 60.0}, "policy": {"timeout": 30.0, "interval": 80.0}}
+_SLOWER = {
+    "dns": {"timeout": 14.0, "interval": 30.0},
+    "egress": {"timeout": 10.0, "interval": 20.0},
+    "latency": {"timeout": 24.0, "interval": 60.0},
+    "policy": {"timeout": 30.0, "interval": 80.0},
+}
 """Seconds of routines that accept no shorter timeout: agents ask twice, or for a while, before they say that nothing
 answers."""
 _CHECK = {
