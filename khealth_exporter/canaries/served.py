@@ -68,6 +68,11 @@ class Served(Owned[Service]):
         """Where its load balancer listens: an address, or a host name; empty as long as it has none."""
         return _balancer(self.known)
 
+    @property
+    def named(self) -> bool:
+        """Whether its load balancer listens at a host name."""
+        return any(self.balancer == one.hostname for one in self.known.status.load_balancer.ingress)
+
     def described(self, kind: str, port: int, labels: Mapping[str, str]) -> Mapping[str, object]:
         """Return its manifest: of a type such as ClusterIP, at the port where the pods listen too, with more labels."""
         own = dict(self.ownership.labels)

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from khealth_exporter.canaries.diagnosis import alone
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.core.agents import Agent, Agents, Heard, Silence, Told
 from khealth_exporter.core.routine import Context
@@ -17,7 +16,7 @@ from khealth_exporter.vocabulary.reading import Remark
 from khealth_exporter.vocabulary.reason import Reason
 from khealth_exporter.vocabulary.sample import Measurement
 from khealth_exporter.vocabulary.step import Step
-from khealth_exporter.vocabulary.verdict import Evidence, Failed
+from khealth_exporter.vocabulary.verdict import Failed
 
 LONGEST = 60.0
 """Seconds that an agent tries at most for one question."""
@@ -33,10 +32,8 @@ _FEWEST = 20
 """Tries in a row that fail before silence counts, also if many agents try less often."""
 NO_LOOKUP = "no lookup"
 """How an agent's error begins if DNS does not tell whether a name has addresses."""
-_NAMED = 3
+NAMED = 3
 """Agents that a note names."""
-_SHOWN = 10
-"""Agents that evidence shows."""
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
@@ -161,7 +158,7 @@ class Observed:
         """Return how many agents took part, and which ones did not answer."""
         told = len(self.agents)
         text = f"{told} of {told + len(self.silent)} answered"
-        quiet = "; ".join(f"{one.agent.name} on {one.agent.node}: {one.why.note}" for one in self.silent[:_NAMED])
+        quiet = "; ".join(f"{one.agent.name} on {one.agent.node}: {one.why.note}" for one in self.silent[:NAMED])
         return Remark("agents", clean(f"{text}; {quiet}" if quiet else text), failing=bool(self.silent))
 
 
@@ -183,48 +180,72 @@ async def observe(
     """Let each agent try its checks for so many seconds at most; raise Failed if no agent answers.
 
     An agent tries for a minute at most. It is then asked again for what it has not reached, until the time is over.
+    One that falls silent meanwhile is left out if others fail; if none does, its silence is raised.
     """
     clock, due = context.clock, context.clock.now() + within
-    pending = {agent.uid: {check.id: check for check in checks(agent)} for agent in agents}
-    seen: dict[tuple[str, str], Seen] = {}
-    silent: list[Silence] = []
+    asking = _Asking(context, agents, checks)
     for rounds in range(max(1, math.ceil(within / LONGEST)), 0, -1):
         left = due - clock.now()
-        if seen and left < _SHORTEST:
+        if asking.seen and left < _SHORTEST:
             break
-        asked = [agent for agent in agents if pending[agent.uid]] if seen else agents
-        share = max(_SHORTEST, left / rounds)
+        await asking.ask(min(LONGEST, max(_SHORTEST, left / rounds)))
+        if not any(asking.pending.values()):
+            break
+    return asking.observed()
+
+
+class _Asking:
+    """Agents that are asked until they have reached what they try."""
+
+    def __init__(self, context: Context, agents: Sequence[Agent], checks: Callable[[Agent], Iterable[Check]]) -> None:
+        self._context, self._agents = context, agents
+        self.pending = {agent.uid: {check.id: check for check in checks(agent)} for agent in agents}
+        self.seen: dict[tuple[str, str], Seen] = {}
+        self._silent: list[Silence] = []
+        self._lost: list[Failed] = []
+
+    async def ask(self, within: float) -> None:
+        """Let agents try for so many seconds what they have not reached; raise Failed if none has ever answered."""
+        asked = [agent for agent in self._agents if self.pending[agent.uid]] if self.seen else self._agents
+        number = len(self._agents)
+
+        def question(agent: Agent) -> Mapping[str, object]:
+            checks = self.pending[agent.uid].values()
+            return {"checks": [check.question(number) for check in checks], "within": round(within, 3)}
+
+        deadline = self._context.clock.now() + within + TRANSIT
         try:
-            heard = await _ask(context, asked, pending, share, len(agents))
+            heard = await _agents_of(self._context).ask(asked, "until", question, deadline)
         except Failed as failed:
-            if {one.agent.uid for one in seen.values()} <= {agent.uid for agent in asked}:
+            if {one.agent.uid for one in self.seen.values()} <= {agent.uid for agent in asked}:
                 raise
             heard = Heard((), [Silence(agent, failed) for agent in asked])
+        self._take(heard)
+
+    def _take(self, heard: Heard) -> None:
         for told in heard.told:
-            for one in _seen(told, pending[told.agent.uid]):
+            for one in _seen(told, self.pending[told.agent.uid]):
                 key = (told.agent.uid, one.check.id)
-                seen[key] = one.after(seen[key], len(agents)) if key in seen else one
-        silent += heard.silent
-        gone = {silence.agent.uid for silence in heard.silent}
-        seen = {key: one for key, one in seen.items() if key[0] not in gone}
-        pending = {uid: {} for uid in pending}
-        for (uid, name), one in seen.items():
+                self.seen[key] = one.after(self.seen[key], len(self._agents)) if key in self.seen else one
+        self._silent += heard.silent
+        gone = {silence.agent.uid: silence.why for silence in heard.silent}
+        self._lost += [gone[uid] for (uid, _), one in self.seen.items() if uid in gone and not one.reached]
+        self.seen = {key: one for key, one in self.seen.items() if key[0] not in gone}
+        self.pending = {uid: {} for uid in self.pending}
+        for (uid, name), one in self.seen.items():
             if not one.reached:
-                pending[uid][name] = one.check
-        if not any(pending.values()):
-            break
-    return Observed(list(seen.values()), silent)
+                self.pending[uid][name] = one.check
 
+    def observed(self) -> Observed:
+        """Return what agents saw; raise why one is silent that had not reached what it tried, if nothing else fails.
 
-async def _ask(
-    context: Context, agents: Sequence[Agent], asked: Mapping[str, Mapping[str, Check]], within: float, number: int
-) -> Heard:
-    """Put to each agent its checks, of so many agents that try at the same time."""
-
-    def question(agent: Agent) -> Mapping[str, object]:
-        return {"checks": [check.question(number) for check in asked[agent.uid].values()], "within": round(within, 3)}
-
-    return await _agents_of(context).ask(agents, "until", question, context.clock.now() + within + TRANSIT)
+        What it tried may fail still. An agent that was about to go says nothing.
+        """
+        found = Observed(list(self.seen.values()), self._silent)
+        why = next((why for why in self._lost if why.reason is not Reason.DISRUPTED), None)
+        if why and not found.failing:
+            raise why
+        return found
 
 
 def _seen(told: Told, asked: Mapping[str, Check]) -> Iterable[Seen]:
@@ -245,33 +266,3 @@ def measured(step: Step, since: Moment, seen: Sequence[Seen], ruler: Ruler) -> M
     last = max(seen, key=lambda one: one.at)
     found = ruler.measure(step, since, Moment(last.at), censored=not last.reached)
     return replace(found, uncertainty=max(found.uncertainty, *(one.uncertainty for one in seen)))
-
-
-def blamed(observed: Observed, reason: Reason, step: Step, note: str) -> Failed:
-    """Return what it means that some agents did not see what they should: one node is to blame, or what connects all.
-
-    One node is if every failing pair of agent and target has to do with it alone, and other nodes are well. A node is
-    well if an agent of it has reached something that is not on it, or is reached from another node.
-    """
-    seen, failing = observed.seen, observed.failing
-    well = {node for one in seen if one.reached and one.check.node != one.agent.node for node in _nodes(one)}
-    suspects = set.intersection(*map(_nodes, failing)) - well
-    evidence = tuple(map(_evidence, failing[:_SHOWN]))
-    pairs = ", ".join(f"{one.agent.name} on {one.agent.node}" for one in failing[:_NAMED])
-    more = f" and {len(failing) - _NAMED} more" if len(failing) > _NAMED else ""
-    note = clean(f"{note}: {pairs}{more} of {len(observed.agents)} agents")
-    if len(suspects) == 1 and well:
-        return Failed(Reason.ONE_NODE, alone(reason, suspects.pop(), note), evidence, step=step)
-    return Failed(reason, note, evidence, step=step)
-
-
-def _nodes(one: Seen) -> set[str]:
-    return {node for node in (one.agent.node, one.check.node) if node}
-
-
-def _evidence(one: Seen) -> Evidence:
-    outcome, check = one.outcome, one.check
-    by = ", ".join(f"{count} by {name}" for name, count in sorted(outcome.answers.items())) or "none"
-    lines = [f"{check.id} at {check.address} port {check.port}: {outcome.tries} tries; answers: {by}"]
-    lines += [f"last error: {outcome.error}"] if outcome.error else []
-    return Evidence("Agent", f"{one.agent.name} on {one.agent.node}", tuple(map(clean, lines)))

@@ -18,7 +18,7 @@ from khealth_exporter.canaries.job_way import COMPLETE, WAY, completed, without_
 from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_set import PodSet
 from khealth_exporter.canaries.pod_steps import ACCEPT, CREATE, DELETE, DELETE_POD, ENDED, SANDBOX, SCHEDULE, START
-from khealth_exporter.canaries.removal import Removal
+from khealth_exporter.canaries.removal import ENDING, Removal
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.kinds import EVENT, JOB, NODE, POD, Kind
 from khealth_exporter.cluster.objects import Pod
@@ -119,16 +119,19 @@ class Check(Routine[CheckSettings]):
             trace = next(iter(self._pods.traces.values()))
         said = await self._protocol.said(trace, self.deadline)
         self._take(said)
-        if self._protocol.spoke:
-            await self._let_end(trace)
         if said.reason:
             raise Failed(said.reason, said.note, said.evidence, step=self._check)
         if self._job and over(trace, self._names, one_failed=False) and not failures(trace.item, self._names):
             self.record(await completed(self._owned, self._pods, trace, self.deadline, self.context))
 
     async def cleanup(self) -> None:
-        """Delete what was created, and wait until its pod is gone."""
-        await self._removal.run(self.deadline, self.settings.timeout, self.record)
+        """Let a check that has reported end, delete what was created, and wait until its pod is gone."""
+        patience = self.settings.timeout
+        if self._protocol.spoke:
+            # What is left is enough for the time that the pod has to end, and for its removal without its kubelet.
+            patience /= 2
+            await self._let_end(self.deadline - patience / 2 - self.settings.grace - ENDING)
+        await self._removal.run(self.deadline, patience, self.record)
 
     def close(self) -> None:
         """Let a sweep take what is left."""
@@ -155,14 +158,17 @@ class Check(Routine[CheckSettings]):
                 self.record(self._owned.ruler.measure(self._check, begin, end or now, censored=overdue))
         return trace
 
-    async def _let_end(self, trace: Trace[Pod]) -> None:
+    async def _let_end(self, deadline: float) -> None:
         """Let a check that has said its word clean up after itself, as long as its time is not over."""
 
         def ended() -> bool:
-            return trace.gone or trace.item.ended or self._protocol.over(trace)
+            traces = self._pods.traces.values()
+            return all(one.gone or one.item.ended or self._protocol.over(one) for one in traces)
 
-        well = await self._pods.until(ended, self.deadline)
-        self.record(Remark("after its report", "it ended" if well else "it went on until the end of its timeout"))
+        began = self.context.clock.now()
+        well = await self._pods.until(ended, deadline)
+        went = f"it went on, and was deleted after {self.context.clock.now() - began:.0f} s"
+        self.record(Remark("after its report", "it ended" if well else went))
 
     async def _heard(self, aim: Aim) -> None:
         """Return when the check has said its word, or its pod is where it should be; raise Failed."""

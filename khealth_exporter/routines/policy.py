@@ -17,7 +17,8 @@ from khealth_exporter.canaries.owned import Owned
 from khealth_exporter.canaries.pod_steps import ACCEPT, DELETE_POD, READY, SANDBOX, SCHEDULE, START, STARTUP
 from khealth_exporter.canaries.policies import meddling
 from khealth_exporter.canaries.serving import place, serving
-from khealth_exporter.canaries.until import TRANSIT, Check, Observed, blamed, measured, observe, ready_agents
+from khealth_exporter.canaries.unseen import blamed
+from khealth_exporter.canaries.until import TRANSIT, Check, Observed, measured, observe, ready_agents
 from khealth_exporter.cluster.kinds import EVENT, NETWORK_POLICY, NODE, POD, Kind
 from khealth_exporter.cluster.objects import NetworkPolicy
 from khealth_exporter.cluster.ownership import AGENT, COMPONENT
@@ -172,7 +173,9 @@ class Policy(Routine[PolicySettings]):
         await self._create(self._allow, [{"from": [{"podSelector": {"matchLabels": {COMPONENT: AGENT}}}]}])
         after = await self._observe(agents, "answer")
         if denied.failing:
-            raise await self._halfway(denied, after)
+            if why := await self._halfway(denied, after):
+                raise why
+            return
         if after.failing:
             self._stuck(ALLOW, self._allow)
             note = "a policy that allows agents to reach the canary does not let in"
@@ -182,15 +185,19 @@ class Policy(Routine[PolicySettings]):
         self.record(Remark("enforcement", "the cluster enforces NetworkPolicies"))
         self.record(measured(ALLOW, self._allow.answered, after.seen, self._target.ruler))
 
-    async def _halfway(self, denied: Observed, allowed: Observed) -> Failed:
-        """Return what it means that the first policy has stopped some agents only.
+    async def _halfway(self, denied: Observed, allowed: Observed) -> Failed | None:
+        """Return what it means that the first policy has stopped some agents only; None if that is not known.
 
-        If these get no answer now either, no policy has stopped them: the way to the canary is broken.
+        If these get no answer now, no policy has stopped them: the way to the canary is broken, or they have gone.
         """
         stopped = {one.agent.uid for one in denied.seen if one.reached}
-        if not any(one.reached for one in allowed.seen if one.agent.uid in stopped) and allowed.failing:
+        if not any(one.reached for one in allowed.seen if one.agent.uid in stopped):
+            self._enforcement.partly = False
             note = "the canary no longer answers, though a policy allows it"
-            return await self._judged(allowed, Reason.NETWORK_UNREACHABLE, note)
+            if allowed.failing:
+                return await self._judged(allowed, Reason.NETWORK_UNREACHABLE, note)
+            self.record(Remark("enforcement", "not applicable: the agents that were stopped no longer answer khealth"))
+            return None
         self._enforcement.seen, self._enforcement.partly = self._enforcement.partly, True
         self._stuck(DENY, self._deny)
         return await self._leaking(denied)

@@ -18,7 +18,8 @@ from khealth_exporter.canaries.pod_steps import ACCEPT, DELETE_POD, READY, SANDB
 from khealth_exporter.canaries.policies import meddling
 from khealth_exporter.canaries.served import ASSIGNED, Addresses, Served, not_assigned
 from khealth_exporter.canaries.serving import place, serving
-from khealth_exporter.canaries.until import Check, Observed, blamed, measured, observe, ready_agents
+from khealth_exporter.canaries.unseen import blamed
+from khealth_exporter.canaries.until import Check, Observed, measured, observe, ready_agents
 from khealth_exporter.cluster.kinds import ENDPOINT_SLICE, EVENT, NETWORK_POLICY, NODE, POD, SERVICE, Kind
 from khealth_exporter.core.agents import Agent
 from khealth_exporter.core.routine import AttemptId, Context, Routine, RoutineSettings
@@ -42,6 +43,8 @@ BASELINE = 5.0
 """Seconds within which agents must reach the pods, which are Ready."""
 BALANCER_EVERY, BALANCER_PATIENCE = 0.5, 2.0
 """Seconds from one try of a load balancer to the next, and for which one waits: its name may have to be looked up."""
+BALANCER_STARTS = 240.0
+"""Seconds that a load balancer with a host name may take until it answers: its DNS and its targets take minutes."""
 GRACE = 20
 """Seconds that it has before it is killed."""
 _NAMED = 3
@@ -173,12 +176,17 @@ class ServiceRoutine(Routine[ServiceSettings]):
         self.record(self._ruler.measure(ASSIGN, self._service.answered, since))
         check = Check("balancer", self._service.balancer, PORT, every=BALANCER_EVERY, timeout=BALANCER_PATIENCE)
         observed = await observe(self.context, agents, lambda _: (check,), self._share)
-        if observed.failing and all(one.unlooked for one in observed.failing):
+        self.record(observed.remark())
+        if not observed.failing:
+            return
+        reason, note = Reason.SERVICE_NOT_PROGRAMMED, "the Service's load balancer does not answer"
+        if all(one.unlooked for one in observed.failing):
+            reason = Reason.NO_SINGLE_CAUSE
             note = f"agents cannot look up the load balancer's name {check.address}: see network/dns"
-            raise await self._judged(observed, Reason.NO_SINGLE_CAUSE, ASSIGN, note)
-        if observed.failing:
-            note = "the Service's load balancer does not answer"
-            raise await self._judged(observed, Reason.SERVICE_NOT_PROGRAMMED, ASSIGN, note)
+        elif self._service.named and self._share < BALANCER_STARTS:
+            reason = Reason.NO_SINGLE_CAUSE
+            note = f"{note} within {self._share:g} s, and one with a host name may take minutes: raise timeout"
+        raise await self._judged(observed, reason, ASSIGN, note)
 
     async def _unprogram(self, agents: Sequence[Agent]) -> None:
         """End a pod, and wait until no agent gets an answer from it."""

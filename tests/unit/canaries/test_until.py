@@ -13,13 +13,13 @@ from small_services import SmallNetwork
 from virtual_time import virtual
 
 from khealth_exporter.canaries import until
+from khealth_exporter.canaries.unseen import blamed
 from khealth_exporter.canaries.until import (
     MOST,
     Check,
     Observed,
     Outcome,
     Seen,
-    blamed,
     measured,
     observe,
     ready_agents,
@@ -94,6 +94,13 @@ def test_a_node_that_reaches_others_is_never_the_one(pairs: list[tuple[str, str,
         (node,) = {name for name in "abc" if failed.note.startswith(f"{REASON} on {name} only")}
         assert [] == [one for one in found if one.reached and node in (one.agent.node, one.check.node)
                       and one.agent.node != one.check.node]  # fmt: skip
+
+
+def test_where_nothing_is_blamed_no_node_is() -> None:
+    """A node whose agent cannot look up a name is for network/dns to judge."""
+    pairs = [seen("a", reached=False), seen("b", reached=True)]
+    found = blamed(Observed(pairs, ()), Reason.NO_SINGLE_CAUSE, STEP, "note")
+    assert Reason.NO_SINGLE_CAUSE is found.reason
 
 
 def test_what_agents_say_of_a_name_that_they_cannot_look_up_is_understood() -> None:
@@ -184,6 +191,8 @@ class Rounds(Scripted):
     def __init__(self, clock: Any, *rounds: Sequence[Mapping[str, Any] | None]) -> None:
         super().__init__(clock, {}, len(rounds[0]))
         self.rounds = iter(rounds)
+        self.early = 0.0
+        self.why = Failed(Reason.AGENT_UNREACHABLE, "no answer")
         self.asked: list[list[str]] = []
 
     async def ask(self, agents: Sequence[Agent], task: str, question: Any, deadline: float) -> Heard:
@@ -192,9 +201,8 @@ class Rounds(Scripted):
         self.asked.append([one.node for one in agents])
         self.questions += (asked := [question(one) for one in agents])
         sent, documents = self.clock.now(), next(self.rounds)
-        await asyncio.sleep(asked[0]["within"])
-        said = list(zip(agents, documents, strict=True))
-        why = Failed(Reason.AGENT_UNREACHABLE, "no answer")
+        await asyncio.sleep(asked[0]["within"] - self.early)
+        said, why = list(zip(agents, documents, strict=True)), self.why
         if not any(document for _, document in said):
             raise why
         told = [Told(one, document, sent, self.clock.now()) for one, document in said if document]
@@ -243,12 +251,37 @@ async def test_agents_try_for_all_of_the_time(within: float) -> None:
 
 
 @virtual
-async def test_an_agent_that_falls_silent_later_is_silent() -> None:
+async def test_no_question_is_longer_than_agents_take() -> None:
+    """Although an earlier one took a little less than it should have: clocks differ."""
+    async with scene() as here:
+        agents = Rounds(here.clock, *[[NOT_YET]] * 5)
+        agents.early = 0.01
+        await after(here, agents, CHECK, 240.0)
+        assert 60.0 == max(one["within"] for one in agents.questions)
+
+
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [([NOT_YET], Reason.AGENT_UNREACHABLE), ([], Reason.DISRUPTED)],
+    ids=["others fail", "it goes"],
+)
+@virtual
+async def test_an_agent_that_falls_silent_later_is_silent(others: list[Mapping[str, Any]], reason: Reason) -> None:
     """It says no more what it sees."""
     async with scene() as here:
-        agents = Rounds(here.clock, [NOT_YET, took(5.0, reached=True)], [None])
+        agents = Rounds(here.clock, [NOT_YET, *others, took(5.0, reached=True)], [None, *others])
+        agents.why = Failed(reason, "no answer")
         found = await after(here, agents, CHECK, 120.0)
-        assert (["node-1"], ["node-0"]) == ([a.node for a in found.agents], [one.agent.node for one in found.silent])
+        silent = [one.agent.node for one in found.silent]
+        assert (["node-0"], len(others)) == (silent, len(found.failing))
+
+
+@virtual
+async def test_an_agent_that_falls_silent_before_it_was_well_is_no_success() -> None:
+    """It has tried for a minute: the other one alone does not tell that all is well."""
+    async with scene() as here:
+        with pytest.raises(Failed, match="no answer"):
+            await after(here, Rounds(here.clock, [NOT_YET, took(5.0, reached=True)], [None]), CHECK, 120.0)
 
 
 @virtual

@@ -115,14 +115,35 @@ async def test_a_check_that_has_reported_may_clean_up_after_itself(errors: tuple
             (pod,) = here.api.objects[PODS].values()
             here.api.put(PODS, ended(pod, "", 1))
 
-        here.small.later(5.0, end)
+        here.small.later(3.0, end)
         began = here.clock.now()
         found = await attempt(here, checks, 15.0)
         assert found.verdict
         assert (Reason.CHECK_FAILED if errors else None) is found.verdict.reason
         assert measured(found)["check"] < 1
         (deleted,) = here.api.named("delete", PODS)
-        assert 5.0 <= deleted.at - began < 10.0
+        assert 3.0 <= deleted.at - began < 4.0
+
+
+@virtual
+async def test_a_check_that_runs_on_is_deleted_in_time_to_end() -> None:
+    """Its verdict does not wait for that, and its kubelet is not blamed if it takes all the time that it has."""
+    async with scene() as here:
+        checks = Checks(here)
+        checks.becomes("no route")
+        began = here.clock.now()
+        here.small.ending = False
+
+        def gone() -> None:
+            (name,) = here.small.pod_names()
+            here.api.remove(PODS, name)
+
+        here.small.later(5.5 + 5.0, gone)
+        found = await attempt(here, checks, 30.0)
+        assert found.verdict
+        assert Reason.CHECK_FAILED is found.verdict.reason
+        (deleted,) = here.api.named("delete", PODS)
+        assert 5.0 <= deleted.at - began < 6.5
 
 
 @pytest.mark.parametrize("then", [None, exits(0), exits(1)], ids=["runs on", "exits with 0", "exits with 1"])

@@ -134,6 +134,23 @@ async def test_an_agent_that_is_cut_off_meanwhile_is_not_stopped_by_a_policy(
 
 
 @virtual
+async def test_an_agent_that_is_gone_before_it_is_let_in_was_not_stopped() -> None:
+    """It had lost its way to the canary, and then does not answer khealth any more."""
+    async with scene() as here:
+        network = SmallNetwork(here, enforcing=False)
+
+        async def lose(asked: Asked) -> None:
+            if asked.verb == "create" and asked.body["metadata"]["name"].endswith("deny"):
+                network.cut = {"node-2"}
+            elif asked.verb == "create" and asked.resource == POLICIES:
+                network.silent = {"node-2"}
+
+        here.api.faults.append(lose)
+        status = await policy(here, timeout=80.0)
+        assert ([None], True) == (reasons(status), "no longer answer khealth" in enforcement(status))
+
+
+@virtual
 async def test_what_stops_some_agents_once_is_not_remembered() -> None:
     """An outage may begin with one policy and end with the other; the next attempt sees that nothing is enforced."""
     async with scene() as here:

@@ -310,6 +310,16 @@ async def test_a_load_balancer_that_does_not_answer_in_its_time_is_the_networks(
 
 
 @virtual
+async def test_a_load_balancer_with_a_name_is_not_blamed_before_it_had_minutes() -> None:
+    """Its name and its targets take that long, on a healthy network too."""
+    async with scene() as here:
+        SmallNetwork(here, ingress=({"hostname": NAME},), answering_after=250.0)
+        status = await service(here, load_balancer=True)
+        assert [Reason.NO_SINGLE_CAUSE] == reasons(status)
+        assert "may take minutes: raise timeout" in note(status.attempts[0])
+
+
+@virtual
 async def test_a_load_balancer_whose_name_cannot_be_looked_up_is_not_blamed() -> None:
     """That is for network/dns to tell."""
     async with scene() as here:
