@@ -153,7 +153,8 @@ class OwnAgents:
         """Find out how many there should be, and make what they need."""
         nodes = Nodes.of(await list_nodes(self._cluster, deadline), self._pod.placement)
         usable = [node for node in nodes.eligible if node.name in nodes.usable]
-        self.count = count(usable, self._wanted) if nodes.known else self._wanted or 2
+        # Where nodes cannot be listed, there are no more agents than there were, and no fewer.
+        self.count = count(usable, self._wanted) if nodes.known else self._wanted or max(2, self.count)
         await self._keep_secret(deadline)
 
     def _old(self) -> list[Pod]:

@@ -494,6 +494,17 @@ async def test_what_cannot_be_made_keeps_nothing_from_being_removed() -> None:
         assert 3 == len(alive(cluster))
 
 
+@pytest.mark.parametrize("wrong", [FORBIDDEN, UNREACHABLE], ids=["no right", "no answer"])
+@virtual
+async def test_nodes_that_cannot_be_listed_take_no_agent_away(wrong: Refusal) -> None:
+    """It is not known then that there are too many."""
+    async with own() as (cluster, fleet):
+        await fleet.ready(cluster.here.clock.now() + 20)
+        cluster.here.api.faults.append(refusing("list", resource="nodes", by=wrong))
+        await asyncio.sleep(900)
+        assert (NAMES, []) == (alive(cluster), cluster.here.api.named("delete", PODS))
+
+
 @virtual
 async def test_a_secret_that_was_deleted_is_made_again() -> None:
     """It is the same one: agents that run have it, and they are asked all the time."""
