@@ -40,14 +40,15 @@ JUST_ASKED = 3.0
 class Removal:
     """Deletes an attempt's own object with its pods; `steps` are the routine's, and the teardown one is measured.
 
-    `between` is the kind of the objects that the own object creates, where it is these that create the pods.
+    `between` is the kind of the objects that the own object creates, where it is these that create the pods. `grace` is
+    how many seconds each pod has to end, where that is more than a moment.
     """
 
     def __init__(  # noqa: PLR0913 - one of them is a choice
         self, owned: Owned[Any], pods: PodSet, placement: Placement, context: Context, steps: Sequence[Step], *,
-        between: Kind[Any] | None = None,
+        between: Kind[Any] | None = None, grace: float = 0.0,
     ) -> None:  # fmt: skip
-        self._between = between
+        self._between, self._grace = between, grace
         self._owned, self._pods, self._placement = owned, pods, placement
         self._cluster, self._clock = context.cluster, context.clock
         self._backlog = context.memory.of(Backlog)
@@ -71,7 +72,8 @@ class Removal:
         latest = deadline - FORCING - len(self._pods.present()) / PACE
         # A delete whose answer was slow, or came to the second try only, has left the others no time until then.
         told = self._owned.told if self._owned.asked else self._clock.now()
-        if not await self._goes(max(deadline - patience / 2, told + ENDING), latest):
+        ended = max(told + ENDING, min(told + self._grace + ENDING, latest))
+        if not await self._goes(max(deadline - patience / 2, ended), latest):
             await self._force(deadline, record)
         elif self._owned.kind is not POD and self._stuck is None:
             self._backlog.collected(since)
@@ -99,7 +101,8 @@ class Removal:
         left = self._pods.present()
         if self._owned.kind is not POD and not (left and all(trace.item.leaving for trace in left)):
             return math.inf if self._collecting() else 0.0
-        return max((self._pods.leaving.get(trace.item.uid, 0.0) + JUST_ASKED for trace in left), default=0.0)
+        asked = (self._pods.leaving.get(trace.item.uid, -math.inf) for trace in left)
+        return max(asked, default=-math.inf) + self._grace + JUST_ASKED
 
     def _collecting(self) -> bool:
         """Tell whether the controller manager has worked since the delete; the garbage collector is part of it."""
@@ -201,7 +204,7 @@ class Removal:
         if self._owned.kind is POD or not waited:
             return None
         since = max(self._pods.leaving.get(trace.item.uid, 0.0) for trace in left)
-        if since + JUST_ASKED <= now:
+        if since + self._grace + JUST_ASKED <= now:
             return None
         note = f"{left_over(len(left))}, asked to end {now - since:.1f} s ago: the garbage collector is slow"
         return Finding(self._step, Reason.UNKNOWN, note)

@@ -13,6 +13,7 @@ from khealth_exporter.cluster.ownership import Ownership
 from khealth_exporter.cluster.watch.subscription import Signal
 from khealth_exporter.core.agents import AGENT_PERMISSIONS, AGENT_REASONS, Agents
 from khealth_exporter.core.reports import Reports
+from khealth_exporter.core.stop import Stop
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.measure.moments import Lags
 from khealth_exporter.vocabulary.alerting import Alerting
@@ -159,6 +160,8 @@ class Routine(ABC, Generic[S_co]):
         """Names and labels of what the attempt creates."""
         self.changed = Signal()
         """Fires when a watch shows a change of the attempt's objects."""
+        self.stop = Stop()
+        """Asked for when the attempt is to end early: cleanup goes on, and need not wait for what could wait."""
         self.deadline = float("inf")
         self.record: Callable[[Recorded], None] = lambda _: None
         """Hands a finding to the running phase: a sample, a step of the attempt itself, or many durations of it; a

@@ -122,6 +122,7 @@ class _Attempt:
             self._end(Phase.INIT, self._clock.now(), self._bug(Phase.INIT, error), Notes(self._runner.wanted))
             self._end(Phase.CLEANUP, self._clock.now(), _Outcome(), Notes(self._runner.wanted))
             return
+        routine.stop = self._stop
         try:
             well = await self._phase(routine, Phase.INIT, self._settings.timeout, routine.init)
             if well and self._settings.hold and not self._stop.requested:

@@ -1,7 +1,7 @@
 """check: a user's own Pod or Job runs, and says whether what it looked at is healthy."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -79,7 +79,8 @@ class Check(Routine[CheckSettings]):
         )
         place, missing = placement(template), without_pod if self._job else vanished
         self._pods = PodSet(self._owned, place, context, steps, missing)
-        self._removal = Removal(self._owned, self._pods, place, context, steps)
+        self._removal = Removal(self._owned, self._pods, place, context, steps, grace=settings.grace)
+        self._left_alone = False
 
     @classmethod
     def steps_of(cls, settings: CheckSettings) -> tuple[Step, ...]:
@@ -126,11 +127,11 @@ class Check(Routine[CheckSettings]):
 
     async def cleanup(self) -> None:
         """Let a check that has reported end, delete what was created, and wait until its pod is gone."""
-        patience = self.settings.timeout
+        patience = timeout = self.settings.timeout
         if self._protocol.spoke:
             # What is left is enough for the time that the pod has to end, and for its removal without its kubelet.
             patience /= 2
-            await self._let_end(self.deadline - patience / 2 - self.settings.grace - ENDING)
+            await self._let_end(self.deadline - patience / 2 - self.settings.grace - max(ENDING, timeout / 8))
         await self._removal.run(self.deadline, patience, self.record)
 
     def close(self) -> None:
@@ -159,28 +160,23 @@ class Check(Routine[CheckSettings]):
         return trace
 
     async def _let_end(self, deadline: float) -> None:
-        """Let a check that has said its word clean up after itself, as long as its time is not over."""
+        """Let a check that has said its word clean up after itself, as long as its time is not over; once."""
+        if self._left_alone:
+            return
+        self._left_alone, began = True, self.context.clock.now()
 
         def ended() -> bool:
             traces = self._pods.traces.values()
-            return all(one.gone or one.item.ended or self._protocol.over(one) for one in traces)
+            return bool(traces) and all(one.gone or one.item.ended or self._protocol.over(one) for one in traces)
 
-        began = self.context.clock.now()
-        well = await self._pods.until(ended, deadline)
-        went = f"it went on, and was deleted after {self.context.clock.now() - began:.0f} s"
-        self.record(Remark("after its report", "it ended" if well else went))
+        if not ended():
+            await _first(self._pods.until(ended, deadline), self.stop.wait())
+        went = f"it went on for {self.context.clock.now() - began:.0f} s"
+        self.record(Remark("after its report", "it ended" if ended() else went))
 
     async def _heard(self, aim: Aim) -> None:
         """Return when the check has said its word, or its pod is where it should be; raise Failed."""
-        heard = asyncio.ensure_future(self._protocol.heard())
-        ended = asyncio.ensure_future(self._pods.all_at(aim, 1, self.deadline, _drop))
-        try:
-            await asyncio.wait({heard, ended}, return_when=asyncio.FIRST_COMPLETED)
-            await (heard if heard.done() else ended)
-        finally:
-            for task in (heard, ended):
-                task.cancel()
-            await asyncio.gather(heard, ended, return_exceptions=True)
+        await _first(self._protocol.heard(), self._pods.all_at(aim, 1, self.deadline, _drop))
 
     def _silent(self, trace: Trace[Pod]) -> Finding:
         note = f"{trace.item.name}: it still runs, and has not said what it found in {self.settings.timeout:g} s"
@@ -208,6 +204,18 @@ class Check(Routine[CheckSettings]):
 
 def _hopeless(reached: Test) -> Test:
     return lambda trace: trace.item.ended and not reached(trace)
+
+
+async def _first(*ways: Coroutine[Any, Any, object]) -> None:
+    """Return when one of these is over, or raise what it raises; the others are given up."""
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await next(task for task in tasks if task.done())
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _drop(_: object) -> None:

@@ -176,7 +176,7 @@ class ServiceRoutine(Routine[ServiceSettings]):
         self.record(self._ruler.measure(ASSIGN, self._service.answered, since))
         check = Check("balancer", self._service.balancer, PORT, every=BALANCER_EVERY, timeout=BALANCER_PATIENCE)
         observed = await observe(self.context, agents, lambda _: (check,), self._share)
-        self.record(observed.remark())
+        self.record(replace(observed.remark(), name="agents at the load balancer"))
         if not observed.failing:
             return
         reason, note = Reason.SERVICE_NOT_PROGRAMMED, "the Service's load balancer does not answer"

@@ -125,25 +125,40 @@ async def test_a_check_that_has_reported_may_clean_up_after_itself(errors: tuple
         assert 3.0 <= deleted.at - began < 4.0
 
 
+@pytest.mark.parametrize(
+    ("limit", "grace", "asked"), [(20.0, 5, 5.0), (120.0, 30, 45.0), (300.0, 75, 112.5), (3600.0, 0, 2250.0)]
+)
 @virtual
-async def test_a_check_that_runs_on_is_deleted_in_time_to_end() -> None:
-    """Its verdict does not wait for that, and its kubelet is not blamed if it takes all the time that it has."""
+async def test_a_check_that_runs_on_is_deleted_in_time_to_end(limit: float, grace: int, asked: float) -> None:
+    """Its kubelet is not blamed if it takes all the time that it has, and a while for the rest."""
     async with scene() as here:
         checks = Checks(here)
-        checks.becomes("no route")
-        began = here.clock.now()
-        here.small.ending = False
+        checks.becomes()
+        began, here.small.ending = here.clock.now(), False
 
         def gone() -> None:
             (name,) = here.small.pod_names()
             here.api.remove(PODS, name)
 
-        here.small.later(5.5 + 5.0, gone)
-        found = await attempt(here, checks, 30.0)
-        assert found.verdict
-        assert Reason.CHECK_FAILED is found.verdict.reason
+        here.small.later(asked + grace + min(limit / 8, 15.0), gone)
+        spec = SPEC | {"terminationGracePeriodSeconds": grace}
+        chosen = {"template": {"kind": "Pod", "spec": spec}, "timeout": limit, "interval": 3 * limit}
+        status = await ran(here, Check, 1.5 * limit, **chosen, protocol="kuberhealthy")
         (deleted,) = here.api.named("delete", PODS)
-        assert 5.0 <= deleted.at - began < 6.5
+        assert ([None], True) == (reasons(status), asked <= deleted.at - began < asked + 1.5)
+
+
+@virtual
+async def test_a_stop_does_not_wait_for_a_check_that_runs_on() -> None:
+    """Its pod is asked to end at once."""
+    async with scene() as here:
+        checks = Checks(here)
+        checks.becomes("no route")
+        began = here.clock.now()
+        template = {"kind": "Pod", "spec": SPEC}
+        status = await ran(here, Check, 2.0, template=template, timeout=300.0, interval=900.0, protocol="kuberhealthy")
+        (deleted,) = here.api.named("delete", PODS)
+        assert ([Reason.CHECK_FAILED], True) == (reasons(status), deleted.at - began < 4.0)
 
 
 @pytest.mark.parametrize("then", [None, exits(0), exits(1)], ids=["runs on", "exits with 0", "exits with 1"])
