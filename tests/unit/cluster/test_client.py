@@ -527,10 +527,16 @@ async def test_a_request_just_before_its_deadline_has_a_second(
             "connect": lambda: client.connect("/readyz", client.clock.now() + 0.01),
             "stream": lambda: opened(client, 0.01),
         }
-        if answered:
-            await asking[way]()
-        else:
-            assert Reason.API_TIMEOUT is (await refused(asking[way]())).reason
+
+        async def reason() -> Reason | None:
+            try:
+                await asking[way]()
+            except Refused as refusal:
+                # On a busy machine, the deadline may have passed before the request began.
+                return await reason() if refusal.reason is Reason.PROBER_STARVED else refusal.reason
+            return None
+
+        assert (None if answered else Reason.API_TIMEOUT) is await reason()
     assert 1 == len(server.seen)
 
 
@@ -1351,7 +1357,7 @@ async def test_a_proxy_with_tls_is_verified_by_the_machines_authorities_if_the_s
         proxy = usable(f"https://127.0.0.1:{served.sockets[0].getsockname()[1]}", "")
         credentials = Credentials(lambda: Loaded("http://cluster.invalid", proxy=proxy), Clock())
         async with client_of("", telemetry, credentials=credentials) as client:
-            found = await asked_both_ways(client)
+            found = await asked_both_ways(client, PATIENCE)
     assert all("HTTP 407" in refusal.note for refusal in found), found
 
 
