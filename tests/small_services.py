@@ -20,6 +20,12 @@ ADDRESS, BALANCER, NODE_PORT = "10.96.0.7", "192.0.2.7", 30123
 LINGER = 15.0
 
 
+def put_denying_policy(here: Scene, name: str, **labels: str) -> None:
+    """Let others' policy deny all traffic to the pods with these labels; without labels, to all."""
+    spec = {"podSelector": {"matchLabels": labels} if labels else {}, "policyTypes": ["Ingress"], "ingress": []}
+    here.api.put(POLICIES, {"metadata": {"name": name}, "spec": spec})
+
+
 @dataclass
 class SmallNetwork:
     """What makes a cluster's pods reach each other, and the agents that try; it may do less than it should."""

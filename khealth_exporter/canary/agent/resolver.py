@@ -24,7 +24,8 @@ _FAILED = frozenset({"servfail", "refused"})
 
 As in glibc (res_nsend, res_nsearch) and Go, so one stale domain of a search list takes no other name away.
 """
-_MISSING = frozenset({"nxdomain", "nodata"})
+MISSING = frozenset({"nxdomain", "nodata"})
+"""Outcomes that tell that a name has no address."""
 _LONGEST_ERROR = 200
 _TRY_SECONDS = 1.0
 
@@ -125,7 +126,7 @@ async def look_up(name: str, until: float, settings: Settings, tries: int = 1) -
         errors = [
             f"{kind}: {one.outcome} {one.error}".strip() for kind, one in zip(dns_message.TYPES, answers, strict=True)
         ]
-        found = next((one for one in answers if one.outcome not in _MISSING), found)
+        found = next((one for one in answers if one.outcome not in MISSING), found)
         found.error = "; ".join(errors)
     found.seconds, found.uncertainty = times
     return found
@@ -141,14 +142,14 @@ async def resolve(asking: Asking, settings: Settings) -> Answer:
     for name in settings.names(asking.name):
         answer = await _ask_servers(asking, name, asking.servers or settings.nameservers)
         answers.append((name, answer))
-        if answer.outcome not in _MISSING | _FAILED:
+        if answer.outcome not in MISSING | _FAILED:
             break
     times, answer = _sums([one for _, one in answers]), answers[-1][1]
     failed = next((one for _, one in answers if one.outcome in _FAILED), None)
     if failed and answer.outcome != "answered":
         answer = failed
         if len(answers) > 1:
-            said = (_said(name, one) for name, one in answers if one.outcome not in _MISSING)
+            said = (_said(name, one) for name, one in answers if one.outcome not in MISSING)
             answer.error = "; ".join(said)[:_LONGEST_ERROR]
     answer.seconds, answer.uncertainty = times
     return answer

@@ -9,7 +9,7 @@ import time
 
 from khealth_exporter.canary.agent import echo, http
 from khealth_exporter.canary.agent.question import Question, is_address
-from khealth_exporter.canary.agent.resolver import Settings, look_up
+from khealth_exporter.canary.agent.resolver import MISSING, Settings, look_up
 from khealth_exporter.canary.agent.stamps import Sent, Trip, connect, family, stamp, told
 
 PROTOCOLS = ("tcp", "udp", "http")
@@ -57,8 +57,7 @@ class Target:
             return self.host, self.port
         answer = await look_up(f"{self.host.removesuffix('.')}.", until, self._settings)
         if not answer.addresses:
-            known = answer.outcome in {"nxdomain", "nodata"}
-            raise Unknown(f"{NO_NAME if known else NO_LOOKUP}: {answer.error}")
+            raise Unknown(f"{NO_NAME if answer.outcome in MISSING else NO_LOOKUP}: {answer.error}")
         self._trips += 1
         return answer.addresses[(self._trips - 1) % len(answer.addresses)], self.port
 

@@ -46,6 +46,12 @@ def alive(cluster: AgentCluster) -> list[str]:
     return [pod["metadata"]["name"] for pod in cluster.pods() if "deletionTimestamp" not in pod["metadata"]]
 
 
+def assert_all_are_next(cluster: AgentCluster) -> None:
+    """See that as many agents run as before, and that all are of the next image."""
+    assert {"khealth:next"} == {pod["spec"]["containers"][0]["image"] for pod in cluster.pods()}
+    assert len(NAMES) == len(alive(cluster))
+
+
 async def sweeper_of_another(cluster: AgentCluster) -> Sweeper:
     """Return what another khealth sees there is to sweep."""
     here = cluster.here
@@ -357,8 +363,7 @@ async def test_another_specification_replaces_them() -> None:
         fleet.want(AgentsSettings(channel="proxy"), "khealth:next", needed=True)
         await asyncio.sleep(10)
 
-        assert {"khealth:next"} == {pod["spec"]["containers"][0]["image"] for pod in cluster.pods()}
-        assert len(NAMES) == len(alive(cluster))
+        assert_all_are_next(cluster)
 
 
 @virtual
@@ -586,8 +591,7 @@ async def test_an_agent_that_the_watch_has_not_shown_is_replaced_too() -> None:
         await waiting
         await asyncio.sleep(20)
 
-        assert {"khealth:next"} == {pod["spec"]["containers"][0]["image"] for pod in cluster.pods()}
-        assert len(NAMES) == len(alive(cluster))
+        assert_all_are_next(cluster)
 
 
 @virtual

@@ -7,7 +7,7 @@ from canary_pods import censored, left, measured, note, ran, reasons
 from fakes import Asked
 from pydantic import ValidationError
 from small_cluster import PODS, Scene, scene
-from small_services import POLICIES, SmallNetwork
+from small_services import POLICIES, SmallNetwork, put_denying_policy
 from virtual_time import virtual
 
 from khealth_exporter.core.snapshot import RoutineStatus
@@ -242,8 +242,7 @@ async def test_a_policy_of_others_explains_what_agents_do_not_reach() -> None:
     """It is no fault of the network."""
     async with scene() as here:
         SmallNetwork(here)
-        spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": []}
-        here.api.put(POLICIES, {"metadata": {"name": "deny-all"}, "spec": spec})
+        put_denying_policy(here, "deny-all")
         status = await policy(here)
         assert ([Reason.NO_SINGLE_CAUSE], True) == (reasons(status), "deny-all" in note(status.attempts[0]))
 
@@ -253,8 +252,7 @@ async def test_a_policy_of_others_for_the_labels_of_the_settings_is_named() -> N
     """Canaries have these labels too."""
     async with scene() as here:
         SmallNetwork(here)
-        spec = {"podSelector": {"matchLabels": {"team": "platform"}}, "policyTypes": ["Ingress"], "ingress": []}
-        here.api.put(POLICIES, {"metadata": {"name": "of-the-team"}, "spec": spec})
+        put_denying_policy(here, "of-the-team", team="platform")
         status = await policy(here, pod={"labels": {"team": "platform"}})
         assert ([Reason.NO_SINGLE_CAUSE], True) == (reasons(status), "of-the-team" in note(status.attempts[0]))
 

@@ -7,7 +7,7 @@ from canary_pods import censored, left, measured, note, ran, reasons
 from documents import Json
 from fakes import Asked
 from small_cluster import PODS, Scene, scene
-from small_services import BALANCER, POLICIES, SERVICES, SmallNetwork
+from small_services import BALANCER, SERVICES, SmallNetwork, put_denying_policy
 from virtual_time import virtual
 
 from khealth_exporter.core.snapshot import Attempt, RoutineStatus
@@ -157,8 +157,7 @@ async def test_what_others_forbid_is_no_failure() -> None:
     """A NetworkPolicy of the namespace keeps everyone from every pod."""
     async with scene() as here:
         SmallNetwork(here)
-        spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": []}
-        here.api.put(POLICIES, {"metadata": {"name": "deny-all"}, "spec": spec})
+        put_denying_policy(here, "deny-all")
         status = await service(here)
         assert ([Reason.NO_SINGLE_CAUSE], True) == (reasons(status), "deny-all" in note(status.attempts[0]))
 
@@ -168,8 +167,7 @@ async def test_a_policy_of_others_for_the_labels_of_the_settings_is_named() -> N
     """Canaries have these labels too."""
     async with scene() as here:
         SmallNetwork(here)
-        spec = {"podSelector": {"matchLabels": {"team": "platform"}}, "policyTypes": ["Ingress"], "ingress": []}
-        here.api.put(POLICIES, {"metadata": {"name": "of-the-team"}, "spec": spec})
+        put_denying_policy(here, "of-the-team", team="platform")
         status = await service(here, pod={"labels": {"team": "platform"}})
         assert ([Reason.NO_SINGLE_CAUSE], True) == (reasons(status), "of-the-team" in note(status.attempts[0]))
 
