@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from sockets import stamps
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +17,10 @@ def _quiet() -> Iterator[None]:
 
 def _dropped(_logger: object, _method: str, _event: object) -> str:
     raise structlog.DropEvent
+
+
+@pytest.fixture
+def stamping() -> Iterator[None]:
+    """Make sure that the kernel stamps what arrives."""
+    with stamps():
+        yield

@@ -27,20 +27,22 @@ _TCP_INFO = struct.Struct("@8x24I")
 """The beginning of struct tcp_info, see linux/tcp.h."""
 _RTT, _RETRANSMITTED = 15, 23
 _MICROSECOND = 1e-6
+_LOOKS = 3
+"""How often to look at both clocks. A process that has no CPU for a while between them must not shift a time."""
 
 
 class Arrival:
-    """Bytes that came, from where, and the monotonic time of their arrival.
+    """Bytes that came, from where, and the monotonic time of their arrival, with the seconds of its uncertainty.
 
-    If it is not `exact`, the kernel did not tell, and it is the time of reading.
+    The uncertainty is None if the kernel did not tell when they came. Then it is the time of reading.
     """
 
-    __slots__ = ("address", "at", "data", "exact")
+    __slots__ = ("address", "at", "data", "uncertainty")
 
-    def __init__(self, data: bytes, at: float, exact: bool, address: tuple[str, int]) -> None:
+    def __init__(self, data: bytes, at: float, uncertainty: float | None, address: tuple[str, int]) -> None:
         self.data = data
         self.at = at
-        self.exact = exact
+        self.uncertainty = uncertainty
         self.address = address
 
 
@@ -88,21 +90,26 @@ def stamp(sock: socket.socket) -> None:
 def receive(sock: socket.socket, most: int) -> Arrival:
     """Read from a stamped socket; of a stream, the time is the last segment's. Raise OSError."""
     data, ancillary, _, address = sock.recvmsg(most, _ANCILLARY)
-    now, real = time.monotonic(), time.time_ns()
-    delay = _delay(ancillary, _TIMESTAMPNS, real)
-    if delay is None:
-        return Arrival(data, now, False, address)  # noqa: FBT003 - not exact
-    return Arrival(data, now - delay, True, address)  # noqa: FBT003 - exact
+    now = time.monotonic()
+    at, uncertainty = _told(ancillary, _TIMESTAMPNS) or (now, None)
+    return Arrival(data, at, uncertainty, address)
 
 
-def _delay(ancillary: list[tuple[int, int, bytes]], wanted: int, real: int) -> float | None:
-    """Return the seconds from the kernel's time to one of the clock, in nanoseconds; None if there is none."""
+def _told(ancillary: list[tuple[int, int, bytes]], wanted: int) -> tuple[float, float] | None:
+    """Return the monotonic time that the kernel tells, and the seconds of its uncertainty; None if it tells none."""
     for _, kind, value in ancillary:
         if kind == wanted and len(value) >= _TIMESPEC.size:
             seconds, nanoseconds = _TIMESPEC.unpack_from(value)
-            delay = (real - seconds * 1_000_000_000 - nanoseconds) / 1e9
-            return delay if 0 <= delay < _OLDEST else None
+            apart, now, real = min(_both_clocks() for _ in range(_LOOKS))
+            ago = (real - seconds * 1_000_000_000 - nanoseconds) / 1e9
+            return (now - ago, apart) if -apart <= ago < _OLDEST else None
     return None
+
+
+def _both_clocks() -> tuple[float, float, int]:
+    """Return the monotonic time and the real one, in nanoseconds, after the seconds by which they may be apart."""
+    before, real, after = time.monotonic(), time.time_ns(), time.monotonic()
+    return (after - before) / 2, (before + after) / 2, real
 
 
 def family(address: str) -> int:
@@ -148,6 +155,7 @@ class Sent:
         sock.send(data)
         self._doubt = time.monotonic() - self._at
         """Seconds by which they may have left later."""
+        self._known = False
         self._departed()
 
     async def next_arrival(self, until: float, most: int) -> Arrival:
@@ -164,17 +172,18 @@ class Sent:
         """Add the way there and back, without the time for which the other side held the answer."""
         seconds = max(0.0, answer.at - self._at)
         doubt = min(self._doubt, seconds)
-        uncertainty = doubt + (kernel.CLOCK_SECONDS if answer.exact else self._busy.seconds())
+        reading = self._busy.seconds() if answer.uncertainty is None else answer.uncertainty
+        uncertainty = max(doubt + reading, kernel.CLOCK_SECONDS)
         trip.at = answer.at
         trip.add(seconds - held if 0 <= held <= seconds else seconds, uncertainty)
 
     def _departed(self) -> None:
         """Learn when the first packet left, if the network device tells; some tell a little later."""
         with contextlib.suppress(OSError):
-            ancillary = self._sock.recvmsg(0, _ANCILLARY, _ERROR_QUEUE)[1]
-            now, delay = time.monotonic(), _delay(ancillary, _TIMESTAMPING, time.time_ns())
-            if self._doubt and delay is not None and now - delay >= self._at:
-                self._at, self._doubt = now - delay, 0.0
+            told = _told(self._sock.recvmsg(0, _ANCILLARY, _ERROR_QUEUE)[1], _TIMESTAMPING)
+            if told and not self._known and told[0] + told[1] >= self._at:
+                self._at, self._doubt = told
+                self._known = True
 
 
 def told(error: OSError) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Never
@@ -12,18 +12,16 @@ from typing import Any, Never
 import pytest
 import trustme
 from aiohappyeyeballs import start_connection
-from sockets import pair
 from yarl import URL
 
 from khealth_exporter.cluster.credentials.proxy import usable
 from khealth_exporter.cluster.errors import Refused, no_answer
 from khealth_exporter.cluster.stream import wire
 from khealth_exporter.cluster.stream.opening import Way, ask
-from khealth_exporter.cluster.stream.segments import Segments
 from khealth_exporter.cluster.stream.socket_reader import Piece
 from khealth_exporter.cluster.stream.stream import Stream
 from khealth_exporter.cluster.stream.tls_layer import TlsLayer
-from khealth_exporter.measure.arrival import Arrival, ArrivalClock
+from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 
@@ -223,21 +221,6 @@ async def test_a_stream_that_breaks_is_refused(parts: tuple[bytes, ...]) -> None
     async with serving(Says((CHUNKED, *parts))) as port:
         with pytest.raises(Refused):
             await told(Way(URL(f"http://127.0.0.1:{port}/"), None, ""))
-
-
-@pytest.fixture
-def stamping() -> Iterator[None]:
-    """Let the kernel stamp: it begins a moment after the first socket has asked for it."""
-    clock = Clock()
-    with pair() as (near, far):
-        ArrivalClock(clock).watch(near)
-        read, end = Segments(near), clock.now() + PATIENCE
-        while clock.now() < end:
-            far.sendall(b".")
-            read.receive(0.0)
-            if next(read.take())[1] is not None:
-                break
-        yield
 
 
 @pytest.mark.usefixtures("stamping")
