@@ -1,6 +1,7 @@
 """The whole way to a page: khealth → Prometheus with the shipped rules → Alertmanager with the shipped routes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -123,11 +124,28 @@ class Way:
 
     def attempts(self) -> float:
         """Return how many attempts have been made so far, as khealth itself counts."""
-        return sum(float(found["value"][1]) for found in self.ask("sum(khealth_attempts_total)"))
+        return self._number("sum(khealth_attempts_total)")
 
     def failures(self) -> float:
         """Return how many of them have failed."""
-        return sum(float(found["value"][1]) for found in self.ask("sum(khealth_failures_total)"))
+        return self._number("sum(khealth_failures_total) or 0 * sum(khealth_attempts_total)")
+
+    def _number(self, query: str) -> float:
+        """Return the answer to a query that has one, but for a moment after a scrape that took too long."""
+        (found,) = wait_for("a scrape in time", lambda: self.ask(query), BEGINNING)
+        return float(found["value"][1])
+
+    def unanswered(self, queries: Mapping[str, str], expected: Collection[str] = ()) -> set[str]:
+        """Return the names of the queries without an answer.
+
+        If these are more than expected, look again: for a moment after a scrape that took too long there is no answer.
+        """
+        end = time.monotonic() + BEGINNING
+        while True:
+            found = {name for name, query in queries.items() if not self.ask(query)}
+            if found <= set(expected) or time.monotonic() > end:
+                return found
+            time.sleep(1)
 
 
 @contextmanager

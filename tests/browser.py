@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from serving import HOST, Known
 from tools import needs
 
@@ -18,11 +18,15 @@ _FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-lcd-text",
 )  # fmt: skip
 
+PATIENCE = 60.0
+"""Seconds for a page to become what is expected of it."""
+
 
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Start a browser; skip the test where there is none."""
     path = needs("chromium")
+    expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=[*_FLAGS])
         try:
@@ -70,7 +74,7 @@ class Served:
         self._loop.close()
 
     def _run(self, work: object) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(20)  # type: ignore[arg-type]
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)  # type: ignore[arg-type]
 
 
 @contextmanager

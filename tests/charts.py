@@ -275,5 +275,5 @@ class Helm:
     def run(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command of helm to its end."""
         return subprocess.run(  # noqa: S603 - helm itself
-            [self._command, *words], input=given, capture_output=True, text=True, check=False, timeout=60
+            [self._command, *words], input=given, capture_output=True, text=True, check=False
         )

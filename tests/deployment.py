@@ -83,16 +83,18 @@ class Installed:
         words = ("get", ",".join(kinds), "-n", self.namespace, "-l", CANARIES, "-o", "json")
         return msgspec.json.decode(kubectl(*words).stdout)["items"]  # type: ignore[no-any-return]
 
-    def held(self) -> bool:
-        """Tell whether an attempt of rcscheduler is in progress whose pods all run."""
-        found = self.objects("pods")
-        pods = [pod for pod in found if pod["metadata"]["labels"]["khealth.io/routine"] == "rcscheduler"]
+    def held(self) -> list[Mapping[str, Any]]:
+        """Return the ReplicationController of an attempt that is in progress, and its pods, if all of them run."""
+        found = self.objects("pods", "replicationcontrollers")
+        ours = [one for one in found if one["metadata"]["labels"]["khealth.io/routine"] == "rcscheduler"]
+        pods = [one for one in ours if one["kind"] == "Pod"]
         running = [pod for pod in pods if pod["status"]["phase"] == "Running"]
-        return len(pods) == len(running) > 0 and not any("deletionTimestamp" in pod["metadata"] for pod in pods)
+        ending = any("deletionTimestamp" in one["metadata"] for one in ours)
+        return ours if len(ours) > len(pods) == len(running) > 0 and not ending else []
 
-    def wait_for_hold(self) -> None:
-        """Return in the midst of an attempt."""
-        wait_for("canaries that run", self.held, PATIENCE)
+    def wait_for_hold(self) -> list[Mapping[str, Any]]:
+        """Return in the midst of an attempt what it has made."""
+        return wait_for("canaries that run", self.held, PATIENCE)  # type: ignore[no-any-return]
 
     def everything(self) -> set[str]:
         """Return what there is in the namespace, Events and what it has of itself left out."""
@@ -161,5 +163,5 @@ def asked(prometheus_address: str, query: str) -> list[Mapping[str, Any]]:
 def told(url: str, **parameters: str) -> Any:
     """Return what an HTTP API on this machine answers, decoded from JSON; OSError where it does not."""
     query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
-    with urllib.request.urlopen(url + query, timeout=10) as answer:  # noqa: S310 - on this machine
+    with urllib.request.urlopen(url + query, timeout=60) as answer:  # noqa: S310 - on this machine
         return msgspec.json.decode(answer.read())

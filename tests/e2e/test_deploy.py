@@ -137,11 +137,11 @@ def test_what_it_makes_is_owned_by_its_pod(applied: tuple[Installed, str]) -> No
     """So it goes with the Pod, whatever khealth may still do itself."""
     installed, _ = applied
     pod = installed.pod()["metadata"]
-    installed.wait_for_hold()
     owners = [
         (owner["kind"], owner["name"], owner["uid"], owner.get("blockOwnerDeletion"))
-        for controller in installed.objects("replicationcontrollers")
-        for owner in controller["metadata"]["ownerReferences"]
+        for made in installed.wait_for_hold()
+        if made["kind"] == "ReplicationController"
+        for owner in made["metadata"]["ownerReferences"]
     ]
     assert [("Pod", pod["name"], pod["uid"], None)] == owners
 

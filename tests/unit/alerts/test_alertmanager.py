@@ -63,7 +63,7 @@ def asked(url: str, given: object = None) -> Any:
     body = None if given is None else msgspec.json.encode(given)
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - on this machine
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=STARTING) as answer:  # noqa: S310
             return msgspec.json.decode(answer.read() or b"{}")
     except OSError:
         return None

@@ -88,7 +88,6 @@ def test_kube_score_has_nothing_critical_to_say(helm: charts.Helm, name: str) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
     )
     critical = 1
     assert [] == [
