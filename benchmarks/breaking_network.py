@@ -19,7 +19,7 @@ PODS, API = "198.18.64.0/18", "198.18.0.1"
 """The test cluster's pods, and where its nodes find the API server."""
 DNS = ("--namespace", "kube-system")
 _WRONG = "bench-wrong-dns"
-_AGENT = "app.kubernetes.io/component=agent"
+AGENT = "app.kubernetes.io/component=agent"
 _WITHIN = "--timeout=60s"
 _SERVFAIL = ".:53 {\n  errors\n  health\n  ready\n}\n"
 """No plugin that knows a name."""
@@ -83,7 +83,7 @@ def dns_lies(scene: Scene) -> Iterator[None]:
 @contextmanager
 def dns_paused(_: Scene) -> Iterator[None]:
     """Stop the processes of one DNS pod, with its sockets open (SIGSTOP)."""
-    with _frozen(next(_pods("k8s-app=kube-dns", "kube-system"))):
+    with _frozen(next(pods("k8s-app=kube-dns", "kube-system"))):
         yield
 
 
@@ -131,7 +131,7 @@ def agent_evicted(node: str) -> Fault:
 def secret_changed(scene: Scene) -> Iterator[None]:
     """Change what khealth and its agents share; it stays so."""
     where = ("--namespace", scene.namespace)
-    for name in kubectl(*where, "get", "secrets", "-l", _AGENT, "-o", "name").split():
+    for name in kubectl(*where, "get", "secrets", "-l", AGENT, "-o", "name").split():
         data = {"data": {"secret": b64encode(secrets.token_hex(32).encode()).decode()}}
         kubectl(*where, "patch", name, "--type=merge", "-p", json.dumps(data))
     yield
@@ -164,10 +164,10 @@ def _configured(data: Mapping[str, str]) -> None:
 
 
 def _agent(scene: Scene, node: str) -> Pod:
-    return next(pod for pod in _pods(_AGENT, scene.namespace) if pod["spec"].get("nodeName") == node)
+    return next(pod for pod in pods(AGENT, scene.namespace) if pod["spec"].get("nodeName") == node)
 
 
-def _pods(labels: str, namespace: str) -> Iterator[Pod]:
+def pods(labels: str, namespace: str) -> Iterator[Pod]:
     """Yield the running pods with these labels, by name, without those that end."""
     running = "--field-selector=status.phase=Running"
     yield from json.loads(kubectl("get", "pods", "--namespace", namespace, "-l", labels, running, "-o", "json"))[
@@ -186,12 +186,12 @@ def _frozen(pod: Pod) -> Iterator[None]:
 
 def _signal(pod: Pod, number: signal.Signals) -> None:
     """Send a signal to the processes of a pod's containers, which run on this machine."""
-    for process in _processes(pod["metadata"]["uid"]):
+    for process in processes(pod["metadata"]["uid"]):
         with suppress(ProcessLookupError):
             os.kill(process, number)
 
 
-def _processes(uid: str) -> Iterable[int]:
+def processes(uid: str) -> Iterable[int]:
     """Yield the processes of a pod, but not the one that holds its network; cgroups have a pod's uid in their names."""
     marks = uid.encode(), uid.replace("-", "_").encode()
     for process in Path("/proc").glob("[0-9]*"):

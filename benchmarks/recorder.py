@@ -38,15 +38,15 @@ def hurried(config: Config, interval: float) -> Config:
     return replace(config, routines=tuple(routines))
 
 
-def record(configuration: Path, interval: float, out: TextIO) -> int:
-    """Run khealth with this configuration until SIGTERM, and return its exit code."""
+def record(configuration: Path, interval: float, out: TextIO, kind: str = "rcscheduler") -> int:
+    """Run khealth with the routines of a kind in this configuration until SIGTERM, and return its exit code."""
     clock = Clock()
     process = app.Process(clock, RecordingMetrics(CollectorRegistry(), clock, out))
-    options = app.Options(hurried(load(configuration, only=("rcscheduler",)), interval))
+    options = app.Options(hurried(load(configuration, only=(kind,)), interval))
     with asyncio.Runner(loop_factory=lambda: measured_loop(clock, process.metrics.loop_busy)) as runner:
         return runner.run(app.run(options, process=process))
 
 
 if __name__ == "__main__":
     with Path(sys.argv[2]).open("w", encoding="utf-8") as file:
-        sys.exit(record(Path(sys.argv[1]), float(sys.argv[3]) if sys.argv[3:] else 1.0, file))
+        sys.exit(record(Path(sys.argv[1]), float(sys.argv[3]) if sys.argv[3:] else 1.0, file, *sys.argv[4:5]))
