@@ -15,7 +15,7 @@ from khealth_exporter.simulator.selection import Selector
 from khealth_exporter.simulator.store import Change, Compacted, Kind, Store
 
 _LAST_BOOKMARK: Final = 2.0
-"""A watch sends its last bookmark this many seconds before its end; a shorter watch sends none."""
+"""A watch sends its last bookmark this many seconds before its end, or late; a shorter watch sends none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class WatchStream:
     _after: int = field(init=False, default=0)
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """Yield the lines until the watch ends."""
+        """Yield the lines until the watch ends; what is due before its end is sent, however late it is."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self.request.timeout
         last_bookmark = end - _LAST_BOOKMARK if self.request.timeout > _LAST_BOOKMARK else math.inf
@@ -56,22 +56,24 @@ class WatchStream:
         try:
             for line in self._beginning():
                 yield line
-            while loop.time() < end:
+            while True:
                 await self._silence()
+                now = loop.time()
                 changes = history.since(self._position)
                 for change in changes:
                     self._position += 1
                     translated = self._translate(change)
                     if translated is not None:
                         yield translated
-                if changes:
+                if changes and not end <= now < bookmark:
                     continue
-                now = loop.time()
                 if now >= bookmark:
                     bookmark = min(now + self.bookmark_interval, last_bookmark) if now < last_bookmark else math.inf
                     if self.request.bookmarks and self.store.revision >= self._after:
                         yield self._bookmark()
                     continue
+                if now >= end:
+                    return
                 await self._change_or(min(bookmark, end))
         except Compacted:
             yield self._gone()
