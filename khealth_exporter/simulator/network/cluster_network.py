@@ -4,14 +4,15 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
+from khealth_exporter.simulator.network import name_servers
 from khealth_exporter.simulator.network.addresses import Addresses
 from khealth_exporter.simulator.network.fabric import Fabric
 from khealth_exporter.simulator.network.name_servers import NameServers
 from khealth_exporter.simulator.network.proxies import KubeProxies
 from khealth_exporter.simulator.world import World
 
-_PATIENCE: Final = 10.0
-"""Seconds for which a cluster that starts waits for its DNS."""
+_PATIENCE: Final = 60.0
+"""Seconds for which a cluster that starts waits for its DNS, whatever its speed: the machine has but one."""
 
 
 class ClusterNetwork:
@@ -25,15 +26,16 @@ class ClusterNetwork:
         self._proxies = KubeProxies(world, self.fabric)
 
     async def start(self) -> None:
-        """Start the workers and install the cluster's DNS; return when it answers, or if it is late."""
+        """Start the workers and install the cluster's DNS; return when all of it answers, or if it is late."""
         self.fabric.start()
         self._proxies.start()
         address = self.name_servers.populate()
         if not self._world.settings.nodes:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._world.scaled(_PATIENCE)):
-                await self._proxies.served(address)
+            async with asyncio.timeout(_PATIENCE):
+                await self._proxies.served(address, name_servers.REPLICAS)
+                await self.name_servers.opened()
 
     async def close(self) -> None:
         """Stop listening."""

@@ -21,7 +21,7 @@ PORT: Final = 53
 _LABELS: Final = {"k8s-app": SERVICE}
 _SERVICE_NUMBER: Final = 10
 """The Service's place among the addresses of Services, as in most clusters."""
-_REPLICAS: Final = 2
+REPLICAS: Final = 2
 _WRONG: Final = dns.address("192.0.2.66")
 _LONGEST: Final = 65535
 
@@ -56,7 +56,7 @@ class NameServers(Component):
         }
         template = {"metadata": {"labels": _LABELS}, "spec": pod}
         deployed = {
-            "replicas": _REPLICAS if self.world.settings.nodes else 0,
+            "replicas": REPLICAS if self.world.settings.nodes else 0,
             "selector": {"matchLabels": _LABELS},
             "template": template,
         }
@@ -64,10 +64,14 @@ class NameServers(Component):
         self.world.registry.create(DEPLOYMENTS, NAMESPACE, {"metadata": about, "spec": deployed})
         return address
 
+    async def opened(self) -> None:
+        """Wait until every server listens whose pod runs."""
+        await asyncio.gather(*self._opening)
+
     async def close(self) -> None:
         """Stop answering."""
         self._closed = True
-        await asyncio.gather(*self._opening)
+        await self.opened()
         for server in self._servers.values():
             server.close()
         self._servers.clear()

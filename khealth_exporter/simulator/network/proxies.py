@@ -49,9 +49,9 @@ class KubeProxies(Component):
         for _ in range(_WORKERS):
             self.world.tasks.create_task(self._queue.work(self._program))
 
-    async def served(self, address: str) -> None:
-        """Wait until every node sends traffic for a Service's address to an endpoint."""
-        while not all(any(front[1] == address and table[front] for front in table) for table in self._tables.values()):
+    async def served(self, address: str, endpoints: int) -> None:
+        """Wait until every node sends traffic for a Service's address to so many endpoints."""
+        while not all(_most_endpoints(table, address) >= endpoints for table in self._tables.values()):
             await self._programmed.wait()
 
     async def close(self) -> None:
@@ -117,6 +117,10 @@ class KubeProxies(Component):
         if self._fabric.way(client, chosen[0]) & LOST:
             return None
         return (chosen[0], real_port(chosen[1])) if chosen[0] in self._fabric.pods else chosen
+
+
+def _most_endpoints(table: Table, address: str) -> int:
+    return max((len(endpoints) for front, endpoints in table.items() if front[1] == address), default=0)
 
 
 def _by_address(table: Table, addresses: Collection[str]) -> dict[str, set[str]]:
