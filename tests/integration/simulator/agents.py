@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from integration.simulator.simulator_client import NAMESPACE, PODS, RESTRICTED, Client, is_ready
 
@@ -12,6 +12,8 @@ from khealth_exporter.simulator import programs
 from khealth_exporter.simulator.programs import Launch, Program
 
 PORT = 8079
+PATIENCE, SILENCE = 15.0, 0.4
+"""Seconds for an answer that must come, and until one that does not come is silence."""
 SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
 POLICIES = f"/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/networkpolicies"
 SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
@@ -55,6 +57,13 @@ class Agents:
 
     client: Client
     addresses: Mapping[str, str]
+    seconds: float = PATIENCE
+    """How long a try waits for its answer."""
+
+    @property
+    def hasty(self) -> Self:
+        """The same agents; their tries wait only as long as silence takes."""
+        return replace(self, seconds=SILENCE)
 
     async def ask(self, name: str, path: str) -> str:
         """Return an agent's answer to a request through the API server."""
@@ -62,7 +71,7 @@ class Agents:
 
     async def attempt(self, name: str, protocol: str, address: str, port: int = PORT, **further: Any) -> str:
         """Let an agent try to reach an address, and return what came of it."""
-        asked = {"protocol": protocol, "address": address, "port": port, **further}
+        asked = {"protocol": protocol, "address": address, "port": port, "seconds": self.seconds, **further}
         return await self.ask(name, "/try?" + "&".join(f"{key}={value}" for key, value in asked.items()))
 
     async def between(self, protocol: str, **further: Any) -> str:

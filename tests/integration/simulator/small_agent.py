@@ -1,6 +1,7 @@
 """The program of an agent's pod in the simulator's tests: it answers with its name, and tries what it is asked to try.
 
-`GET /try?protocol=tcp&address=A&port=P&size=N` answers with what came back, or with the name of the error.
+`GET /try?protocol=tcp&address=A&port=P&size=N&seconds=S` answers with what came back within S seconds, or with the name
+of the error.
 """
 
 import argparse
@@ -11,8 +12,6 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import parse_qsl, urlsplit
-
-TIMEOUT = 0.4
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -52,18 +51,19 @@ def read(path: str) -> str:
         return "missing"
 
 
-def attempt(protocol: str, address: str, port: str, size: str = "10", path: str = "/name") -> str:
+def attempt(protocol: str, address: str, port: str, seconds: str, **further: str) -> str:
     """Try one round trip."""
+    size, path = int(further.get("size", "10")), further.get("path", "/name")
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM) as sock:
-            sock.settimeout(TIMEOUT)
+            sock.settimeout(float(seconds))
             sock.connect((address, int(port)))
             if protocol == "tcp":
                 return "connected"
             if protocol == "udp":
-                sock.send(b"." * int(size))
+                sock.send(b"." * size)
                 return str(len(sock.recv(9000)))
-            sock.send(f"GET {path} HTTP/1.0\r\nPadding: {'.' * int(size)}\r\n\r\n".encode())
+            sock.send(f"GET {path} HTTP/1.0\r\nPadding: {'.' * size}\r\n\r\n".encode())
             return sock.makefile().read().rpartition("\n")[2]
     except OSError as error:
         return type(error).__name__
