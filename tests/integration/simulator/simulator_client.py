@@ -1,7 +1,9 @@
 """A bare client for the simulator's tests: requests, and waiting for what a watch shows."""
 
 import asyncio
+import itertools
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -196,6 +198,23 @@ def status(code: int, reason: str, message: str, **details: Any) -> dict[str, An
         **about,
         "code": code,
     }
+
+
+async def overtaken(client: Client, shown: Callable[[Any], bool]) -> float:
+    """Create pods until a watch shows one as wanted before its create is answered; return the seconds of that answer."""
+    async with asyncio.timeout(BOUND):
+        for number in itertools.count():
+            name = f"p{number}"
+            async with client.watch(PODS, fieldSelector=f"metadata.name={name}") as watcher:
+                begun = time.monotonic()
+                create = asyncio.create_task(client.post(PODS, pod(name)))
+                await watcher.until(lambda event: shown(event["object"]))
+                early = not create.done()
+                await create
+                took = time.monotonic() - begun
+            if early:
+                break
+    return took
 
 
 async def settled(client: Client, name: str = "r", replicas: int = 2) -> list[Any]:

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from integration.simulator.simulator_client import LEASES, NAMESPACE, PODS, Client, pod
+from integration.simulator.simulator_client import LEASES, NAMESPACE, Client, overtaken
 
 from khealth_exporter.simulator import Simulator, SimulatorSettings
+from khealth_exporter.simulator.settings import Delay, Delays
 
 
 def lease(name: str, **labels: str) -> dict[str, object]:
@@ -154,18 +155,9 @@ async def test_silent_watches_stay_dead(client: Client, simulator: Simulator) ->
 
 async def test_bindings_may_overtake_the_answer() -> None:
     """Order is not given: a watcher may see the pod bound before the create is answered."""
-    settings = SimulatorSettings(namespaces=(NAMESPACE,), seed=3)
-    overtaken = 0
+    settings = SimulatorSettings(namespaces=(NAMESPACE,), delays=Delays(answer=Delay(0.5, 0.0)))
     async with Simulator(settings) as simulator, aiohttp.ClientSession() as session:
-        client = Client(session, simulator.url)
-        for number in range(40):
-            name = f"p{number}"
-            async with asyncio.timeout(10), client.watch(PODS, fieldSelector=f"metadata.name={name}") as watcher:
-                create = asyncio.create_task(client.post(PODS, pod(name)))
-                await watcher.until(lambda event: bool(event["object"]["spec"].get("nodeName")))
-                overtaken += not create.done()
-                await create
-    assert overtaken > 0
+        await overtaken(Client(session, simulator.url), lambda found: bool(found["spec"].get("nodeName")))
 
 
 async def test_a_slow_watcher_costs_nothing(hasty: tuple[Simulator, Client]) -> None:
