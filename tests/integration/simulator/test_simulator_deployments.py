@@ -77,10 +77,11 @@ async def test_an_update_never_has_fewer_ready_pods_than_promised(client: Client
     """With maxUnavailable 0, each old pod stays until a new one is ready."""
     rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
     await rolled_out(client, strategy=rolling)
-    patched = await client.patch(f"{DEPLOYMENTS}/d", renewed("2"))
+    before = (await client.get(PODS)).body
+    await client.patch(f"{DEPLOYMENTS}/d", renewed("2"))
     fewest, most = 9, 0
-    pods = {found["metadata"]["uid"]: found for found in (await client.get(PODS)).body["items"]}
-    async with client.watch(PODS, resourceVersion=patched.body["metadata"]["resourceVersion"]) as watcher:
+    pods = {found["metadata"]["uid"]: found for found in before["items"]}
+    async with client.watch(PODS, resourceVersion=before["metadata"]["resourceVersion"]) as watcher:
         while {found["metadata"].get("annotations", {}).get("version") for found in pods.values()} != {"2"}:
             event = await watcher.next()
             pods[event["object"]["metadata"]["uid"]] = event["object"]
@@ -209,10 +210,11 @@ async def test_a_rollout_that_stalls_exceeds_its_deadline(client: Client, simula
 
 
 async def test_minimum_ready_seconds_delay_availability(client: Client) -> None:
-    """Pods are ready before they are available."""
-    await client.post(DEPLOYMENTS, workload("d", 2, minReadySeconds=20))
+    """Pods are ready before they are available: an hour before, and then twenty of the cluster's seconds."""
+    await client.post(DEPLOYMENTS, workload("d", 2, minReadySeconds=3600, progressDeadlineSeconds=7200))
     early = await client.reaches(DEPLOYMENTS, lambda found: found["status"].get("readyReplicas", 0) == 2)
     assert "availableReplicas" not in early["status"]
+    await client.patch(f"{DEPLOYMENTS}/d", {"spec": {"minReadySeconds": 20, "progressDeadlineSeconds": 600}})
     await client.reaches(DEPLOYMENTS, is_rolled_out)
 
 
