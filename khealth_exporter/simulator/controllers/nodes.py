@@ -85,7 +85,9 @@ class NodeLifecycle(Component):
     def __init__(self, world: World) -> None:
         """Listen to nodes."""
         super().__init__(world)
-        self._heard: dict[str, tuple[str, float]] = {}
+        self._heard: dict[str, tuple[str, int]] = {}
+        self._looks = 0
+        self._period = min(_LOOK, world.settings.node_grace / 4)
         self._tainted: dict[str, float] = {}
         world.store.listen(self._listen)
 
@@ -113,13 +115,14 @@ class NodeLifecycle(Component):
 
     async def _look_on(self) -> None:
         loop = asyncio.get_running_loop()
-        period = self.world.scaled(min(_LOOK, self.world.settings.node_grace / 4))
+        period = self.world.scaled(self._period)
         while True:
             await asyncio.sleep(period)
             before = loop.time()
             await self.turn()
             if loop.time() - before > period:
                 self._heard.clear()
+            self._looks += 1
             for node in self.world.store.all(NODES):
                 self._look(node, loop.time())
 
@@ -129,8 +132,10 @@ class NodeLifecycle(Component):
         renewed = str(spec_of(lease or {}).get("renewTime"))
         known = self._heard.get(name)
         if known is None or known[0] != renewed:
-            self._heard[name] = known = (renewed, now)
-        if now - known[1] > self.world.scaled(self.world.settings.node_grace) and _ready(node) != "Unknown":
+            self._heard[name] = known = (renewed, self._looks)
+        # In looks: after a pause of this machine, the first one comes before the lease can be renewed.
+        silence = (self._looks - known[1]) * self._period
+        if silence >= self.world.settings.node_grace and _ready(node) != "Unknown":
             since = {found["type"]: found for found in status_of(node).get("conditions") or []}
             status = {"conditions": node_object.unknown(self.world.now(), since)}
             self.world.registry.patch(NODES, ("", name), {"status": status}, subresource="status")
