@@ -22,7 +22,8 @@ DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS = (
 CONFIG_MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 MERGE = "application/merge-patch+json"
-BOUND = 20.0
+BOUND = 60.0
+"""Seconds in which everything that a test waits for must happen; nothing waits for their end."""
 
 RESTRICTED = {
     "allowPrivilegeEscalation": False,

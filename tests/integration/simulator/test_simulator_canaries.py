@@ -23,7 +23,7 @@ from integration.simulator.canary_pods import (
     is_over,
     job,
 )
-from integration.simulator.simulator_client import NAMESPACE, PODS, Client, is_ready
+from integration.simulator.simulator_client import BOUND, NAMESPACE, PODS, Client, is_ready
 
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 from khealth_exporter.simulator.settings import ADMIN_TOKEN
@@ -225,5 +225,5 @@ async def test_canaries_end_with_a_simulator_that_is_killed(tmp_path: Path, faul
     finally:
         process.kill()
         await process.wait()
-    await asyncio.to_thread(wait_for, "the end of its canary", lambda: not processes_of(tmp_path), 20)
+    await asyncio.to_thread(wait_for, "the end of its canary", lambda: not processes_of(tmp_path), BOUND)
     assert before == 1

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import trustme
 import yaml
-from integration.simulator.simulator_client import NAMESPACE, PODS, Client, is_ready, pod
+from integration.simulator.simulator_client import BOUND, NAMESPACE, PODS, Client, is_ready, pod
 
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 
@@ -29,7 +29,7 @@ async def test_command_runs_until_sigterm(tmp_path: pathlib.Path) -> None:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             told = json.loads(await process.stdout.readline())
         config = yaml.safe_load(await asyncio.to_thread(kubeconfig.read_text))
         assert config["clusters"][0]["cluster"]["server"] == told["url"]
@@ -41,7 +41,7 @@ async def test_command_runs_until_sigterm(tmp_path: pathlib.Path) -> None:
                 assert (await response.json())["active"] == ["scheduler-stalled"]
     finally:
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             code = await process.wait()
     assert code == 0
 
@@ -69,7 +69,7 @@ async def test_command_refuses_bad_options(tmp_path: pathlib.Path, options: str,
         *("-m", "khealth_exporter.simulator", "--kubeconfig", str(tmp_path / "k"), *options.split()),
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND):
         _, told = await process.communicate()
     assert (2, True) == (process.returncode, message in told.decode())
 
@@ -89,7 +89,7 @@ async def test_command_serves_tls(tmp_path: pathlib.Path) -> None:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             await process.stdout.readline()
         cluster = yaml.safe_load(await asyncio.to_thread((tmp_path / "k").read_text))["clusters"][0]["cluster"]
         trusting = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
@@ -97,7 +97,7 @@ async def test_command_serves_tls(tmp_path: pathlib.Path) -> None:
             assert "ok" == (await Client(session, cluster["server"]).get("/readyz")).body
     finally:
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             await process.wait()
 
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import trustme
 import yaml
-from integration.simulator.simulator_client import NAMESPACE, PODS, Client, status
+from integration.simulator.simulator_client import BOUND, NAMESPACE, PODS, Client, status
 
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 
@@ -142,5 +142,5 @@ async def test_tls_connections_break_when_the_server_goes_down(secure: tuple[Sim
     with pytest.raises(aiohttp.ClientConnectorError):
         await client.get("/readyz")
     simulator.end("api-down")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND):
         assert 200 == (await client.get("/readyz")).code

@@ -5,7 +5,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from integration.simulator.simulator_client import NAMESPACE, PODS, Client, condition, is_ready, pod, status
+from integration.simulator.simulator_client import BOUND, NAMESPACE, PODS, Client, condition, is_ready, pod, status
 
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 
@@ -199,7 +199,7 @@ async def test_further_endpoints_refuse_connections() -> None:
         port = found["ports"][0]["port"]
         assert [["127.0.0.1"], ["127.0.0.2"]] == [endpoint["addresses"] for endpoint in found["endpoints"]]
         assert 200 == (await Client(session, f"http://127.0.0.1:{port}").get("/readyz")).code
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             with pytest.raises(aiohttp.ClientConnectorError):
                 await session.get(f"http://127.0.0.2:{port}/readyz")
 

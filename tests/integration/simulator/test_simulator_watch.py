@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from integration.simulator.simulator_client import LEASES, NAMESPACE, Client, overtaken
+from integration.simulator.simulator_client import BOUND, LEASES, NAMESPACE, Client, overtaken
 
 from khealth_exporter.simulator import Simulator, SimulatorSettings
 from khealth_exporter.simulator.settings import Delay, Delays
@@ -169,7 +169,7 @@ async def test_a_slow_watcher_costs_nothing(hasty: tuple[Simulator, Client]) -> 
         await client.post(maps, large)
         for number in range(40):
             await client.patch(f"{maps}/large", {"data": {"n": str(number)}})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             told = await watcher.response.content.read()
     lines = told.splitlines()
     assert lines[-1].startswith(b'{"type":"ERROR"')
