@@ -13,7 +13,7 @@ from pathlib import Path
 from agent_process import SECRET, Asker
 
 from khealth_exporter.canary.agent.agent import Agent
-from khealth_exporter.canary.agent.server import Server
+from khealth_exporter.canary.agent.server import Server, bound
 from khealth_exporter.canary.agent.stamps import receive, stamp
 
 ADDRESS = "127.0.0.1"
@@ -68,9 +68,8 @@ class Relay:
         self._sockets = contextlib.ExitStack()
         self._ended = threading.Event()
         self.delays: list[float] = []
-        self._listening = self._socket(socket.SOCK_STREAM)
+        self._listening, self._front = (self._kept(sock) for sock in bound(ADDRESS, 0))
         self.port: int = self._listening.getsockname()[1]
-        self._front = self._socket(socket.SOCK_DGRAM, self.port)
         self._listening.listen()
         self._selector.register(self._listening, selectors.EVENT_READ, self._accept)
         self._selector.register(self._front, selectors.EVENT_READ, self._there)
@@ -91,12 +90,11 @@ class Relay:
             self._sockets.close()
             self._selector.close()
 
-    def _socket(self, kind: int, port: int = 0) -> socket.socket:
-        made = self._sockets.enter_context(socket.socket(socket.AF_INET, kind))
-        made.bind((ADDRESS, port))
-        made.settimeout(0)
-        stamp(made)
-        return made
+    def _kept(self, sock: socket.socket) -> socket.socket:
+        self._sockets.enter_context(sock)
+        sock.settimeout(0)
+        stamp(sock)
+        return sock
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -121,7 +119,7 @@ class Relay:
             return
         back = self._backs.get(came.address)
         if back is None:
-            back = self._backs[came.address] = self._socket(socket.SOCK_DGRAM)
+            back = self._backs[came.address] = self._kept(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             back.connect(self._to)
             self._selector.register(back, selectors.EVENT_READ, lambda: self._back(back, came.address))
         self._later(came.at, lambda: back.send(came.data))
@@ -131,11 +129,8 @@ class Relay:
         self._later(came.at, lambda: self._front.sendto(came.data, asker))
 
     def _accept(self) -> None:
-        near = self._sockets.enter_context(self._listening.accept()[0])
-        far = self._sockets.enter_context(socket.create_connection(self._to))
+        near, far = self._kept(self._listening.accept()[0]), self._kept(socket.create_connection(self._to))
         for one, other in ((near, far), (far, near)):
-            one.settimeout(0)
-            stamp(one)
             self._selector.register(one, selectors.EVENT_READ, lambda one=one, other=other: self._stream(one, other))
 
     def _stream(self, one: socket.socket, other: socket.socket) -> None:
@@ -155,10 +150,9 @@ class NameServer:
     def __init__(self, answers: Callable[[bytes], list[bytes]]) -> None:
         self._answers = answers
         self.asked: list[bytes] = []
-        self._listening = socket.create_server((ADDRESS, 0))
+        self._listening, self._datagrams = bound(ADDRESS, 0)
+        self._listening.listen()
         self.port: int = self._listening.getsockname()[1]
-        self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._datagrams.bind((ADDRESS, self.port))
 
     @contextlib.contextmanager
     def running(self) -> Iterator["NameServer"]:

@@ -1,6 +1,7 @@
 """The agent's sockets: one thread that answers at once what is short, and hands tasks to others."""
 
 import contextlib
+import errno
 import selectors
 import socket
 import time
@@ -14,6 +15,8 @@ _MOST_BUFFERED = 1 << 20
 """Bytes of unfinished requests, all together."""
 _CHUNK = 16_384
 _BACKLOG = 128
+_TAKEN = 100
+"""How many free ports of TCP to try that UDP has no more."""
 _REQUEST_SECONDS = 10.0
 _DRAIN_SECONDS = 1.0
 """How long a refused client may go on sending; an end before that would destroy the answer on its way."""
@@ -38,6 +41,29 @@ class Exchange:
         self.draining = False
 
 
+def bound(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Return sockets for TCP and UDP at the same port, any that is free for both if it is 0; raise OSError."""
+    left = _TAKEN if port == 0 else 0
+    while True:
+        try:
+            return _pair(address, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not left:
+                raise
+            left -= 1
+
+
+def _pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(socket.socket(family(address), socket.SOCK_STREAM))
+        datagrams = stack.enter_context(socket.socket(family(address), socket.SOCK_DGRAM))
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stream.bind((address, port))
+        datagrams.bind((address, stream.getsockname()[1]))
+        stack.pop_all()
+        return stream, datagrams
+
+
 class Server:
     """Listens for TCP and UDP at the same address and port; raises OSError."""
 
@@ -46,13 +72,9 @@ class Server:
         self._reply = reply
         self._exchanges: dict[Exchange, None] = {}
         self._selector = selectors.DefaultSelector()
-        self._listening = socket.socket(family(address), socket.SOCK_STREAM)
-        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listening.bind((address, port))
+        self._listening, self._datagrams = bound(address, port)
         self.port: int = self._listening.getsockname()[1]
         """The port, also where 0 was asked for."""
-        self._datagrams = socket.socket(family(address), socket.SOCK_DGRAM)
-        self._datagrams.bind((address, self.port))
         for sock in (self._listening, self._datagrams):
             stamp(sock)  # A connection inherits it.
             sock.settimeout(0)
