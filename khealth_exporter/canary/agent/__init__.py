@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 from khealth_exporter.canary import limits
 
@@ -69,16 +70,17 @@ def _linger(text: str) -> float:
 
 
 def _end_after(linger: float) -> None:
-    """End with 0 so many seconds after SIGTERM or SIGINT."""
+    """End with 0 so many seconds after SIGTERM or SIGINT.
 
-    def end(*_: object) -> None:
+    A thread waits for them: a handler would wait for the next packet if a signal came just before the agent does.
+    """
+    ending = {signal.SIGINT, signal.SIGTERM}
+
+    def end() -> None:
+        signal.sigwait(ending)
+        time.sleep(linger)
         os._exit(0)
 
-    def told(*_: object) -> None:
-        if not linger:
-            os._exit(0)
-        signal.setitimer(signal.ITIMER_REAL, linger)
-
-    signal.signal(signal.SIGALRM, end)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, told)
+    # A blocked signal reaches process 1 of a container too, and every later thread blocks it as this one does.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    threading.Thread(target=end, daemon=True).start()

@@ -39,6 +39,7 @@ def _told(question: bytes, until: float) -> bytes:
             [sys.executable, *(["-S"] if sys.flags.no_site else []), "-m", egress.__name__],
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, question_end, 0), (os.POSIX_SPAWN_DUP2, answer_begin, 1)],
+            setsigmask=(),  # The agent's own blocks what ends it.
         )
     except OSError:
         os.close(question_begin)
