@@ -5,7 +5,7 @@ import itertools
 import selectors
 import socket
 import time
-from collections.abc import Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 
 MOST = 128
 """Coroutines at a time, and so sockets."""
@@ -44,14 +44,17 @@ async def pause(until: float) -> None:
     await _Wait(None, 0, until)
 
 
-def run(coroutines: Iterable[Waiting], until: float, most: int = MOST) -> None:
+def run(
+    coroutines: Iterable[Waiting], until: float, most: int = MOST, enough: Callable[[], bool] = lambda: False
+) -> None:
     """Run coroutines side by side, at most so many at a time, until all have ended or the monotonic time has come.
 
-    Those that are under way at that time are closed, and those that have not begun are not asked for.
+    It ends earlier once there is `enough`. Those that are under way at the end are closed, and those that have not
+    begun are not asked for.
     """
     waiting, loop = iter(coroutines), _Loop()
     try:
-        while time.monotonic() < until:
+        while time.monotonic() < until and not enough():
             begun = list(itertools.islice(waiting, most - loop.active))
             for coroutine in begun:
                 loop.start(coroutine)

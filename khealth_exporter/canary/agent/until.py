@@ -24,7 +24,7 @@ def run(question: Question, until: float) -> Document:
     checks = [_Check(check, own) for check in question.several("checks", _MOST_CHECKS)]
     if sum(check.lanes for check in checks) > _MOST_LANES:
         raise BadQuestion(f"checks: more than {_MOST_LANES} tries at a time, by their timeouts and how often they are")
-    run_side_by_side(_all(checks), until, _MOST_LANES)
+    run_side_by_side(_all(checks), until, _MOST_LANES, lambda: all(check.reached for check in checks))
     return {"results": [check.result() for check in checks]}
 
 
@@ -54,19 +54,19 @@ class _Check:
         """When the tries before and after that one began."""
         self._began = received
         self._since = 0
-        self._reached = False
+        self.reached = False
 
     async def lane(self, first: int, began: float) -> None:
         """Make every so manieth try, until the condition is met."""
         number = first
-        while not self._reached:
+        while not self.reached:
             await pause(began + number * self._every)
-            if self._reached:
+            if self.reached:
                 return
             begins = time.monotonic()
             trip = await go(self._target)
             self._done[number] = (begins, trip)
-            while not self._reached and self._tries in self._done:
+            while not self.reached and self._tries in self._done:
                 self._took(*self._done.pop(self._tries))
             number += self.lanes
 
@@ -84,7 +84,7 @@ class _Check:
             self._last, self._previous, self._since = (began, trip.at), previous, 0
         elif self._want == "silence" or not trip.error:
             self._since += 1
-        self._reached = self._last is not None if self._want == "answer" else self._since >= self._calm
+        self.reached = self._last is not None if self._want == "answer" else self._since >= self._calm
 
     def _decisive(self, trip: Trip) -> bool:
         return not trip.error and (self._want != "not" or trip.name == self._not)
@@ -96,7 +96,7 @@ class _Check:
     def result(self) -> Document:
         """Return when it was so, in seconds since the question came; how long it was waited for if it was not."""
         at = self._received if self._last is None else self._last[1]
-        if not self._reached:
+        if not self.reached:
             seconds, uncertainty = time.monotonic() - self._received, 0.0
         elif self._want == "answer":
             seconds, uncertainty = at - self._received, at - self._previous
@@ -105,12 +105,12 @@ class _Check:
             uncertainty = self._following - (self._received if self._last is None else self._last[0])
         return {
             "id": self._id,
-            "reached": self._reached,
+            "reached": self.reached,
             "seconds": round(seconds, 9),
             "uncertainty": round(max(0.0, uncertainty), 9),
             "tries": self._tries,
             "answers": self._answers,
-            "error": "" if self._reached and self._want == "answer" else self._error,
+            "error": "" if self.reached and self._want == "answer" else self._error,
         }
 
 

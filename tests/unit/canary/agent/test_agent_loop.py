@@ -2,6 +2,7 @@
 
 import socket
 import time
+from types import SimpleNamespace
 
 import pytest
 from sockets import Slow, pair
@@ -52,18 +53,38 @@ def test_no_more_than_so_many_run_at_a_time() -> None:
     assert (0, 3) == (active[0], most[0])
 
 
-def test_what_is_under_way_at_the_end_cleans_up_and_the_rest_never_begins() -> None:
-    ended: list[int] = []
+class Working:
+    """Coroutines that have much to do."""
 
-    async def works(number: int) -> None:
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.ended: list[int] = []
+
+    async def works(self, number: int) -> None:
+        self.begun.append(number)
         try:
             await loop.pause(FOREVER)
         finally:
-            ended.append(number)
+            self.ended.append(number)
 
-    rest = (works(number) for number in range(5))
-    loop.run(rest, time.monotonic() + 0.01, 2)
-    assert [0, 1] == sorted(ended)
+
+def test_what_is_under_way_at_the_end_cleans_up_and_the_rest_never_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time comes once two have begun."""
+    working = Working()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 10.0 if len(working.begun) > 1 else 0.0))
+    loop.run((working.works(number) for number in range(5)), 5.0, 2)
+    assert [0, 1] == working.begun == sorted(working.ended)
+
+
+def test_what_is_under_way_once_there_is_enough_cleans_up() -> None:
+    working = Working()
+
+    async def finds_enough() -> None:
+        await loop.pause(0)
+        working.begun.append(-1)
+
+    loop.run([working.works(0), finds_enough()], FOREVER, 2, lambda: -1 in working.begun)
+    assert ([0, -1], [0]) == (working.begun, working.ended)
 
 
 def test_an_exception_ends_all() -> None:
