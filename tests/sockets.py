@@ -1,4 +1,4 @@
-"""Connected sockets."""
+"""Connected sockets, and which addresses this machine has."""
 
 import socket
 import time
@@ -8,6 +8,16 @@ from contextlib import contextmanager
 from khealth_exporter.measure.arrival import ANCILLARY, SO_TIMESTAMPNS
 
 PATIENCE = 60.0
+
+
+def has_ipv6() -> bool:
+    """Return whether this machine has the loopback address of IPv6: a kernel that knows IPv6 may have no address."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
