@@ -1,6 +1,8 @@
 """Runs canaries as real processes."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -9,6 +11,20 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 Document = dict[str, Any]
+
+
+def await_handlers(pid: int) -> None:
+    """Wait until a process has handlers of its own, and so has begun its task: Python has one for SIGINT alone."""
+    caught = 0
+    while not all(caught >> (number - 1) & 1 for number in (signal.SIGTERM, signal.SIGINT)):
+        os.sched_yield()
+        caught = int(Path(f"/proc/{pid}/status").read_text().split("SigCgt:")[1].split()[0], 16)
+
+
+def await_sleep(pid: int) -> None:
+    """Wait until a process waits for something in the kernel, where a signal wakes it."""
+    while "S" != Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]:
+        os.sched_yield()
 
 
 class Canary:

@@ -5,7 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from canary_process import Canary
+from canary_process import Canary, await_handlers
 
 from khealth_exporter.canary import compute, kernel
 from khealth_exporter.canary.__main__ import parser
@@ -43,6 +43,7 @@ def test_the_wait_for_a_cpu_that_another_process_has_is_told(canary: Canary, tmp
         os.sched_setaffinity(0, {cpu})
 
     with Canary(tmp_path / "other").start("compute", "--cpu-seconds", 1000, preexec_fn=pinned) as other:
+        await_handlers(other.pid)
         facts = canary.run("compute", "--cpu-seconds", 0.3, preexec=pinned)["facts"]
         other.kill()
     assert facts["waiting_seconds"] > 0.05
