@@ -10,13 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from agent_process import SECRET, Asker
 
+from khealth_exporter.canary.agent import resolver
 from khealth_exporter.canary.agent.agent import Agent
 from khealth_exporter.canary.agent.server import Server, bound
-from khealth_exporter.canary.agent.stamps import receive, stamp
+from khealth_exporter.canary.agent.stamps import Arrival, Sent, receive, stamp
 
 ADDRESS = "127.0.0.1"
+PATIENCE = 60.0
+"""Seconds for what happens at once, unless a thread has no CPU."""
 
 
 @contextlib.contextmanager
@@ -192,6 +196,32 @@ class NameServer:
             for message in self._answers(query):
                 for byte in len(message).to_bytes(2, "big") + message:
                     stream.sendall(bytes([byte]))
+
+
+@contextlib.contextmanager
+def name_server(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, answers: Callable[[bytes], list[bytes]], more: str = ""
+) -> Iterator[NameServer]:
+    """Let a test answer lookups, however late it does; `more` is the rest of resolv.conf."""
+    (folder / "resolv.conf").write_text(f"nameserver {ADDRESS}\n{more}")
+    monkeypatch.setenv("KHEALTH_RESOLV_CONF", str(folder / "resolv.conf"))
+    monkeypatch.setattr(resolver, "_TRY_SECONDS", PATIENCE)
+    with NameServer(answers).running() as server:
+        monkeypatch.setattr(resolver, "PORT", server.port)
+        yield server
+
+
+def waits(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
+    """Let the first waits for what comes back last so long, however long they should; the others, as they should.
+
+    So a test decides which answers come too late, and not how busy the machine is.
+    """
+    left, real = list(seconds), Sent.next_arrival
+
+    async def next_arrival(sent: Sent, until: float, most: int) -> Arrival:
+        return await real(sent, time.monotonic() + left.pop(0) if left else until, most)
+
+    monkeypatch.setattr(Sent, "next_arrival", next_arrival)
 
 
 def dns_answer(query: bytes, *records: bytes, code: int = 0, flags: int = 0x8080) -> bytes:

@@ -1,5 +1,6 @@
 """The question `dns`, against name servers that do what they like."""
 
+import socket
 import struct
 import time
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_network import ADDRESS, NameServer, dns_answer, dns_record
+from small_network import ADDRESS, PATIENCE, NameServer, dns_answer, dns_record, waits
 
 from khealth_exporter.canary.agent import dns
 from khealth_exporter.canary.agent.question import BadQuestion, Question
@@ -18,8 +19,8 @@ TEN = dns_record(A, b"\x0a\0\0\1")
 Answers = Callable[[bytes], list[bytes]]
 
 
-def ask(port: int, *questions: dict[str, object], within: float = 20) -> list[dict[str, Any]]:
-    place = {"port": port, "timeout": 5.0}
+def ask(port: int, *questions: dict[str, object], within: float = 2 * PATIENCE) -> list[dict[str, Any]]:
+    place = {"port": port, "timeout": 30.0}
     now = time.monotonic()
     document: Any = dns.run(Question({"questions": [place | asked for asked in questions]}, now), now + within)
     answers: list[dict[str, Any]] = document["answers"]
@@ -34,12 +35,14 @@ def asked(answers: Answers, **question: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_an_answer_has_its_addresses_and_how_long_it_took(transport: str) -> None:
+    began = time.monotonic()
     answer = asked(lambda query: [dns_answer(query, TEN)], transport=transport)
+    took = time.monotonic() - began
     assert ("answered", ["10.0.0.1"], ADDRESS, "") == tuple(
         answer[key] for key in ("outcome", "addresses", "server", "error")
     )
-    assert 0 < answer["seconds"] < 5
-    assert 0 < answer["uncertainty"] < 5
+    assert 0 < answer["seconds"] < took
+    assert answer["uncertainty"] > 0
 
 
 def test_ipv6_addresses_are_asked_for() -> None:
@@ -64,21 +67,22 @@ def test_a_truncated_answer_is_told_as_such() -> None:
 def test_a_server_that_says_nothing_runs_into_the_timeout_of_each_try() -> None:
     with NameServer(lambda _: []).running() as server:
         answer = ask(server.port, {"name": "a.b.", "server": ADDRESS, "timeout": 0.05, "tries": 3})[0]
-        assert 3 == len(server.asked)
+    assert 3 == len(server.asked)
     assert "timeout" == answer["outcome"]
     assert answer["seconds"] >= 0.15
 
 
-def test_a_lost_datagram_is_made_up_for_by_the_next_try() -> None:
+def test_a_lost_datagram_is_made_up_for_by_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits(monkeypatch, 0.1)
     seen: list[bytes] = []
 
     def second(query: bytes) -> list[bytes]:
         seen.append(query)
         return [dns_answer(query, TEN)] if len(seen) > 1 else []
 
-    answer = asked(second, timeout=0.5, tries=2)
+    answer = asked(second, tries=2)
     assert "answered" == answer["outcome"]
-    assert answer["seconds"] >= 0.5
+    assert answer["seconds"] >= 0.1
 
 
 def test_every_question_has_an_identifier_of_its_own() -> None:
@@ -116,8 +120,9 @@ def test_a_forged_answer_does_not_hide_the_true_one() -> None:
     assert ["10.0.0.1"] == answer["addresses"]
 
 
-def test_forged_answers_alone_are_malformed() -> None:
-    answer = asked(forged, timeout=0.05)
+def test_forged_answers_alone_are_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits(monkeypatch, PATIENCE, 0.05)
+    answer = asked(forged)
     assert ("malformed", "another identifier") == (answer["outcome"], answer["error"])
 
 
@@ -125,6 +130,20 @@ def test_what_is_not_answered_in_time_is_unfinished() -> None:
     with NameServer(lambda _: []).running() as server:
         found = ask(server.port, *[{"name": "a.", "server": ADDRESS, "timeout": 30}] * 20, within=0.05)
     assert {"unfinished"} == {answer["outcome"] for answer in found}
+
+
+def test_what_is_under_way_has_taken_its_time_so_far() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind((ADDRESS, 0))
+        place = {"name": "a.", "server": ADDRESS, "port": silent.getsockname()[1]}
+        one = dns._Asked(Question(place, time.monotonic()))
+        asking = one.ask(Settings())
+        asking.send(None)
+        assert silent.recv(512)
+        asking.close()
+    document: Any = one.document()
+    assert "unfinished" == document["outcome"]
+    assert document["seconds"] > 0
 
 
 @pytest.mark.parametrize(
@@ -168,7 +187,7 @@ def test_a_name_that_none_of_the_search_list_knows_does_not_exist(resolv_conf: P
 def test_the_next_nameserver_is_asked_if_the_first_is_silent(resolv_conf: Path) -> None:
     resolv_conf.write_text(f"nameserver 127.9.9.9\nnameserver {ADDRESS}\n")
     with NameServer(lambda query: [dns_answer(query, TEN)]).running() as server:
-        assert ADDRESS == ask(server.port, {"name": "a.", "timeout": 1})[0]["server"]
+        assert ADDRESS == ask(server.port, {"name": "a."})[0]["server"]
 
 
 @pytest.mark.parametrize(("code", "outcome"), [(2, "servfail"), (5, "refused"), (4, "servfail")])
@@ -202,10 +221,11 @@ def test_a_search_domain_whose_servers_fail_takes_no_name_away(resolv_conf: Path
     ],
 )
 def test_a_failure_says_more_than_a_name_that_does_not_exist(
-    resolv_conf: Path, codes: tuple[int | None, ...], outcome: str, error: str
+    resolv_conf: Path, monkeypatch: pytest.MonkeyPatch, codes: tuple[int | None, ...], outcome: str, error: str
 ) -> None:
     """It leaves open whether that name exists. After silence, no other name is asked for."""
     resolv_conf.write_text(f"nameserver {ADDRESS}\nsearch one.local two.local three.local\n")
+    waits(monkeypatch, *(0.1 if code is None else PATIENCE for code in codes))
     said = iter(codes)
 
     def answers(query: bytes) -> list[bytes]:
@@ -213,7 +233,7 @@ def test_a_failure_says_more_than_a_name_that_does_not_exist(
         return [] if code is None else [dns_answer(query, code=code)]
 
     with NameServer(answers).running() as server:
-        found = ask(server.port, {"name": "a", "timeout": 1.0})[0]
+        found = ask(server.port, {"name": "a"})[0]
     assert (outcome, error, None) == (found["outcome"], found["error"], next(said, None))
 
 
@@ -232,7 +252,7 @@ def test_a_failure_counts_for_more_than_the_silence_of_another_server(resolv_con
     servers = ["127.9.9.9", ADDRESS] if silent_first else [ADDRESS, "127.9.9.9"]
     resolv_conf.write_text("".join(f"nameserver {server}\n" for server in servers))
     with NameServer(lambda query: [dns_answer(query, code=2)]).running() as server:
-        found = ask(server.port, {"name": "a.", "timeout": 1})[0]
+        found = ask(server.port, {"name": "a."})[0]
     assert ("servfail", ADDRESS) == (found["outcome"], found["server"])
 
 

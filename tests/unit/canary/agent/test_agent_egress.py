@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,21 @@ import pytest
 import trustme
 from agent_process import RunningAgent
 from agent_process import agent as run_agent
-from small_network import ADDRESS, NameServer, dns_answer, dns_record
+from small_network import ADDRESS, PATIENCE, dns_answer, dns_record, name_server, waits
 
-from khealth_exporter.canary.agent import apart, egress, resolver
+from khealth_exporter.canary.agent import apart, egress
 from khealth_exporter.canary.agent.question import BadQuestion, Question
 
 LOOPBACK = dns_record(1, b"\x7f\0\0\1")
 DEAD = dns_record(1, b"\x7f\x09\x09\x09")
 STEPS = ("resolve", "connect", "tls", "respond")
+THINKING = 0.01
+"""Seconds before a server answers."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        time.sleep(THINKING)
         self.send_response(int(self.path.lstrip("/") or 200))
         self.end_headers()
 
@@ -68,9 +71,9 @@ def trusted(authority: trustme.CA, name: str) -> ssl.SSLContext:
     return context
 
 
-def ask(*targets: dict[str, object], within: float = 30) -> list[dict[str, Any]]:
+def ask(*targets: dict[str, object], within: float = 2 * PATIENCE) -> list[dict[str, Any]]:
     now = time.monotonic()
-    asked = [{"id": str(n), **target} for n, target in enumerate(targets)]
+    asked = [{"id": str(n), "timeout": 60, **target} for n, target in enumerate(targets)]
     document: Any = egress.answer(Question({"targets": asked, "until": now + within}, now))
     results: list[dict[str, Any]] = document["results"]
     return results
@@ -82,7 +85,8 @@ def test_a_url_with_tls_goes_all_the_way(authority: trustme.CA) -> None:
     assert (True, "", 204, "") == (found["ok"], found["failed"], found["status"], found["error"])
     assert STEPS == tuple(found["durations"])
     assert found["durations"]["tls"] > 0
-    assert 0 < found["uncertainty"] < 30
+    assert found["durations"]["respond"] >= THINKING
+    assert found["uncertainty"] > 0
 
 
 def test_a_certificate_of_another_name_is_refused(authority: trustme.CA) -> None:
@@ -127,18 +131,6 @@ def test_where_nothing_listens_connect_fails() -> None:
 
 
 @contextlib.contextmanager
-def name_server(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, answers: Callable[[bytes], list[bytes]], more: str = ""
-) -> Iterator[None]:
-    """Let a test answer lookups; `more` is the rest of resolv.conf."""
-    (folder / "resolv.conf").write_text(f"nameserver {ADDRESS}\n{more}")
-    monkeypatch.setenv("KHEALTH_RESOLV_CONF", str(folder / "resolv.conf"))
-    with NameServer(answers).running() as server:
-        monkeypatch.setattr(resolver, "PORT", server.port)
-        yield
-
-
-@contextlib.contextmanager
 def names(monkeypatch: pytest.MonkeyPatch, folder: Path, *records: bytes) -> Iterator[None]:
     """Let names have addresses."""
     code = 0 if records else 3
@@ -172,6 +164,7 @@ def test_a_name_that_does_not_resolve_says_whether_dns_knows_the_clusters_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, records: tuple[bytes, ...], expected: str
 ) -> None:
     """It tells DNS that fails from a name, or a server that it forwards to, that does. It is asked for once."""
+    monkeypatch.setattr(egress, "_RESOLVE_SECONDS", PATIENCE)
     asked: list[bytes] = []
 
     def answered(query: bytes) -> list[bytes]:
@@ -190,6 +183,7 @@ def test_of_a_server_that_loses_every_other_question_names_resolve(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """One of two DNS pods may be silent: that is for network/dns to tell."""
+    waits(monkeypatch, 0.1)
     count = 0
 
     def every_other(query: bytes) -> list[bytes]:
@@ -240,7 +234,6 @@ def test_a_silent_server_runs_into_the_timeout() -> None:
         plain, secure = ask({"url": f"http://{place}/", "timeout": 0.1}, {"url": f"https://{place}/", "timeout": 0.1})
     assert ("respond", "tls") == (plain["failed"], secure["failed"])
     assert "ETIMEDOUT: no answer in time" == plain["error"] == secure["error"]
-    assert plain["durations"]["respond"] > 0.05
 
 
 def test_what_is_under_way_at_the_end_of_the_time_is_unfinished() -> None:
@@ -275,8 +268,8 @@ def process(tmp_path: Path, authority: trustme.CA) -> Iterator[RunningAgent]:
 def test_an_agent_asks_in_a_process_of_its_own(process: RunningAgent, authority: trustme.CA) -> None:
     """OpenSSL and certificates would not leave its memory."""
     with serving(trusted(authority, ADDRESS)) as port:
-        targets = [{"id": str(number), "url": f"https://{ADDRESS}:{port}/"} for number in range(8)]
-        document = process.ask("egress", {"targets": targets})
+        targets = [{"id": str(number), "url": f"https://{ADDRESS}:{port}/", "timeout": 60} for number in range(8)]
+        document = process.ask("egress", {"targets": targets, "within": 60})
     assert {True} == {found["ok"] for found in document["results"]}
     maps = Path(f"/proc/{process.process.pid}/maps").read_text()
     assert "libssl" not in maps
@@ -294,7 +287,7 @@ def test_a_process_that_fails_is_an_error_of_the_agent(monkeypatch: pytest.Monke
     monkeypatch.setattr("sys.executable", "/bin/false")
     now = time.monotonic()
     with pytest.raises(OSError, match="without an answer"):
-        apart.run(Question({"targets": []}, now), now + 30)
+        apart.run(Question({"targets": []}, now), now + PATIENCE)
     monkeypatch.setattr("sys.executable", "/nonexistent")
     with pytest.raises(FileNotFoundError):
-        apart.run(Question({"targets": []}, now), now + 30)
+        apart.run(Question({"targets": []}, now), now + PATIENCE)
