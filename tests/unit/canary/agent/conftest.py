@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 from agent_process import Asker, RunningAgent
 from agent_process import agent as run_agent
-from small_network import agent_in_a_thread
+from small_network import PATIENCE, agent_in_a_thread
+
+from khealth_exporter.canary.agent import server
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Asker]:
-    """An agent in this process."""
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asker]:
+    """An agent in this process, which has patience with a slow client."""
+    monkeypatch.setattr(server, "_REQUEST_SECONDS", PATIENCE)
+    monkeypatch.setattr(server, "_DRAIN_SECONDS", PATIENCE)
     with agent_in_a_thread(tmp_path) as asker:
         yield asker
 

@@ -1,5 +1,6 @@
 """What an agent answers over HTTP, and to which requests."""
 
+import contextlib
 import hashlib
 import json
 import socket
@@ -7,6 +8,7 @@ import time
 
 import pytest
 from agent_process import Asker, Reply
+from small_network import dns_answer
 
 from khealth_exporter.canary.agent import server
 
@@ -164,7 +166,9 @@ def test_a_slow_request_is_cut_off(agent: Asker, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(server, "_REQUEST_SECONDS", 0.05)
     with socket.create_connection((agent.address, agent.port), timeout=30) as connection:
         connection.sendall(b"GET /ready HTTP/1.1\r\n")
-        assert b"" == connection.recv(100)
+        # A reset, if the agent has not read all of it.
+        with contextlib.suppress(ConnectionResetError):
+            assert b"" == connection.recv(100)
 
 
 def test_a_request_may_come_byte_by_byte(agent: Asker) -> None:
@@ -180,25 +184,25 @@ def test_a_request_may_come_byte_by_byte(agent: Asker) -> None:
 
 def test_more_tasks_than_four_are_told_that_it_is_busy(agent: Asker) -> None:
     """The fifth is refused at once, and with proof; when one has ended, the next is accepted."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind((agent.address, 0))
-        question = {
-            "questions": [{"name": "a.", "server": agent.address, "port": silent.getsockname()[1], "timeout": 30}]
-        }
-        body, path, busy = json.dumps(question | {"within": 1}).encode(), "/v1/dns", []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, contextlib.ExitStack() as stack:
+        server.bind((agent.address, 0))
+        server.settimeout(30)
+        asked = {"name": "a.", "server": agent.address, "port": server.getsockname()[1], "timeout": 30}
+        body, path = json.dumps({"questions": [asked], "within": 60}).encode(), "/v1/dns"
+        busy, queries = [], []
         for _ in range(4):
-            connection = socket.create_connection((agent.address, agent.port), timeout=30)
+            connection = stack.enter_context(socket.create_connection((agent.address, agent.port), timeout=30))
             headers = agent.proof(path, body) | {"Content-Length": str(len(body))}
             lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
             connection.sendall("\r\n".join(lines).encode() + body)
             busy.append(connection)
-            silent.settimeout(30)
-            silent.recv(512)  # The task is under way.
+            queries.append(server.recvfrom(512))  # The task is under way, until its answer comes.
         refused = agent.post("round_trips", EMPTY)
         assert (429, {"error": "busy"}) == (refused.status, refused.document)
+        for query, asker in queries:
+            server.sendto(dns_answer(query), asker)
         for connection in busy:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-            connection.close()
     assert 200 == agent.post("round_trips", EMPTY).status
 
 
@@ -211,5 +215,5 @@ def test_a_question_is_answered_within_its_time(agent: Asker) -> None:
         took = time.monotonic() - began
     assert 0.1 <= took
     assert "unfinished" == document["answers"][0]["outcome"]
-    # The time that a question has begins when the agent reads it; the seconds of an answer, when it asks.
-    assert 0.0 < document["answers"][0]["seconds"] <= took
+    # The time that a question has begins when the agent reads it; the seconds of an answer, when it asks, if it does.
+    assert 0.0 <= document["answers"][0]["seconds"] <= took

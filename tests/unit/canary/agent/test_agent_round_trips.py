@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from agent_process import Asker
-from small_network import ADDRESS, Relay
+from small_network import ADDRESS, PATIENCE, Relay
 
 from khealth_exporter.canary.agent import round_trips
 from khealth_exporter.canary.agent.question import BadQuestion, Question
@@ -18,7 +18,7 @@ from khealth_exporter.canary.agent.stamps import Arrival, receive, stamp
 EDGES = [0.001, 0.01, 0.1, 1]
 
 
-def ask(*probes: dict[str, object], within: float = 30) -> list[dict[str, Any]]:
+def ask(*probes: dict[str, object], within: float = 2 * PATIENCE) -> list[dict[str, Any]]:
     now = time.monotonic()
     question = Question({"probes": [{"id": str(n), **probe} for n, probe in enumerate(probes)], "edges": EDGES}, now)
     document: Any = round_trips.run(question, now + within)
@@ -27,7 +27,8 @@ def ask(*probes: dict[str, object], within: float = 30) -> list[dict[str, Any]]:
 
 
 def probe(protocol: str, port: int, **others: object) -> dict[str, object]:
-    return {"protocol": protocol, "address": ADDRESS, "port": port, "count": 10, "spacing": 0.002, **others}
+    place = {"protocol": protocol, "address": ADDRESS, "port": port}
+    return {**place, "count": 10, "spacing": 0.002, "timeout": 30, **others}
 
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["tcp", "udp", "http"])
@@ -37,9 +38,8 @@ PROTOCOLS = pytest.mark.parametrize("protocol", ["tcp", "udp", "http"])
 def test_every_round_trip_is_counted_once(agent: Asker, protocol: str) -> None:
     (found,) = ask(probe(protocol, agent.port))
     assert (10, 0, 10, "") == (found["sent"], found["lost"], sum(found["counts"]), found["error"])
-    assert 0 < found["least"] <= found["median"] <= found["most"] < 1
-    assert found["most"] <= found["sum"]
-    assert 0 < found["uncertainty"] < 1
+    assert 0 < found["least"] <= found["median"] <= found["most"] <= found["sum"]
+    assert found["uncertainty"] > 0
 
 
 @PROTOCOLS
@@ -103,10 +103,10 @@ def test_lost_datagrams_are_counted_with_their_timeout(agent: Asker) -> None:
     """Else an outage would make the network look faster."""
     with Relay(agent.port, loses=lambda number: number < 3).running() as relay:
         (found,) = ask(probe("udp", relay.port, timeout=0.5))
-    assert (10, 3, "ETIMEDOUT: no answer in time") == (found["sent"], found["lost"], found["error"])
-    assert found["counts"][3] >= 3
-    assert found["sum"] >= 1.5
-    assert found["most"] < 0.5
+    assert (10, "ETIMEDOUT: no answer in time") == (found["sent"], found["error"])
+    # A relay that has no CPU for a while loses more of them.
+    assert found["counts"][3] >= found["lost"] >= 3
+    assert found["sum"] >= found["lost"] * 0.5
 
 
 @PROTOCOLS
@@ -116,12 +116,26 @@ def test_where_nothing_listens_every_round_trip_is_lost(protocol: str) -> None:
     assert (2, 2, "ECONNREFUSED: Connection refused") == (found["sent"], found["lost"], found["error"])
 
 
-def test_one_silent_place_holds_no_other_up(agent: Asker) -> None:
+def test_one_slow_place_holds_no_other_up() -> None:
+    """It answers once the other one has seen all of its connections."""
+    with socket.create_server((ADDRESS, 0)) as other:
+        expected = iter(range(10))
+
+        def waits(_: Arrival) -> float:
+            for _number in expected:
+                other.accept()[0].close()
+            return 0.0
+
+        with echoing(waits) as port:
+            found = ask(probe("udp", port), probe("tcp", other.getsockname()[1]))
+    assert [(10, 0), (10, 0)] == [(one["sent"], one["lost"]) for one in found]
+
+
+def test_what_is_under_way_at_the_end_of_the_time_is_unfinished() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind((ADDRESS, 0))
-        found = ask(probe("udp", silent.getsockname()[1], timeout=30), probe("tcp", agent.port), within=1)
-    assert (0, "unfinished") == (found[0]["sent"], found[0]["error"])
-    assert (10, "") == (found[1]["sent"], found[1]["error"])
+        (found,) = ask(probe("udp", silent.getsockname()[1]), within=0.1)
+    assert (0, 0, "unfinished") == (found["sent"], found["lost"], found["error"])
 
 
 @pytest.mark.parametrize(
