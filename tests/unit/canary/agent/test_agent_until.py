@@ -209,7 +209,9 @@ def test_a_host_name_is_looked_up_as_it_stands(
 ) -> None:
     """A load balancer of some providers has no address of its own."""
     with names(monkeypatch, tmp_path, lambda query: [dns_answer(query, LOOPBACK)]) as server:
-        _, (found,) = ask({**NAMED, "protocol": protocol, "port": agent.port, "want": "answer", "address": name})
+        # Rarely: an agent has no room for what a late name server sends to it at once.
+        rare = {**NAMED, "address": name, "every": 1}
+        _, (found,) = ask({**rare, "protocol": protocol, "port": agent.port, "want": "answer"})
         assert (True, 1) == (found["reached"], found["tries"])
         assert {b"\x03a-1\x03elb\x07example\x03com\0\0\1\0\1"} == {query[12:] for query in server.asked}
 
