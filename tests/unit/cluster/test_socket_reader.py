@@ -3,10 +3,13 @@
 import asyncio
 import ctypes
 import errno
+import itertools
 import math
+import select
 import socket
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,13 +19,13 @@ from subprocess import PIPE, Popen
 import pytest
 from sockets import pair
 
-from khealth_exporter.cluster.stream import socket_reader
+from khealth_exporter.cluster.stream import segments, socket_reader
 from khealth_exporter.cluster.stream.segments import Segments, SingleReads
 from khealth_exporter.cluster.stream.socket_reader import Piece, SocketReader
 from khealth_exporter.measure.arrival import SO_TIMESTAMPNS, ArrivalClock
 from khealth_exporter.measure.clock import Clock
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test has failed that waits for something."""
 
 
@@ -41,13 +44,18 @@ class Reading:
         """All that has been taken."""
         return b"".join(data for data, _ in self.pieces)
 
+    def take(self) -> bytes:
+        """Take what has come, though nobody may have told of it, and return all that has been taken."""
+        self.pieces += self.reader.take()
+        return self.said
+
     async def until(self, true: Callable[[], bool]) -> None:
         """Take what is told of until something holds."""
         async with asyncio.timeout(PATIENCE):
             while not true():
                 await self.told.wait()
                 self.told.clear()
-                self.pieces += self.reader.take()
+                self.take()
 
 
 @asynccontextmanager
@@ -101,29 +109,27 @@ async def test_what_has_come_can_be_taken_before_patience_ends() -> None:
     """Though the thread is still in its system call."""
     async with reading(3600.0) as read:
         read.far.sendall(b"a")
-        async with asyncio.timeout(PATIENCE):
-            while not read.said:
-                read.pieces += read.reader.take()
-                await asyncio.sleep(0.001)
+        await met(lambda: read.take() == b"a")
         read.far.sendall(b"b")
-        async with asyncio.timeout(PATIENCE):
-            while len(read.said) < 2:
-                read.pieces += read.reader.take()
-                await asyncio.sleep(0.001)
-    assert b"ab" == read.said
+        await met(lambda: read.take() == b"ab")
 
 
 SENDING = """
-import os, socket, sys, time
-far = socket.socket(fileno=int(sys.argv[1]))
-sys.stdout.write("ready")
-sys.stdout.flush()
-sys.stdin.read(1)
-for part in (b"a", b"b"):
-    far.sendall(part)
-    time.sleep(0.1)
+import fcntl, os, socket, struct, sys, termios, time
+near, far = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
+def left(sock, request):
+    return struct.unpack("@i", fcntl.ioctl(sock, request, bytes(4)))[0]
+os.write(1, b".")
+os.read(0, 1)
+far.sendall(b"a")
+until = time.monotonic() + 30
+while (left(far, termios.TIOCOUTQ) or left(near, termios.FIONREAD)) and time.monotonic() < until:
+    time.sleep(0.001)
+time.sleep(0.1)
+far.sendall(b"b")
+os.write(1, b".")
 """
-"""A program that sends two segments once it is told to."""
+"""A program that sends a segment once it is told to, another one when that has come and been read, and then says so."""
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["first look", "next look"])
@@ -132,40 +138,45 @@ async def test_who_looks_for_bytes_makes_the_thread_independent_of_python(
 ) -> None:
     """What comes while nothing of Python can run has a stamp for each segment."""
     monkeypatch.setattr(socket_reader, "_ATTENTION", 60.0)
-    receive, entered = Segments.receive, [0]
+    receive, begun = Segments.receive, list[float]()
 
-    def entering(read: Segments, seconds: float) -> bool:
-        entered[0] += 1
+    def beginning(read: Segments, seconds: float) -> bool:
+        begun.append(seconds)
         return receive(read, seconds)
 
     async with reading() as read:
         await stamped(read)
-        read.reader.patience = 1.0
-        monkeypatch.setattr(Segments, "receive", entering)
-        with sending(read.far) as send:
-            for _ in range(1 + again):
-                before = entered[0]
+        await met(lambda: read.reader._polls)
+        read.reader._attentive = -math.inf
+        monkeypatch.setattr(Segments, "receive", beginning)
+        with sending(read) as send:
+            for patience in [*[0.05] * again, PATIENCE]:
+                read.reader.patience = patience
                 assert not read.reader.take()
-                await met(lambda: entered[0] > before and sleeping("khealth-watch-reader"))  # noqa: B023 - at once
+                await met(lambda: patience in begun)  # noqa: B023 - it is called at once
+            await met(lambda: in_recvmmsg(read))
             send()
-            ctypes.PyDLL(None).usleep(300_000)  # It keeps Python's lock meanwhile.
-            await read.until(lambda: read.said == b"ab")
+            await met(lambda: read.take() == b"ab")
     first, second = read.pieces
-    assert 0.05 < second[1].at - first[1].at < 0.3
+    assert 0.05 < second[1].at - first[1].at
 
 
 @contextmanager
-def sending(far: socket.socket) -> Iterator[Callable[[], None]]:
-    """Start the program that sends, and provide what tells it to."""
-    command = [sys.executable, "-c", SENDING, str(far.fileno())]
-    with Popen(command, stdin=PIPE, stdout=PIPE, pass_fds=[far.fileno()]) as process:  # noqa: S603 - it is ours
+def sending(read: Reading) -> Iterator[Callable[[], None]]:
+    """Start the program that sends, and provide what lets it, and keeps Python's lock until it has."""
+    sockets = [read.reader._socket.fileno(), read.far.fileno()]
+    command = [sys.executable, "-c", SENDING, *map(str, sockets)]
+    with Popen(command, stdin=PIPE, stdout=PIPE, bufsize=0, pass_fds=sockets) as process:  # noqa: S603 - it is ours
+        assert process.stdin
         assert process.stdout
-        process.stdout.read(5)
+        said, descriptor = ctypes.create_string_buffer(1), process.stdout.fileno()
+        locked = ctypes.PyDLL(None).read
+        assert process.stdout.read(1)
 
         def send() -> None:
             assert process.stdin
             process.stdin.write(b".")
-            process.stdin.flush()
+            assert locked(descriptor, said, 1) == 1
 
         yield send
 
@@ -177,30 +188,50 @@ async def met(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def sleeping(name: str) -> bool:
-    """Tell whether the newest thread of a name waits for something, and not for a processor."""
-    thread = [thread for thread in threading.enumerate() if thread.name == name][-1]
-    stat = Path(f"/proc/self/task/{thread.native_id}/stat").read_text(encoding="utf-8")
-    return stat.rpartition(")")[2].split()[0] == "S"
+def in_recvmmsg(read: Reading) -> bool:
+    """Tell whether the reader's thread is in the system call that reads, and not about to make it."""
+    thread = [thread for thread in threading.enumerate() if thread.name == "khealth-watch-reader"][-1]
+    # The number of the call, another one on each architecture, and its arguments; one word if the thread is running.
+    call = Path(f"/proc/self/task/{thread.native_id}/syscall").read_text(encoding="utf-8").split()
+    arguments = [int(word, 16) for word in call[1:4]]
+    return arguments[::2] == [read.reader._socket.fileno(), segments._READS]
+
+
+class Noted:
+    """A poll object, and how often it was waited for without a limit."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+        self._poll = select.poll()
+        self.register = self._poll.register
+
+    def poll(self) -> list[tuple[int, int]]:
+        """Wait."""
+        self.waits += 1
+        return self._poll.poll()
 
 
 async def test_the_thread_is_attentive_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle watch does not wake up."""
-    monkeypatch.setattr(socket_reader, "_ATTENTION", 0.2)
-    receive, calls = Segments.receive, list[float]()
+    noted, receive, calls, now = Noted(), Segments.receive, list[float](), time.monotonic()
 
     def counting(read: Segments, seconds: float) -> bool:
         calls.append(seconds)
         return receive(read, seconds)
 
+    monkeypatch.setattr(select, "poll", lambda: noted)
     async with reading() as read:
         await stamped(read)
-        read.reader.patience = 0.05
+        await met(lambda: read.reader._polls)
+        read.reader._attentive = -math.inf
         monkeypatch.setattr(Segments, "receive", counting)
+        monkeypatch.setattr(read.clock, "monotonic", lambda: now)
+        read.reader.patience = 0.05
         assert not read.reader.take()
         await met(lambda: len(calls) >= 2)
-        await asyncio.sleep(0.5)
-        assert 2 <= len(calls) <= 6
+        waits = noted.waits
+        now += socket_reader._ATTENTION
+        await met(lambda: noted.waits > waits)
         read.far.sendall(b"a")
         await read.until(lambda: read.said == b"a")
 
@@ -342,18 +373,29 @@ async def test_a_sandbox_that_refuses_the_call_is_read_one_by_one(monkeypatch: p
         assert not read.pieces[0][1].stamped
 
 
+class Waits:
+    """The wait of a thread that has lasted for a quarter of a second more at each look."""
+
+    def __init__(self) -> None:
+        self.known = True
+        self._each = itertools.count(0.25, 0.25)
+
+    def waited(self) -> float:
+        """Return the seconds so far."""
+        return next(self._each)
+
+    def close(self) -> None:
+        """Take no notice."""
+
+
 async def test_what_was_read_at_once_knows_how_long_its_reader_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of it; what it does not know is without a limit."""
+    waits = Waits()
+    monkeypatch.setattr(socket_reader, "RunQueue", lambda: waits)
     async with reading() as read:
-        await met(lambda: read.reader._queue is not None)
-        queue = read.reader._queue
-        assert queue
-        monkeypatch.setattr(queue, "waited", lambda: 1.5)
-        read.reader._since_then()
-        monkeypatch.setattr(queue, "waited", lambda: 1.75)
-        assert 0.25 == read.reader._since_then()
-        monkeypatch.setattr(queue, "known", False)
         read.far.sendall(b"a")
         await read.until(lambda: read.said == b"a")
-        assert math.inf == read.pieces[0][1].queued
-        monkeypatch.undo()
+        waits.known = False
+        read.far.sendall(b"b")
+        await read.until(lambda: read.said == b"ab")
+    assert [0.25, math.inf] == [arrival.queued for _, arrival in read.pieces]
