@@ -1,12 +1,16 @@
 """The parts of the simulated network: addresses, policies, filters, and what stands in a pod's template."""
 
+import os
 import socket
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from khealth_exporter.simulator.controllers.launches import environment, expanded, translated
+from khealth_exporter.simulator.network import addresses
 from khealth_exporter.simulator.network.addresses import SERVICES, Addresses, service_address
 from khealth_exporter.simulator.network.pod_side import (
     LOSSY,
@@ -22,6 +26,8 @@ from khealth_exporter.simulator.network.pod_side import (
 from khealth_exporter.simulator.network.policies import Rules
 
 SO_ATTACH_FILTER = 26
+PATIENCE = 60.0
+"""Seconds after which a test has failed that waits for something."""
 
 
 def pod(name: str, address: str = "127.64.1.2", namespace: str = "n", ports: Any = ()) -> dict[str, Any]:
@@ -81,8 +87,10 @@ def test_policies_of_another_namespace_say_nothing() -> None:
     assert Rules([policy()]).allow(A, pod("b", namespace="other"))
 
 
-def test_clusters_of_one_machine_have_different_networks() -> None:
+def test_clusters_of_one_machine_have_different_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """And a network is free again afterwards."""
+    # Other simulated clusters may begin and end meanwhile: those of other tests.
+    monkeypatch.setattr(addresses, "_RESERVED", f"{__name__}-{os.getpid()}/127.%d")
     with Addresses() as one:
         first = one.network
         with Addresses() as other:
@@ -135,14 +143,29 @@ def passes(way: int, *lengths: int) -> list[bool]:
         near.bind(("127.0.0.1", 0))
         near.setblocking(False)  # noqa: FBT003  # the socket module's own signature
         near.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, packed(program(way)))
-        found = []
+        found = list[bool]()
         for length in lengths:
             far.sendto(b"." * length, near.getsockname())
-            try:
-                found.append(len(near.recv(2000)) == length)
-            except BlockingIOError:
-                found.append(False)
+            found.append(came(near, found.count(False)))
         return found
+
+
+def came(near: socket.socket, dropped: int) -> bool:
+    """Wait for a datagram, and tell whether it has come; it has not if the kernel has dropped more than before."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        with suppress(BlockingIOError):
+            near.recv(2000)
+            return True
+        if drops(near.getsockname()[1]) > dropped:
+            return False
+    raise TimeoutError("a datagram has neither come nor been dropped")
+
+
+def drops(port: int) -> int:
+    """Return how many datagrams to a port of this machine the kernel has dropped."""
+    lines = Path("/proc/net/udp").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[-1]) for line in lines if f"0100007F:{port:04X} " in line)
 
 
 @pytest.mark.parametrize(
