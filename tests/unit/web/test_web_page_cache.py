@@ -149,7 +149,7 @@ async def test_no_scrape_waits_for_pages(monkeypatch: pytest.MonkeyPatch) -> Non
         looking = [group.create_task(client.get("/")) for _ in range(3)]
         await asyncio.to_thread(begun.wait, PATIENCE)
         try:
-            async with asyncio.timeout(PATIENCE / 4):
+            async with asyncio.timeout(PATIENCE / 2):
                 scraped = (await client.get("/metrics")).status
         finally:
             go_on.set()

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 from aiohttp import ClientSession
-from serving import Known, served, talk
+from serving import PATIENCE, Known, served, talk
 from structlog.testing import capture_logs
 
 from khealth_exporter.web.server import WebServer
@@ -137,7 +137,7 @@ async def test_an_internal_error_tells_nothing_of_the_request(caplog: pytest.Log
 @pytest.mark.parametrize("version", ["hunter2", "1.x", "1.0.0\thunter2", "\u0661", "", "-1", "9" * 3000])
 async def test_a_version_that_is_no_number_is_no_internal_error(kind: str, version: str) -> None:
     """Prometheus' client library fails on it."""
-    async with served() as (server, _), ClientSession() as session, asyncio.timeout(20):
+    async with served() as (server, _), ClientSession() as session, asyncio.timeout(PATIENCE):
         answer = await session.get(
             f"http://{server.addresses[0]}/metrics", headers={"Accept": f"{kind};version={version}"}
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from serving import ANNA, HOST, TLS, Keys, keys, served, talk
+from serving import ANNA, HOST, PATIENCE, TLS, Keys, keys, served, talk
 from structlog.testing import capture_logs
 
 from khealth_exporter.web.security.active_web_config import ActiveWebConfig
@@ -194,7 +194,7 @@ async def test_the_files_are_checked_periodically(issued: Keys) -> None:
     web_config = ActiveWebConfig(issued.write(f"{TLS}}}"))
     renewed = asyncio.Event()
     issued.issue()
-    async with asyncio.timeout(20.0), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         following = group.create_task(web_config.reload_on_change(renewed.set, period=0.01))
         await renewed.wait()
         following.cancel()
@@ -216,7 +216,7 @@ async def test_an_internal_error_in_a_check_does_not_end_the_checks(
         return found
 
     web_config.check_files = look  # type: ignore[method-assign]
-    async with asyncio.timeout(20.0), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         following = group.create_task(web_config.reload_on_change(renewed.set, period=0.001))
         await renewed.wait()
         following.cancel()
