@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientSession
 from prometheus_client import Gauge
 from serving import HOST, TLS, Keys, Known, Talk, keys, served, talk
+from sockets import has_ipv6
 from structlog.testing import capture_logs
 
 from khealth_exporter.vocabulary.address import Address
@@ -22,7 +23,7 @@ from khealth_exporter.web.security.active_web_config import ActiveWebConfig
 from khealth_exporter.web.server import WebServer
 
 READY = (200, "ready\n")
-HOSTS = [HOST, *(["::1"] if socket.has_dualstack_ipv6() else [])]
+HOSTS = [HOST, *(["::1"] if has_ipv6() else [])]
 SECURED = [False, True]
 
 
