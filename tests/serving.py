@@ -2,9 +2,10 @@
 
 import asyncio
 import itertools
+import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -227,3 +228,16 @@ async def talk(server: WebServer, context: ssl.SSLContext | None = None, host: s
         yield Talk(reader, writer)
     finally:
         writer.transport.abort()
+
+
+def talk_without_end(port: int, begin: bytes, more: bytes) -> bytes:
+    """Send something, and more of it until the server disconnects; return the beginning of its answer.
+
+    An event loop would not tell it: it reads no more once it cannot write, though the answer has come by then.
+    """
+    with socket.create_connection((HOST, port), timeout=PATIENCE) as client:
+        with suppress(ConnectionError):
+            client.sendall(begin)
+            for _ in range((64 << 20) // len(more)):
+                client.sendall(more)
+        return client.recv(1000)

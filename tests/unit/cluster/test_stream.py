@@ -25,7 +25,7 @@ from khealth_exporter.measure.arrival import Arrival
 from khealth_exporter.measure.clock import Clock
 from khealth_exporter.vocabulary.reason import Reason
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test has failed that waits for something."""
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
