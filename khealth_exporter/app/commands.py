@@ -138,10 +138,11 @@ async def run(
             await server.start()
         except CannotListen as error:
             raise CannotStart(str(error)) from error
-        announce(server.addresses)
-        _log.info("serving", addresses=[str(address) for address in server.addresses])
         try:
+            # Before anyone is told that it serves: a signal that comes at once must not kill it.
             with ended_by_signals(exporter.terminate, exporter.reloader.ask if options.load else None):
+                announce(server.addresses)
+                _log.info("serving", addresses=[str(address) for address in server.addresses])
                 await exporter.work(jitter=process.chance.random())
         finally:
             await server.stop()

@@ -281,6 +281,31 @@ def test_a_hangup_reloads_where_there_is_what_to_load(play: Play, tmp_path: Path
     play(test)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_the_moment_that_it_serves_does_what_it_does_later(
+    play: Play, tmp_path: Path, number: signal.Signals
+) -> None:
+    """A supervisor that reads the line may send it at once: an end is clean, and a reload is one."""
+    path = tmp_path / "khealth.yaml"
+    path.write_text("{}")
+
+    async def test(stage: Stage) -> None:
+        stage.later(100.0, os.kill, os.getpid(), signal.SIGTERM)
+        with capture_logs() as logs:
+            code = await app.run(
+                reloading(path),
+                process=stage.process,
+                credentials=OURS,
+                announce=lambda _: os.kill(os.getpid(), number),
+            )
+        causes = [entry["cause"] for entry in logs if entry["event"] == "configuration loaded"]
+        lasted = virtual_loop().time() - BEGINNING >= 100.0
+        reloaded = number is signal.SIGHUP
+        assert (0, ["signal"] * reloaded, reloaded, []) == (code, causes, lasted, stage.small.left)
+
+    play(test)
+
+
 def test_once_and_a_hangup_still_end(play: Play, tmp_path: Path) -> None:
     """A smoke test whose terminal is closed cleans up, though it could load its file again."""
     path = tmp_path / "khealth.yaml"
