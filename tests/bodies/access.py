@@ -37,7 +37,7 @@ def test_a_right_that_only_a_broken_cluster_takes_is_not_missed_on_a_healthy_one
 ) -> None:
     """Nothing is asked for in advance."""
     with account(target, RIGHTS - {right(verb, resource)}) as khealth:
-        found = target.once(target.quick(), kubeconfig=khealth.kubeconfig())
+        found = target.once(target.configure(), kubeconfig=khealth.kubeconfig())
     assert (0, "success", None) == found.verdict, found.attempt["note"]
 
 

@@ -20,6 +20,8 @@ import yaml
 from kubernetes import client, config
 from prometheus_client.parser import text_string_to_metric_families
 
+from bodies.attempts import Once, repeated
+
 SERVING = ("--listen", "127.0.0.1:0", "--log.format", "json")
 """What makes a `khealth run` serve on a port of its own, and say which."""
 SELECTOR = "app.kubernetes.io/managed-by=khealth"
@@ -34,48 +36,6 @@ def wait_for(what: str, true: Callable[[], Any], seconds: float = 60) -> Any:
             return found
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         time.sleep(0.05)
-
-
-@dataclass(frozen=True)
-class Once:
-    """What `khealth once --json` said."""
-
-    code: int
-    document: Mapping[str, Any]
-    log: str
-
-    @property
-    def attempt(self) -> Mapping[str, Any]:
-        """The one attempt."""
-        (attempt,) = self.document["attempts"]
-        return attempt  # type: ignore[no-any-return]
-
-    @property
-    def attempts(self) -> Sequence[Mapping[str, Any]]:
-        """All attempts."""
-        return self.document["attempts"]  # type: ignore[no-any-return]
-
-    @property
-    def told(self) -> list[tuple[str, ...]]:
-        """What each attempt says, in short."""
-        parts = ("routine", "result", "reason", "component", "note")
-        return [tuple(str(found[part]) for part in parts) for found in self.document["attempts"]]
-
-    @property
-    def blamed(self) -> dict[str, tuple[str, str]]:
-        """Component and reason of each routine whose attempt failed."""
-        failed = (found for found in self.document["attempts"] if found["result"] == "failure")
-        return {found["routine"]: (found["component"], found["reason"]) for found in failed}
-
-    @property
-    def well(self) -> set[str]:
-        """The routines whose attempt succeeded."""
-        return {found["routine"] for found in self.document["attempts"] if found["result"] == "success"}
-
-    @property
-    def verdict(self) -> tuple[int, str, str | None]:
-        """Exit code, result and reason."""
-        return self.code, self.attempt["result"], self.attempt["reason"]
 
 
 @dataclass(frozen=True)
@@ -247,11 +207,31 @@ class Target(ABC):
         words = self.command(*arguments, kubeconfig=kubeconfig)
         return subprocess.run(words, capture_output=True, text=True, timeout=150, check=False)  # noqa: S603
 
-    def once(self, settings: Path, kubeconfig: Path | None = None) -> Once:
-        """Run `khealth once rcscheduler --json`."""
-        done = self.run("once", "--config", settings, "rcscheduler", "--json", kubeconfig=kubeconfig)
+    def attempt(self, settings: Path, *names: str, kubeconfig: Path | None = None) -> Once:
+        """Run `khealth once --json` with every routine that is configured, or with those that are named."""
+        done = self.run("once", "--config", settings, "--json", *names, kubeconfig=kubeconfig)
         assert done.stdout, done.stderr
         return Once(done.returncode, json.loads(done.stdout), done.stderr)
+
+    def once(self, settings: Path, kubeconfig: Path | None = None) -> Once:
+        """Make an attempt of rcscheduler; one that the machine has spoiled is made again."""
+        return repeated(lambda: self.attempt(settings, "rcscheduler", kubeconfig=kubeconfig), _spoiled)
+
+    def every(self, settings: Path, *names: str) -> Once:
+        """Do the same with every routine that is configured, or with those that are named."""
+        return repeated(lambda: self.attempt(settings, *names), _spoiled)
+
+    def under(self, fault: str, settings: Path, *names: str) -> Once:
+        """Do the same while something is broken; it is mended before an attempt is made again, so all find the same."""
+
+        def attempt() -> Once:
+            with self.broken(fault):
+                found = self.attempt(settings, *names)
+            if found.spoiled:
+                wait_for("a healthy cluster", self.healthy, self.patience)
+            return found
+
+        return repeated(attempt, _spoiled)
 
     def storage(self, **settings: Any) -> Path:
         """Write a configuration of the module storage, with these settings of volume."""
@@ -259,8 +239,12 @@ class Target(ABC):
         return self._written({"canary": {"image": self.image}, "modules": {"storage": routines}})
 
     def network(self, *, agents: Mapping[str, Any] | None = None, service: Mapping[str, Any] | None = None) -> Path:
-        """Write a configuration of the module network; canaries are khealth's own, and so are the agents."""
-        routines: dict[str, object] = {"dns": {}, "latency": {}, "service": service or {}}
+        """Write a configuration of the module network; canaries are khealth's own, and so are the agents.
+
+        An answer within seconds is one, however busy the machine is.
+        """
+        patient = {"lost_after": "4s", "slow": "3s", "spacing": "5ms"}
+        routines: dict[str, object] = {"dns": {"answer_timeout": "3.5s"}, "latency": patient, "service": service or {}}
         modules = {"network": routines}
         return self._written({"canary": {"image": self.image}, "agents": agents or {}, "modules": modules})
 
@@ -303,12 +287,6 @@ class Target(ABC):
         always = {"rcscheduler", "api", "admission", "controllers", "pod", "deployment", "collect"}
         return always | ({"job"} if self.image else set())
 
-    def every(self, settings: Path, *names: str) -> Once:
-        """Run `khealth once --json` with every routine that is configured, or with those that are named."""
-        done = self.run("once", "--config", settings, "--json", *names)
-        assert done.stdout, done.stderr
-        return Once(done.returncode, json.loads(done.stdout), done.stderr)
-
     @contextmanager
     def running(self, settings: Path, *modules: str, kubeconfig: Path | None = None) -> Iterator["Running"]:
         """Run `khealth run` with rcscheduler, or these modules, for the block; kill it in the end if it still runs."""
@@ -330,12 +308,16 @@ class Target(ABC):
             process.wait()
 
 
+def _spoiled(found: Once) -> bool:
+    return found.spoiled
+
+
 class Running:
     """A `khealth run` that serves on a port of its own."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process, self._log = process, log
-        self.address = wait_for("serving", self._serving, 30)
+        self.address = wait_for("serving", self._serving)
         """Host and port of its pages."""
 
     def _serving(self) -> str | None:
@@ -359,7 +341,7 @@ class Running:
     def _ask(self, method: str, path: str) -> tuple[int, str]:
         request = urllib.request.Request(f"http://{self.address}{path}", method=method)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - it is HTTP
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - it is HTTP
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
