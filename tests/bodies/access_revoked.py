@@ -4,9 +4,13 @@ import pytest
 
 from bodies.access import CONTROLLERS, told
 from bodies.account import RIGHTS, account, right
-from bodies.run import counted, short
+from bodies.begun import succeeding
+from bodies.run import asking, counted, on_request
 from bodies.target import Running, Target, wait_for
 from bodies.way import Way
+
+PATIENT = "15s"
+"""The time-out of an attempt: a cleanup that is refused goes on for so long."""
 
 
 def forbidden(running: Running) -> float:
@@ -24,15 +28,17 @@ def controllers(target: Target) -> list[str]:
 def test_a_right_that_is_taken_away_is_told_until_it_is_back(target: Target, verb: str, resource: str) -> None:
     """Inconclusive while it lasts, named once in the log and on every page; well again without a restart."""
     words = told(target, verb, resource)
-    with account(target) as khealth, target.running(short(target), kubeconfig=khealth.kubeconfig()) as running:
-        wait_for("the first success", lambda: running.state() == 200)
+    with (
+        account(target) as khealth,
+        succeeding(target, on_request(target, timeout=PATIENT), khealth.kubeconfig()) as running,
+    ):
         khealth.grant(RIGHTS - {right(verb, resource)})
-        wait_for("the second such attempt", lambda: forbidden(running) >= 2, 90)
+        wait_for("the second such attempt", asking(running, lambda: forbidden(running) >= 2), 90)
         shown = running.state(), running.forbidden(), words in running.get("/")[1], running.log.count(f"{words}: `")
         failed = running.metric("khealth_consecutive_failures")
         left = set(target.objects())
         khealth.grant(RIGHTS)
-        wait_for("recovery", lambda: running.state() == 200, 60)
+        wait_for("recovery", asking(running, lambda: running.state() == 200))
         after = running.forbidden(), running.log.count(f"khealth may {verb} {resource}")
         wait_for("the sweep of what was left", lambda: not left & set(target.objects()))
         running.stop()
@@ -45,12 +51,12 @@ def test_a_watch_that_was_refused_begins_when_it_may(target: Target, verb: str, 
     """Without a restart of khealth."""
     with (
         account(target, RIGHTS - {right(verb, resource)}) as khealth,
-        target.running(short(target), kubeconfig=khealth.kubeconfig()) as running,
+        target.running(on_request(target, timeout=PATIENT), kubeconfig=khealth.kubeconfig()) as running,
     ):
-        wait_for("the verdict", counted(running, "inconclusive", "forbidden"))
+        wait_for("the verdict", asking(running, counted(running, "inconclusive", "forbidden")))
         shown = running.state(), running.forbidden()
         khealth.grant(RIGHTS)
-        wait_for("recovery", lambda: running.state() == 200)
+        wait_for("recovery", asking(running, lambda: running.state() == 200))
         after = running.forbidden()
         running.stop()
     assert ((503, [(verb, resource, target.namespace, False)]), []) == (shown, after)
@@ -58,10 +64,12 @@ def test_a_watch_that_was_refused_begins_when_it_may(target: Target, verb: str, 
 
 def test_without_the_right_to_delete_what_was_made_stays_and_no_more_is_made(target: Target) -> None:
     """One attempt's objects are left, and not one more for each further attempt."""
-    with account(target) as khealth, target.running(short(target), kubeconfig=khealth.kubeconfig()) as running:
-        wait_for("the first success", lambda: running.state() == 200)
+    with (
+        account(target) as khealth,
+        succeeding(target, on_request(target, timeout=PATIENT), khealth.kubeconfig()) as running,
+    ):
         khealth.grant(RIGHTS - {right("delete", CONTROLLERS)})
-        wait_for("three such attempts", lambda: forbidden(running) >= 3, 120)
+        wait_for("three such attempts", asking(running, lambda: forbidden(running) >= 3), 120)
         left = controllers(target)
         running.process.kill()
         running.process.wait()
@@ -70,7 +78,10 @@ def test_without_the_right_to_delete_what_was_made_stays_and_no_more_is_made(tar
 
 def test_a_sweep_without_the_right_to_delete_says_so(target: Target) -> None:
     """Exit 3: it could not do its work, and nothing else is wrong."""
-    with account(target) as khealth, target.running(short(target), kubeconfig=khealth.kubeconfig()) as running:
+    with (
+        account(target) as khealth,
+        target.running(on_request(target, timeout=PATIENT), kubeconfig=khealth.kubeconfig()) as running,
+    ):
         wait_for("something to sweep", target.objects)
         running.process.kill()
         running.process.wait()
@@ -84,18 +95,17 @@ def test_a_token_that_is_revoked_is_inconclusive_until_it_is_replaced(target: Ta
     with (
         account(target) as khealth,
         Way(target.server) as way,
-        target.running(short(target), kubeconfig=khealth.kubeconfig(way.address)) as running,
+        succeeding(target, on_request(target, timeout=PATIENT), khealth.kubeconfig(way.address)) as running,
     ):
-        wait_for("the first success", lambda: running.state() == 200)
         khealth.revoke()
-        wait_for("the verdict", counted(running, "inconclusive", "forbidden"))
+        wait_for("the verdict", asking(running, counted(running, "inconclusive", "forbidden")))
         way.cut()
         wait_for("refused watches", lambda: running.metric("khealth_watch_restarts_total", cause="forbidden"))
-        wait_for("an attempt without watches", lambda: forbidden(running) >= 2)
+        wait_for("an attempt without watches", asking(running, lambda: forbidden(running) >= 2))
         shown = running.state(), running.forbidden(), running.metric("khealth_consecutive_failures")
         left = set(target.objects())
         khealth.renew()
-        wait_for("recovery", lambda: running.state() == 200)
+        wait_for("recovery", asking(running, lambda: running.state() == 200))
         wait_for("the sweep of what was left", lambda: not left & set(target.objects()))
         accepted, code = running.forbidden(), running.stop()
     lacking = [("authenticate", None, None, False)]

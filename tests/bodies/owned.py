@@ -4,14 +4,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bodies.account import Account, account, right
-from bodies.run import all_held
+from bodies.begun import in_hold
+from bodies.run import PATIENT
 from bodies.target import SERVING, Running, Target, wait_for
 from khealth_exporter.canaries.pod_spec import PodSettings, pod_spec
 from khealth_exporter.cluster.ownership import Identity, Owner
@@ -32,11 +33,9 @@ def stand_in(target: Target) -> Owner:
 
 @contextmanager
 def in_a_pod(target: Target, khealth: Account, owner: Owner) -> Iterator[Running]:
-    """Run khealth for the block as if in that Pod: its credentials, and its name and uid by the downward API."""
-    with inside(target, khealth, owner) as command:
-        words, environment = command("run", *SERVING)
-        with target.started(words, environment) as running:
-            yield running
+    """Run khealth for the block as if in that Pod, in a hold: its credentials, and its name and uid by the downward API."""
+    with inside(target, khealth, owner) as command, first_of(target, command) as running:
+        yield running
 
 
 Command = Callable[..., tuple[list[str], dict[str, str]]]
@@ -46,7 +45,11 @@ Command = Callable[..., tuple[list[str], dict[str, str]]]
 @contextmanager
 def inside(target: Target, khealth: Account, owner: Owner) -> Iterator[Command]:
     """Yield what makes a command line of khealth as if in that Pod."""
-    settings = target.configure(interval="90s", timeout="10s", pod_ttl="60s", poll_interval="1s")
+    bounds = {"interval": "90s", "timeout": "10s", "pod_ttl": "60s", "poll_interval": "1s"}
+    lasting, single = (
+        target.configure(**bounds),
+        target.configure(**bounds | {"interval": "150s", "timeout": f"{PATIENT:g}s"}),
+    )
     with target.for_pods() as server:
         folder = target.folder / "service-account"
         folder.mkdir()
@@ -59,10 +62,17 @@ def inside(target: Target, khealth: Account, owner: Owner) -> Iterator[Command]:
 
         def command(verb: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
             configured = () if verb == "sweep" else ("rcscheduler",)
+            settings = single if verb == "once" else lasting
             words = [*start, verb, "--config", str(settings), "--client-mode", "in-cluster", *arguments, *configured]
             return words, {**os.environ, **given, **where}
 
         yield command
+
+
+def first_of(target: Target, command: Command) -> AbstractContextManager[Running]:
+    """Run the first khealth of a Pod for the block, in a hold."""
+    words, environment = command("run", *SERVING)
+    return in_hold(target, lambda: target.started(words, environment))
 
 
 def references(item: Any) -> list[Mapping[str, Any]]:
@@ -77,7 +87,6 @@ def test_what_khealth_makes_in_a_pod_is_owned_by_that_pod(target: Target) -> Non
     with account(target) as khealth:
         owner = stand_in(target)
         with in_a_pod(target, khealth, owner) as running:
-            wait_for("the hold", lambda: all_held(target))
             (controller,) = target.core.list_namespaced_replication_controller(target.namespace).items
             owners = {reference["uid"] for pod in target.pods() for reference in references(pod)}
             running.stop()
@@ -91,7 +100,6 @@ def test_nothing_is_left_when_khealth_goes_with_all_its_rights_in_mid_attempt(ta
     with account(target) as khealth:
         owner = stand_in(target)
         with in_a_pod(target, khealth, owner) as running:
-            wait_for("the hold", lambda: all_held(target))
             khealth.rbac.delete_namespaced_role_binding(khealth.name, target.namespace)
             khealth.rbac.delete_namespaced_role(khealth.name, target.namespace)
             target.core.delete_namespaced_service_account(khealth.name, target.namespace)
@@ -130,18 +138,15 @@ def test_a_second_khealth_in_the_pod_leaves_the_first_ones_objects_alone(target:
     """`kubectl exec deploy/khealth -- khealth once`, the most natural smoke test there is, harms neither of the two."""
     with account(target) as khealth:
         owner = stand_in(target)
-        with inside(target, khealth, owner) as command:
-            words, environment = command("run", *SERVING)
-            with target.started(words, environment) as running:
-                wait_for("the hold", lambda: all_held(target))
-                before = {pod.metadata.uid for pod in target.pods()}
-                words, environment = command(verb)
-                ended = subprocess.run(  # noqa: S603 - khealth itself
-                    words, env=environment, capture_output=True, text=True, timeout=120, check=False
-                )
-                left = {pod.metadata.uid for pod in target.pods()}
-                lost = running.metric("khealth_failures_total", reason="pod_lost")
-                running.stop()
+        with inside(target, khealth, owner) as command, first_of(target, command) as running:
+            before = {pod.metadata.uid for pod in target.pods()}
+            words, environment = command(verb)
+            ended = subprocess.run(  # noqa: S603 - khealth itself
+                words, env=environment, capture_output=True, text=True, timeout=120, check=False
+            )
+            left = {pod.metadata.uid for pod in target.pods()}
+            lost = running.metric("khealth_failures_total", reason="pod_lost")
+            running.stop()
     assert (0, True, 0.0) == (ended.returncode, before <= left, lost), ended.stderr
 
 
@@ -150,12 +155,11 @@ def test_what_a_killed_process_of_the_pod_left_is_taken_by_the_next_one(target: 
     with account(target) as khealth:
         owner = stand_in(target)
         with inside(target, khealth, owner) as command:
-            words, environment = command("run", *SERVING)
-            with target.started(words, environment) as running:
-                wait_for("the hold", lambda: all_held(target))
+            with first_of(target, command) as running:
                 killed = {pod.metadata.uid for pod in target.pods()}
                 running.process.kill()
                 running.process.wait()
+            words, environment = command("run", *SERVING)
             with target.started(words, environment) as running:
                 wait_for("the sweep", lambda: not killed & {pod.metadata.uid for pod in target.pods()}, COLLECTED)
                 running.stop()

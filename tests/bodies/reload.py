@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
+from bodies.run import PATIENT
 from bodies.target import Running, Target, wait_for
 
 LABEL = "khealth.io/routine"
 
 
-def settings(target: Target, hold: float, **more: Any) -> dict[str, Any]:
-    """Return a routine's settings: its pods are held for so many seconds, and the next attempt follows soon."""
-    bounds = {"interval": f"{2 * target.timeout + hold:g}s", "timeout": f"{target.timeout:g}s", "pod_ttl": f"{hold:g}s"}
+def settings(hold: float, **more: Any) -> dict[str, Any]:
+    """Return a routine's settings: its pods are held for so many seconds, however long it takes until they are."""
+    bounds = {"interval": f"{2 * PATIENT + hold:g}s", "timeout": f"{PATIENT:g}s", "pod_ttl": f"{hold:g}s"}
     return {**bounds, "poll_interval": "500ms", "replicas": 1, **more}
 
 
@@ -59,9 +60,9 @@ def held(target: Target, routine: str, count: int) -> bool:
 
 def test_a_hangup_applies_a_good_file(target: Target) -> None:
     """The log says that it is in force, and the metrics follow it; khealth goes on."""
-    path = write(target.folder / "khealth.yaml", a=settings(target, 1))
+    path = write(target.folder / "khealth.yaml", a=settings(1))
     with target.running(path) as running:
-        write(path, a=settings(target, 1, interval="1h"))
+        write(path, a=settings(1, interval="1h"))
         running.process.send_signal(signal.SIGHUP)
         wait_for("the reload", lambda: '"cause": "signal"' in running.log)
         wait_for("the metrics", lambda: interval(running) == 3600.0)
@@ -72,15 +73,15 @@ def test_a_hangup_applies_a_good_file(target: Target) -> None:
 
 def test_a_bad_file_is_refused_and_the_old_one_stays(target: Target) -> None:
     """With all that is wrong in the log; once it is mended it is in force without anyone asking."""
-    path = write(target.folder / "khealth.yaml", a=settings(target, 1))
+    path = write(target.folder / "khealth.yaml", a=settings(1))
     with target.running(path) as running:
         before = running.get("/config"), interval(running)
-        write(path, a=settings(target, 1, replicas=0), Bad=settings(target, 1))
+        write(path, a=settings(1, replicas=0), Bad=settings(1))
         running.process.send_signal(signal.SIGHUP)
         wait_for("the refusal", lambda: running.metric("khealth_config_last_reload_successful") == 0)
         refused = running.get("/config"), interval(running)
         told = ("replicas: must be at least 1" in running.log, "Bad: invalid routine name" in running.log)
-        write(path, a=settings(target, 1, interval="1h"))
+        write(path, a=settings(1, interval="1h"))
         wait_for("the mended file", lambda: interval(running) == 3600.0)
         successful = running.metric("khealth_config_last_reload_successful")
         code = running.stop()
@@ -93,7 +94,7 @@ def test_a_swap_like_the_kubelets_is_noticed(target: Target) -> None:
     def publish(version: str, **more: Any) -> None:
         folder = target.folder / f"..{version}"
         folder.mkdir()
-        write(folder / "khealth.yaml", a=settings(target, 1, **more))
+        write(folder / "khealth.yaml", a=settings(1, **more))
         link = target.folder / "..data_tmp"
         link.symlink_to(folder.name)
         link.replace(target.folder / "..data")
@@ -110,15 +111,15 @@ def test_a_swap_like_the_kubelets_is_noticed(target: Target) -> None:
 
 def test_a_suspension_stops_cleanly_and_is_shown(target: Target) -> None:
     """In mid-hold: nothing is left, no verdict is told, and what is resumed begins at once."""
-    path = write(target.folder / "khealth.yaml", a=settings(target, 30))
+    path = write(target.folder / "khealth.yaml", a=settings(30))
     with target.running(path) as running:
         wait_for("the hold", lambda: held(target, "a", 1), target.patience)
-        write(path, a=settings(target, 30, suspend=True))
+        write(path, a=settings(30, suspend=True))
         wait_for("the suspension", lambda: running.metric("khealth_suspended", routine="a") == 1)
         wait_for("the cleanup", lambda: not target.objects(), target.patience)
         wait_for("its verdict", lambda: running.metric("khealth_attempts_total") == 1)
         resting = running.get("/health"), running.metric("khealth_success"), running.get("/-/healthy")[0]
-        write(path, a=settings(target, 1))
+        write(path, a=settings(1))
         wait_for("a success", lambda: running.state() == 200, target.patience)
         resumed = running.metric("khealth_suspended", routine="a"), running.metric("khealth_failures_total")
         running.stop()
@@ -130,7 +131,7 @@ def test_a_maintenance_window_ends_by_itself(target: Target) -> None:
     path = target.folder / "khealth.yaml"
     for seconds in (15, 60):  # Where khealth takes long to start, the shorter window may have ended before it is up.
         end = (datetime.now(UTC) + timedelta(seconds=seconds)).replace(microsecond=0)
-        write(path, a=settings(target, 1, suspend_until=end.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        write(path, a=settings(1, suspend_until=end.strftime("%Y-%m-%dT%H:%M:%SZ")))
         if _rested(target, path, end):
             return
     pytest.fail("khealth was not up within a minute")
@@ -156,12 +157,12 @@ def _rested(target: Target, path: Path, end: datetime) -> bool:
 
 def test_what_is_unchanged_is_not_disturbed(target: Target) -> None:
     """It continues to hold its pods while its neighbor cleans up, starts again, and is removed in the end."""
-    steady = settings(target, 60)
-    path = write(target.folder / "khealth.yaml", steady=steady, other=settings(target, 60))
+    steady = settings(120)
+    path = write(target.folder / "khealth.yaml", steady=steady, other=settings(120))
     with target.running(path) as running:
         wait_for("the hold", lambda: held(target, "steady", 1) and held(target, "other", 1), target.patience)
         before = pods(target, "steady")
-        write(path, steady=steady, other=settings(target, 60, replicas=2))
+        write(path, steady=steady, other=settings(120, replicas=2))
         wait_for("the changed one", lambda: held(target, "other", 2), target.patience)
         write(path, steady=steady)
         wait_for("the end of the removed one", lambda: interval(running, "other") is None, target.patience)
@@ -175,12 +176,12 @@ def test_what_is_unchanged_is_not_disturbed(target: Target) -> None:
 @pytest.mark.alone
 def test_several_reloads_at_once_come_to_the_newest(target: Target) -> None:
     """While the first is still cleaning up, because nobody ends its pods; no two runners of one name are ever at work."""
-    path = write(target.folder / "khealth.yaml", a=settings(target, 30))
+    path = write(target.folder / "khealth.yaml", a=settings(30))
     with target.running(path) as running:
         wait_for("the hold", lambda: held(target, "a", 1), target.patience)
         with target.broken("controller-stalled"):
             for replicas in (2, 3, 4):
-                write(path, a=settings(target, 30, replicas=replicas))
+                write(path, a=settings(30, replicas=replicas))
                 running.process.send_signal(signal.SIGHUP)
                 wait_for("the reload", functools.partial(in_force, running, f"replicas: {replicas}"))
         wait_for("the newest", lambda: held(target, "a", 4), target.patience)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from bodies.run import all_held, holding
-from bodies.target import Target, wait_for
+from bodies.begun import holding_pods
+from bodies.run import holding
+from bodies.target import Target
 
 NODE = "node-2"
 TAINT = {"key": "khealth.io/test-only", "value": "yes", "effect": "NoSchedule"}
@@ -16,8 +17,7 @@ TAINT = {"key": "khealth.io/test-only", "value": "yes", "effect": "NoSchedule"}
 
 def held(target: Target, **pod: Any) -> list[Any]:
     """Return the pods of one attempt while they are held: what they are told does not keep them from that."""
-    with target.running(holding(target, pod=pod)) as running:
-        wait_for("the hold", lambda: all_held(target))
+    with holding_pods(target, holding(target, pod=pod)) as running:
         pods = target.pods()
         running.stop()
     return pods
@@ -119,7 +119,7 @@ def test_a_taint_keeps_pods_away_that_do_not_tolerate_it(target: Target) -> None
     there = {"nodeSelector": {"kubernetes.io/hostname": NODE}}
     with tainted(target):
         kept_away = target.once(target.quick(pod=there, timeout="3s"))
-        let_in = target.once(target.quick(pod=there | {"tolerations": [TAINT]}))
+        let_in = target.once(target.configure(pod=there | {"tolerations": [TAINT]}))
     assert ((1, "failure", "pod_unschedulable"), (0, "success", None)) == (kept_away.verdict, let_in.verdict)
 
 
