@@ -1,17 +1,19 @@
 """What a check made for Kuberhealthy reports; the test sends it for the pod, as the pod's environment says."""
 
 import json
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
-from bodies.target import Once, Target, wait_for
+from bodies.attempts import Once, repeated
+from bodies.target import Target, wait_for
 
 HANGS = ("config", "--path", "/nowhere", "--value", "never")
-ENDS_LATER = (*HANGS, "--timeout", "20")
-"""Long after its report is sent."""
+ENDS_LATER = (*HANGS, "--timeout", "12")
+"""Long after its report is sent, and long before khealth, which waits for 22 s after it, no longer lets it go on."""
 
 
 def environment(target: Target) -> Mapping[str, str]:
@@ -30,7 +32,7 @@ def send(told: Mapping[str, str], document: object, run: str | None = None) -> i
     headers = {"Content-Type": "application/json", "kh-run-uuid": run or told["KH_RUN_UUID"]}
     request = urllib.request.Request(told["KH_REPORTING_URL"], json.dumps(document).encode(), headers)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -39,19 +41,26 @@ def send(told: Mapping[str, str], document: object, run: str | None = None) -> i
 def reported(
     target: Target, *documents: object, run: str | None = None, words: Sequence[str] = ENDS_LATER, **settings: Any
 ) -> tuple[Once, list[int]]:
-    """Make one attempt, in which the pod sends these reports; return what is found, and the codes of the answers."""
+    """Make one attempt, in which the pod sends these reports; return what is found, and the codes of the answers.
+
+    If the pod comes so late that nobody listens any more, there is another attempt.
+    """
     written = target.checks(*words, protocol="kuberhealthy", **settings)
-    codes: list[int] = []
 
-    def speak() -> None:
-        told = environment(target)
-        codes.extend(send(told, document, run) for document in documents)
+    def speak(codes: list[int]) -> None:
+        with suppress(AssertionError, OSError):  # There is no pod, or nobody listens.
+            told = environment(target)
+            codes.extend(send(told, document, run) for document in documents)
 
-    speaking = threading.Thread(target=speak)
-    speaking.start()
-    found = target.every(written, "custom/mine")
-    speaking.join()
-    return found, codes
+    def attempt() -> tuple[Once, list[int]]:
+        codes: list[int] = []
+        with ThreadPoolExecutor(1) as pool:
+            speaking = pool.submit(speak, codes)
+            found = target.attempt(written, "custom/mine")
+            speaking.result()
+        return found, codes
+
+    return repeated(attempt, lambda made: made[0].spoiled or not made[1])
 
 
 def test_a_report_of_success_is_a_success(target: Target) -> None:

@@ -46,7 +46,7 @@ class Way:
         self._do(self._cut())
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     async def _cut(self) -> None:
         for task in list(self._carried):

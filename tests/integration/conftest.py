@@ -20,7 +20,7 @@ class SimulatedCluster(Target):
     """The simulator, told what to break by its control address."""
 
     timeout, crowded, fastest = 3.0, 6.0, 0.1
-    patience = 30.0
+    patience = 60.0
     image = "khealth:simulated"
 
     def __init__(self, kubeconfig: Path, folder: Path, control: str) -> None:
@@ -35,7 +35,7 @@ class SimulatedCluster(Target):
 
     def _tell(self, method: str, fault: str) -> None:
         url = f"{self._control}/faults/{SAME.get(fault, fault)}"
-        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10):  # noqa: S310
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=60):  # noqa: S310
             pass
 
     @contextmanager
@@ -58,11 +58,11 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     with log.open("wb") as stream:
         process = subprocess.Popen(words, stdout=stream)  # noqa: S603
     try:
-        wait_for("the simulator", lambda: kubeconfig.exists() and log.read_text().endswith("\n"), 30)
+        wait_for("the simulator", lambda: kubeconfig.exists() and log.read_text().endswith("\n"))
         yield kubeconfig, json.loads(log.read_text())["control"]
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture
