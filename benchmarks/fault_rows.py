@@ -153,6 +153,7 @@ ROWS = (
         without("job-controller"),
         "controller_manager",
         CONTROLLERS,
+        200,
     ),
     Row(
         "no-deployment-controller",

@@ -3,7 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from khealth_exporter.measure.arrival import ANCILLARY, SO_TIMESTAMPNS
 
@@ -42,14 +42,6 @@ def stamps() -> Iterator[None]:
             far.sendall(b".")
             stamped = bool(near.recvmsg(1, ANCILLARY)[1])
         yield
-
-
-def has_ipv6() -> bool:
-    """Tell whether this machine has the address ::1: its kernel may know IPv6, and be told not to use it."""
-    with suppress(OSError), socket.socket(socket.AF_INET6) as sock:
-        sock.bind(("::1", 0))
-        return True
-    return False
 
 
 class Slow(socket.socket):

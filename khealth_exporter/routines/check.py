@@ -1,6 +1,7 @@
 """check: a user's own Pod or Job runs, and says whether what it looked at is healthy."""
 
 import asyncio
+import re
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -36,6 +37,8 @@ from khealth_exporter.vocabulary.verdict import Failed
 
 _PROTOCOLS: Mapping[str, type[Protocol]] = {"exit": Exit, "kuberhealthy": Kuberhealthy}
 _SHOWN = 10
+_POLICY = re.compile(" denied (the )?request")
+"""What the API server says of an admission webhook, or of an admission policy, that refuses an object."""
 """Names that a remark has."""
 
 CHECK = Step("check", Component.WORKLOAD, "its containers have started → it has said what it found")
@@ -185,9 +188,15 @@ class Check(Routine[CheckSettings]):
         return Finding(self._check, Reason.CHECK_SILENT, clean(note), node, trace.progress, runs=True)
 
     def _own(self, failed: Failed) -> Failed:
-        """Return a failure as the check's, if nobody but its user can have caused it."""
+        """Return a failure as the check's, if nobody but its user can have caused it.
+
+        Whether a webhook or a policy refuses every pod, or only what the template asks for, is not known here.
+        """
         pods = [trace.item for trace in self._pods.traces.values()]
         own = failed.reason in {Reason.POD_NOT_STARTED, Reason.IMAGE_PULL_FAILED} and any(map(unable, pods))
+        if failed.reason is Reason.API_REJECTED and _POLICY.search(failed.note):
+            note = f"{failed.note}; the template, or every pod? workloads/pod tells"
+            return Failed(Reason.NO_SINGLE_CAUSE, note, failed.evidence, step=self._check)
         if own or failed.reason in {Reason.POD_CRASHED, Reason.API_REJECTED}:
             return Failed(Reason.CHECK_FAILED, failed.note, failed.evidence, step=self._check)
         return failed

@@ -246,6 +246,24 @@ async def test_a_template_that_the_api_server_refuses_fails_the_check() -> None:
 
 
 @virtual
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (403, 'admission webhook "policies.example" denied the request: no team'),
+        (422, "pods is forbidden: ValidatingAdmissionPolicy 'team' with binding 'all' denied request: no team"),
+    ],
+    ids=["webhook", "policy"],
+)
+async def test_what_may_be_refused_to_every_pod_is_no_failed_check(code: int, said: str) -> None:
+    """A webhook that refuses all pods says nothing of the check, and one that refuses only this one does not say so."""
+    async with scene() as here:
+        here.api.faults.append(refusing("create", resource=PODS, by=refusal(code, said)))
+        status = await check(here)
+        assert (Reason.NO_SINGLE_CAUSE, Component.KHEALTH) == verdict(status.attempts[0])
+        assert "no team" in note(status.attempts[0])
+
+
+@virtual
 async def test_a_pod_that_another_client_deletes_is_no_failed_check() -> None:
     """Its containers are killed, whatever their exit code."""
     async with scene() as here:
