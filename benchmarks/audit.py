@@ -83,12 +83,13 @@ def unix(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp()
 
 
-def _interval(event: Mapping[str, Any]) -> Interval:
+def interval(event: Mapping[str, Any]) -> Interval:
+    """Return when a request was received, and when it was answered."""
     return Interval(unix(event["requestReceivedTimestamp"]), unix(event["stageTimestamp"]), event["auditID"])
 
 
 def _controller(found: Truth, event: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    when = _interval(event)
+    when = interval(event)
     if event["verb"] == "create":
         found.accepted.setdefault(about["name"], when)
     elif event["verb"] == "delete":
@@ -96,7 +97,7 @@ def _controller(found: Truth, event: Mapping[str, Any], about: Mapping[str, Any]
 
 
 def _pod(found: Truth, event: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    when, body = _interval(event), event.get("requestObject") or {}
+    when, body = interval(event), event.get("requestObject") or {}
     match event["verb"], about.get("subresource"):
         case "create", None:
             name = event.get("responseObject", {}).get("metadata", {}).get("name") or about.get("name", "")

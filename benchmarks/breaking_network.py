@@ -29,15 +29,14 @@ Pod = Mapping[str, Any]
 
 def dropped(node: str, *rule: str) -> Fault:
     """Let a node drop what it forwards, and tell nobody, as far as a rule of iptables says."""
-    inside = ("ip", "netns", "exec", node, "iptables")
 
     @contextmanager
     def fault(_: Scene) -> Iterator[None]:
         try:
-            _run(*inside, "-I", "FORWARD", *rule, "-j", "DROP")
+            iptables(node, "-I", "FORWARD", *rule, "-j", "DROP")
             yield
         finally:
-            _run(*inside, "-D", "FORWARD", *rule, "-j", "DROP")
+            iptables(node, "-D", "FORWARD", *rule, "-j", "DROP")
 
     return fault
 
@@ -201,5 +200,15 @@ def processes(uid: str) -> Iterable[int]:
                 yield int(process.name)
 
 
-def _run(*command: str, given: str = "") -> None:
-    subprocess.run(command, input=given, text=True, capture_output=True, timeout=60, check=True)
+def inside(node: str, *command: str) -> tuple[str, ...]:
+    """Return a command that runs in the network of a node."""
+    return "ip", "netns", "exec", node, *command
+
+
+def iptables(node: str, *words: str) -> str:
+    """Let iptables change or tell the rules of a node, and return what it says."""
+    return _run(*inside(node, "iptables", *words))
+
+
+def _run(*command: str, given: str = "") -> str:
+    return subprocess.run(command, input=given, text=True, capture_output=True, timeout=60, check=True).stdout

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import connects
-from benchmarks.audit import Interval, lines, unix
-from benchmarks.breaking_network import AGENT, API, pods, processes
+from benchmarks.audit import Interval, interval, lines
+from benchmarks.breaking_network import AGENT, API, inside, iptables, pods, processes
 from benchmarks.everything import IMAGE, restricted, write
 from benchmarks.figures import Goal, conclude, needed, plain_parser, table
 from benchmarks.harness import events, kubectl, program
@@ -35,6 +35,7 @@ SETTLES, ATTEMPT = 120.0, 180.0
 SERVICES = "198.19.0.0/16"
 """The test cluster's Services."""
 INTERVAL = 1.0
+"""Seconds from the end of an attempt to the next one."""
 CLOSE = 0.025
 """Seconds by which khealth may be further from the observers than it says itself."""
 
@@ -72,9 +73,9 @@ class Observer:
         self.node = node
         self._out = out
         script = Path(connects.__file__).read_text(encoding="utf-8")
-        inside = ("nsenter", f"--net=/proc/{process}/ns/net", sys.executable, "-c", script)
+        words = ("nsenter", f"--net=/proc/{process}/ns/net", sys.executable, "-c", script)
         with out.open("w", encoding="utf-8") as file:
-            self._process = subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=file, text=True)
+            self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=file, text=True)
 
     def look(self, address: str) -> None:
         """Connect to this address from now on."""
@@ -121,20 +122,15 @@ def _router(kube_router: Path, node: str) -> subprocess.Popen[bytes]:
         f"--hostname-override={node}", f"--kubeconfig={config}", f"--master=https://{API}:6443",
         f"--service-cluster-ip-range={SERVICES}",
     ]  # fmt: skip
-    return subprocess.Popen([*_inside(node), kube_router, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    words = inside(node, str(kube_router), *flags)
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
 
 
 def _opened(node: str) -> None:
     """Let a node ask kube-router's chains no more: its own way to clean up fails where it is a firewall alone."""
-    rules = subprocess.run([*_inside(node), "iptables", "-S"], check=True, capture_output=True, text=True, timeout=60)
-    for rule in rules.stdout.splitlines():
+    for rule in iptables(node, "-S").splitlines():
         if rule.startswith("-A") and "-j KUBE-ROUTER-" in rule:
-            words = shlex.split(rule)[1:]
-            subprocess.run([*_inside(node), "iptables", "-D", *words], check=True, capture_output=True, timeout=60)
-
-
-def _inside(node: str) -> tuple[str, ...]:
-    return "ip", "netns", "exec", node
+            iptables(node, "-D", *shlex.split(rule)[1:])
 
 
 def nodes() -> list[str]:
@@ -148,8 +144,7 @@ def policies(log: Path, start: int) -> dict[str, list[Interval]]:
     for event in lines(log, start, f'"namespace":"{NAMESPACE}"'):
         about = event.get("objectRef", {})
         if (event["verb"], about.get("resource"), event["stage"]) == ("create", "networkpolicies", "ResponseComplete"):
-            step = about["name"].rpartition("-")[2]
-            found[step].append(Interval(unix(event["requestReceivedTimestamp"]), unix(event["stageTimestamp"])))
+            found[about["name"].rpartition("-")[2]].append(interval(event))
     return found
 
 
@@ -201,10 +196,10 @@ def follow(observers: Sequence[Observer], recorded: Path, attempts: int) -> None
 def observe(given: argparse.Namespace) -> tuple[list[Effect], list[str], list[str]]:
     """Return the effects of policies while they are enforced, and the verdicts then and afterwards."""
     log, router = needed(given.audit_log), Path(given.kube_router)
-    start = log.stat().st_size
+    start, known = log.stat().st_size, nodes()
     with ExitStack() as around:
         around.enter_context(restricted(NAMESPACE))
-        end = around.enter_context(enforced(router, nodes()))
+        end = around.enter_context(enforced(router, known))
         folder = Path(around.enter_context(tempfile.TemporaryDirectory()))
         recorded = folder / "events"
         configuration = {
@@ -214,7 +209,7 @@ def observe(given: argparse.Namespace) -> tuple[list[Effect], list[str], list[st
         }
         file = write(folder / "config.yaml", configuration)
         around.enter_context(program("-m", "benchmarks.recorder", file, recorded, INTERVAL, "policy"))
-        wait_for("an agent on each node", lambda: len(list(pods(AGENT, NAMESPACE))) == len(nodes()), SETTLES)
+        wait_for("an agent on each node", lambda: len(list(pods(AGENT, NAMESPACE))) == len(known), SETTLES)
         observers = []
         for pod in pods(AGENT, NAMESPACE):
             process = next(iter(processes(pod["metadata"]["uid"])))

@@ -5,12 +5,15 @@ import re
 from khealth_exporter.cluster.errors import clean, judge
 from khealth_exporter.vocabulary.reason import Reason
 
+DENIED = re.compile(r'admission webhook "[^"]*" denied the request| denied request: ')
+"""What it says if an admission webhook or an admission policy refuses an object."""
+
 # A relayed refusal has lost its code: Go's words of each kind of error tell it. They are those of
 # apimachinery/pkg/api/errors/errors.go; the first that fit count.
 _CODES = tuple(
     (re.compile(words), code)
     for words, code in (
-        (r'^admission webhook "[^"]*" denied the request| denied request: ', 403),
+        (f"^{DENIED.pattern}", 403),
         (r"^Internal error occurred: |failed calling webhook|failed to complete (?:mutation|validation) in ", 500),
         (r"^resource quota evaluation timed out|^conversion webhook for ", 500),
         (r'caused apiserver to panic|\(\\*"Internal Server Error: \\*"/', 500),  # in plain text

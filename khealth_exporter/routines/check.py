@@ -1,7 +1,6 @@
 """check: a user's own Pod or Job runs, and says whether what it looked at is healthy."""
 
 import asyncio
-import re
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ from khealth_exporter.canaries.removal import ENDING, Removal
 from khealth_exporter.cluster.errors import clean
 from khealth_exporter.cluster.kinds import EVENT, JOB, NODE, POD, Kind
 from khealth_exporter.cluster.objects import Pod
+from khealth_exporter.cluster.relayed import DENIED
 from khealth_exporter.core.routine import AttemptId, Context, Routine
 from khealth_exporter.measure.moments import Moment
 from khealth_exporter.measure.trace import Trace
@@ -37,8 +37,6 @@ from khealth_exporter.vocabulary.verdict import Failed
 
 _PROTOCOLS: Mapping[str, type[Protocol]] = {"exit": Exit, "kuberhealthy": Kuberhealthy}
 _SHOWN = 10
-_POLICY = re.compile(" denied (the )?request")
-"""What the API server says of an admission webhook, or of an admission policy, that refuses an object."""
 """Names that a remark has."""
 
 CHECK = Step("check", Component.WORKLOAD, "its containers have started → it has said what it found")
@@ -194,7 +192,7 @@ class Check(Routine[CheckSettings]):
         """
         pods = [trace.item for trace in self._pods.traces.values()]
         own = failed.reason in {Reason.POD_NOT_STARTED, Reason.IMAGE_PULL_FAILED} and any(map(unable, pods))
-        if failed.reason is Reason.API_REJECTED and _POLICY.search(failed.note):
+        if failed.reason is Reason.API_REJECTED and DENIED.search(failed.note):
             note = f"{failed.note}; the template, or every pod? workloads/pod tells"
             return Failed(Reason.NO_SINGLE_CAUSE, note, failed.evidence, step=self._check)
         if own or failed.reason in {Reason.POD_CRASHED, Reason.API_REJECTED}:

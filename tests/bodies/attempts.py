@@ -83,8 +83,7 @@ class Once:
     @property
     def spoiled(self) -> bool:
         """Whether an attempt says that somebody did not run in time, and so says less of the cluster than it could."""
-        spoiled = {reason.value for reason in SPOILED}
         return any(
-            found["reason"] in spoiled or found.get("remarks", {}).get(NO_CPU, "none") != "none"
+            found["reason"] in SPOILED or found.get("remarks", {}).get(NO_CPU, "none") != "none"
             for found in self.attempts
         )

@@ -222,7 +222,7 @@ class Target(ABC):
         return repeated(lambda: self.attempt(settings, *names), _spoiled)
 
     def under(self, fault: str, settings: Path, *names: str) -> Once:
-        """Do the same while something is broken; it is mended before an attempt is made again, so all find the same."""
+        """Do the same while something is broken. Each attempt begins with a healthy cluster."""
 
         def attempt() -> Once:
             with self.broken(fault):
